@@ -1,0 +1,21 @@
+import { defineConfig } from 'vitest/config';
+
+// unit: pure code beside what it tests. wasm: compiled filters in the host emulator.
+// e2e and faults: a real Envoy, real servers, one file at a time (they share the machine's two cores).
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['authz-service/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000 } },
+      { test: { name: 'wasm', include: ['test/{wasm,fuzz}/**/*.test.ts'], testTimeout: 120_000 } },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/{e2e,faults}/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});

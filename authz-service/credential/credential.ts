@@ -1,0 +1,122 @@
+import { Secret } from './secret.ts';
+import {
+  type CredentialError,
+  isError,
+  type SecretReader,
+  type SecretSource,
+  type SecretSurroundings,
+  secretReader,
+} from './secret_source.ts';
+
+export type { CredentialError, SecretSource } from './secret_source.ts';
+
+/** How the gateway proves itself to a target. */
+export type CredentialConfig =
+  | { readonly type: 'bearer'; readonly secret: SecretSource }
+  | { readonly type: 'basic'; readonly username: string; readonly secret: SecretSource }
+  | { readonly type: 'header'; readonly name: string; readonly secret: SecretSource }
+  | { readonly type: 'none' };
+
+/** Header names in lower case; the values print as `[secret]`. */
+export type CredentialHeaders =
+  | { readonly headers: readonly (readonly [name: string, value: Secret])[] }
+  | { readonly error: CredentialError };
+
+export interface Credentials {
+  /**
+   * The headers to add to a request to the target. Synchronous, and from memory but for five looks a second at each file.
+   * @param name as the policy chose it; empty for the target's default: the one named `default`, or the only one, or none when the target has none.
+   */
+  headersFor(target: string, name: string): CredentialHeaders;
+  /** Every credential that cannot be used now, for a check before the doors open. */
+  problems(): readonly { readonly target: string; readonly credential: string; readonly error: CredentialError }[];
+}
+
+const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+/** Headers by which a request is framed, routed or judged: not a credential's to set. */
+const RESERVED =
+  /^(host|content-length|content-type|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|expect|x-envoy-.*|x-forwarded-.*|x-http-method(-override)?|x-method-override|sluice-.*)$/;
+
+/** What is wrong with a credential's configuration, apart from its secret; empty when nothing is. */
+export function credentialProblem(config: CredentialConfig): string {
+  if (config.type === 'header' && !HEADER_NAME.test(config.name.toLowerCase())) return 'name must be an HTTP header name';
+  if (config.type === 'header' && RESERVED.test(config.name.toLowerCase()))
+    return `name must not be ${config.name.toLowerCase()}, which the gateway sets itself`;
+  if (config.type === 'basic' && /[:\p{Cc}]/u.test(config.username))
+    return 'username must have no colon and no control characters (RFC 7617)';
+  return '';
+}
+
+/** @throws {TypeError} when `credentialProblem` finds one. */
+export function createCredentials(
+  configs: Readonly<Record<string, Readonly<Record<string, CredentialConfig>>>>,
+  surroundings: SecretSurroundings = { env: process.env, now: Date.now },
+): Credentials {
+  const targets = new Map(
+    Object.entries(configs).map(([target, named]) => [
+      target,
+      new Map(Object.entries(named).map(([name, config]) => [name, credential(target, name, config, surroundings)])),
+    ]),
+  );
+  return {
+    headersFor(target, name) {
+      const named = targets.get(target) ?? new Map<string, Credential>();
+      const chosen = named.get(name || 'default') ?? (name === '' && named.size === 1 ? [...named.values()][0] : undefined);
+      if (chosen !== undefined) return chosen();
+      if (name === '' && named.size === 0) return { headers: [] };
+      return {
+        error: {
+          code: 'credential_unknown',
+          message:
+            name === ''
+              ? `target ${target} has several credentials and none named default`
+              : `target ${target} has no credential of the name that the policy chose`,
+        },
+      };
+    },
+    problems: () =>
+      [...targets].flatMap(([target, named]) =>
+        [...named].flatMap(([name, headers]) => {
+          const outcome = headers();
+          return isError(outcome) ? [{ target, credential: name, error: outcome.error }] : [];
+        }),
+      ),
+  };
+}
+
+type Credential = () => CredentialHeaders;
+
+function credential(target: string, name: string, config: CredentialConfig, surroundings: SecretSurroundings): Credential {
+  const problem = credentialProblem(config);
+  if (problem !== '') throw new TypeError(`credential ${name} of target ${target}: ${problem}`);
+  if (config.type === 'none') return () => ({ headers: [] });
+  const reader = secretReader(config.secret, surroundings);
+  return remake(reader, (secret) => header(secret, config), `credential ${name} of target ${target}`);
+}
+
+/** Makes the headers anew only when the secret has changed. */
+function remake(reader: SecretReader, make: (secret: string) => readonly [string, string] | string, label: string): Credential {
+  let last: Secret | undefined;
+  let made: CredentialHeaders = { headers: [] };
+  return () => {
+    const outcome = reader.read();
+    if (isError(outcome)) return { error: { ...outcome.error, message: `${label}: ${outcome.error.message}` } };
+    if (outcome.secret !== last) {
+      const entry = make(outcome.secret.reveal());
+      made =
+        typeof entry === 'string'
+          ? { error: { code: 'secret_invalid', message: `${label}: ${entry}` } }
+          : { headers: [[entry[0], new Secret(entry[1])]] };
+      last = outcome.secret;
+    }
+    return made;
+  };
+}
+
+/** The header, or why the secret cannot be one. */
+function header(secret: string, config: Exclude<CredentialConfig, { type: 'none' }>): readonly [string, string] | string {
+  if (config.type === 'basic') return ['authorization', `Basic ${Buffer.from(`${config.username}:${secret}`).toString('base64')}`];
+  if (!/^[\x20-\x7E]+$/.test(secret)) return 'the secret has characters outside of ASCII, which no header carries safely';
+  if (config.type === 'header') return [config.name.toLowerCase(), secret];
+  return secret.includes(' ') ? 'the secret has a space, so it is no bearer token' : ['authorization', `Bearer ${secret}`];
+}

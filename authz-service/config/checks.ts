@@ -1,0 +1,191 @@
+/** What must hold across keys: names that refer to something, addresses and hosts that do not clash, keys that fit their certificates. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { credentialProblem } from '../credential/credential.ts';
+import { systemCa } from '../envoy/system_ca.ts';
+import { issuerProblems } from '../identity/issuer.ts';
+import { closest, formatHostPort, type HostPort } from './kinds.ts';
+import { credentialConfig, defaultCredential, issuerConfig } from './resolve.ts';
+import type { Document } from './schema.ts';
+
+export interface Addressed {
+  readonly path: string;
+  readonly address: HostPort;
+}
+
+export interface Surroundings {
+  readonly at: (path: string, problem: string, remedy?: string) => void;
+  /** The path of an object that was read. */
+  readonly pathOf: (object: object) => string;
+  /** Whether nothing was wrong in an object that was read, so that its members are all there. */
+  readonly whole: (object: object) => boolean;
+  readonly checkPattern?: (pattern: string) => string | null;
+}
+
+/** An object of which members may have failed, and been reported, already. */
+type Damaged<T> = { readonly [K in keyof T]?: T[K] | undefined };
+type Check = (document: Damaged<Document>, surroundings: Surroundings) => void;
+
+const CHECKS: readonly Check[] = [names, issuers, listeners, virtualHosts, upstreamTls, credentials, endpoints, admin, patterns];
+
+/** Reports what is wrong. @returns every address that is listened on */
+export function checkAcross(document: Damaged<Document>, surroundings: Surroundings): Addressed[] {
+  for (const check of CHECKS) check(document, surroundings);
+  const addresses = listened(document, surroundings);
+  clashes(addresses, surroundings);
+  return addresses;
+}
+
+function names({ listeners, issuers, targets }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+  for (const list of [listeners, issuers, targets]) {
+    const first = new Map<string, string>();
+    for (const one of list ?? []) {
+      if (first.has(one.name)) at(`${pathOf(one)}.name`, `'${one.name}' is the name of ${first.get(one.name)} already`, 'names must differ');
+      else if (one.name !== undefined) first.set(one.name, pathOf(one));
+    }
+  }
+}
+
+/** Our names of what the identity module calls a field. */
+const ISSUER_KEYS: Readonly<Record<string, string>> = { jwksUri: 'jwks_uri', clockSkewSeconds: 'clock_skew', v1Issuer: 'v1_issuer', tokenTypes: 'token_types' };
+
+function issuers({ issuers: list = [] }: Damaged<Document>, { at, pathOf, whole }: Surroundings): void {
+  const first = new Map<string, string>();
+  for (const issuer of list.filter(whole)) {
+    for (const { field, problem } of issuerProblems(issuerConfig(issuer))) at(`${pathOf(issuer)}.${ISSUER_KEYS[field] ?? field}`, problem);
+    const same = first.get(issuer.issuer);
+    if (same !== undefined && issuer.kind === 'oidc') at(`${pathOf(issuer)}.issuer`, `is the issuer of ${same} already`, 'a token must have one issuer: name all audiences there');
+    first.set(issuer.issuer, pathOf(issuer));
+  }
+}
+
+export const isLoopback = (host: string): boolean => host.startsWith('127.') || host === '::1';
+
+function listeners({ listeners: list = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+  for (const listener of list) {
+    const here = pathOf(listener);
+    if (listener.tls) keyPair(listener.tls, `${here}.tls`, at);
+    else if (listener.address && !listener.private && !isLoopback(listener.address.host))
+      at(`${here}.address`, 'tokens would cross the network in clear', 'give `tls`, a loopback address, or `private: true` where the network itself is protected');
+  }
+}
+
+/** The chain's first certificate is the one that the key must fit. */
+function keyPair({ certificate, key, clientCa }: Damaged<{ certificate: string; key: string; clientCa: string | undefined }>, here: string, at: Surroundings['at']): void {
+  const parse = <T>(path: string, file: string | undefined, what: string, make: (pem: Buffer) => T): T | undefined => {
+    try {
+      return file === undefined ? undefined : make(readFileSync(file));
+    } catch {
+      at(path, `${file} holds no ${what}`, `must be a PEM file with a ${what}`);
+      return undefined;
+    }
+  };
+  const leaf = parse(`${here}.certificate`, certificate, 'certificate', (pem) => new X509Certificate(pem));
+  const secret = parse(`${here}.key`, key, 'unencrypted private key', createPrivateKey);
+  parse(`${here}.client_ca`, clientCa, 'certificate', (pem) => new X509Certificate(pem));
+  if (leaf && secret && !leaf.checkPrivateKey(secret)) at(`${here}.key`, 'is not the key of the certificate', 'certificate and key must belong together');
+}
+
+function virtualHosts({ listeners: known = [], targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+  const listenerNames = known.flatMap(({ name }) => (name === undefined ? [] : [name]));
+  const taken = new Map<string, string>();
+  for (const target of targets) {
+    const here = pathOf(target);
+    if (target.listener !== undefined && !listenerNames.includes(target.listener)) {
+      const meant = closest(target.listener, listenerNames);
+      at(`${here}.listener`, `there is no listener '${target.listener}'`, meant ? `did you mean '${meant}'?` : `must be one of ${listenerNames.join(', ')}`);
+    }
+    for (const host of target.hosts ?? []) {
+      const slot = `${target.listener} ${host.toLowerCase()}`;
+      const other = taken.get(slot);
+      if (other !== undefined) at(`${here}.hosts`, `'${host}' leads to ${other} already`, 'each host of a listener leads to one target');
+      else taken.set(slot, `target '${target.name}'`);
+    }
+  }
+}
+
+function upstreamTls({ targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+  for (const target of targets) {
+    const here = pathOf(target);
+    if (target.url === undefined) continue;
+    if (target.tls && target.url.scheme === 'http') at(`${here}.tls`, 'the URL is not https', 'change the URL, or leave `tls` out');
+    if (target.url.scheme === 'https' && target.tls?.ca === undefined && systemCa() === undefined) at(`${here}.url`, 'this system has no CA bundle that is known here', 'give `tls: { ca: … }`');
+    if ((target.tls?.certificate === undefined) !== (target.tls?.key === undefined)) at(`${here}.tls`, '`certificate` and `key` belong together', 'give both or none');
+  }
+}
+
+function credentials({ targets = [] }: Damaged<Document>, { at, pathOf, whole }: Surroundings): void {
+  for (const target of targets) {
+    if (target.credentials === undefined) continue;
+    const here = pathOf(target);
+    const known = Object.keys(target.credentials);
+    for (const [name, written] of Object.entries(target.credentials)) {
+      const problem = whole(target) ? credentialProblem(credentialConfig(written)) : '';
+      if (problem !== '') at(`${here}.credentials.${name}`, problem);
+    }
+    const chosen = defaultCredential({ credential: target.credential, credentials: target.credentials });
+    if (chosen === undefined) at(`${here}.credentials`, 'none of several credentials is the default', `name it in \`credential\`: one of ${known.join(', ')}`);
+    else if (chosen !== '' && !known.includes(chosen)) {
+      const meant = closest(chosen, known);
+      at(`${here}.credential`, `there is no credential '${chosen}'`, meant ? `did you mean '${meant}'?` : known.length > 0 ? `must be one of ${known.join(', ')}` : 'define it in `credentials`');
+    }
+  }
+}
+
+/** What the kernel allows (sun_path, with its closing zero). */
+const MAX_SOCKET_PATH = 107;
+
+function endpoints({ stateDir, service, envoy }: Damaged<Document>, { at }: Surroundings): void {
+  if (stateDir !== undefined) socketLength('state_dir', join(stateDir, 'run', 'envoy-admin.sock'), at);
+  for (const [key, endpoint] of [['check', service?.check], ['tap', service?.tap]] as const) {
+    if (!endpoint) continue;
+    const here = `service.${key}`;
+    if (endpoint.socket !== undefined) socketLength(`${here}.socket`, endpoint.socket, at);
+    if (endpoint.socket !== undefined && endpoint.address) at(here, '`socket` and `address` exclude each other', 'give one of them');
+    if (endpoint.tls) keyPair(endpoint.tls, `${here}.tls`, at);
+    if (!endpoint.address) {
+      for (const without of ['connect', 'tls'] as const) if (endpoint[without]) at(`${here}.${without}`, 'belongs to `address`', 'give `address` too');
+      continue;
+    }
+    if (endpoint.tls?.clientCa === undefined) at(here, 'over TCP the service and Envoy prove themselves to each other', 'give `tls: { certificate, key, client_ca }`');
+    if (!envoy?.tls) at(`${here}.address`, 'Envoy has no certificate for it', 'give `envoy.tls: { certificate, key, ca }`');
+    if (!endpoint.connect && ['0.0.0.0', '::'].includes(endpoint.address.host)) at(`${here}.address`, 'Envoy cannot connect to it', 'give `connect: HOST:PORT`');
+  }
+}
+
+function socketLength(path: string, socket: string, at: Surroundings['at']): void {
+  const bytes = Buffer.byteLength(socket);
+  if (bytes > MAX_SOCKET_PATH) at(path, `the Unix socket ${socket} has a path of ${bytes} bytes`, `a Unix socket's path has at most ${MAX_SOCKET_PATH}: choose a shorter directory`);
+}
+
+function admin({ admin: section }: Damaged<Document>, { at }: Surroundings): void {
+  if (section?.address && !isLoopback(section.address.host)) at('admin.address', "approvers' tokens would cross the network in clear", 'must be a loopback address; a TLS terminator beside it can serve others');
+}
+
+function patterns({ masking }: Damaged<Document>, { at, checkPattern }: Surroundings): void {
+  for (const [name, pattern] of Object.entries(masking?.patterns ?? {})) {
+    const problem = checkPattern?.(pattern) ?? null;
+    if (problem !== null) at(`masking.patterns.${name}`, problem, 'the syntax of patterns is in docs/masking.md');
+  }
+}
+
+function listened({ listeners: list = [], service, admin: section }: Damaged<Document>, { pathOf }: Surroundings): Addressed[] {
+  const at = (path: string, address: HostPort | undefined): Addressed[] => (address ? [{ path, address }] : []);
+  return [
+    ...list.flatMap((listener) => at(`${pathOf(listener)}.address`, listener.address)),
+    ...at('service.check.address', service?.check?.address),
+    ...at('service.tap.address', service?.tap?.address),
+    ...at('admin.address', section?.address),
+  ];
+}
+
+/** `0.0.0.0` takes a port of every IPv4 address, `[::]` of every address. */
+const overlaps = (a: string, b: string): boolean => a === b || a === '::' || b === '::' || (a === '0.0.0.0' && !b.includes(':')) || (b === '0.0.0.0' && !a.includes(':'));
+
+function clashes(addresses: readonly Addressed[], { at }: Surroundings): void {
+  for (const [index, { path, address }] of addresses.entries()) {
+    const other = addresses.slice(0, index).find((one) => one.address.port === address.port && overlaps(one.address.host, address.host));
+    if (other) at(path, `${formatHostPort(address)} is taken by ${other.path}`, 'each needs a port of its own');
+  }
+}

@@ -1,0 +1,97 @@
+/** The document with its defaults worked out, in the words of the modules that use it. */
+import { join, resolve } from 'node:path';
+import type { CredentialConfig } from '../credential/credential.ts';
+import type { IssuerConfig } from '../identity/issuer.ts';
+import type { HostPort } from './kinds.ts';
+import type { Document } from './schema.ts';
+
+export type Listener = Document['listeners'][number];
+type WrittenTarget = Document['targets'][number];
+export interface Target extends Omit<WrittenTarget, 'credential' | 'credentials'> {
+  /** The name of the default credential; empty when the target has none. */
+  readonly credential: string;
+  readonly credentials: Readonly<Record<string, CredentialConfig>>;
+}
+
+export interface ServerTls {
+  readonly certificate: string;
+  readonly key: string;
+  readonly clientCa: string;
+}
+
+/** A door of the service towards Envoy. */
+export type Endpoint = { readonly kind: 'socket'; readonly path: string } | { readonly kind: 'tcp'; readonly address: HostPort; readonly connect: HostPort; readonly tls: ServerTls };
+
+/** All paths are absolute. Durations are in milliseconds (`…Ms`), sizes in bytes (`…Bytes`). */
+export interface Config extends Omit<Document, 'version' | 'issuers' | 'targets' | 'service' | 'admin'> {
+  readonly file: string;
+  /** Sockets: `check.sock`, `tap.sock`, `admin.sock`, `envoy-admin.sock`. */
+  readonly runDir: string;
+  readonly issuers: readonly IssuerConfig[];
+  readonly targets: readonly Target[];
+  readonly service: { readonly check: Endpoint; readonly tap: Endpoint; readonly drainMs: number };
+  readonly admin: { readonly socket: string; readonly address: HostPort | undefined; readonly auditors: readonly string[] };
+}
+
+export function resolveDocument({ version: _, issuers, targets, service, ...rest }: Document, file: string): Config {
+  const runDir = join(rest.stateDir, 'run');
+  return {
+    ...rest,
+    file: resolve(file),
+    runDir,
+    issuers: issuers.map(issuerConfig),
+    targets: targets.map((target) => ({ ...target, ...credentialsOf(target) })),
+    service: { check: endpoint(service.check, join(runDir, 'check.sock')), tap: endpoint(service.tap, join(runDir, 'tap.sock')), drainMs: service.drainMs },
+    admin: { ...rest.admin, socket: join(runDir, 'admin.sock') },
+  };
+}
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+/** Without the members that are undefined: absence is how other modules' configurations say "the default". */
+const given = <T extends object>(from: T): Given<T> => Object.fromEntries(Object.entries(from).filter(([, value]) => value !== undefined)) as Given<T>;
+
+const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
+
+export function issuerConfig({ clockSkewMs, claims, keys, ...rest }: Document['issuers'][number]): IssuerConfig {
+  const { name, kind, issuer, audiences, ...others } = rest;
+  return {
+    name,
+    kind,
+    issuer,
+    audiences,
+    ...given(others),
+    clockSkewSeconds: clockSkewMs / 1000,
+    ...(claims && { claims: given(claims) }),
+    ...(keys && { keys: given({ refreshSeconds: seconds(keys.refreshMs), maxStaleSeconds: seconds(keys.maxStaleMs), cooldownSeconds: seconds(keys.cooldownMs), timeoutSeconds: seconds(keys.timeoutMs) }) }),
+  };
+}
+
+export type WrittenCredential = WrittenTarget['credentials'][string];
+
+export function credentialConfig(written: WrittenCredential): CredentialConfig {
+  switch (written.type) {
+    case 'bearer':
+      return { type: 'bearer', secret: written.value };
+    case 'basic':
+      return { type: 'basic', username: written.value.username, secret: written.value.password };
+    case 'header':
+      return { type: 'header', name: written.value.name, secret: written.value.value };
+    case 'none':
+      return { type: 'none' };
+  }
+}
+
+/** The default: as written, or `default`, or the only one there is. `undefined` when there are several to choose from. */
+export function defaultCredential({ credential, credentials }: Pick<WrittenTarget, 'credential' | 'credentials'>): string | undefined {
+  const names = Object.keys(credentials);
+  return credential ?? (names.includes('default') ? 'default' : names.length > 1 ? undefined : (names[0] ?? ''));
+}
+
+const credentialsOf = (target: WrittenTarget): Pick<Target, 'credential' | 'credentials'> => ({
+  credential: defaultCredential(target) ?? '',
+  credentials: Object.fromEntries(Object.entries(target.credentials).map(([name, written]) => [name, credentialConfig(written)])),
+});
+
+function endpoint({ socket, address, connect, tls }: Document['service']['check'], fallback: string): Endpoint {
+  return address && tls?.clientCa !== undefined ? { kind: 'tcp', address, connect: connect ?? address, tls: { ...tls, clientCa: tls.clientCa } } : { kind: 'socket', path: socket ?? fallback };
+}

@@ -1,0 +1,184 @@
+/** Every key of sluice.yaml: one row each. The parser, the types and the reference in docs/configuration.md are made of these rows. */
+import { ALGORITHMS, type Algorithm } from '../identity/algorithm.ts';
+import { address, choice, duration, envoyPath, flag, integer, list, map, name, object, optional, origin, path, peer, preset, required, secret, size, tagged, text, type TypeOf, version } from './kinds.ts';
+
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const nameWant = 'lower-case letters, digits and `-`, at most 63';
+
+/** For a listener of ours, whose peers are agents or Envoy. */
+const serverTls = object({
+  certificate: required(path('file'), 'The certificate chain, PEM.'),
+  key: required(path('file'), 'The private key of the certificate, PEM.'),
+  client_ca: optional(path('file'), 'CA certificates, PEM. Given, a peer must present a certificate of one of them.'),
+});
+
+const listener = object({
+  name: required(name, 'The name by which targets refer to it.'),
+  address: required(address, 'Where Envoy listens for agents.'),
+  tls: optional(serverTls, 'TLS towards the agents. The files are read again when they change.'),
+  private: preset(flag, 'false', 'Says that the network in front of a listener without TLS is private (mesh mTLS, loopback of a pod): tokens cross it in clear.'),
+  trusted_proxies: preset(integer(0, 16), '0', 'How many proxies in front add to `x-forwarded-for`, for the client address in the record.'),
+  max_connections: preset(integer(1, 1_000_000), '20000', 'Connections open at once; more are closed at once.'),
+});
+
+const claimPath = text('the name of a claim, or a dotted path to it');
+
+const issuer = object({
+  name: required(text('lower-case letters, digits, `.`, `_` and `-`, at most 63', /^[a-z0-9][a-z0-9._-]{0,62}$/, 'name'), 'The prefix of every identity of this issuer.'),
+  kind: preset(choice('oidc', 'entra'), 'oidc', 'What it is: any OpenID Connect issuer, or Microsoft Entra.'),
+  issuer: required(text('an https URL'), 'The value of `iss`, exactly; for Entra the authority, `https://login.microsoftonline.com`.'),
+  audiences: required(list(text(), { least: 1 }), 'A token must be for one of these (`aud`).'),
+  algorithms: optional(list(choice(...(Object.keys(ALGORITHMS) as Algorithm[])), { least: 1 }), 'Accepted signature algorithms. Default RS256, PS256, ES256, ES384, EdDSA; for Entra RS256.'),
+  jwks_uri: optional(text('an https URL'), "Where the keys are. Default: what the issuer's metadata says."),
+  clock_skew: preset(duration('0s', '5m'), '30s', 'Allowed difference of clocks.'),
+  claims: optional(
+    object({
+      groups: optional(claimPath, 'Groups. Default `groups`.'),
+      roles: optional(claimPath, 'Roles. Default `roles`.'),
+      name: optional(claimPath, 'A name for people to read. Default: the usual ones.'),
+      run: optional(claimPath, 'The id of the run. Default `run_id`.'),
+      on_behalf_of: optional(claimPath, 'On whose behalf, for tokens without `act`.'),
+    }),
+    'Where claims are.',
+  ),
+  tenants: optional(list(text('a GUID', /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'GUID'), { least: 1 }), 'Entra: the tenants whose tokens are accepted.'),
+  v1_issuer: optional(text('an https URL'), 'Entra: the origin of v1.0 issuers. Default `https://sts.windows.net`.'),
+  token_types: optional(list(text(), { least: 1 }), 'Accepted `typ` headers. Default `at+jwt`, `JWT`.'),
+  subjects: optional(choice('user', 'workload'), 'What all subjects of this issuer are. Default: worked out from each token.'),
+  keys: optional(
+    object({
+      refresh: optional(duration('1s', '1d'), 'From one fetch of the key set to the next. Default `10m`.'),
+      max_stale: optional(duration('0s', '7d'), 'How long a fetched key set serves while the issuer is away. Default `24h`.'),
+      cooldown: optional(duration('0s', '1h'), 'Between fetches that unknown keys or failures ask for. Default `30s`.'),
+      timeout: optional(duration('100ms', '30s'), 'For one fetch. Default `5s`.'),
+    }),
+    'How the key set is fetched.',
+  ),
+});
+
+const credential = tagged(
+  {
+    bearer: secret(),
+    basic: object({ username: required(text(), 'The user name.'), password: required(secret(), 'The password.') }),
+    header: object({ name: required(text('a header name'), 'The name of the header.'), value: required(secret(), 'Its value.') }),
+    none: object({}),
+  },
+  '`bearer: SECRET`, `basic: { username, password: SECRET }`, `header: { name, value: SECRET }` or `none: {}`',
+);
+
+const target = object({
+  name: required(name, 'The name by which policy and record know it.'),
+  protocol: preset(choice('http'), 'http', 'What it speaks.'),
+  listener: required(name, 'The listener that it is reached through.'),
+  hosts: preset(list(text('a host name without port, `*.SUFFIX`, or `*`', /^(?:\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/i, 'host'), { least: 1 }), '["*"]', 'The hosts of the listener that lead to it.'),
+  url: required(origin, 'Where it is: `http://HOST[:PORT]`, or `https://` for TLS with its certificate verified.'),
+  http_version: preset(choice('auto', '1', '2'), 'auto', 'Towards the target. `auto`: negotiated over TLS, HTTP/1.1 without.'),
+  tls: optional(
+    object({
+      ca: optional(envoyPath, "CA certificates, PEM. Default: the system's."),
+      server_name: optional(text('a host name'), "The name asked for (SNI) and verified. Default: the URL's host."),
+      certificate: optional(envoyPath, 'The client certificate that the gateway presents, PEM.'),
+      key: optional(envoyPath, 'The private key of the client certificate, PEM.'),
+    }),
+    'TLS towards an `https` target.',
+  ),
+  labels: preset(map(text('a text', /^[^\p{Cc}]*$/u), /^[\w./-]{1,63}$/, 'letters, digits, `_`, `.`, `/` and `-`, at most 63'), '{}', 'What policy may go by, as `env: prod`.'),
+  credential: optional(name, 'The credential that is used when the policy names none. Default: the one named `default`, or the only one.'),
+  credentials: preset(map(credential, NAME, nameWant), '{}', 'What the gateway proves itself to the target with, by name.'),
+  request_body_limit: preset(size('0B', '64MiB'), '1MiB', 'Longer request bodies get 413: policy judges whole requests only.'),
+  connect_timeout: preset(duration('100ms', '5m'), '5s', 'For a connection to the target.'),
+  response_timeout: preset(duration('0s', '24h'), '0s', 'From the end of the request to the end of the response; `0s`: none.'),
+  idle_timeout: preset(duration('1s', '24h'), '5m', 'How long the target may stay silent in the middle of an exchange.'),
+});
+
+const endpoint = object({
+  socket: optional(path('new directory'), 'A Unix socket. Default: in `run/` of the state directory.'),
+  address: optional(address, 'Where the service listens for Envoy instead; needs `tls`.'),
+  connect: optional(peer, 'Where Envoy connects to. Default: `address`.'),
+  tls: optional(serverTls, 'Mutual TLS: `client_ca` is required here.'),
+});
+
+export const SCHEMA = object({
+  version: required(version(1), 'The version of this format.'),
+  state_dir: preset(path('new directory'), 'data', 'Where the record, approvals, sockets and the generated Envoy configuration are kept.'),
+  listeners: required(list(listener, { least: 1 }), 'Where agents come in.'),
+  issuers: required(list(issuer, { least: 1 }), 'Whose tokens are accepted.'),
+  targets: required(list(target), 'What is behind the gateway.'),
+  policy: required(
+    object({
+      path: required(path('file or directory'), 'A folder of Rego, or a bundle (`.tar.gz`).'),
+      data: optional(path('file'), 'Data for the policy, YAML or JSON: the grants.'),
+      timeout: preset(duration('1ms', '10s'), '100ms', 'A longer evaluation is cut off and denied.'),
+      workers: preset(integer(1, 64), '2', 'Decision workers.'),
+    }),
+    'What judges.',
+  ),
+  approvals: preset(
+    object({
+      max_ttl: preset(duration('1s', '7d'), '24h', "The longest hold; Envoy's time-outs follow it."),
+      max_open: preset(integer(1, 1_000_000), '10000', "Holds open at once; more are denied. Envoy's circuit breakers follow it."),
+      grant_ttl: preset(duration('1s', '7d'), '15m', 'How long an approval whose caller has gone can be used.'),
+    }),
+    '{}',
+    'Held requests.',
+  ),
+  masking: preset(
+    object({
+      key: optional(secret(32), 'The key of hash masking, at least 32 characters. Required by policies that mask by `hash`.'),
+      patterns: preset(map(text(), /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, nameWant), '{}', 'Custom detectors by name, for `pattern:NAME` in a policy; their syntax is in masking.md.'),
+      max_token: preset(size('1KiB', '1MiB'), '64KiB', 'The longest value that is held back while it is examined.'),
+    }),
+    '{}',
+    'Masking.',
+  ),
+  tap: preset(
+    object({
+      require: preset(flag, 'true', 'Whether nothing new passes while the record cannot be written. `false` lets requests through unrecorded.'),
+      queue: preset(size('64KiB', '64MiB'), '4MiB', 'How much each Envoy worker keeps that the sink has not acknowledged.'),
+    }),
+    '{}',
+    'The record.',
+  ),
+  service: preset(
+    object({
+      check: preset(endpoint, '{}', 'Where Envoy asks.'),
+      tap: preset(endpoint, '{}', 'Where Envoy records.'),
+      drain: preset(duration('0s', '1h'), '10s', 'How long a shutdown waits for what is under way.'),
+    }),
+    '{}',
+    'How Envoy reaches the service.',
+  ),
+  admin: preset(
+    object({
+      address: optional(address, 'The admin API over TCP, loopback only, beside its Unix socket in `run/` of the state directory.'),
+      auditors: preset(list(text('`group:NAME` or `identity:ID`', /^(?:group|identity):[^\p{Cc}]+$/u)), '[]', 'Who may read sessions, as `group:audit`.'),
+    }),
+    '{}',
+    'The admin API.',
+  ),
+  envoy: preset(
+    object({
+      bin: optional(path('file'), 'The Envoy binary. Default: `ENVOY_BIN`, then `PATH`, then the one that set-up fetched.'),
+      concurrency: optional(integer(1, 1024), 'Worker threads. Default: one for each processor.'),
+      admin: preset(choice('socket', 'off'), 'socket', "Envoy's own admin interface: a Unix socket in `run/` of the state directory, or none."),
+      memory_limit: optional(size('64MiB', '1024GiB'), 'Heap at 95 % of which new requests get 503. Default: none.'),
+      tls: optional(
+        object({
+          certificate: required(envoyPath, 'The client certificate that Envoy presents to the service, PEM.'),
+          key: required(envoyPath, 'The private key of the client certificate, PEM.'),
+          ca: required(envoyPath, "The CA of the service's certificate, PEM."),
+          server_name: optional(text('a host name'), "The name verified in the service's certificate. Default: the host of `connect`."),
+        }),
+        'Towards a service at an `address`.',
+      ),
+      dir: optional(envoyPath, "Where the generated files are on Envoy's machine. Default: `envoy/` of the state directory."),
+      wasm: optional(envoyPath, "Where the HTTP filter is on Envoy's machine. Default: the one that was built here."),
+    }),
+    '{}',
+    'Envoy itself.',
+  ),
+  logging: preset(object({ level: preset(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'The least severe level that is logged.') }), '{}', 'Diagnostics of the service.'),
+});
+
+/** The file as it was read: every default filled in, nothing checked across keys. */
+export type Document = TypeOf<typeof SCHEMA>;

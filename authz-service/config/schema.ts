@@ -18,7 +18,6 @@ const listener = object({
   tls: optional(serverTls, 'TLS towards the agents. The files are read again when they change.'),
   private: preset(flag, 'false', 'Says that the network in front of a listener without TLS is private (mesh mTLS, loopback of a pod): tokens cross it in clear.'),
   trusted_proxies: preset(integer(0, 16), '0', 'How many proxies in front add to `x-forwarded-for`, for the client address in the record.'),
-  max_connections: preset(integer(1, 1_000_000), '20000', 'Connections open at once; more are closed at once.'),
 });
 
 const claimPath = text('the name of a claim, or a dotted path to it');
@@ -88,7 +87,6 @@ const target = object({
   request_body_limit: preset(size('0B', '64MiB'), '1MiB', 'Longer request bodies get 413: policy judges whole requests only.'),
   connect_timeout: preset(duration('100ms', '5m'), '5s', 'For a connection to the target.'),
   response_timeout: preset(duration('0s', '24h'), '0s', 'From the end of the request to the end of the response; `0s`: none.'),
-  idle_timeout: preset(duration('1s', '24h'), '5m', 'How long the target may stay silent in the middle of an exchange.'),
 });
 
 const endpoint = object({
@@ -161,6 +159,7 @@ export const SCHEMA = object({
       bin: optional(path('file'), 'The Envoy binary. Default: `ENVOY_BIN`, then `PATH`, then the one that set-up fetched.'),
       concurrency: optional(integer(1, 1024), 'Worker threads. Default: one for each processor.'),
       admin: preset(choice('socket', 'off'), 'socket', "Envoy's own admin interface: a Unix socket in `run/` of the state directory, or none."),
+      max_connections: preset(integer(1, 1_000_000), '20000', 'Connections of agents open at once; more are closed at once.'),
       memory_limit: optional(size('64MiB', '1024GiB'), 'Heap at 95 % of which new requests get 503. Default: none.'),
       tls: optional(
         object({

@@ -1,0 +1,47 @@
+/** From the configuration to the files that Envoy reads. */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import type { Config } from '../config/config.ts';
+import { bootstrap } from './bootstrap.ts';
+import { targetClusters } from './cluster.ts';
+import { listeners, type Places } from './listener.ts';
+import type { Message } from './message.ts';
+import { routeConfigurations } from './route.ts';
+import { secretFiles } from './tls.ts';
+
+/** Objects in the protobuf JSON mapping. A change of a target is a change of `cds` and `rds` alone. */
+export interface EnvoyConfig {
+  readonly bootstrap: Message;
+  readonly lds: Message;
+  readonly cds: Message;
+  readonly rds: Message;
+  /** By file name: where certificates and CAs are (no key material). */
+  readonly secrets: ReadonlyMap<string, Message>;
+}
+
+const BUILT_WASM = fileURLToPath(new URL('../../build/sluice-http.wasm', import.meta.url));
+
+/** Where things are on Envoy's machine: as configured, or as they are here. */
+export const placesOf = ({ envoy, stateDir }: Config): Places => ({ dir: envoy.dir ?? join(stateDir, 'envoy'), wasm: envoy.wasm ?? BUILT_WASM });
+
+export function generateEnvoy(config: Config, places: Places = placesOf(config)): EnvoyConfig {
+  const secrets = secretFiles(places.dir);
+  const resources = (messages: Message[]): Message => ({ resources: messages });
+  return {
+    bootstrap: bootstrap(config, places.dir, secrets),
+    lds: resources(listeners(config, places, secrets)),
+    cds: resources(targetClusters(config, secrets)),
+    rds: resources(routeConfigurations(config)),
+    secrets: secrets.files,
+  };
+}
+
+/** YAML 1.1 rules for quoting: Envoy's parser takes a bare `yes` or `on` for a flag. */
+const yaml = (message: Message): string => stringify(message, { version: '1.1', lineWidth: 160, aliasDuplicateObjects: false });
+
+/**
+ * The files by name, in the order in which they must be written: what is referred to before what refers to it.
+ */
+export const envoyFiles = ({ bootstrap, secrets, cds, rds, lds }: EnvoyConfig): ReadonlyMap<string, string> =>
+  new Map([...secrets, ['cds.yaml', cds] as const, ['rds.yaml', rds] as const, ['lds.yaml', lds] as const, ['bootstrap.yaml', bootstrap] as const].map(([name, message]) => [name, yaml(message)]));

@@ -1,0 +1,67 @@
+/** Listeners (lds.yaml): one for each of the configuration's, hardened for untrusted callers. */
+import type { Config, Listener } from '../config/config.ts';
+import { httpFilters } from './filters.ts';
+import { limitsOf } from './limits.ts';
+import { localReplies } from './local_reply.ts';
+import { duration, extension, fromFile, type Message, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
+import { downstreamTls, type Secrets } from './tls.ts';
+
+export interface Places {
+  /** The directory of the generated files, on Envoy's machine. */
+  readonly dir: string;
+  /** The compiled HTTP filter, on Envoy's machine. */
+  readonly wasm: string;
+}
+
+export const listeners = (config: Config, places: Places, secrets: Secrets): Message[] => config.listeners.map((listener) => httpListener(listener, config, places, secrets));
+
+const httpListener = (listener: Listener, config: Config, places: Places, secrets: Secrets): Message =>
+  typed('envoy.config.listener.v3.Listener', {
+    name: listener.name,
+    address: socketAddress(listener.address),
+    per_connection_buffer_limit_bytes: limitsOf(config).bufferBytes,
+    tcp_keepalive: TCP_KEEPALIVE,
+    ...(listener.tls && { listener_filters: [extension('envoy.filters.listener.tls_inspector', 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector')], listener_filters_timeout: '5s' }),
+    filter_chains: [
+      {
+        transport_socket_connect_timeout: '10s',
+        filters: [extension('envoy.filters.network.http_connection_manager', 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', connectionManager(listener, config, places))],
+        ...(listener.tls && { transport_socket: downstreamTls(`listener-${listener.name}`, listener.tls, secrets) }),
+      },
+    ],
+  });
+
+function connectionManager(listener: Listener, config: Config, { dir, wasm }: Places): Message {
+  const { idleMs } = limitsOf(config);
+  return {
+    stat_prefix: listener.name,
+    codec_type: 'AUTO',
+    rds: { route_config_name: listener.name, config_source: fromFile(dir, 'rds.yaml') },
+    http_filters: httpFilters(config, wasm),
+    local_reply_config: localReplies(),
+    server_name: 'sluice',
+    // The path that policy judges is the one that the target gets: normalised here, once, or refused.
+    normalize_path: true,
+    merge_slashes: true,
+    path_with_escaped_slashes_action: 'REJECT_REQUEST',
+    strip_any_host_port: true,
+    strip_trailing_host_dot: true,
+    // Whoever connects is not trusted: Envoy's own control headers are removed, the peer's address is the client's.
+    use_remote_address: true,
+    xff_num_trusted_hops: listener.trustedProxies,
+    internal_address_config: { unix_sockets: false, cidr_ranges: [{ address_prefix: '255.255.255.255', prefix_len: 32 }] },
+    early_header_mutation_extensions: [
+      extension('strip', 'envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation', {
+        mutations: ['x-envoy-', 'x-sluice-'].map((prefix) => ({ remove_on_match: { key_matcher: { prefix, ignore_case: true } } })),
+      }),
+    ],
+    forward_client_cert_details: 'SANITIZE',
+    max_request_headers_kb: 60,
+    common_http_protocol_options: { idle_timeout: '3600s', max_headers_count: 100, headers_with_underscores_action: 'REJECT_REQUEST' },
+    http2_protocol_options: { max_concurrent_streams: 1024, initial_stream_window_size: 65_536, initial_connection_window_size: 1_048_576 },
+    request_headers_timeout: '10s',
+    // While a request is held nothing moves on its stream. So a body that arrives slowly has as long: Envoy has one clock for both.
+    stream_idle_timeout: duration(idleMs),
+    request_timeout: '0s',
+  };
+}

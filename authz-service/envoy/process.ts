@@ -1,0 +1,99 @@
+/** One Envoy process: started, ready, stopped. */
+import { spawn } from 'node:child_process';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { formatHostPort, type Config } from '../config/config.ts';
+import { adminSocket } from './bootstrap.ts';
+import { envoyFiles, generateEnvoy, placesOf } from './generate.ts';
+import { limitsOf } from './limits.ts';
+import { writeEnvoy } from './write.ts';
+
+export interface EnvoyProcess {
+  readonly pid: number;
+  /** Resolves when it has ended, however that came: how, for people to read. */
+  readonly exited: Promise<string>;
+  /** Ends it: politely, after 5 s by force. */
+  stop(): Promise<void>;
+}
+
+export interface EnvoyOptions {
+  readonly bin: string;
+  /** A line of Envoy's own log. */
+  readonly log?: (line: string) => void;
+  readonly readyWithinMs?: number;
+}
+
+/** Arguments that belong to the generated configuration. */
+export const envoyArguments = (config: Config, dir = placesOf(config).dir): string[] => [
+  '--config-path',
+  join(dir, 'bootstrap.yaml'),
+  // One Envoy, replaced by its orchestrator: the shared memory of hot restarts would make two of them on one machine clash.
+  '--disable-hot-restart',
+  // A changed listener ends its old connections when they are idle, and lets holds on them run out.
+  '--drain-strategy',
+  'immediate',
+  '--drain-time-s',
+  String(Math.ceil(limitsOf(config).checkMs / 1000)),
+  ...(config.envoy.concurrency === undefined ? [] : ['--concurrency', String(config.envoy.concurrency)]),
+  '--log-level',
+  config.logging.level === 'trace' || config.logging.level === 'debug' ? 'info' : 'warning',
+];
+
+/** Writes the configuration and starts Envoy. @throws {Error} when it ends, or is not ready in time, with the last lines that it logged. */
+export async function startEnvoy(config: Config, { bin, log = () => {}, readyWithinMs = 30_000 }: EnvoyOptions): Promise<EnvoyProcess> {
+  writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)));
+  const child = spawn(bin, envoyArguments(config), { stdio: ['ignore', 'ignore', 'pipe'] });
+  const last: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    log(line);
+    last.push(line);
+    if (last.length > 20) last.shift();
+  });
+  let ended: string | undefined;
+  const exited = new Promise<string>((settle) => {
+    const end = (how: string): void => settle((ended ??= how));
+    child.once('error', (error) => end(`Envoy could not be started: ${error.message}`));
+    child.once('exit', (code, signal) => end(signal === null ? `Envoy ended with code ${code}` : `Envoy was ended by ${signal}`));
+  });
+  const stop = async (): Promise<void> => {
+    if (ended !== undefined) return;
+    child.kill('SIGTERM');
+    const force = setTimeout(() => child.kill('SIGKILL'), 5_000);
+    await exited;
+    clearTimeout(force);
+  };
+  for (const deadline = Date.now() + readyWithinMs; ; await sleep(25)) {
+    if (ended === undefined && (await isReady(config))) return { pid: child.pid ?? 0, exited, stop };
+    if (ended === undefined && Date.now() < deadline) continue;
+    await stop();
+    throw new Error([ended ?? 'Envoy was not ready in time', ...last].join('\n'));
+  }
+}
+
+/** All listeners accept, and the admin interface, where there is one, says so. */
+async function isReady(config: Config): Promise<boolean> {
+  const socket = adminSocket(config);
+  if (socket !== undefined && !(await saysReady(socket))) return false;
+  return (await Promise.all(config.listeners.map(({ address }) => accepts(address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host, address.port)))).every(Boolean);
+}
+
+const saysReady = (socketPath: string): Promise<boolean> =>
+  new Promise((settle) => {
+    const asked = request({ socketPath, path: '/ready', timeout: 1_000 }, (response) => {
+      response.resume();
+      settle(response.statusCode === 200);
+    });
+    asked.once('timeout', () => asked.destroy()).once('error', () => settle(false)).end();
+  });
+
+const accepts = (host: string, port: number): Promise<boolean> =>
+  new Promise((settle) => {
+    const socket = connect({ host, port, timeout: 1_000 }, () => settle(true)).once('error', () => settle(false)).once('timeout', () => settle(false));
+    socket.once('connect', () => socket.destroy());
+  });
+
+/** For messages: where agents come in. */
+export const listenerUrls = (config: Config): string[] => config.listeners.map(({ address, tls }) => `${tls ? 'https' : 'http'}://${formatHostPort(address)}`);

@@ -1,0 +1,445 @@
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { JournalError } from './error.ts';
+import { FRAME_BYTES, HEADER_BYTES } from './frame.ts';
+import { type Journal, type JournalOptions, openJournal } from './journal.ts';
+import { type Fault, type Operation, SimulatedFileSystem } from './simulated_file_system.ts';
+
+const record = (text: string): Buffer => Buffer.from(text);
+
+const textsOf = async (journal: Journal, from = 0): Promise<string[]> => {
+  const texts: string[] = [];
+  for await (const { index, bytes } of journal.read(from)) {
+    expect(index).toBe(Math.max(from, journal.first) + texts.length);
+    texts.push(bytes.toString());
+  }
+  return texts;
+};
+
+/** Opens, reads everything and closes. */
+const recovered = async (directory: string, options: JournalOptions = {}): Promise<string[]> => {
+  const replayed: string[] = [];
+  const journal = await openJournal(directory, { ...options, replay: (_, bytes) => replayed.push(bytes.toString()) });
+  try {
+    const texts = await textsOf(journal, journal.first);
+    expect(replayed).toEqual(texts);
+    return texts;
+  } finally {
+    await journal.close();
+  }
+};
+
+const codeOf = async (promise: Promise<unknown>): Promise<string> => {
+  try {
+    await promise;
+    return 'none';
+  } catch (error) {
+    return error instanceof JournalError ? error.code : `not coded: ${error}`;
+  }
+};
+
+const numbered = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `record ${from + i}`);
+
+describe('a journal on a real disk', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = fs.mkdtempSync(join(tmpdir(), 'journal-'));
+  });
+  afterEach(() => fs.rmSync(directory, { recursive: true, force: true }));
+
+  const segments = (): string[] => fs.readdirSync(directory).filter((name) => name.endsWith('.journal'));
+
+  it('keeps records in order, across openings and segments', async () => {
+    const texts = numbered(500);
+    let journal = await openJournal(directory, { segmentBytes: 1000 });
+    for (let i = 0; i < 250; i += 10) await Promise.all(texts.slice(i, i + 10).map((text) => journal.append(record(text))));
+    await journal.close();
+    journal = await openJournal(directory, { segmentBytes: 1000 });
+    expect(journal.next).toBe(250);
+    expect(await journal.append(record(texts[250] as string))).toBe(250);
+    await Promise.all(texts.slice(251).map((text) => journal.append(record(text))));
+    expect(await textsOf(journal)).toEqual(texts);
+    expect(await textsOf(journal, 333)).toEqual(texts.slice(333));
+    await journal.close();
+    expect(segments().length).toBeGreaterThan(5);
+    expect(await recovered(directory)).toEqual(texts);
+  });
+
+  it('writes what is appended at once in one write, and what is appended meanwhile in the next', async () => {
+    const journal = await openJournal(directory);
+    const first = numbered(100).map((text) => journal.append(record(text)));
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    const second = numbered(100, 100).map((text) => journal.append(record(text)));
+    await Promise.all([...first, ...second]);
+    expect(journal.totals).toMatchObject({ records: 200, writes: 2 });
+    await journal.close();
+  });
+
+  it('takes records of every size up to its bound, empty ones and those beyond a window too', async () => {
+    const sizes = [0, 1, 15, 16, 17, 1000, (1 << 20) - 17, 1 << 20, (1 << 20) + 1, 3 << 20];
+    const records = sizes.map((size) => Buffer.alloc(size, size % 251));
+    const journal = await openJournal(directory, { maxRecordBytes: 3 << 20 });
+    for (const bytes of records) journal.stage(bytes);
+    await journal.settled();
+    expect(await codeOf(journal.append(Buffer.alloc((3 << 20) + 1)))).toBe('too_large');
+    const found: Buffer[] = [];
+    for await (const { bytes } of journal.read()) found.push(bytes);
+    expect(found.map((bytes, i) => bytes.equals(records[i] as Buffer))).toEqual(sizes.map(() => true));
+    await journal.close();
+  });
+
+  it('has one writer: a second opening in this process or another is refused, and death gives the directory up', async () => {
+    const journal = await openJournal(directory);
+    expect(await codeOf(openJournal(directory))).toBe('locked');
+    await journal.close();
+
+    const module = JSON.stringify(new URL('./journal.ts', import.meta.url).href);
+    const script = `const { openJournal } = await import(${module}); await openJournal(${JSON.stringify(directory)}); console.log('open'); setInterval(() => {}, 1000);`;
+    const other = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => other.stdout.once('data', resolve));
+    expect(await codeOf(openJournal(directory))).toBe('locked');
+    const gone = new Promise((resolve) => other.once('exit', resolve));
+    other.kill('SIGKILL');
+    await gone;
+    await (await openJournal(directory)).close();
+  });
+
+  it('after a crash at any byte, has every acknowledged record and nothing but whole ones', async () => {
+    // Three writes; a crash leaves any prefix of the file, or any prefix followed by zeros (a size that reached the disk before its data).
+    const texts = numbered(6);
+    let journal = await openJournal(directory);
+    const durable: number[] = [];
+    const path = join(directory, segments()[0] as string);
+    for (const pair of [texts.slice(0, 2), texts.slice(2, 4), texts.slice(4)]) {
+      await Promise.all(pair.map((text) => journal.append(record(text))));
+      durable.push(fs.statSync(path).size);
+    }
+    await journal.close();
+    const whole = fs.readFileSync(path);
+    for (let length = 0; length <= whole.length; length += 1) {
+      const acknowledged = 2 * durable.filter((size) => size <= length).length;
+      for (const filler of [0, 40]) {
+        fs.writeFileSync(path, Buffer.concat([whole.subarray(0, length), Buffer.alloc(length < HEADER_BYTES ? 0 : filler)]));
+        journal = await openJournal(directory);
+        const found = await textsOf(journal);
+        expect(found).toEqual(texts.slice(0, found.length));
+        expect(found.length).toBeGreaterThanOrEqual(acknowledged);
+        await journal.append(record('after'));
+        await journal.close();
+        expect(await recovered(directory)).toEqual([...found, 'after']);
+      }
+    }
+  });
+
+  it('refuses to open over damage to what was acknowledged, and says where', async () => {
+    const journal = await openJournal(directory, { segmentBytes: 120 });
+    for (const text of numbered(8)) await journal.append(record(text));
+    await journal.close();
+    const [first, second] = segments() as [string, string];
+    const path = join(directory, first);
+    const whole = fs.readFileSync(path);
+    for (let at = 0; at < whole.length; at += 1) {
+      const bad = Buffer.from(whole);
+      bad[at] = (bad[at] as number) ^ 0x10;
+      fs.writeFileSync(path, bad);
+      await expect(openJournal(directory)).rejects.toMatchObject({ code: 'corrupt', message: expect.stringContaining(path) });
+      expect(fs.readFileSync(path).equals(bad)).toBe(true);
+    }
+    fs.writeFileSync(path, whole.subarray(0, -1));
+    expect(await codeOf(openJournal(directory))).toBe('corrupt');
+    fs.writeFileSync(path, whole);
+    fs.renameSync(join(directory, second), join(directory, 'away'));
+    await expect(openJournal(directory)).rejects.toMatchObject({ code: 'corrupt', message: expect.stringMatching(/records from \d+ on are missing/) });
+  });
+
+  it('in the last segment, tells damage to an acknowledged record from the torn end of the last write', async () => {
+    const journal = await openJournal(directory);
+    for (const text of numbered(4)) await journal.append(record(text));
+    await journal.close();
+    const path = join(directory, segments()[0] as string);
+    const whole = fs.readFileSync(path);
+    const frame = FRAME_BYTES + 'record 0'.length;
+    for (let at = HEADER_BYTES; at < whole.length; at += 1) {
+      const bad = Buffer.from(whole);
+      bad[at] = (bad[at] as number) ^ 0x80;
+      fs.writeFileSync(path, bad);
+      // Only of the last write is it not known whether it had been acknowledged.
+      if (at < HEADER_BYTES + 3 * frame) expect(await codeOf(openJournal(directory))).toBe('corrupt');
+      else expect(await recovered(directory)).toEqual(numbered(3));
+    }
+  });
+
+  it('is not misled by a record that holds the bytes of frames', async () => {
+    const other = fs.mkdtempSync(join(tmpdir(), 'journal-'));
+    const forge = await openJournal(other);
+    for (const text of numbered(10)) await forge.append(record(text));
+    await forge.close();
+    const forged = fs.readFileSync(join(other, fs.readdirSync(other).find((name) => name.endsWith('.journal')) as string));
+    fs.rmSync(other, { recursive: true });
+
+    const journal = await openJournal(directory);
+    await journal.append(record('first'));
+    await journal.append(forged);
+    await journal.close();
+    const path = join(directory, segments()[0] as string);
+    fs.truncateSync(path, fs.statSync(path).size - 1);
+    expect(await recovered(directory)).toEqual(['first']);
+  });
+
+  it('on a device without room refuses, and goes on by itself when there is room again', async (test) => {
+    const mount = join(directory, 'small');
+    fs.mkdirSync(mount);
+    const run = (command: string, ...args: string[]): Promise<number | null> =>
+      new Promise((resolve) => spawn(command, args, { stdio: 'ignore' }).once('exit', resolve).once('error', () => resolve(-1)));
+    if ((await run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mount)) !== 0) return test.skip('needs the right to mount a tmpfs');
+    try {
+      const journal = await openJournal(join(mount, 'journal'), { retryMs: 20 });
+      const kept: string[] = [];
+      const ballast = join(mount, 'ballast');
+      fs.writeFileSync(ballast, Buffer.alloc(600_000));
+      let code = 'none';
+      for (let i = 0; code === 'none' && i < 200; i += 1) {
+        const text = `${i}`.padEnd(10_000, '.');
+        code = await codeOf(journal.append(record(text)));
+        if (code === 'none') kept.push(text);
+      }
+      expect(code).toBe('full');
+      expect(journal.health).toMatchObject({ ok: false, code: 'full' });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(await codeOf(journal.append(record('still full')))).toBe('full');
+      fs.rmSync(ballast);
+      await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+      expect(await journal.append(record('room again'))).toBe(kept.length);
+      await journal.close();
+      expect(await recovered(join(mount, 'journal'))).toEqual([...kept, 'room again']);
+    } finally {
+      await run('umount', mount);
+    }
+  });
+
+  it('replaces everything by a snapshot, and goes on behind it', async () => {
+    let journal = await openJournal(directory, { segmentBytes: 200 });
+    await Promise.all(numbered(50).map((text) => journal.append(record(text))));
+    const before = journal.append(record('before'));
+    const compaction = journal.compact([record('a'), record('b')]);
+    const after = journal.append(record('after'));
+    expect(await before).toBe(50);
+    await compaction;
+    expect(await after).toBe(51);
+    expect(await textsOf(journal, journal.first)).toEqual(['a', 'b', 'after']);
+    await journal.compact([record('c')]);
+    await journal.compact([record('d')]);
+    await journal.append(record('e'));
+    await journal.close();
+    expect(segments()).toHaveLength(1);
+    expect(await recovered(directory)).toEqual(['d', 'e']);
+    journal = await openJournal(directory);
+    expect(journal.next).toBe(53);
+    await journal.compact([]);
+    await journal.close();
+    expect(await recovered(directory)).toEqual([]);
+  });
+
+  it('does not take damage to a snapshot for a torn end', async () => {
+    const journal = await openJournal(directory);
+    for (const text of numbered(3)) await journal.append(record(text));
+    await journal.compact(numbered(3).map(record));
+    await journal.close();
+    const path = join(directory, segments()[0] as string);
+    fs.truncateSync(path, fs.statSync(path).size - 1);
+    expect(await codeOf(openJournal(directory))).toBe('corrupt');
+    fs.truncateSync(path, HEADER_BYTES);
+    expect(await codeOf(openJournal(directory))).toBe('corrupt');
+  });
+});
+
+describe('a journal on a disk that fails', () => {
+  const DIRECTORY = '/journal';
+  const OPTIONS = { segmentBytes: 150, retryMs: 5 };
+  const open = (files: SimulatedFileSystem): Promise<Journal> => openJournal(DIRECTORY, { ...OPTIONS, files });
+
+  /** Appends two at a time, compacts once, and says what was acknowledged, in terms of what a reader must or may find. */
+  const work = async (files: SimulatedFileSystem): Promise<{ must: string[]; may: string[] }> => {
+    const state = { must: [] as string[], may: [] as string[] };
+    let journal: Journal;
+    try {
+      journal = await open(files);
+    } catch {
+      return state;
+    }
+    for (let i = 0; i < 12; i += 2) {
+      const pair = numbered(2, i);
+      state.may.push(...pair);
+      try {
+        await Promise.all(pair.map((text) => journal.append(record(text))));
+        state.must.push(...pair);
+      } catch {
+        break;
+      }
+    }
+    await journal.close();
+    return state;
+  };
+
+  const faults: Fault[] = [
+    { code: 'EIO' },
+    { code: 'EIO', kept: 0.5 },
+    { code: 'EIO', kept: 1 },
+    { code: 'EIO', kept: 0, seen: 1 },
+    { code: 'EIO', kept: 0.3, seen: 1 },
+    { code: 'ENOSPC' },
+    { code: 'ENOSPC', kept: 0.5 },
+    { code: 'ENOSPC', kept: 1 },
+    { code: 'EDQUOT', kept: 0, seen: 1 },
+  ];
+
+  it.each(faults)('loses nothing acknowledged when any one operation fails so, and the power goes: %j', async (fault) => {
+    const counting = new SimulatedFileSystem();
+    await work(counting);
+    expect(counting.operations).toBeGreaterThan(10);
+    for (let failing = 1; failing <= counting.operations; failing += 1)
+      for (const end of ['lost', 'kept', 'killed', 'killed, then lost'] as const) {
+        let files = new SimulatedFileSystem();
+        files.fault = ({ number }) => (number === failing ? fault : undefined);
+        const { must, may } = await work(files);
+        files = end.startsWith('killed') ? files.afterKill() : files.afterPowerLoss(end as 'lost' | 'kept');
+        if (end === 'killed, then lost') {
+          // What recovery has shown once stays: it may have been acknowledged as a duplicate since.
+          const shown = await recovered(DIRECTORY, { ...OPTIONS, files });
+          files = files.afterPowerLoss('lost');
+          expect(await recovered(DIRECTORY, { ...OPTIONS, files })).toEqual(shown);
+        }
+        const found = await recovered(DIRECTORY, { ...OPTIONS, files });
+        expect(found.slice(0, must.length), `operation ${failing}, ${end}`).toEqual(must);
+        expect(found, `operation ${failing}, ${end}`).toEqual(may.slice(0, found.length));
+      }
+  });
+
+  it('loses nothing acknowledged when the power goes at any operation, with any part of it done', async () => {
+    const counting = new SimulatedFileSystem();
+    await work(counting);
+    for (let last = 1; last <= counting.operations; last += 1)
+      for (const kept of [0, 0.2, 0.5, 0.9, 1])
+        for (const names of ['lost', 'kept'] as const) {
+          const files = new SimulatedFileSystem();
+          files.fault = ({ number }) => (number === last ? { code: 'EIO', kept } : number > last ? { code: 'EIO' } : undefined);
+          const { must, may } = await work(files);
+          const found = await recovered(DIRECTORY, { ...OPTIONS, files: files.afterPowerLoss(names) });
+          expect(found.slice(0, must.length)).toEqual(must);
+          expect(found).toEqual(may.slice(0, found.length));
+        }
+  });
+
+  it('a snapshot takes its place wholly or not at all, wherever it fails', async () => {
+    const compacting = async (files: SimulatedFileSystem, arm: () => void): Promise<{ done: boolean; after: string[] }> => {
+      const journal = await open(files);
+      await Promise.all(numbered(8).map((text) => journal.append(record(text))));
+      arm();
+      const done = (await codeOf(journal.compact([record('snapshot')]))) === 'none';
+      const after = (await codeOf(journal.append(record('after')))) === 'none' ? ['after'] : [];
+      await journal.close();
+      return { done, after };
+    };
+    const counting = new SimulatedFileSystem();
+    let before = 0;
+    await compacting(counting, () => {
+      before = counting.operations;
+    });
+    for (let failing = before + 1; failing <= counting.operations; failing += 1)
+      for (const fault of faults)
+        for (const names of ['lost', 'kept'] as const) {
+          const files = new SimulatedFileSystem();
+          files.fault = ({ number }) => (number === failing ? fault : undefined);
+          const { done, after } = await compacting(files, () => {});
+          const found = await recovered(DIRECTORY, { ...OPTIONS, files: files.afterPowerLoss(names) });
+          const whole = [numbered(8), ['snapshot']].map((base) => JSON.stringify([...base, ...after]));
+          const unacknowledged = [numbered(8), ['snapshot']].map((base) => JSON.stringify([...base, 'after']));
+          expect(done ? [whole[1], unacknowledged[1]] : [...whole, ...unacknowledged], `operation ${failing}, ${JSON.stringify(fault)}, ${names}`).toContain(JSON.stringify(found));
+        }
+  });
+
+  it('tells everybody who waits, refuses what comes later, and is well when it is opened again', async () => {
+    const files = new SimulatedFileSystem();
+    let journal = await open(files);
+    await journal.append(record('kept'));
+    files.fault = ({ name }) => (name === 'write' ? { code: 'EIO', kept: 0.5 } : undefined);
+    const waiting = [journal.append(record('a')), journal.append(record('b'))];
+    expect(await Promise.all(waiting.map(codeOf))).toEqual(['failed', 'failed']);
+    expect(journal.health).toMatchObject({ ok: false, code: 'failed', reason: expect.stringContaining('EIO') });
+    files.fault = () => undefined;
+    expect(await codeOf(journal.append(record('c')))).toBe('failed');
+    expect(await codeOf(journal.compact([]))).toBe('failed');
+    await journal.close();
+    expect(await codeOf(journal.append(record('d')))).toBe('closed');
+    journal = await open(files);
+    await journal.append(record('e'));
+    await journal.close();
+    const found = await recovered(DIRECTORY, { files });
+    expect([found[0], found.at(-1)]).toEqual(['kept', 'e']);
+  });
+
+  it.each([0, 0.5, 1])('goes back to the last durable byte after a full disk, %d of the write kept', async (kept) => {
+    const files = new SimulatedFileSystem();
+    const journal = await open(files);
+    await journal.append(record('one'));
+    let full = true;
+    files.fault = ({ name }: Operation) => (full && (name === 'write' || name === 'create') ? { code: 'ENOSPC', kept } : undefined);
+    expect(await codeOf(journal.append(record('two')))).toBe('full');
+    expect(await codeOf(journal.append(record('two')))).toBe('full');
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(journal.health.ok).toBe(false);
+    full = false;
+    await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+    expect(await journal.append(record('two again'))).toBe(1);
+    for (const text of numbered(20)) await journal.append(record(text));
+    await journal.close();
+    expect(await recovered(DIRECTORY, { files })).toEqual(['one', 'two again', ...numbered(20)]);
+  });
+
+  it('finds room again when the disk was full just as a segment was to begin', async () => {
+    for (const step of ['create', 'write', 'syncDirectory'] as const)
+      for (const kept of [0, 1]) {
+        const files = new SimulatedFileSystem();
+        const journal = await open(files);
+        const texts = numbered(4);
+        for (const text of texts) await journal.append(record(text));
+        let armed = true;
+        files.fault = ({ name, path }) => {
+          if (!armed || name !== step || (step !== 'syncDirectory' && path.endsWith('0000.journal'))) return undefined;
+          armed = false;
+          return { code: 'ENOSPC', kept };
+        };
+        expect(await codeOf(journal.append(record('x'.repeat(140)))), `${step} ${kept}`).toBe('full');
+        await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+        await journal.append(record('y'.repeat(140)));
+        await journal.close();
+        expect(await recovered(DIRECTORY, { files })).toEqual([...texts, 'y'.repeat(140)]);
+      }
+  });
+
+  it('refuses more than its bound of bytes that wait', async () => {
+    const files = new SimulatedFileSystem();
+    const journal = await openJournal(DIRECTORY, { files, maxPendingBytes: 1000 });
+    const waiting = Array.from({ length: 9 }, () => journal.append(Buffer.alloc(100 - FRAME_BYTES)));
+    expect(await codeOf(journal.append(Buffer.alloc(100)))).toBe('backlog');
+    await Promise.all(waiting);
+    await journal.append(Buffer.alloc(100));
+    expect(journal.health.ok).toBe(true);
+    await journal.close();
+  });
+
+  it('notices damage that came after it was opened', async () => {
+    const files = new SimulatedFileSystem();
+    const journal = await openJournal(DIRECTORY, { files });
+    for (const text of numbered(3)) await journal.append(record(text));
+    files.damage(files.paths()[0] as string, (bytes) => {
+      bytes[HEADER_BYTES + FRAME_BYTES + 2] = 0;
+      return bytes;
+    });
+    expect(await codeOf(textsOf(journal))).toBe('corrupt');
+    await journal.close();
+  });
+});

@@ -1,0 +1,447 @@
+/**
+ * An append-only record in segment files. An append resolves when its record is on the disk; everything appended while one write is under way goes into
+ * the next (group commit). What a failure means is decided here, once: after a full disk the journal goes back to the last durable byte and tries
+ * again by itself; after any other failed write nothing more is accepted, because what the disk holds is not known until recovery has read it.
+ *
+ * See docs/design/tap.md for the format and the failure table.
+ */
+import { join } from 'node:path';
+import { isFull, JournalError } from './error.ts';
+import { type File, type FileSystem, nodeFileSystem } from './file_system.ts';
+import { encodeHeader, FRAME_BYTES, HEADER_BYTES, MAX_BATCH_FRAMES, SNAPSHOT, writeFrame } from './frame.ts';
+import { createSegment, PROBE_NAME, type Replay, recover, SNAPSHOT_NAME } from './recovery.ts';
+import { framesOf, mark, newSegment, type Segment, segmentPath } from './segment.ts';
+
+export interface JournalOptions {
+  /** A new segment is begun when one has reached this many bytes. Default 64 MiB. */
+  readonly segmentBytes?: number;
+  /** Default 1 MiB. */
+  readonly maxRecordBytes?: number;
+  /** Bytes that may wait for the disk before appends are refused with `backlog`. Default 64 MiB. */
+  readonly maxPendingBytes?: number;
+  /** How long after the disk was full the journal tries again, in milliseconds; doubled up to 16 times that. Default 500. */
+  readonly retryMs?: number;
+  readonly files?: FileSystem;
+  /** Sees every record while it is recovered, in order: one reading of the files serves both. */
+  readonly replay?: Replay;
+}
+
+export type Health = { readonly ok: true } | { readonly ok: false; readonly code: 'full' | 'failed' | 'closed'; readonly reason: string };
+
+export interface JournalRecord {
+  readonly index: number;
+  readonly bytes: Buffer;
+}
+
+export interface Journal {
+  /** Resolves to the record's index when it is durable; rejects with a `JournalError`. */
+  append(record: Uint8Array): Promise<number>;
+  /** Copies the record into the next write and returns its index. Throws a `JournalError` when the journal does not accept it. */
+  stage(record: Uint8Array): number;
+  /** Resolves when all that was staged so far is durable: the same promise for all of one write. Rejects as `append` does. */
+  settled(): Promise<void>;
+  /** The durable records from index `from` on: at least those that are durable at this call. Rejects with `corrupt` when one is damaged. */
+  read(from?: number): AsyncGenerator<JournalRecord, void>;
+  /**
+   * Replaces all that was appended before this call by `records`, atomically. They take the last indices before the next append's, so there are at most
+   * as many as were ever appended. When it rejects with `full`, the journal goes on with what it had.
+   */
+  compact(records: readonly Uint8Array[]): Promise<void>;
+  readonly health: Health;
+  /** The index that the next record gets. */
+  readonly next: number;
+  /** The oldest record's index. */
+  readonly first: number;
+  /** Bytes of an unfinished write that recovery cut off. */
+  readonly tornBytes: number;
+  readonly totals: { records: number; bytes: number; writes: number };
+  /** Waits for what is staged, then lets the directory go. */
+  close(): Promise<void>;
+}
+
+class Settlement {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (error: JournalError) => void;
+
+  constructor() {
+    this.promise = new Promise<void>((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // Whoever staged may not be listening (yet); a failure also shows in `health`.
+    this.promise.catch(() => {});
+  }
+}
+
+interface Batch {
+  readonly kind: 'batch';
+  readonly settlement: Settlement;
+  readonly first: number;
+  frames: number;
+  buffer: Buffer;
+  length: number;
+}
+
+interface Compaction {
+  readonly kind: 'compaction';
+  readonly settlement: Settlement;
+  readonly records: readonly Uint8Array[];
+  /** The index of the first record behind the snapshot. */
+  readonly next: number;
+}
+
+const BUFFER_BYTES = 1 << 18;
+const KEPT_BUFFER_BYTES = 1 << 22;
+const PROBE_BYTES = 1 << 18;
+const SETTLED = Promise.resolve();
+
+class FileJournal implements Journal {
+  readonly tornBytes: number;
+  readonly totals = { records: 0, bytes: 0, writes: 0 };
+  readonly #files: FileSystem;
+  readonly #directory: string;
+  readonly #options: Required<Omit<JournalOptions, 'files' | 'replay'>>;
+  readonly #unlock: () => void;
+  readonly #segments: Segment[];
+  #file: File;
+  /** The index behind the last durable record, and the one that the next record gets. */
+  #durable: number;
+  #next: number;
+  /** Work in the order of its indices; the last may be a batch that still gathers. */
+  #queue: (Batch | Compaction)[] = [];
+  #current: Batch | Compaction | undefined;
+  #pendingBytes = 0;
+  #scheduled = false;
+  #spare: Buffer[] = [];
+  #health: Health = { ok: true };
+  #retry: NodeJS.Timeout | undefined;
+  #healing: Promise<void> | undefined;
+  #idle: (() => void) | undefined;
+
+  constructor(
+    files: FileSystem,
+    directory: string,
+    options: Required<Omit<JournalOptions, 'files' | 'replay'>>,
+    unlock: () => void,
+    recovered: { segments: Segment[]; file: File; tornBytes: number },
+  ) {
+    this.#files = files;
+    this.#directory = directory;
+    this.#options = options;
+    this.#unlock = unlock;
+    this.#segments = recovered.segments;
+    this.#file = recovered.file;
+    this.tornBytes = recovered.tornBytes;
+    this.#durable = this.#next = this.#segment.next;
+  }
+
+  get health(): Health {
+    return this.#health;
+  }
+
+  get next(): number {
+    return this.#next;
+  }
+
+  get first(): number {
+    return (this.#segments[0] as Segment).first;
+  }
+
+  get #segment(): Segment {
+    return this.#segments.at(-1) as Segment;
+  }
+
+  append(record: Uint8Array): Promise<number> {
+    try {
+      const index = this.stage(record);
+      return this.settled().then(() => index);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  stage(record: Uint8Array): number {
+    const size = FRAME_BYTES + record.length;
+    this.#accept();
+    if (record.length > this.#options.maxRecordBytes)
+      throw new JournalError('too_large', `a record of ${record.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
+    if (this.#pendingBytes + size > this.#options.maxPendingBytes)
+      throw new JournalError('backlog', `${this.#pendingBytes} bytes wait for the disk at ${this.#directory}`);
+
+    const batch = this.#gathering(size);
+    const index = this.#next;
+    batch.length = writeFrame(batch.buffer, batch.length, this.#segment.salt, index, batch.frames, record);
+    batch.frames += 1;
+    this.#pendingBytes += size;
+    this.#next += 1;
+    this.#schedule();
+    return index;
+  }
+
+  settled(): Promise<void> {
+    const batch = this.#queue.findLast(({ kind }) => kind === 'batch') ?? this.#current;
+    return batch?.settlement.promise ?? SETTLED;
+  }
+
+  compact(records: readonly Uint8Array[]): Promise<void> {
+    try {
+      this.#accept();
+      const tooLarge = records.find((record) => record.length > this.#options.maxRecordBytes);
+      if (tooLarge) throw new JournalError('too_large', `a record of ${tooLarge.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
+      if (records.length > this.#next) throw new JournalError('too_large', `a snapshot of ${records.length} records of ${this.#next} ever appended`);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const compaction: Compaction = { kind: 'compaction', settlement: new Settlement(), records, next: this.#next };
+    this.#queue.push(compaction);
+    this.#schedule();
+    return compaction.settlement.promise;
+  }
+
+  async *read(from = 0): AsyncGenerator<JournalRecord, void> {
+    for (const segment of [...this.#segments]) {
+      if (segment.next <= from) continue;
+      const { bytes: end, path } = segment;
+      const start = segment.marks.findLast(({ index }) => index <= from) ?? { index: segment.first, at: HEADER_BYTES };
+      const file = await this.#files.open(path, 'read').catch((error: Error) => {
+        throw new JournalError('failed', `${path}: ${error.message}`, error);
+      });
+      try {
+        const frames = framesOf(file, segment, start.at, start.index, end, this.#options.maxRecordBytes);
+        for (;;) {
+          const { done, value } = await frames.next();
+          if (done) {
+            if (value < end) throw new JournalError('corrupt', `${path}: damaged at byte ${value}, since this journal was opened`);
+            break;
+          }
+          for (const { index, payload } of value) if (index >= from) yield { index, bytes: payload };
+        }
+      } finally {
+        await file.close();
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    if (!this.#health.ok && this.#health.code === 'closed') return;
+    if (this.#current !== undefined || this.#queue.length > 0)
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+    const full = !this.#health.ok && this.#health.code === 'full';
+    this.#health = { ok: false, code: 'closed', reason: 'the journal is closed' };
+    clearTimeout(this.#retry);
+    await this.#healing;
+    // Best effort: recovery would cut the rest of a failed write off as well.
+    if (full) await this.#file.truncate(this.#segment.bytes).catch(() => {});
+    await this.#file.close().catch(() => {});
+    this.#unlock();
+  }
+
+  /** Throws unless records are accepted. */
+  #accept(): void {
+    if (!this.#health.ok) throw new JournalError(this.#health.code, this.#health.reason);
+  }
+
+  /** The batch that the next record goes into, with room for `size` bytes. */
+  #gathering(size: number): Batch {
+    const last = this.#queue.at(-1);
+    if (last?.kind === 'batch' && last.frames < MAX_BATCH_FRAMES) {
+      if (last.length + size > last.buffer.length) {
+        const larger = Buffer.allocUnsafeSlow(Math.max(2 * last.buffer.length, last.length + size));
+        last.buffer.copy(larger, 0, 0, last.length);
+        last.buffer = larger;
+      }
+      return last;
+    }
+    const spare = this.#spare.pop();
+    const buffer = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(Math.max(BUFFER_BYTES, size));
+    const batch: Batch = { kind: 'batch', settlement: new Settlement(), first: this.#next, frames: 0, buffer, length: 0 };
+    this.#queue.push(batch);
+    return batch;
+  }
+
+  /** Begins the next write once this turn of the event loop has staged all it has. */
+  #schedule(): void {
+    if (this.#scheduled || this.#current !== undefined) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#commit();
+    });
+  }
+
+  #commit(): void {
+    if (this.#current !== undefined) return;
+    this.#current = this.#queue.shift();
+    if (this.#current === undefined) {
+      this.#idle?.();
+      return;
+    }
+    const current = this.#current;
+    (current.kind === 'batch' ? this.#write(current) : this.#snapshot(current)).then(
+      () => {
+        this.#current = undefined;
+        current.settlement.resolve();
+        this.#commit();
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  async #write(batch: Batch): Promise<void> {
+    if (this.#segment.bytes > HEADER_BYTES && this.#segment.bytes + batch.length > this.#options.segmentBytes) await this.#roll();
+    const segment = this.#segment;
+    await this.#file.writeDurably(batch.buffer.subarray(0, batch.length), segment.bytes);
+    mark(segment, batch.first, segment.bytes);
+    segment.bytes += batch.length;
+    segment.next = this.#durable = batch.first + batch.frames;
+    this.#pendingBytes -= batch.length;
+    this.totals.records += batch.frames;
+    this.totals.bytes += batch.length;
+    this.totals.writes += 1;
+    if (batch.buffer.length <= KEPT_BUFFER_BYTES && this.#spare.length < 2) this.#spare.push(batch.buffer);
+  }
+
+  /** Begins a new segment. When the disk is full, the old one stays the last. */
+  async #roll(): Promise<void> {
+    const { next, salt } = this.#segment;
+    try {
+      const { segment, file } = await createSegment(this.#files, this.#directory, { first: next, salt, flags: 0, settled: 0 });
+      await this.#file.close();
+      this.#segments.push(segment);
+      this.#file = file;
+    } catch (error) {
+      const path = segmentPath(this.#directory, next);
+      // A segment of whose name nothing is known durably would be one too many beside what is appended to the old one.
+      if (isFull(error) && (await this.#files.list(this.#directory)).some((name) => path.endsWith(name))) {
+        await this.#files.remove(path);
+        await this.#files.syncDirectory(this.#directory);
+      }
+      throw error;
+    }
+  }
+
+  /** Writes a snapshot beside the segments, gives it its name, and lets the segments that it supersedes go. */
+  async #snapshot({ records, next, settlement }: Compaction): Promise<void> {
+    const unfinished = join(this.#directory, SNAPSHOT_NAME);
+    const path = segmentPath(this.#directory, next);
+    const header = { first: next - records.length, salt: this.#segment.salt, flags: SNAPSHOT, settled: records.length };
+    const segment = newSegment(path, header);
+    let file: File | undefined;
+    try {
+      file = await this.#createAnew(unfinished);
+      await this.#fill(file, segment, records);
+    } catch (error) {
+      // Nothing has changed but a file that does not count.
+      await file?.close().catch(() => {});
+      await this.#files.remove(unfinished).catch(() => {});
+      settlement.reject(new JournalError(isFull(error) ? 'full' : 'failed', `no snapshot of ${this.#directory}: ${(error as Error).message}`, error));
+      return;
+    }
+    // From here on a failure leaves two journals, of which recovery takes the one whose name reached the disk: it ends this one.
+    try {
+      await this.#files.rename(unfinished, path);
+      await this.#files.syncDirectory(this.#directory);
+    } catch (error) {
+      await file.close().catch(() => {});
+      throw new JournalError('failed', `the snapshot of ${this.#directory} may or may not have taken its place: ${(error as Error).message}`, error);
+    }
+    const superseded = this.#segments.splice(0, this.#segments.length, segment);
+    await this.#file.close().catch(() => {});
+    this.#file = file;
+    // What is not removed now, recovery removes.
+    for (const old of superseded) if (old.path !== path) await this.#files.remove(old.path).catch(() => {});
+  }
+
+  /** Creates a file that only ever counts once it is finished; one that an earlier failure left there goes. */
+  async #createAnew(path: string): Promise<File> {
+    await this.#files.remove(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    return this.#files.open(path, 'create');
+  }
+
+  async #fill(file: File, segment: Segment, records: readonly Uint8Array[]): Promise<void> {
+    const chunk = Buffer.allocUnsafe(Math.max(1 << 20, FRAME_BYTES + this.#options.maxRecordBytes));
+    let length = encodeHeader(segment).copy(chunk);
+    let position = 0;
+    for (const [batch, record] of records.entries()) {
+      if (length + FRAME_BYTES + record.length > chunk.length) {
+        await file.writeDurably(chunk.subarray(0, length), position);
+        position += length;
+        length = 0;
+      }
+      mark(segment, segment.next, position + length);
+      length = writeFrame(chunk, length, segment.salt, segment.next, batch % MAX_BATCH_FRAMES, record);
+      segment.next += 1;
+    }
+    await file.writeDurably(chunk.subarray(0, length), position);
+    segment.bytes = position + length;
+  }
+
+  /** Tells everybody who waits, forgets what they staged, and stops accepting. */
+  #fail(cause: unknown): void {
+    const full = isFull(cause);
+    const reason = `${this.#directory}: ${full ? 'the disk is full' : 'writing failed, and what the disk holds is not known until the journal is opened again'}: ${(cause as Error).message}`;
+    this.#health = { ok: false, code: full ? 'full' : 'failed', reason };
+    const error = new JournalError(full ? 'full' : 'failed', reason, cause);
+    const waiting = [...(this.#current ? [this.#current] : []), ...this.#queue];
+    this.#current = undefined;
+    this.#queue = [];
+    this.#pendingBytes = 0;
+    this.#next = this.#durable;
+    if (full) this.#retryAfter(this.#options.retryMs);
+    for (const { settlement } of waiting) settlement.reject(error);
+    this.#idle?.();
+  }
+
+  #retryAfter(ms: number): void {
+    this.#retry = setTimeout(() => {
+      this.#healing = this.#heal(ms);
+    }, ms);
+    this.#retry.unref();
+  }
+
+  /** Back to the last durable byte; healthy again when there is room for a write of some size. */
+  async #heal(waited: number): Promise<void> {
+    const probe = join(this.#directory, PROBE_NAME);
+    try {
+      await this.#file.truncate(this.#segment.bytes);
+      const file = await this.#createAnew(probe);
+      try {
+        await file.writeDurably(Buffer.alloc(PROBE_BYTES), 0);
+      } finally {
+        await file.close();
+        await this.#files.remove(probe);
+      }
+      if (!this.#health.ok && this.#health.code === 'full') this.#health = { ok: true };
+    } catch (error) {
+      if (this.#health.ok || this.#health.code !== 'full') return;
+      if (isFull(error)) this.#retryAfter(Math.min(2 * waited, 16 * this.#options.retryMs));
+      else this.#health = { ok: false, code: 'failed', reason: `${this.#directory}: after the disk was full: ${(error as Error).message}` };
+    }
+  }
+}
+
+/**
+ * Opens the journal in `directory`, creating it when it is not there, and recovers what a crash left.
+ * Rejects with a `JournalError`: `locked`, `corrupt`, `full`, or `failed` for any other error of the file system.
+ */
+export const openJournal = async (directory: string, options: JournalOptions = {}): Promise<Journal> => {
+  const files = options.files ?? nodeFileSystem;
+  const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, retryMs = 500, replay = () => {} } = options;
+  let unlock: (() => void) | undefined;
+  try {
+    await files.makeDirectory(directory);
+    unlock = await files.lock(directory);
+    if (unlock === undefined) throw new JournalError('locked', `${directory} is in use by another process`);
+    const recovered = await recover(files, directory, maxRecordBytes, replay);
+    return new FileJournal(files, directory, { segmentBytes, maxRecordBytes, maxPendingBytes, retryMs }, unlock, recovered);
+  } catch (error) {
+    unlock?.();
+    if (error instanceof JournalError) throw error;
+    throw new JournalError(isFull(error) ? 'full' : 'failed', `${directory}: ${(error as Error).message}`, error);
+  }
+};

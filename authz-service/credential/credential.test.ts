@@ -153,6 +153,15 @@ describe('a file', () => {
     expect(shown(held.headersFor('orders', 'main'))).toEqual(['authorization: Bearer tok-2']);
   });
 
+  it('is read again however often it is written within one tick of the file system’s clock', () => {
+    const held = fromFile();
+    for (let round = 1000; round < 1500; round += 1) {
+      writeFileSync(path(), `tok-${round}`);
+      later();
+      expect(shown(held.headersFor('orders', 'main'))).toEqual([`authorization: Bearer tok-${round}`]);
+    }
+  });
+
   it('is read again long after it was written, when nothing but its stamp tells', async () => {
     writeFileSync(path(), 'tok-1');
     const held = fromFile();

@@ -85,6 +85,20 @@ describe('rotation', () => {
     expect(await codeOf(verifier, old)).toBe('401 key_unknown');
   });
 
+  it('reaches what was verified before a fetch that brought the same keys', async () => {
+    const verifier = verifierOf();
+    const old = await token(first);
+    await codeOf(verifier, old);
+    ahead = 601;
+    verifier.verify(old);
+    await eventually(() => (verifier.status[0]?.fetchedAt ?? 0) > Date.now() + 600_000);
+    issuer.publish(second);
+    ahead = 1203;
+    expect(verifier.verify(old)).toMatchObject({ ok: true });
+    await eventually(() => (verifier.status[0]?.fetchedAt ?? 0) > Date.now() + 1_202_000);
+    expect(await codeOf(verifier, old)).toBe('401 key_unknown');
+  });
+
   it('after a long idle time is waited for, so that a key withdrawn meanwhile verifies nothing', async () => {
     const verifier = verifierOf();
     const old = await token(first);
@@ -195,7 +209,15 @@ describe('a publication that is not believed', () => {
     ['metadata of nearly the issuer', () => issuer.describe({ issuer: `${issuer.url}/` }), 'another issuer'],
     ['keys over plain HTTP elsewhere', () => issuer.describe({ jwks_uri: 'http://keys.example/' }), 'no https jwks_uri'],
     ['keys in a file', () => issuer.describe({ jwks_uri: 'file:///etc/jwks' }), 'no https jwks_uri'],
-    ['a redirect', () => issuer.fail((response) => response.writeHead(302, { location: '/jwks' }).end()), 'redirect'],
+    [
+      'a redirect, though to what would be right',
+      () =>
+        issuer.fail((response) => {
+          issuer.recover();
+          response.writeHead(302, { location: '/.well-known/openid-configuration' }).end();
+        }),
+      'redirect',
+    ],
     ['no JSON', () => issuer.fail((response) => response.end('<html>')), 'JSON'],
     ['a JSON array', () => issuer.fail((response) => response.end('[]')), 'no JSON object'],
     ['no UTF-8', () => issuer.fail((response) => response.end(Buffer.from([0x22, 0xff, 0x22]))), 'valid'],

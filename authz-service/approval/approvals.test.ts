@@ -297,17 +297,60 @@ it('shows a waiting agent its own approval only', async () => {
   expect(approvals.status('apr_none', OWN)).toBeUndefined();
 });
 
-it('forgets the oldest ended ones, and writes the store anew without losing a step that is under way', async () => {
-  const self = await bench({ keepEnded: 10 });
-  const standing = await self.approvals.hold(heldRequest({ fingerprint: 'standing', terms: { approvers: ['group:leads'], quorum: 2, ttlMs: 600_000 } }));
-  for (let round = 0; round < 60; round += 1) {
-    const handles = await Promise.all(Array.from({ length: 100 }, () => self.approvals.hold(heldRequest())));
-    await Promise.all(handles.map(({ id }) => self.approvals.answer(id, approver('dana'), 'deny', 'no')));
+it('gives two grants of one fingerprint to two requests that come at once', async () => {
+  const { approvals } = await bench();
+  for (const handle of [await approvals.hold(heldRequest()), await approvals.hold(heldRequest())]) {
+    handle.detach();
+    await approvals.answer(handle.id, approver('dana'), 'approve', '');
   }
-  expect(self.store.compactions).toBe(1);
-  expect(self.approvals.list().length).toBe(11);
-  await self.approvals.answer(standing.id, approver('dana'), 'approve', '');
-  await self.restart();
-  expect(self.approvals.list('pending')).toMatchObject([{ id: standing.id, progress: { answers: [{ by: 'corp:dana' }] } }]);
-  expect(self.approvals.list('denied').length).toBe(10);
+  const found = await Promise.all([1, 2, 3].map(() => approvals.findGrant('f1', OWN)));
+  expect(new Set(found.map((grant) => grant?.approval)).size).toBe(3);
+  expect(found[2]).toBeUndefined();
+});
+
+describe('the store', () => {
+  const deny = async ({ approvals }: Awaited<ReturnType<typeof bench>>, times: number): Promise<void> => {
+    for (let round = 0; round < times; round += 1) {
+      const { id } = await approvals.hold(heldRequest());
+      await approvals.answer(id, approver('dana'), 'deny', 'no');
+    }
+  };
+
+  it('is written anew under a load that never pauses, and lacks no step; the oldest ended ones are forgotten', async () => {
+    const self = await bench({ keepEnded: 10 });
+    const standing = await self.approvals.hold(heldRequest({ fingerprint: 'standing', terms: { approvers: ['group:leads'], quorum: 2, ttlMs: 600_000 } }));
+    // Out of step with each other, so that something is being written at every moment.
+    const begin = async (_: unknown, n: number): Promise<void> => {
+      for (let turn = 0; turn < n % 7; turn += 1) await new Promise(setImmediate);
+      return deny(self, 60);
+    };
+    let pausing = false;
+    const load = Promise.all(Array.from({ length: 100 }, begin)).finally(() => {
+      pausing = true;
+    });
+    while (self.store.compactions === 0) await settled();
+    expect(pausing).toBe(false);
+    expect(self.store.records.length).toBeLessThan(500);
+    await self.approvals.answer(standing.id, approver('dana'), 'approve', '');
+    await load;
+    expect(self.approvals.list().length).toBe(11);
+    await self.restart();
+    expect(self.approvals.list('pending')).toMatchObject([{ id: standing.id, progress: { answers: [{ by: 'corp:dana' }] } }]);
+    expect(self.approvals.list('denied').length).toBe(10);
+  });
+
+  it('that is written anew does not forget what the tap has yet to be told', async () => {
+    const self = await bench({ keepEnded: 10 });
+    const { id } = await self.approvals.hold(heldRequest());
+    self.tapFails = true;
+    await self.clock.advance(60_000);
+    self.tapFails = false;
+    await Promise.all(Array.from({ length: 100 }, () => deny(self, 51)));
+    expect(self.store.compactions).toBe(1);
+    expect(saidOf(self.tap)).not.toContain('expired');
+    await self.restart();
+    await self.clock.advance(0);
+    expect(self.approvals.get(id)?.progress.state).toBe('expired');
+    expect(saidOf(self.tap)).toContain('expired');
+  });
 });

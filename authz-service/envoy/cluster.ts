@@ -29,7 +29,8 @@ export function targetClusters(config: Config, secrets: Secrets): Message[] {
     return typed(CLUSTER, {
       name,
       connect_timeout: duration(target.connectTimeoutMs),
-      per_connection_buffer_limit_bytes: 1024 * 1024,
+      // Bounds what one read can inflate to, too.
+      per_connection_buffer_limit_bytes: limits.bufferBytes,
       ...resolved(name, socketAddress(target.url), target.url.host),
       circuit_breakers: thresholds(limits),
       upstream_connection_options: { tcp_keepalive: TCP_KEEPALIVE },

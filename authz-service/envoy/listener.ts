@@ -52,7 +52,11 @@ function connectionManager(listener: Listener, config: Config, { dir, wasm }: Pl
     internal_address_config: { unix_sockets: false, cidr_ranges: [{ address_prefix: '255.255.255.255', prefix_len: 32 }] },
     early_header_mutation_extensions: [
       extension('strip', 'envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation', {
-        mutations: ['x-envoy-', 'x-sluice-'].map((prefix) => ({ remove_on_match: { key_matcher: { prefix, ignore_case: true } } })),
+        mutations: [
+          ...['x-envoy-', 'x-sluice-'].map((prefix) => ({ remove_on_match: { key_matcher: { prefix, ignore_case: true } } })),
+          // Without a trusted proxy in front, whatever it says is the caller's own claim.
+          ...(listener.trustedProxies === 0 ? [{ remove: 'x-forwarded-for' }] : []),
+        ],
       }),
     ],
     forward_client_cert_details: 'SANITIZE',

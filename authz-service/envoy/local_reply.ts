@@ -10,17 +10,20 @@ interface Problem {
   readonly detail: string;
 }
 
-/** Replies with a body of our own: ext_authz marks a denial of the service, the filter begins its details with its name. */
-const OURS = "details == 'ext_authz_denied' || details.startsWith('sluice')";
+/** Replies with a body of our own: ext_authz marks what the service answered; the filter's refusals are problem details, which Envoy's own replies never are. */
+const OURS = "details == 'ext_authz_denied' || response.headers['content-type'].startsWith('application/problem+json')";
 
 /** The first that fits is told. Details: Envoy's `StreamInfo::ResponseCodeDetails` and the codecs' own. */
 const PROBLEMS: readonly Problem[] = [
   { when: "details == 'ext_authz_error'", status: 503, title: 'Not judged', detail: 'The authorization service did not answer, so the request was not let through.' },
+  { when: "details == 'ext_authz_invalid'", status: 503, title: 'Not judged', detail: 'The answer of the authorization service cannot be carried out, so the request was not let through.' },
   { when: "details == 'direct_response' || details == 'route_not_found'", status: 404, title: 'No such target', detail: 'No target of this gateway has this host.' },
   { when: "details == 'request_payload_too_large'", title: 'Request body too large', detail: "The body is longer than this target's limit; policy judges whole requests only." },
   { when: "details.contains('headers_too_large') || details.contains('too_many_headers') || details.contains('headers_count')", status: 431, title: 'Request headers too large', detail: 'The headers are more, or longer, than this gateway takes: 100 headers, 60 KiB.' },
-  { when: "details == 'path_normalization_failed'", title: 'Ambiguous path', detail: 'The path has escaped slashes or cannot be normalized, so policy and target could read it differently.' },
+  { when: "details == 'path_normalization_failed'", title: 'Ambiguous path', detail: 'The path has an escaped slash, a fragment, or cannot be normalized, so policy and target could read it differently.' },
   { when: "details.contains('underscore')", title: 'Ambiguous header', detail: 'A header name has an underscore, which servers read in different ways.' },
+  { when: "details == 'missing_host_header'", title: 'No host', detail: 'The request names no host.' },
+  { when: "details == 'absolute_path_rejected' || details == 'missing_path_rejected'", status: 400, title: 'No path', detail: 'The request has no path that starts with a slash.' },
   { when: "details == 'upgrade_failed'", title: 'No upgrades', detail: 'This gateway does not let a connection change its protocol.' },
   { when: "details.contains('codec_error') || details.startsWith('http1.') || details.startsWith('http2.')", title: 'Malformed request', detail: 'The request breaks the rules of HTTP.' },
   { when: "details.contains('request_header_timeout') || details == 'request_overall_timeout'", title: 'Request too slow', detail: 'The request did not arrive in time.' },

@@ -21,6 +21,8 @@ const NEVER_UPSTREAM = [
   'x-forwarded-host',
   'x-forwarded-server',
   'forwarded',
+  // Envoy's own, for the service: the address of whoever connected.
+  'x-envoy-external-address',
 ];
 
 export const routeConfigurations = (config: Config): Message[] =>

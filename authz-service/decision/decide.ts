@@ -1,0 +1,204 @@
+import { createHash } from 'node:crypto';
+import type { Allow, Hold } from './decision.ts';
+import type { Caller, HoldHandle, HoldOutcome, Ports, RecordedEvent, Verdict } from './ports.ts';
+import type { Request } from './request.ts';
+
+/**
+ * The one pipeline behind every door: judge, hold, record. Nothing is let through before the record of its decision is
+ * durable, and every failure on the way ends as a verdict that lets nothing through.
+ */
+export async function decide(ports: Ports, request: Request, caller: Caller): Promise<Verdict> {
+  const requestJson = JSON.stringify(request.request);
+  const envelope = envelopeOf(request);
+  const evaluation = await ports.policy.evaluate(`${envelope}${requestJson}}`);
+  const maskedInputJson = `${envelope}${ports.maskRequest(requestJson)}}`;
+  const judged = (fields: Judgement): RecordedEvent[] => [opened(request, caller), judgedEvent(request, caller, maskedInputJson, fields)];
+
+  if (!evaluation.ok) {
+    ports.observe.decision('error', request.target.name, evaluation.code);
+    const events = judged({ effect: 'deny', rule: evaluation.code, reason: evaluation.reason });
+    return (await recorded(ports, [...events, closed(request, 'failed')])) ?? failed(evaluation.code, evaluation.reason);
+  }
+
+  const { decision, revision, micros } = evaluation;
+  ports.observe.stage('policy', micros / 1e6);
+  ports.observe.decision(decision.effect, request.target.name, decision.rule);
+  const of = { effect: decision.effect, rule: decision.rule, reason: decision.reason, revision, micros, decisionJson: JSON.stringify(decision) };
+
+  switch (decision.effect) {
+    case 'deny':
+      return (
+        (await recorded(ports, [...judged(of), closed(request, 'denied')])) ?? {
+          kind: 'deny',
+          rule: decision.rule,
+          reason: decision.reason,
+          approval: '',
+          answer: '',
+        }
+      );
+    case 'allow':
+      return (await recorded(ports, judged(of))) ?? allowed(decision, '');
+    case 'hold': {
+      const permit = termedFingerprint(caller.fingerprint, decision);
+      try {
+        if (ports.approvals.hasGrants(permit)) {
+          const grant = await ports.approvals.findGrant(permit, request.identity.id);
+          if (grant) return (await recorded(ports, judged({ ...of, approval: grant.approval }))) ?? allowed(decision, grant.approval);
+        }
+        const failure = await recorded(ports, judged(of));
+        if (failure) return failure;
+        const handle =
+          ports.approvals.join(permit, request.identity.id) ??
+          (await ports.approvals.hold({
+            fingerprint: permit,
+            session: request.session.id,
+            target: request.target.name,
+            identity: request.identity,
+            run: { id: request.run.id, onBehalfOf: request.run.on_behalf_of, source: request.run.source },
+            rule: decision.rule,
+            reason: decision.reason,
+            summary: caller.summary,
+            terms: decision.hold,
+            decision,
+            maskedInputJson,
+          }));
+        return await answered(ports, request, caller, decision, handle);
+      } catch (error) {
+        return failed('hold_unavailable', reasonOf(error));
+      }
+    }
+  }
+}
+
+async function answered(ports: Ports, request: Request, caller: Caller, decision: Hold, handle: HoldHandle): Promise<Verdict> {
+  const since = performance.now();
+  const end = await firstOf(handle, caller);
+  ports.observe.stage('hold', (performance.now() - since) / 1000);
+  const name = { rule: decision.rule, approval: handle.id };
+  if (end === 'gone') {
+    await recorded(ports, [closed(request, 'cancelled')]);
+    return { kind: 'gone' };
+  }
+  if (end === 'waited') return (await recorded(ports, [closed(request, 'pending')])) ?? { kind: 'pending', reason: decision.reason, ...name };
+  switch (end.state) {
+    case 'approved':
+      // The answer was made durable before the outcome resolved.
+      return allowed(decision, handle.id);
+    case 'denied':
+    case 'expired': {
+      const reason = end.state === 'denied' ? `denied by ${end.by.join(', ')}: ${end.reason}` : 'nobody answered in time';
+      return (await recorded(ports, [closed(request, 'denied')])) ?? { kind: 'deny', reason, answer: end.state, ...name };
+    }
+    case 'interrupted':
+      await recorded(ports, [closed(request, 'cancelled')]);
+      return failed('hold_interrupted', end.reason);
+    case 'cancelled':
+      return (await recorded(ports, [closed(request, 'cancelled')])) ?? failed('hold_cancelled', end.reason || 'the held request was cancelled');
+  }
+}
+
+/** The hold's outcome, or `gone` or `waited` when the caller leaves before it. */
+function firstOf(handle: HoldHandle, caller: Caller): Promise<HoldOutcome | 'gone' | 'waited'> {
+  return new Promise((resolve, reject) => {
+    let over = false;
+    let timer: NodeJS.Timeout | undefined;
+    const end = (result: HoldOutcome | 'gone' | 'waited', leave?: () => void) => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      leave?.();
+      resolve(result);
+    };
+    handle.outcome.then((outcome) => end(outcome), reject);
+    caller.onGone(() => end('gone', () => (caller.waitMs === undefined ? handle.cancel() : handle.detach())));
+    if (caller.waitMs !== undefined) timer = setTimeout(() => end('waited', () => handle.detach()), caller.waitMs);
+  });
+}
+
+function allowed(decision: Allow | Hold, approval: string): Verdict {
+  return { kind: 'allow', rule: decision.rule, obligations: decision.obligations, credential: decision.credential, approval };
+}
+
+function failed(code: string, reason: string): Verdict {
+  return { kind: 'failed', code, reason };
+}
+
+async function recorded(ports: Ports, events: readonly RecordedEvent[]): Promise<Verdict | undefined> {
+  const since = performance.now();
+  try {
+    await ports.record(events);
+    ports.observe.stage('tap', (performance.now() - since) / 1000);
+    return undefined;
+  } catch (error) {
+    return failed('record_unavailable', reasonOf(error));
+  }
+}
+
+/**
+ * A grant is good for the same request under the same terms: when the policy has since asked for other approvers or a
+ * larger quorum, an older approval no longer fits.
+ */
+function termedFingerprint(fingerprint: string, hold: Hold): string {
+  const terms = JSON.stringify([fingerprint, hold.rule, [...hold.hold.approvers].sort(), hold.hold.quorum]);
+  return createHash('sha256').update(terms).digest('hex');
+}
+
+/** The input up to the typed request, which is serialised once and masked apart: `{…,"request":`. */
+function envelopeOf({ time, identity, run, target, session }: Request): string {
+  return `${JSON.stringify({ time, identity, run, target, session }).slice(0, -1)},"request":`;
+}
+
+interface Judgement {
+  readonly effect: string;
+  readonly rule: string;
+  readonly reason: string;
+  readonly revision?: string;
+  readonly micros?: number;
+  readonly decisionJson?: string;
+  readonly approval?: string;
+}
+
+function judgedEvent(request: Request, caller: Caller, maskedInputJson: string, of: Judgement): RecordedEvent {
+  return {
+    session: request.session.id,
+    target: request.target.name,
+    body: {
+      kind: 'request_judged',
+      request: caller.summary,
+      effect: of.effect,
+      rule: of.rule,
+      reason: of.reason,
+      policyRevision: of.revision ?? '',
+      maskedInputJson,
+      decisionJson: of.decisionJson ?? '',
+      approval: of.approval ?? '',
+      identityMicros: caller.identityMicros,
+      policyMicros: of.micros ?? 0,
+      fingerprint: caller.fingerprint,
+    },
+  };
+}
+
+function opened(request: Request, caller: Caller): RecordedEvent {
+  return {
+    session: request.session.id,
+    target: request.target.name,
+    body: {
+      kind: 'session_opened',
+      protocol: request.request.protocol,
+      identity: request.identity.id,
+      identityJson: JSON.stringify(request.identity),
+      run: request.run.id,
+      onBehalfOf: request.run.on_behalf_of,
+      downstreamAddress: caller.downstreamAddress,
+    },
+  };
+}
+
+function closed(request: Request, outcome: string): RecordedEvent {
+  return { session: request.session.id, target: request.target.name, body: { kind: 'session_closed', outcome } };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,120 @@
+import type { Decision, Hold, HoldTerms, Obligation } from './decision.ts';
+import type { Identity, Run } from './request.ts';
+
+/** What `decide` needs from the rest of the service, said in its own words, so that it imports none of it. */
+export interface Ports {
+  readonly policy: PolicyPort;
+  readonly approvals: ApprovalsPort;
+  /** Resolves when every event is durable; rejects when that cannot be promised. */
+  readonly record: (events: readonly RecordedEvent[]) => Promise<void>;
+  /** The typed request as JSON with the sensitive values masked. */
+  readonly maskRequest: (requestJson: string) => string;
+  readonly observe: Observer;
+}
+
+export interface PolicyPort {
+  evaluate(inputJson: string): Promise<Evaluation>;
+}
+
+export type Evaluation =
+  | { readonly ok: true; readonly decision: Decision; readonly revision: string; readonly micros: number }
+  | { readonly ok: false; readonly code: string; readonly reason: string };
+
+export interface ApprovalsPort {
+  hasGrants(fingerprint: string): boolean;
+  /** Consumes a one-use grant, durably, and names the approval that gave it. */
+  findGrant(fingerprint: string, identityId: string): Promise<{ readonly approval: string } | undefined>;
+  /** Attaches to a pending hold of the same request that has no live caller. */
+  join(fingerprint: string, identityId: string): HoldHandle | undefined;
+  hold(request: HeldRequest): Promise<HoldHandle>;
+}
+
+export interface HeldRequest {
+  readonly fingerprint: string;
+  readonly session: string;
+  readonly target: string;
+  readonly identity: Identity;
+  readonly run: Run;
+  readonly rule: string;
+  readonly reason: string;
+  /** One line for people, masked: `DELETE /customers/7`. */
+  readonly summary: string;
+  readonly terms: HoldTerms;
+  readonly decision: Hold;
+  readonly maskedInputJson: string;
+}
+
+export interface HoldHandle {
+  readonly id: string;
+  readonly outcome: Promise<HoldOutcome>;
+  /** The caller has left but will ask again: the hold stays pending. */
+  detach(): void;
+  /** The caller has gone for good. */
+  cancel(): void;
+}
+
+export interface HoldOutcome {
+  /** `interrupted`: nothing was decided for this caller; its retry waits on, or finds a grant. */
+  readonly state: 'approved' | 'denied' | 'expired' | 'cancelled' | 'interrupted';
+  /** Stable identities of who answered. */
+  readonly by: readonly string[];
+  readonly reason: string;
+}
+
+export interface Observer {
+  decision(effect: string, target: string, rule: string): void;
+  stage(stage: 'identity' | 'policy' | 'hold' | 'tap', seconds: number): void;
+}
+
+/** Bodies of `sluice.tap.v1.Event` that the service itself emits. Field names are the protocol's, in camel case. */
+export interface RecordedEvent {
+  readonly session: string;
+  readonly target: string;
+  readonly body:
+    | {
+        readonly kind: 'session_opened';
+        readonly protocol: string;
+        readonly identity: string;
+        readonly identityJson: string;
+        readonly run: string;
+        readonly onBehalfOf: string;
+        readonly downstreamAddress: string;
+      }
+    | {
+        readonly kind: 'request_judged';
+        readonly request: string;
+        readonly effect: string;
+        readonly rule: string;
+        readonly reason: string;
+        readonly policyRevision: string;
+        readonly maskedInputJson: string;
+        readonly decisionJson: string;
+        readonly approval: string;
+        readonly identityMicros: number;
+        readonly policyMicros: number;
+        readonly fingerprint: string;
+      }
+    | { readonly kind: 'session_closed'; readonly outcome: string };
+}
+
+/** What a door knows of the caller beside the request. */
+export interface Caller {
+  readonly summary: string;
+  readonly fingerprint: string;
+  readonly downstreamAddress: string;
+  readonly identityMicros: number;
+  /** How long the caller is ready to wait for an answer to a hold, milliseconds; `undefined`: as long as the hold lasts. */
+  readonly waitMs: number | undefined;
+  /** Calls back once, when the caller has gone. */
+  readonly onGone: (callback: () => void) => void;
+}
+
+/** What `decide` answers: the door says it in its protocol's words. */
+export type Verdict =
+  | { readonly kind: 'allow'; readonly rule: string; readonly obligations: readonly Obligation[]; readonly credential: string; readonly approval: string }
+  | { readonly kind: 'deny'; readonly rule: string; readonly reason: string; readonly approval: string; readonly answer: '' | 'denied' | 'expired' }
+  /** Held, and the caller did not want to wait longer. */
+  | { readonly kind: 'pending'; readonly rule: string; readonly reason: string; readonly approval: string }
+  | { readonly kind: 'gone' }
+  /** Nothing could be decided or nothing could be recorded: nothing passes. */
+  | { readonly kind: 'failed'; readonly code: string; readonly reason: string };

@@ -100,7 +100,12 @@ export interface Bench {
 }
 
 export const bench = async (options: Partial<ApprovalsOptions> = {}): Promise<Bench> => {
-  const [clock, store, tap, faults]: [ManualClock, CrashableDisk, ApprovalEvent[], unknown[]] = [new ManualClock(), new CrashableDisk(), [], []];
+  const [clock, store, tap, faults]: [ManualClock, CrashableDisk, ApprovalEvent[], unknown[]] = [
+    new ManualClock(),
+    new CrashableDisk(),
+    [],
+    [],
+  ];
   const open = (): Promise<Approvals> =>
     createApprovals({
       store: store.open(),
@@ -146,7 +151,10 @@ export const person = (name: string, ...groups: string[]): Identity => ({
 
 export const agent: Identity = { ...person('agent-7', 'support-agents'), kind: 'workload', client: 'agent' };
 
-export const approver = (name: string, ...groups: string[]): Approver => ({ identity: person(name, ...(groups.length > 0 ? groups : ['leads'])), onBehalfOf: '' });
+export const approver = (name: string, ...groups: string[]): Approver => ({
+  identity: person(name, ...(groups.length > 0 ? groups : ['leads'])),
+  onBehalfOf: '',
+});
 
 export const heldRequest = (changes: Partial<HeldRequest> = {}): HeldRequest => {
   const terms = changes.terms ?? { approvers: ['group:leads'], quorum: 1, ttlMs: 60_000 };

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_KEPT_INPUT, type Outcome } from './approvals.ts';
 import { agent, approver, bench, heldRequest, person, settled } from './approvals.fixture.ts';
+import { MAX_KEPT_INPUT, type Outcome } from './approvals.ts';
 
 const OWN = agent.id;
-const state = async (outcome: Promise<Outcome>): Promise<string> => (await Promise.race([outcome, settled().then(() => ({ state: 'waiting' }))])).state;
+const state = async (outcome: Promise<Outcome>): Promise<string> =>
+  (await Promise.race([outcome, settled().then(() => ({ state: 'waiting' }))])).state;
 const saidOf = (tap: Awaited<ReturnType<typeof bench>>['tap']): string[] =>
   tap.map(({ body }) => (body.kind === 'request_held' ? 'held' : `${body.answer}${body.by && ` by ${body.by}`}`));
 
@@ -59,7 +60,10 @@ describe('a hold', () => {
     const results = await Promise.allSettled(Array.from({ length: 5 }, () => approvals.hold(heldRequest())));
     const handles = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     expect(handles.length).toBe(3);
-    expect(results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []))).toEqual(['too_many_held', 'too_many_held']);
+    expect(results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []))).toEqual([
+      'too_many_held',
+      'too_many_held',
+    ]);
     handles[0]?.cancel();
     await settled();
     await expect(approvals.hold(heldRequest())).resolves.toBeDefined();
@@ -81,7 +85,10 @@ describe('an answer', () => {
   it('of two who answer at once: one counts, the other is told who was first', async () => {
     const { approvals } = await bench();
     const { id, outcome } = await approvals.hold(heldRequest());
-    const [denial, approval] = await Promise.all([approvals.answer(id, approver('dana'), 'deny', 'not this one'), approvals.answer(id, approver('alex'), 'approve', '')]);
+    const [denial, approval] = await Promise.all([
+      approvals.answer(id, approver('dana'), 'deny', 'not this one'),
+      approvals.answer(id, approver('alex'), 'approve', ''),
+    ]);
     expect(denial.ok).toBe(true);
     expect(approval).toMatchObject({ ok: false, code: 'ended', detail: expect.stringContaining('denied') });
     expect(approval).toMatchObject({ detail: expect.stringContaining('corp:dana') });
@@ -93,7 +100,9 @@ describe('an answer', () => {
     const { id } = await approvals.hold(heldRequest());
     expect(await approvals.answer('apr_none', approver('dana'), 'approve', '')).toMatchObject({ code: 'not_found' });
     expect(await approvals.answer(id, approver('eve', 'support'), 'approve', '')).toMatchObject({ code: 'not_approver' });
-    expect(await approvals.answer(id, { identity: { ...agent, groups: ['leads'] }, onBehalfOf: '' }, 'approve', '')).toMatchObject({ code: 'own_request' });
+    expect(await approvals.answer(id, { identity: { ...agent, groups: ['leads'] }, onBehalfOf: '' }, 'approve', '')).toMatchObject({
+      code: 'own_request',
+    });
     expect(await approvals.answer(id, approver('dana'), 'deny', '   ')).toMatchObject({ code: 'reason_required' });
     expect(saidOf(tap)).toEqual(['held']);
   });
@@ -166,7 +175,9 @@ describe('a caller that goes away', () => {
 describe('time', () => {
   it('expires each hold when it is due, with one timer for all, and records it', async () => {
     const { approvals, clock, tap } = await bench();
-    const handles = await Promise.all([30, 10, 20].map((s) => approvals.hold(heldRequest({ terms: { approvers: ['group:leads'], quorum: 1, ttlMs: s * 1000 } }))));
+    const handles = await Promise.all(
+      [30, 10, 20].map((s) => approvals.hold(heldRequest({ terms: { approvers: ['group:leads'], quorum: 1, ttlMs: s * 1000 } }))),
+    );
     expect(clock.alarms).toBe(1);
     await clock.advance(10_000);
     expect(await Promise.all(handles.map(({ outcome }) => state(outcome)))).toEqual(['waiting', 'expired', 'waiting']);
@@ -289,7 +300,13 @@ describe('a restart', () => {
 it('shows a waiting agent its own approval only', async () => {
   const { approvals, clock } = await bench();
   const { id } = await approvals.hold(heldRequest());
-  const expected = { id, state: 'pending', rule: 'destructive-needs-approval', reason: 'Deleting a customer needs an approval', expires: '2026-03-01T12:01:00.000Z' };
+  const expected = {
+    id,
+    state: 'pending',
+    rule: 'destructive-needs-approval',
+    reason: 'Deleting a customer needs an approval',
+    expires: '2026-03-01T12:01:00.000Z',
+  };
   expect(approvals.status(id, OWN)).toEqual({ ...expected, retry_after: 1 });
   await clock.advance(59_500);
   expect(approvals.status(id, OWN)).toEqual({ ...expected, retry_after: 1 });
@@ -318,7 +335,9 @@ describe('the store', () => {
 
   it('is written anew under a load that never pauses, and lacks no step; the oldest ended ones are forgotten', async () => {
     const self = await bench({ keepEnded: 10 });
-    const standing = await self.approvals.hold(heldRequest({ fingerprint: 'standing', terms: { approvers: ['group:leads'], quorum: 2, ttlMs: 600_000 } }));
+    const standing = await self.approvals.hold(
+      heldRequest({ fingerprint: 'standing', terms: { approvers: ['group:leads'], quorum: 2, ttlMs: 600_000 } }),
+    );
     // Out of step with each other, so that something is being written at every moment.
     const begin = async (_: unknown, n: number): Promise<void> => {
       for (let turn = 0; turn < n % 7; turn += 1) await new Promise(setImmediate);

@@ -133,7 +133,15 @@ export class Approvals {
 
   constructor({ store, record, clock = systemClock, ...options }: ApprovalsOptions, recovered: Iterable<Approval>, records: number) {
     const quiet = (): void => {};
-    this.#options = { maxOpen: 10_000, maxTtlMs: 86_400_000, grantTtlMs: 900_000, keepEnded: 1_000, onEnded: quiet, onFault: quiet, ...options };
+    this.#options = {
+      maxOpen: 10_000,
+      maxTtlMs: 86_400_000,
+      grantTtlMs: 900_000,
+      keepEnded: 1_000,
+      onEnded: quiet,
+      onFault: quiet,
+      ...options,
+    };
     this.#store = store;
     this.#record = record;
     this.#clock = clock;
@@ -164,7 +172,9 @@ export class Approvals {
 
   /** Newest first. */
   list(state?: ApprovalState): Approval[] {
-    const found = [...this.#entries.values()].map(({ approval }) => approval).filter(({ progress }) => state === undefined || progress.state === state);
+    const found = [...this.#entries.values()]
+      .map(({ approval }) => approval)
+      .filter(({ progress }) => state === undefined || progress.state === state);
     return found.sort((a, b) => b.heldAt - a.heldAt);
   }
 
@@ -203,13 +213,18 @@ export class Approvals {
   join(fingerprint: string, identityId: string): HoldHandle | undefined {
     if (this.#closed || this.#counts.pending === 0) return undefined;
     const now = this.#clock.now();
-    const entry = this.#openOf(fingerprint, identityId).find(({ approval, caller }) => approval.progress.state === 'pending' && !caller && now < approval.expiresAt);
+    const entry = this.#openOf(fingerprint, identityId).find(
+      ({ approval, caller }) => approval.progress.state === 'pending' && !caller && now < approval.expiresAt,
+    );
     return entry && this.#attach(entry);
   }
 
   /** Whether `findGrant` might find one. A counter when there are none at all, so that it costs a request nothing. */
   hasGrants(fingerprint: string): boolean {
-    return this.#counts.approved > 0 && (this.#byFingerprint.get(fingerprint)?.some(({ approval }) => approval.progress.state === 'approved') ?? false);
+    return (
+      this.#counts.approved > 0 &&
+      (this.#byFingerprint.get(fingerprint)?.some(({ approval }) => approval.progress.state === 'approved') ?? false)
+    );
   }
 
   /**
@@ -219,7 +234,9 @@ export class Approvals {
   async findGrant(fingerprint: string, identityId: string): Promise<Grant | undefined> {
     if (!this.hasGrants(fingerprint)) return undefined;
     if (this.#closed) throw new ApprovalError('closed', 'the service is stopping');
-    const entry = this.#openOf(fingerprint, identityId).find(({ approval, caller, taken }) => approval.progress.state === 'approved' && !caller && !taken);
+    const entry = this.#openOf(fingerprint, identityId).find(
+      ({ approval, caller, taken }) => approval.progress.state === 'approved' && !caller && !taken,
+    );
     if (!entry) return undefined;
     entry.taken = true;
     return this.#inTurn(entry, async () => {
@@ -282,7 +299,12 @@ export class Approvals {
       this.#options.onFault(error);
       return this.#interrupt(entry, 'The request was approved, and its release could not be stored. Send it again.');
     }
-    this.#settle(entry, 'approved', answers.map(({ by }) => by), answers.at(-1)?.reason ?? '');
+    this.#settle(
+      entry,
+      'approved',
+      answers.map(({ by }) => by),
+      answers.at(-1)?.reason ?? '',
+    );
   }
 
   async #expire(entry: Entry): Promise<void> {
@@ -392,7 +414,10 @@ export class Approvals {
     const { id, request, progress } = entry.approval;
     this.#entries.set(id, entry);
     const { state } = progress;
-    if (state !== 'pending' && state !== 'approved') return this.#forgetOldest(id);
+    if (state !== 'pending' && state !== 'approved') {
+      this.#forgetOldest(id);
+      return;
+    }
     this.#counts[state] += 1;
     const same = this.#byFingerprint.get(request.fingerprint);
     if (same) same.push(entry);
@@ -449,7 +474,8 @@ export class Approvals {
   }
 
   *#snapshot(): Iterable<ApprovalRecord> {
-    for (const { approval, owed } of this.#entries.values()) yield { kind: 'held', approval: owed ? { ...approval, progress: owed.stored } : approval };
+    for (const { approval, owed } of this.#entries.values())
+      yield { kind: 'held', approval: owed ? { ...approval, progress: owed.stored } : approval };
   }
 }
 
@@ -482,7 +508,9 @@ class WriteGate {
       this.#records += 1;
       return apply();
     } catch (error) {
-      throw error instanceof ApprovalError ? error : new ApprovalError('not_durable', `the store did not take it: ${(error as Error).message}`, error);
+      throw error instanceof ApprovalError
+        ? error
+        : new ApprovalError('not_durable', `the store did not take it: ${(error as Error).message}`, error);
     } finally {
       this.#writing -= 1;
       // Amortised: a snapshot is written when as much again has been appended, and 10,000 records more.

@@ -1,16 +1,28 @@
 /** Any order of holds, answers, retries, failures and deaths: what must hold whatever happens. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { HoldHandle } from './approvals.ts';
 import { agent, approver, bench, type Fate, heldRequest, settled } from './approvals.fixture.ts';
+import type { HoldHandle } from './approvals.ts';
 
 const fate = fc.constantFrom<Fate>('durable', 'durable', 'durable', 'failed', 'failed but persisted');
 const nth = fc.nat(5);
 const step = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('hold' as const), fingerprint: fc.constantFrom('f1', 'f2'), quorum: fc.integer({ min: 1, max: 2 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('hold' as const),
+      fingerprint: fc.constantFrom('f1', 'f2'),
+      quorum: fc.integer({ min: 1, max: 2 }),
+    }),
+  },
   {
     weight: 6,
-    arbitrary: fc.record({ do: fc.constant('answer' as const), nth, who: fc.constantFrom('dana', 'alex', 'eve'), verdict: fc.constantFrom('approve' as const, 'approve' as const, 'approve' as const, 'deny' as const) }),
+    arbitrary: fc.record({
+      do: fc.constant('answer' as const),
+      nth,
+      who: fc.constantFrom('dana', 'alex', 'eve'),
+      verdict: fc.constantFrom('approve' as const, 'approve' as const, 'approve' as const, 'deny' as const),
+    }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('retry' as const), fingerprint: fc.constantFrom('f1', 'f2') }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('detach' as const, 'cancel' as const), nth }) },
@@ -38,7 +50,9 @@ it('releases at most once, only what enough people approved on the record, and l
       const onRelease = (id: string): void => {
         released.set(id, (released.get(id) ?? 0) + 1);
         expect(denied.has(id)).toBe(false);
-        const yes = self.tap.flatMap(({ body }) => (body.kind === 'hold_answered' && body.approval === id && (body.answer === 'vote' || body.answer === 'approved') ? [body.by] : []));
+        const yes = self.tap.flatMap(({ body }) =>
+          body.kind === 'hold_answered' && body.approval === id && (body.answer === 'vote' || body.answer === 'approved') ? [body.by] : [],
+        );
         expect(yes.length).toBeGreaterThan(0);
         expect(new Set(yes).size).toBeGreaterThanOrEqual(quorums.get(id) ?? 1);
         expect(self.tap.some(({ body }) => body.kind === 'hold_answered' && body.approval === id && body.answer === 'approved')).toBe(true);
@@ -64,7 +78,9 @@ it('releases at most once, only what enough people approved on the record, and l
       const take = async (action: (typeof steps)[number]): Promise<void> => {
         switch (action.do) {
           case 'hold': {
-            const handle = await self.approvals.hold(heldRequest({ fingerprint: action.fingerprint, terms: { approvers: ['group:leads'], quorum: action.quorum, ttlMs: 60_000 } }));
+            const handle = await self.approvals.hold(
+              heldRequest({ fingerprint: action.fingerprint, terms: { approvers: ['group:leads'], quorum: action.quorum, ttlMs: 60_000 } }),
+            );
             ids.push(handle.id);
             quorums.set(handle.id, action.quorum);
             return wait(handle);
@@ -72,7 +88,12 @@ it('releases at most once, only what enough people approved on the record, and l
           case 'answer': {
             const id = ids[action.nth % ids.length];
             if (id === undefined) return;
-            const result = await self.approvals.answer(id, approver(action.who, action.who === 'eve' ? 'support' : 'leads'), action.verdict, 'because');
+            const result = await self.approvals.answer(
+              id,
+              approver(action.who, action.who === 'eve' ? 'support' : 'leads'),
+              action.verdict,
+              'because',
+            );
             if (!result.ok) return;
             expect(action.who).not.toBe('eve');
             acknowledged.push({ id, by: `corp:${action.who}`, verdict: action.verdict });
@@ -121,7 +142,12 @@ it('releases at most once, only what enough people approved on the record, and l
       await self.restart();
       checkAcknowledged();
       for (const fingerprint of ['f1', 'f2'])
-        for (let grant = await self.approvals.findGrant(fingerprint, agent.id); grant; grant = await self.approvals.findGrant(fingerprint, agent.id)) onRelease(grant.approval);
+        for (
+          let grant = await self.approvals.findGrant(fingerprint, agent.id);
+          grant;
+          grant = await self.approvals.findGrant(fingerprint, agent.id)
+        )
+          onRelease(grant.approval);
       expect(failures).toEqual([]);
       expect([...released.values()].every((times) => times === 1)).toBe(true);
     }),

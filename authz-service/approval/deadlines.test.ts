@@ -3,7 +3,10 @@ import { expect, it } from 'vitest';
 import { Deadlines, type Due } from './deadlines.ts';
 
 it('has the earliest first after any puts, moves and removals, and keeps none that was removed', () => {
-  const action = fc.record({ member: fc.nat(19), due: fc.oneof({ weight: 3, arbitrary: fc.nat(100) }, fc.constant(Number.POSITIVE_INFINITY)) });
+  const action = fc.record({
+    member: fc.nat(19),
+    due: fc.oneof({ weight: 3, arbitrary: fc.nat(100) }, fc.constant(Number.POSITIVE_INFINITY)),
+  });
   fc.assert(
     fc.property(fc.array(action, { maxLength: 200 }), (actions) => {
       const deadlines = new Deadlines<Due>();

@@ -20,7 +20,10 @@ export class Deadlines<T extends Due> {
 
   /** Puts it in, or moves it; an infinite time takes it out. */
   set(member: T, due: number): void {
-    if (due === Number.POSITIVE_INFINITY) return this.#remove(member);
+    if (due === Number.POSITIVE_INFINITY) {
+      this.#remove(member);
+      return;
+    }
     member.due = due;
     if (member.place < 0) member.place = this.#heap.push(member) - 1;
     this.#settle(member);
@@ -46,7 +49,12 @@ export class Deadlines<T extends Due> {
       member.place = other.place;
       other.place = place;
     };
-    for (let parent = heap[(member.place - 1) >> 1]; member.place > 0 && parent && member.due < parent.due; parent = heap[(member.place - 1) >> 1]) swap(parent);
+    for (
+      let parent = heap[(member.place - 1) >> 1];
+      member.place > 0 && parent && member.due < parent.due;
+      parent = heap[(member.place - 1) >> 1]
+    )
+      swap(parent);
     for (;;) {
       const [left, right] = [heap[2 * member.place + 1], heap[2 * member.place + 2]];
       const child = right && left && right.due < left.due ? right : left;

@@ -13,7 +13,8 @@ const held = (changes: Parameters<typeof heldRequest>[0] = {}): Approval => ({
   progress: { state: 'pending', answers: [] },
 });
 const at = (approval: Approval, progress: Progress): Approval => ({ ...approval, progress });
-const answer = (approval: Approval, who: Approver, verdict: 'approve' | 'deny' = 'approve', reason = 'fine', now = 10) => answered(approval, who, verdict, reason, now, HOUR);
+const answer = (approval: Approval, who: Approver, verdict: 'approve' | 'deny' = 'approve', reason = 'fine', now = 10) =>
+  answered(approval, who, verdict, reason, now, HOUR);
 const code = (step: ReturnType<typeof answered>): string => (step.ok ? step.progress.state : step.code);
 
 describe('who may answer', () => {
@@ -24,7 +25,11 @@ describe('who may answer', () => {
     ['a member of another group', approver('eve', 'support'), 'not_approver'],
     ['a group whose name only begins alike', approver('eve', 'leads2', 'lead'), 'not_approver'],
     ['an identity that is called as a group is', { ...approver('group:leads', 'x') }, 'not_approver'],
-    ["the request's own identity, although in a named group", { identity: { ...heldRequest().identity, groups: ['leads'] }, onBehalfOf: '' }, 'own_request'],
+    [
+      "the request's own identity, although in a named group",
+      { identity: { ...heldRequest().identity, groups: ['leads'] }, onBehalfOf: '' },
+      'own_request',
+    ],
     ['a token that was issued to an agent on behalf of an approver', { ...approver('alex', 'leads'), onBehalfOf: 'dana' }, 'delegated'],
   ])('%s: %s', (_, who, expected) => expect(code(answer(held({ terms }), who))).toBe(expected));
 
@@ -35,7 +40,8 @@ describe('who may answer', () => {
   });
 
   it('is nobody for a principal of no known form', () => {
-    for (const principal of ['leads', 'Group:leads', 'group:', 'identity:', '*', '']) expect(isNamed({ id: 'corp:dana', groups: ['leads'] }, [principal])).toBe(false);
+    for (const principal of ['leads', 'Group:leads', 'group:', 'identity:', '*', ''])
+      expect(isNamed({ id: 'corp:dana', groups: ['leads'] }, [principal])).toBe(false);
   });
 });
 
@@ -58,7 +64,11 @@ describe('the quorum', () => {
     if (!denied.ok) throw new Error(denied.code);
     expect(denied.progress.state).toBe('denied');
     const late = answer(at(held({ terms }), denied.progress), approver('alex'));
-    expect(late).toEqual({ ok: false, code: 'ended', detail: 'It was denied at 1970-01-01T00:00:00.010Z by dana (corp:dana): I misread it' });
+    expect(late).toEqual({
+      ok: false,
+      code: 'ended',
+      detail: 'It was denied at 1970-01-01T00:00:00.010Z by dana (corp:dana): I misread it',
+    });
   });
 });
 
@@ -77,7 +87,14 @@ it('takes no answer from the deadline on, whether or not the timer has fired', (
 it('for any order of steps: leaves an end never, is used only when approved, approved only by as many as the quorum asks', () => {
   const people = ['dana', 'alex', 'kim', 'agent-7', 'eve'].map((name) => approver(name, name === 'eve' ? 'support' : 'leads'));
   const step = fc.oneof(
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('answer' as const), who: fc.constantFrom(...people), verdict: fc.constantFrom('approve' as const, 'approve' as const, 'deny' as const) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        do: fc.constant('answer' as const),
+        who: fc.constantFrom(...people),
+        verdict: fc.constantFrom('approve' as const, 'approve' as const, 'deny' as const),
+      }),
+    },
     fc.record({ do: fc.constantFrom('use' as const, 'time' as const, 'cancel' as const) }),
     fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 700 }) }),
   );

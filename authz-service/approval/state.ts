@@ -102,7 +102,8 @@ export const barred = ({ request }: Approval, { identity, onBehalfOf }: Approver
     return refused('own_request', 'The request runs on your behalf: somebody else has to answer it.');
   if (!isNamed(identity, request.terms.approvers))
     return refused('not_approver', `Only ${request.terms.approvers.join(', ')} may answer this request.`);
-  if (onBehalfOf !== '') return refused('delegated', 'An approver answers in person: this token was issued to somebody who acts on behalf of another.');
+  if (onBehalfOf !== '' && onBehalfOf !== id)
+    return refused('delegated', 'An approver answers in person: this token was issued to somebody who acts on behalf of another.');
   return undefined;
 };
 

@@ -41,6 +41,7 @@ const parseRecord = (bytes: Buffer, index: number): ApprovalRecord => {
     record = undefined;
   }
   const { kind } = (record ?? {}) as { kind?: unknown };
-  if (kind !== 'held' && kind !== 'moved') throw new ApprovalError('store_unreadable', `record ${index} of the approvals' journal is none that this version understands`);
+  if (kind !== 'held' && kind !== 'moved')
+    throw new ApprovalError('store_unreadable', `record ${index} of the approvals' journal is none that this version understands`);
   return record as ApprovalRecord;
 };

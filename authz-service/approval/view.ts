@@ -31,7 +31,13 @@ export interface ApprovalSummary {
   readonly quorum: number;
   /** How many people have approved. */
   readonly approvals: number;
-  readonly answers: readonly { readonly by: string; readonly name: string; readonly verdict: string; readonly reason: string; readonly at: string }[];
+  readonly answers: readonly {
+    readonly by: string;
+    readonly name: string;
+    readonly verdict: string;
+    readonly reason: string;
+    readonly at: string;
+  }[];
   /** How it ended, for people. */
   readonly ending?: string;
 }
@@ -44,7 +50,11 @@ export type ApprovalDetail = ApprovalSummary & {
 const time = (ms: number): string => new Date(ms).toISOString();
 
 const expires = ({ progress, expiresAt }: Approval): { expires?: string } =>
-  progress.state === 'pending' ? { expires: time(expiresAt) } : progress.state === 'approved' ? { expires: time(progress.grantExpiresAt) } : {};
+  progress.state === 'pending'
+    ? { expires: time(expiresAt) }
+    : progress.state === 'approved'
+      ? { expires: time(progress.grantExpiresAt) }
+      : {};
 
 /** Seconds between two looks: often at first, and never past the end. */
 const retryAfter = ({ heldAt, expiresAt }: Approval, now: number): number => {
@@ -82,7 +92,10 @@ export const approvalSummary = (approval: Approval): ApprovalSummary => {
   };
 };
 
-export const approvalDetail = (approval: Approval): ApprovalDetail => ({ ...approvalSummary(approval), masked_input: parsed(approval.request.maskedInputJson) });
+export const approvalDetail = (approval: Approval): ApprovalDetail => ({
+  ...approvalSummary(approval),
+  masked_input: parsed(approval.request.maskedInputJson),
+});
 
 const parsed = (json: string): unknown => {
   try {

@@ -1,0 +1,210 @@
+/** The routes of the admin API: one row each. A call is what the server has parsed; an answer is what it writes. */
+import type { Approvals } from '../approval/approvals.ts';
+import { APPROVAL_STATES, type Approver } from '../approval/state.ts';
+import { approvalDetail, approvalSummary } from '../approval/view.ts';
+import { isAuditor, maySee } from './access.ts';
+import type { Health } from './health.ts';
+import type { Metrics } from './metrics.ts';
+import { AdminProblem } from './problem.ts';
+
+/** Fields that are absent do not filter. */
+export interface SessionFilter {
+  readonly identity?: string;
+  readonly target?: string;
+  readonly run?: string;
+  readonly effect?: 'allow' | 'deny' | 'hold';
+  readonly outcome?: string;
+  readonly state?: 'open' | 'held' | 'closed';
+  /** Opened at or after, and before: Unix milliseconds. */
+  readonly since?: number;
+  readonly until?: number;
+  readonly limit: number;
+}
+
+/** What the admin API needs of the tap: its index of sessions. */
+export interface SessionIndex {
+  /** Newest first. */
+  list(filter: SessionFilter): readonly object[] | Promise<readonly object[]>;
+  /** The session's events in order; undefined or none when there is no such session. */
+  events(id: string): Events | undefined | Promise<Events | undefined>;
+}
+type Events = Iterable<object> | AsyncIterable<object>;
+
+export interface AdminSources {
+  readonly approvals: Approvals;
+  readonly sessions: SessionIndex;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  /** `group:<name>` or `identity:<id>`: who sees every session and every approval. */
+  readonly auditors: readonly string[];
+}
+
+export interface Call {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+  /** The JSON body; undefined where the route takes none. */
+  readonly body: unknown;
+}
+
+export type Answer =
+  | { readonly status: number; readonly json: unknown }
+  | { readonly status: number; readonly text: string; readonly contentType: string }
+  /** `{…head, [member]: [items…]}`, written as the items come. */
+  | {
+      readonly status: number;
+      readonly head: Readonly<Record<string, unknown>>;
+      readonly member: string;
+      readonly items: AsyncIterable<object>;
+    };
+
+export type Route = { readonly method: 'GET' | 'POST'; readonly path: string } & (
+  | { readonly open: true; readonly serve: (sources: AdminSources, call: Call) => Answer | Promise<Answer> }
+  | { readonly open: false; readonly serve: (sources: AdminSources, call: Call, caller: Approver) => Answer | Promise<Answer> }
+);
+
+/** `open`: answered to anybody who can connect. */
+export const ROUTES: readonly Route[] = [
+  { method: 'GET', path: '/healthz', open: true, serve: () => ({ status: 200, json: { alive: true } }) },
+  { method: 'GET', path: '/readyz', open: true, serve: readiness },
+  { method: 'GET', path: '/metrics', open: true, serve: exposition },
+  { method: 'GET', path: '/v1/approvals', open: false, serve: listApprovals },
+  { method: 'GET', path: '/v1/approvals/:id', open: false, serve: showApproval },
+  { method: 'POST', path: '/v1/approvals/:id/answer', open: false, serve: answerApproval },
+  { method: 'GET', path: '/v1/sessions', open: false, serve: listSessions },
+  { method: 'GET', path: '/v1/sessions/:id', open: false, serve: showSession },
+];
+
+function readiness({ health }: AdminSources): Answer {
+  const { readiness: now } = health;
+  return { status: now.ready ? 200 : 503, json: now };
+}
+
+async function exposition({ metrics }: AdminSources): Promise<Answer> {
+  return { status: 200, text: await metrics.text(), contentType: metrics.contentType };
+}
+
+function listApprovals({ approvals, auditors }: AdminSources, { query }: Call, caller: Approver): Answer {
+  const { state } = parameters(query, ['state']);
+  const seen = approvals
+    .list(state === undefined ? undefined : oneOf('state', APPROVAL_STATES, state))
+    .filter((approval) => maySee(caller, approval, auditors));
+  return { status: 200, json: { approvals: seen.map(approvalSummary) } };
+}
+
+function showApproval({ approvals, auditors }: AdminSources, { params, query }: Call, caller: Approver): Answer {
+  parameters(query, []);
+  const approval = approvals.get(params.id ?? '');
+  if (approval && maySee(caller, approval, auditors)) return { status: 200, json: approvalDetail(approval) };
+  const own = approvals.status(params.id ?? '', caller.identity.id);
+  if (own) return { status: 200, json: own };
+  // Whether there is one is nobody else's business.
+  throw new AdminProblem('not_found', 'There is no such approval that you may see.');
+}
+
+async function answerApproval({ approvals, auditors }: AdminSources, { params, query, body }: Call, caller: Approver): Promise<Answer> {
+  parameters(query, []);
+  const id = params.id ?? '';
+  const { verdict, reason } = parseAnswer(body);
+  const approval = approvals.get(id);
+  const own = approval?.request.identity.id === caller.identity.id;
+  if (!approval || !(own || maySee(caller, approval, auditors)))
+    throw new AdminProblem('not_found', 'There is no such approval that you may see.');
+  const result = await approvals.answer(id, caller, verdict, reason);
+  if (!result.ok)
+    throw new AdminProblem(result.code, result.detail, {
+      members: { approval: id },
+      headers: result.code === 'not_durable' ? { 'retry-after': '1' } : {},
+    });
+  return { status: 200, json: { ...approvalSummary(result.approval), again: result.again } };
+}
+
+function parseAnswer(body: unknown): { verdict: 'approve' | 'deny'; reason: string } {
+  const { verdict, reason = '', ...others } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  if (verdict !== 'approve' && verdict !== 'deny')
+    throw new AdminProblem('bad_request', 'The body is {"verdict": "approve" or "deny", "reason": "…"}.');
+  // A reason ends up on terminals, in logs and in the record.
+  if (typeof reason !== 'string' || /[\p{Cc}\p{Cs}]/u.test(reason))
+    throw new AdminProblem('bad_request', 'The reason is one line of text.');
+  if (Object.keys(others).length > 0) throw new AdminProblem('bad_request', 'The body has only verdict and reason.');
+  return { verdict, reason };
+}
+
+async function listSessions({ sessions, auditors }: AdminSources, { query }: Call, caller: Approver): Promise<Answer> {
+  audit(caller, auditors);
+  return { status: 200, json: { sessions: await sessions.list(parseFilter(query)) } };
+}
+
+async function showSession({ sessions, auditors }: AdminSources, { params, query }: Call, caller: Approver): Promise<Answer> {
+  audit(caller, auditors);
+  parameters(query, []);
+  const session = params.id ?? '';
+  const events = iterator((await sessions.events(session)) ?? []);
+  const first = await events.next();
+  if (first.done) throw new AdminProblem('not_found', 'There is no such session in the record.');
+  return { status: 200, head: { session }, member: 'events', items: resumed(first.value, events) };
+}
+
+async function* iterator(events: Events): AsyncGenerator<object, void> {
+  yield* events;
+}
+
+async function* resumed(first: object, rest: AsyncGenerator<object, void>): AsyncGenerator<object, void> {
+  try {
+    yield first;
+    yield* rest;
+  } finally {
+    await rest.return();
+  }
+}
+
+function audit(caller: Approver, auditors: readonly string[]): void {
+  if (!isAuditor(caller, auditors))
+    throw new AdminProblem('forbidden', 'Sessions are shown to auditors: those named under admin.auditors in the configuration.');
+}
+
+const MAX_LISTED = 1000;
+
+const EFFECTS = ['allow', 'deny', 'hold'] as const;
+const STATES = ['open', 'held', 'closed'] as const;
+
+function parseFilter(query: URLSearchParams): SessionFilter {
+  const names = ['identity', 'target', 'run', 'effect', 'outcome', 'state', 'since', 'until', 'limit'] as const;
+  const { since, until, limit = '100', effect, state, ...words } = parameters(query, names);
+  if (!/^[1-9][0-9]{0,3}$/.test(limit) || Number(limit) > MAX_LISTED)
+    throw new AdminProblem('bad_request', `limit is a number from 1 to ${MAX_LISTED}.`);
+  return {
+    ...words,
+    ...(effect === undefined ? {} : { effect: oneOf('effect', EFFECTS, effect) }),
+    ...(state === undefined ? {} : { state: oneOf('state', STATES, state) }),
+    ...(since === undefined ? {} : { since: parseTime('since', since) }),
+    ...(until === undefined ? {} : { until: parseTime('until', until) }),
+    limit: Number(limit),
+  };
+}
+
+function oneOf<Word extends string>(name: string, words: readonly Word[], given: string): Word {
+  const word = words.find((candidate) => candidate === given);
+  if (word === undefined) throw new AdminProblem('bad_request', `${name} is one of ${words.join(', ')}.`);
+  return word;
+}
+
+/** RFC 3339 section 5.6 to Unix milliseconds. */
+function parseTime(name: string, given: string): number {
+  const ms = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/.test(given) ? Date.parse(given) : Number.NaN;
+  if (Number.isNaN(ms)) throw new AdminProblem('bad_request', `${name} is a time as in RFC 3339: 2026-01-31T12:00:00Z.`);
+  return ms;
+}
+
+/** The query's parameters: each at most once, and no other. A filter that was misspelt must not show everything. */
+function parameters<Name extends string>(query: URLSearchParams, names: readonly Name[]): { [name in Name]?: string } {
+  const found: { [name in Name]?: string } = {};
+  for (const [name, value] of query) {
+    const known = names.find((candidate) => candidate === name);
+    if (known === undefined)
+      throw new AdminProblem('bad_request', names.length > 0 ? `The parameters are ${names.join(', ')}.` : 'This takes no parameters.');
+    if (found[known] !== undefined) throw new AdminProblem('bad_request', `${known} is given more than once.`);
+    if (value === '') throw new AdminProblem('bad_request', `${known} is empty.`);
+    found[known] = value;
+  }
+  return found;
+}

@@ -20,6 +20,7 @@ export interface Surroundings {
   readonly pathOf: (object: object) => string;
   /** Whether nothing was wrong in an object that was read, so that its members are all there. */
   readonly whole: (object: object) => boolean;
+  readonly elsewhere: boolean;
   readonly checkPattern?: (pattern: string) => string | null;
 }
 
@@ -41,38 +42,53 @@ function names({ listeners, issuers, targets }: Damaged<Document>, { at, pathOf 
   for (const list of [listeners, issuers, targets]) {
     const first = new Map<string, string>();
     for (const one of list ?? []) {
-      if (first.has(one.name)) at(`${pathOf(one)}.name`, `'${one.name}' is the name of ${first.get(one.name)} already`, 'names must differ');
+      if (first.has(one.name))
+        at(`${pathOf(one)}.name`, `'${one.name}' is the name of ${first.get(one.name)} already`, 'names must differ');
       else if (one.name !== undefined) first.set(one.name, pathOf(one));
     }
   }
 }
 
 /** Our names of what the identity module calls a field. */
-const ISSUER_KEYS: Readonly<Record<string, string>> = { jwksUri: 'jwks_uri', clockSkewSeconds: 'clock_skew', v1Issuer: 'v1_issuer', tokenTypes: 'token_types' };
+const ISSUER_KEYS: Readonly<Record<string, string>> = {
+  jwksUri: 'jwks_uri',
+  clockSkewSeconds: 'clock_skew',
+  v1Issuer: 'v1_issuer',
+  tokenTypes: 'token_types',
+};
 
 function issuers({ issuers: list = [] }: Damaged<Document>, { at, pathOf, whole }: Surroundings): void {
   const first = new Map<string, string>();
   for (const issuer of list.filter(whole)) {
     for (const { field, problem } of issuerProblems(issuerConfig(issuer))) at(`${pathOf(issuer)}.${ISSUER_KEYS[field] ?? field}`, problem);
     const same = first.get(issuer.issuer);
-    if (same !== undefined && issuer.kind === 'oidc') at(`${pathOf(issuer)}.issuer`, `is the issuer of ${same} already`, 'a token must have one issuer: name all audiences there');
+    if (same !== undefined && issuer.kind === 'oidc')
+      at(`${pathOf(issuer)}.issuer`, `is the issuer of ${same} already`, 'a token must have one issuer: name all audiences there');
     first.set(issuer.issuer, pathOf(issuer));
   }
 }
 
 export const isLoopback = (host: string): boolean => host.startsWith('127.') || host === '::1';
 
-function listeners({ listeners: list = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+function listeners({ listeners: list = [] }: Damaged<Document>, { at, pathOf, elsewhere }: Surroundings): void {
   for (const listener of list) {
     const here = pathOf(listener);
-    if (listener.tls) keyPair(listener.tls, `${here}.tls`, at);
-    else if (listener.address && !listener.private && !isLoopback(listener.address.host))
-      at(`${here}.address`, 'tokens would cross the network in clear', 'give `tls`, a loopback address, or `private: true` where the network itself is protected');
+    if (listener.tls && !elsewhere) keyPair(listener.tls, `${here}.tls`, at);
+    if (!listener.tls && listener.address && !listener.private && !isLoopback(listener.address.host))
+      at(
+        `${here}.address`,
+        'tokens would cross the network in clear',
+        'give `tls`, a loopback address, or `private: true` where the network itself is protected',
+      );
   }
 }
 
 /** The chain's first certificate is the one that the key must fit. */
-function keyPair({ certificate, key, clientCa }: Damaged<{ certificate: string; key: string; clientCa: string | undefined }>, here: string, at: Surroundings['at']): void {
+function keyPair(
+  { certificate, key, clientCa }: Damaged<{ certificate: string; key: string; clientCa: string | undefined }>,
+  here: string,
+  at: Surroundings['at'],
+): void {
   const parse = <T>(path: string, file: string | undefined, what: string, make: (pem: Buffer) => T): T | undefined => {
     try {
       return file === undefined ? undefined : make(readFileSync(file));
@@ -84,7 +100,8 @@ function keyPair({ certificate, key, clientCa }: Damaged<{ certificate: string; 
   const leaf = parse(`${here}.certificate`, certificate, 'certificate', (pem) => new X509Certificate(pem));
   const secret = parse(`${here}.key`, key, 'unencrypted private key', createPrivateKey);
   parse(`${here}.client_ca`, clientCa, 'certificate', (pem) => new X509Certificate(pem));
-  if (leaf && secret && !leaf.checkPrivateKey(secret)) at(`${here}.key`, 'is not the key of the certificate', 'certificate and key must belong together');
+  if (leaf && secret && !leaf.checkPrivateKey(secret))
+    at(`${here}.key`, 'is not the key of the certificate', 'certificate and key must belong together');
 }
 
 function virtualHosts({ listeners: known = [], targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
@@ -94,7 +111,11 @@ function virtualHosts({ listeners: known = [], targets = [] }: Damaged<Document>
     const here = pathOf(target);
     if (target.listener !== undefined && !listenerNames.includes(target.listener)) {
       const meant = closest(target.listener, listenerNames);
-      at(`${here}.listener`, `there is no listener '${target.listener}'`, meant ? `did you mean '${meant}'?` : `must be one of ${listenerNames.join(', ')}`);
+      at(
+        `${here}.listener`,
+        `there is no listener '${target.listener}'`,
+        meant ? `did you mean '${meant}'?` : `must be one of ${listenerNames.join(', ')}`,
+      );
     }
     for (const host of target.hosts ?? []) {
       const slot = `${target.listener} ${host.toLowerCase()}`;
@@ -105,13 +126,15 @@ function virtualHosts({ listeners: known = [], targets = [] }: Damaged<Document>
   }
 }
 
-function upstreamTls({ targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+function upstreamTls({ targets = [] }: Damaged<Document>, { at, pathOf, elsewhere }: Surroundings): void {
   for (const target of targets) {
     const here = pathOf(target);
     if (target.url === undefined) continue;
     if (target.tls && target.url.scheme === 'http') at(`${here}.tls`, 'the URL is not https', 'change the URL, or leave `tls` out');
-    if (target.url.scheme === 'https' && target.tls?.ca === undefined && systemCa() === undefined) at(`${here}.url`, 'this system has no CA bundle that is known here', 'give `tls: { ca: … }`');
-    if ((target.tls?.certificate === undefined) !== (target.tls?.key === undefined)) at(`${here}.tls`, '`certificate` and `key` belong together', 'give both or none');
+    if (target.url.scheme === 'https' && target.tls?.ca === undefined && systemCa() === undefined && !elsewhere)
+      at(`${here}.url`, 'this system has no CA bundle that is known here', 'give `tls: { ca: … }`');
+    if ((target.tls?.certificate === undefined) !== (target.tls?.key === undefined))
+      at(`${here}.tls`, '`certificate` and `key` belong together', 'give both or none');
   }
 }
 
@@ -125,10 +148,15 @@ function credentials({ targets = [] }: Damaged<Document>, { at, pathOf, whole }:
       if (problem !== '') at(`${here}.credentials.${name}`, problem);
     }
     const chosen = defaultCredential({ credential: target.credential, credentials: target.credentials });
-    if (chosen === undefined) at(`${here}.credentials`, 'none of several credentials is the default', `name it in \`credential\`: one of ${known.join(', ')}`);
+    if (chosen === undefined)
+      at(`${here}.credentials`, 'none of several credentials is the default', `name it in \`credential\`: one of ${known.join(', ')}`);
     else if (chosen !== '' && !known.includes(chosen)) {
       const meant = closest(chosen, known);
-      at(`${here}.credential`, `there is no credential '${chosen}'`, meant ? `did you mean '${meant}'?` : known.length > 0 ? `must be one of ${known.join(', ')}` : 'define it in `credentials`');
+      at(
+        `${here}.credential`,
+        `there is no credential '${chosen}'`,
+        meant ? `did you mean '${meant}'?` : known.length > 0 ? `must be one of ${known.join(', ')}` : 'define it in `credentials`',
+      );
     }
   }
 }
@@ -136,31 +164,47 @@ function credentials({ targets = [] }: Damaged<Document>, { at, pathOf, whole }:
 /** What the kernel allows (sun_path, with its closing zero). */
 const MAX_SOCKET_PATH = 107;
 
-function endpoints({ stateDir, service, envoy }: Damaged<Document>, { at }: Surroundings): void {
+function endpoints({ stateDir, service, envoy }: Damaged<Document>, { at, elsewhere }: Surroundings): void {
   if (stateDir !== undefined) socketLength('state_dir', join(stateDir, 'run', 'envoy-admin.sock'), at);
-  for (const [key, endpoint] of [['check', service?.check], ['tap', service?.tap]] as const) {
+  for (const [key, endpoint] of [
+    ['check', service?.check],
+    ['tap', service?.tap],
+  ] as const) {
     if (!endpoint) continue;
     const here = `service.${key}`;
     if (endpoint.socket !== undefined) socketLength(`${here}.socket`, endpoint.socket, at);
     if (endpoint.socket !== undefined && endpoint.address) at(here, '`socket` and `address` exclude each other', 'give one of them');
-    if (endpoint.tls) keyPair(endpoint.tls, `${here}.tls`, at);
+    if (endpoint.tls && !elsewhere) keyPair(endpoint.tls, `${here}.tls`, at);
     if (!endpoint.address) {
-      for (const without of ['connect', 'tls'] as const) if (endpoint[without]) at(`${here}.${without}`, 'belongs to `address`', 'give `address` too');
+      for (const without of ['connect', 'tls'] as const)
+        if (endpoint[without]) at(`${here}.${without}`, 'belongs to `address`', 'give `address` too');
       continue;
     }
-    if (endpoint.tls?.clientCa === undefined) at(here, 'over TCP the service and Envoy prove themselves to each other', 'give `tls: { certificate, key, client_ca }`');
+    if (endpoint.tls?.clientCa === undefined)
+      at(here, 'over TCP the service and Envoy prove themselves to each other', 'give `tls: { certificate, key, client_ca }`');
     if (!envoy?.tls) at(`${here}.address`, 'Envoy has no certificate for it', 'give `envoy.tls: { certificate, key, ca }`');
-    if (!endpoint.connect && ['0.0.0.0', '::'].includes(endpoint.address.host)) at(`${here}.address`, 'Envoy cannot connect to it', 'give `connect: HOST:PORT`');
+    if (!endpoint.connect && ['0.0.0.0', '::'].includes(endpoint.address.host))
+      at(`${here}.address`, 'Envoy cannot connect to it', 'give `connect: HOST:PORT`');
   }
 }
 
 function socketLength(path: string, socket: string, at: Surroundings['at']): void {
   const bytes = Buffer.byteLength(socket);
-  if (bytes > MAX_SOCKET_PATH) at(path, `the Unix socket ${socket} has a path of ${bytes} bytes`, `a Unix socket's path has at most ${MAX_SOCKET_PATH}: choose a shorter directory`);
+  if (bytes > MAX_SOCKET_PATH)
+    at(
+      path,
+      `the Unix socket ${socket} has a path of ${bytes} bytes`,
+      `a Unix socket's path has at most ${MAX_SOCKET_PATH}: choose a shorter directory`,
+    );
 }
 
 function admin({ admin: section }: Damaged<Document>, { at }: Surroundings): void {
-  if (section?.address && !isLoopback(section.address.host)) at('admin.address', "approvers' tokens would cross the network in clear", 'must be a loopback address; a TLS terminator beside it can serve others');
+  if (section?.address && !isLoopback(section.address.host))
+    at(
+      'admin.address',
+      "approvers' tokens would cross the network in clear",
+      'must be a loopback address; a TLS terminator beside it can serve others',
+    );
 }
 
 function patterns({ masking }: Damaged<Document>, { at, checkPattern }: Surroundings): void {
@@ -181,7 +225,8 @@ function listened({ listeners: list = [], service, admin: section }: Damaged<Doc
 }
 
 /** `0.0.0.0` takes a port of every IPv4 address, `[::]` of every address. */
-const overlaps = (a: string, b: string): boolean => a === b || a === '::' || b === '::' || (a === '0.0.0.0' && !b.includes(':')) || (b === '0.0.0.0' && !a.includes(':'));
+const overlaps = (a: string, b: string): boolean =>
+  a === b || a === '::' || b === '::' || (a === '0.0.0.0' && !b.includes(':')) || (b === '0.0.0.0' && !a.includes(':'));
 
 function clashes(addresses: readonly Addressed[], { at }: Surroundings): void {
   for (const [index, { path, address }] of addresses.entries()) {

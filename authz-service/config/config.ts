@@ -16,6 +16,8 @@ export type ConfigResult = { readonly ok: true; readonly config: Config } | { re
 
 export interface LoadOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The configuration is for another machine: files and secrets are not looked for here. */
+  readonly elsewhere?: boolean;
   /** What is wrong with a custom masking pattern, or null. */
   readonly checkPattern?: (pattern: string) => string | null;
 }
@@ -49,7 +51,7 @@ interface Found {
   readonly at: (path: string, problem: string, remedy?: string) => void;
 }
 
-function read(file: string, { env = process.env, checkPattern }: LoadOptions): Found {
+function read(file: string, { env = process.env, elsewhere = false, checkPattern }: LoadOptions): Found {
   const errors: ConfigError[] = [];
   const whole = (problem: string, remedy: string): Found => {
     errors.push({ file, line: 0, column: 0, path: '', problem, remedy });
@@ -59,17 +61,36 @@ function read(file: string, { env = process.env, checkPattern }: LoadOptions): F
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    return whole(`cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`, 'must be a YAML file, by default sluice.yaml; --config names another');
+    return whole(
+      `cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`,
+      'must be a YAML file, by default sluice.yaml; --config names another',
+    );
   }
   if (text.length > MAX_BYTES) return whole('is too long', 'must be at most 4 MiB');
 
   const { root, report, resolve: resolveNode } = parseYaml(text, file, errors);
   if (errors.length > 0) return { errors, config: undefined, addresses: [], at: () => {} };
-  const reader: Reader = { report, resolve: resolveNode, directory: dirname(resolve(file)), env, places: new Map([['', root]]), paths: new WeakMap(), damaged: new WeakSet(), errorCount: () => errors.length };
+  const reader: Reader = {
+    report,
+    resolve: resolveNode,
+    directory: dirname(resolve(file)),
+    env,
+    elsewhere,
+    places: new Map([['', root]]),
+    paths: new WeakMap(),
+    damaged: new WeakSet(),
+    errorCount: () => errors.length,
+  };
   const document = SCHEMA.read(root, reader);
   const at = (path: string, problem: string, remedy?: string): void => report(nearest(reader.places, path), problem, remedy);
   if (document === undefined) return { errors, config: undefined, addresses: [], at };
-  const addresses = checkAcross(document, { at, pathOf: (object) => reader.paths.get(object) ?? '', whole: (object) => !reader.damaged.has(object), ...(checkPattern && { checkPattern }) });
+  const addresses = checkAcross(document, {
+    at,
+    pathOf: (object) => reader.paths.get(object) ?? '',
+    whole: (object) => !reader.damaged.has(object),
+    elsewhere,
+    ...(checkPattern && { checkPattern }),
+  });
   return { errors, config: errors.length === 0 ? resolveDocument(document, file) : undefined, addresses, at };
 }
 

@@ -32,10 +32,21 @@ export interface Member extends Value {
 const MAX_ALIASES = 100;
 
 /** Parses `text`; errors of YAML itself go to `errors`. */
-export function parseYaml(text: string, file: string, errors: ConfigError[]): { readonly root: Value; readonly report: Report; readonly resolve: (node: unknown) => Node | null } {
+export function parseYaml(
+  text: string,
+  file: string,
+  errors: ConfigError[],
+): { readonly root: Value; readonly report: Report; readonly resolve: (node: unknown) => Node | null } {
   const lines = new LineCounter();
   // The core schema of YAML 1.2: `on`, `yes` and `12:30` are text. Merge keys and custom tags are refused below.
-  const document = parseDocument(text, { lineCounter: lines, version: '1.2', schema: 'core', strict: true, uniqueKeys: true, prettyErrors: false });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    version: '1.2',
+    schema: 'core',
+    strict: true,
+    uniqueKeys: true,
+    prettyErrors: false,
+  });
   const add = (offset: number, path: string, problem: string, remedy = ''): void => {
     const { line, col } = lines.linePos(offset);
     errors.push({ file, line, column: col, path, problem, remedy });
@@ -55,7 +66,8 @@ export function parseYaml(text: string, file: string, errors: ConfigError[]): { 
 export type Resolve = ReturnType<typeof parseYaml>['resolve'];
 
 const PLAIN = /^[A-Za-z_][\w-]*$/;
-const memberPath = (parent: string, key: string): string => (PLAIN.test(key) ? (parent === '' ? key : `${parent}.${key}`) : `${parent}["${key}"]`);
+const memberPath = (parent: string, key: string): string =>
+  PLAIN.test(key) ? (parent === '' ? key : `${parent}.${key}`) : `${parent}["${key}"]`;
 
 /** The members of a mapping in their order, or null when the value is none. */
 export function members(value: Value, resolve: Resolve): Member[] | null {
@@ -85,4 +97,6 @@ export const scalar = (value: Value): unknown => (value.node === null ? null : i
 
 /** `file:line:column: path: problem; remedy`, without the parts that are empty. */
 export const formatConfigError = ({ file, line, column, path, problem, remedy }: ConfigError): string =>
-  [line > 0 ? `${file}:${line}:${column}` : file, ...(path === '' ? [] : [path]), remedy === '' ? problem : `${problem}; ${remedy}`].join(': ');
+  [line > 0 ? `${file}:${line}:${column}` : file, ...(path === '' ? [] : [path]), remedy === '' ? problem : `${problem}; ${remedy}`].join(
+    ': ',
+  );

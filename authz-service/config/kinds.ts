@@ -12,6 +12,8 @@ export interface Reader {
   /** Relative paths start here: the configuration file's directory. */
   readonly directory: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The configuration is for another machine: files and secrets are not looked for here. */
+  readonly elsewhere: boolean;
   /** By path: where each object, item and member was found, for checks across keys. */
   readonly places: Map<string, Value>;
   /** By what an object was read into: its path. */
@@ -42,22 +44,45 @@ export interface Row<T, S extends string = ''> {
 export type Rows = Readonly<Record<string, Row<any, string>>>;
 
 export const required = <T, S extends string>(kind: Kind<T, S>, doc: string): Row<T, S> => ({ kind, presence: 'required', doc });
-export const optional = <T, S extends string>(kind: Kind<T, S>, doc: string): Row<T | undefined, S> => ({ kind, presence: 'optional', doc });
-export const preset = <T, S extends string>(kind: Kind<T, S>, fallback: string, doc: string): Row<T, S> => ({ kind, presence: { fallback }, doc });
+export const optional = <T, S extends string>(kind: Kind<T, S>, doc: string): Row<T | undefined, S> => ({
+  kind,
+  presence: 'optional',
+  doc,
+});
+export const preset = <T, S extends string>(kind: Kind<T, S>, fallback: string, doc: string): Row<T, S> => ({
+  kind,
+  presence: { fallback },
+  doc,
+});
 
 type Camel<K extends string> = K extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : K;
 /** What an object of these rows is read into. */
-export type Read<R extends Rows> = { readonly [K in keyof R & string as R[K] extends Row<unknown, infer S> ? `${Camel<K>}${S}` : never]: R[K] extends Row<infer T, string> ? T : never };
+export type Read<R extends Rows> = {
+  readonly [K in keyof R & string as R[K] extends Row<unknown, infer S> ? `${Camel<K>}${S}` : never]: R[K] extends Row<infer T, string>
+    ? T
+    : never;
+};
 export type TypeOf<K> = K extends Kind<infer T, string> ? T : never;
 
 const camel = (key: string): string => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 const describe = (value: Value): string => {
   const found = scalar(value);
-  return found === undefined ? 'a mapping or list' : found === null ? 'nothing' : typeof found === 'string' ? `'${found}'` : `${typeof found} ${String(found)}`;
+  return found === undefined
+    ? 'a mapping or list'
+    : found === null
+      ? 'nothing'
+      : typeof found === 'string'
+        ? `'${found}'`
+        : `${typeof found} ${String(found)}`;
 };
 
-function scalarKind<T, S extends string = ''>(label: string, suffix: S, want: string, parse: (text: string, value: unknown) => T | undefined): Kind<T, S> {
+function scalarKind<T, S extends string = ''>(
+  label: string,
+  suffix: S,
+  want: string,
+  parse: (text: string, value: unknown) => T | undefined,
+): Kind<T, S> {
   return {
     label,
     suffix,
@@ -74,18 +99,29 @@ function scalarKind<T, S extends string = ''>(label: string, suffix: S, want: st
 export const text = (want = 'a text', pattern = /^[^\p{Cc}]+$/u, label = 'text'): Kind<string> =>
   scalarKind(label, '', `must be ${want}`, (written, value) => (typeof value === 'string' && pattern.test(written) ? written : undefined));
 
-export const name = text('lower-case letters, digits and `-`, at most 63, as `orders-db`', /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'name');
+export const name = text(
+  'lower-case letters, digits and `-`, at most 63, as `orders-db`',
+  /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+  'name',
+);
 
-export const flag: Kind<boolean> = scalarKind('true or false', '', 'must be true or false', (_, value) => (typeof value === 'boolean' ? value : undefined));
+export const flag: Kind<boolean> = scalarKind('true or false', '', 'must be true or false', (_, value) =>
+  typeof value === 'boolean' ? value : undefined,
+);
 
 /** A version of a format: exactly this number. */
-export const version = (number: number): Kind<number> => scalarKind(String(number), '', `must be ${number}`, (_, value) => (value === number ? number : undefined));
+export const version = (number: number): Kind<number> =>
+  scalarKind(`number ${number}`, '', `must be ${number}`, (_, value) => (value === number ? number : undefined));
 
 export const integer = (low: number, high: number): Kind<number> =>
-  scalarKind(`${low} to ${high}`, '', `must be a whole number from ${low} to ${high}`, (_, value) => (typeof value === 'number' && Number.isInteger(value) && value >= low && value <= high ? value : undefined));
+  scalarKind(`${low} to ${high}`, '', `must be a whole number from ${low} to ${high}`, (_, value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= low && value <= high ? value : undefined,
+  );
 
 export const choice = <const C extends string>(...choices: readonly C[]): Kind<C> =>
-  scalarKind(choices.map((one) => `\`${one}\``).join(', '), '', `must be one of ${choices.join(', ')}`, (written) => choices.find((one) => one === written));
+  scalarKind(choices.map((one) => `\`${one}\``).join(', '), '', `must be one of ${choices.join(', ')}`, (written) =>
+    choices.find((one) => one === written),
+  );
 
 const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
@@ -97,12 +133,23 @@ const measure = (units: Readonly<Record<string, number>>, written: string): numb
   return Number.isSafeInteger(sum) ? sum : undefined;
 };
 
-const bounded = <S extends string>(label: string, suffix: S, units: Readonly<Record<string, number>>, low: string, high: string): Kind<number, S> => {
+const bounded = <S extends string>(
+  label: string,
+  suffix: S,
+  units: Readonly<Record<string, number>>,
+  low: string,
+  high: string,
+): Kind<number, S> => {
   const [least, most] = [measure(units, low) ?? 0, measure(units, high) ?? 0];
-  return scalarKind(label, suffix, `must be a ${label} from ${low} to ${high}, with its unit (${Object.keys(units).join(', ')})`, (written) => {
-    const amount = measure(units, written);
-    return amount !== undefined && amount >= least && amount <= most ? amount : undefined;
-  });
+  return scalarKind(
+    label,
+    suffix,
+    `must be a ${label} from ${low} to ${high}, with its unit (${Object.keys(units).join(', ')})`,
+    (written) => {
+      const amount = measure(units, written);
+      return amount !== undefined && amount >= least && amount <= most ? amount : undefined;
+    },
+  );
 };
 
 /** As `250ms`, `30s`, `1h30m`; read into milliseconds. */
@@ -128,35 +175,50 @@ function hostPort(written: string, fits: (host: string) => boolean): HostPort | 
 export const formatHostPort = ({ host, port }: HostPort): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;
 
 /** Something to listen on: an address of this machine, not a name that may mean several. */
-export const address: Kind<HostPort> = scalarKind('IP:port', '', 'must be an IP address and a port from 1 to 65535, as 127.0.0.1:8080 or [::1]:8080', (written) => hostPort(written, (host) => isIP(host) !== 0));
+export const address: Kind<HostPort> = scalarKind(
+  'IP:port',
+  '',
+  'must be an IP address and a port from 1 to 65535, as 127.0.0.1:8080 or [::1]:8080',
+  (written) => hostPort(written, (host) => isIP(host) !== 0),
+);
 /** Something to connect to. */
-export const peer: Kind<HostPort> = scalarKind('host:port', '', 'must be a host and a port from 1 to 65535, as sluice.internal:9443', (written) => hostPort(written, isHost));
+export const peer: Kind<HostPort> = scalarKind(
+  'host:port',
+  '',
+  'must be a host and a port from 1 to 65535, as sluice.internal:9443',
+  (written) => hostPort(written, isHost),
+);
 
 export interface Origin extends HostPort {
   readonly scheme: 'http' | 'https';
 }
 
 /** `http://host[:port]` and nothing after it: a base path would make the target's path another than the one that policy judged. */
-export const origin: Kind<Origin> = scalarKind('URL', '', 'must be http://HOST[:PORT] or https://HOST[:PORT], without user, path, query or fragment', (written) => {
-  const url = /^https?:\/\/[^/?#@\\]+\/?$/.test(written) ? URL.parse(written) : null;
-  if (url === null) return undefined;
-  const scheme = url.protocol === 'https:' ? 'https' : 'http';
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  return isHost(host) ? { scheme, host, port: url.port === '' ? (scheme === 'https' ? 443 : 80) : Number(url.port) } : undefined;
-});
+export const origin: Kind<Origin> = scalarKind(
+  'URL',
+  '',
+  'must be http://HOST[:PORT] or https://HOST[:PORT], without user, path, query or fragment',
+  (written) => {
+    const url = /^https?:\/\/[^/?#@\\]+\/?$/.test(written) ? URL.parse(written) : null;
+    if (url === null) return undefined;
+    const scheme = url.protocol === 'https:' ? 'https' : 'http';
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    return isHost(host) ? { scheme, host, port: url.port === '' ? (scheme === 'https' ? 443 : 80) : Number(url.port) } : undefined;
+  },
+);
 
 const PATH = text('a path');
 
 /** A path; relative ones start at the configuration file. `present` asks that it can be read now. */
-export const path = (want: 'file' | 'file or directory' | 'new directory'): Kind<string> => ({
-  label: want === 'new directory' ? 'directory' : want,
+export const path = (want: 'file' | 'file or directory' | 'new directory' | 'new file'): Kind<string> => ({
+  label: want.replace('new ', ''),
   suffix: '',
   read(value, reader) {
     const { report, directory } = reader;
     const written = PATH.read(value, reader);
     if (written === undefined) return undefined;
     const absolute = resolvePath(directory, written);
-    const problem = want === 'new directory' ? undefined : unreadable(absolute, want);
+    const problem = want === 'new directory' || want === 'new file' || reader.elsewhere ? undefined : unreadable(absolute, want);
     if (problem !== undefined) report(value, `${absolute} ${problem}`, `must be a ${want} that this process can read`);
     return problem === undefined ? absolute : undefined;
   },
@@ -175,15 +237,22 @@ function unreadable(absolute: string, want: 'file' | 'file or directory'): strin
   }
 }
 
-export function list<T>(item: Kind<T, string>, { least = 0, unique = true }: { least?: number; unique?: boolean } = {}): Kind<readonly T[]> {
+export function list<T>(
+  item: Kind<T, string>,
+  { least = 0, unique = true }: { least?: number; unique?: boolean } = {},
+): Kind<readonly T[]> {
   return {
-    label: `list of ${item.label}`,
+    label: `list of ${item.label}${item.rows ? 's' : ''}`,
     suffix: '',
     ...(item.rows && { rows: item.rows }),
     read(value, reader) {
       const written = items(value, reader.resolve);
       if (written === null || written.length < least) {
-        reader.report(value, written === null ? `${describe(value)} is not a list` : 'the list is too short', `must be a list of ${item.label}${least > 0 ? `, at least ${least}` : ''}`);
+        reader.report(
+          value,
+          written === null ? `${describe(value)} is not a list` : 'the list is too short',
+          `must be a list of ${item.label}${item.rows ? 's' : ''}${least > 0 ? `, at least ${least}` : ''}`,
+        );
         return undefined;
       }
       const seen = new Set<unknown>();
@@ -200,7 +269,7 @@ export function list<T>(item: Kind<T, string>, { least = 0, unique = true }: { l
 
 export function map<T>(item: Kind<T, string>, key: RegExp, keyWant: string): Kind<Readonly<Record<string, T>>> {
   return {
-    label: `mapping of names to ${item.label}`,
+    label: `mapping of names to ${item.label}${item.rows ? 's' : ''}`,
     suffix: '',
     ...(item.rows && { rows: item.rows }),
     read(value, reader) {
@@ -244,7 +313,8 @@ export function object<const R extends Rows>(rows: R): ObjectKind<R> {
       for (const [key, { kind, presence, doc }] of Object.entries(rows)) {
         const member = written.find((one) => one.key === key);
         if (member) reader.places.set(member.path, member);
-        if (!member && presence === 'required') reader.report(value, `\`${key}\` is missing`, `it is ${lowerFirst(doc)}`);
+        if (!member && presence === 'required')
+          reader.report(value, `\`${key}\` is missing`, `give \`${key}: …\`, a ${kind.label}: ${lowerFirst(doc)}`);
         const from = member ?? (typeof presence === 'object' ? fallbackValue(presence.fallback, value, key) : undefined);
         const found = from === undefined ? undefined : kind.read(from, reader);
         if (found !== undefined || presence === 'optional') read[camel(key) + kind.suffix] = found;
@@ -257,9 +327,14 @@ export function object<const R extends Rows>(rows: R): ObjectKind<R> {
 }
 
 /** A fallback's errors, of which only a wrong table can have any, stand at the object that lacks the key. */
-const fallbackValue = (fallback: string, parent: Value, key: string): Value => ({ node: parseDocument(fallback).contents, path: parent.path === '' ? key : `${parent.path}.${key}`, offset: parent.offset });
+const fallbackValue = (fallback: string, parent: Value, key: string): Value => ({
+  node: parseDocument(fallback).contents,
+  path: parent.path === '' ? key : `${parent.path}.${key}`,
+  offset: parent.offset,
+});
 
-const lowerFirst = (doc: string): string => (doc.split(/[.:;](?:\s|$)/)[0] ?? doc).replace(/^[A-Z](?=[a-z\s])/, (letter) => letter.toLowerCase());
+const lowerFirst = (doc: string): string =>
+  (doc.split(/[.:;](?:\s|$)/)[0] ?? doc).replace(/^[A-Z](?=[a-z\s])/, (letter) => letter.toLowerCase());
 
 function reportUnknown(written: readonly Member[], known: readonly string[], report: Report): void {
   for (const { key, name: at } of written) {
@@ -270,7 +345,10 @@ function reportUnknown(written: readonly Member[], known: readonly string[], rep
 }
 
 /** A mapping with exactly one of these keys, which says what the value is; read into `{ type, value }`. */
-export function tagged<const K extends Readonly<Record<string, Kind<unknown, string>>>>(kinds: K, label: string): Kind<{ [T in keyof K & string]: { readonly type: T; readonly value: TypeOf<K[T]> } }[keyof K & string]> {
+export function tagged<const K extends Readonly<Record<string, Kind<unknown, string>>>>(
+  kinds: K,
+  label: string,
+): Kind<{ [T in keyof K & string]: { readonly type: T; readonly value: TypeOf<K[T]> } }[keyof K & string]> {
   const known = Object.keys(kinds);
   return {
     label,
@@ -305,10 +383,21 @@ export const secret = (least = 1): Kind<SecretSource> => ({
     }
     const source = SOURCES.read(value, reader);
     if (source === undefined) return undefined;
-    const [found, where] = source.type === 'env' ? [reader.env[source.value], `the environment variable ${source.value}`] : [secretFile(source.value), source.value];
-    if (found === undefined) reader.report(value, source.type === 'env' ? `${where} is not set` : `${where} is not a readable file of at most 64 KiB`, `it must hold the secret${least > 1 ? `, at least ${least} characters` : ''}`);
-    else if (found.length < least) reader.report(value, found === '' ? `${where} is empty` : `${where} is too short`, `it must hold at least ${least} characters`);
-    return source.type === 'env' ? { env: source.value } : { file: source.value };
+    const read: SecretSource = source.type === 'env' ? { env: source.value } : { file: source.value };
+    if (reader.elsewhere) return read;
+    const [found, where] =
+      source.type === 'env'
+        ? [reader.env[source.value], `the environment variable ${source.value}`]
+        : [secretFile(source.value), source.value];
+    if (found === undefined)
+      reader.report(
+        value,
+        source.type === 'env' ? `${where} is not set` : `${where} is not a readable file of at most 64 KiB`,
+        `it must hold the secret${least > 1 ? `, at least ${least} characters` : ''}`,
+      );
+    else if (found.length < least)
+      reader.report(value, found === '' ? `${where} is empty` : `${where} is too short`, `it must hold at least ${least} characters`);
+    return read;
   },
 });
 
@@ -337,7 +426,14 @@ function distance(a: string, b: string): number {
     rows.push(row);
     for (let j = 1; j <= b.length; j += 1) {
       const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      row.push(Math.min(at(i - 1, j) + 1, (row[j - 1] ?? 0) + 1, at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1), swapped ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY));
+      row.push(
+        Math.min(
+          at(i - 1, j) + 1,
+          (row[j - 1] ?? 0) + 1,
+          at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1),
+          swapped ? at(i - 2, j - 2) + 1 : Number.POSITIVE_INFINITY,
+        ),
+      );
     }
   }
   return at(a.length, b.length);

@@ -20,7 +20,9 @@ export interface ServerTls {
 }
 
 /** A door of the service towards Envoy. */
-export type Endpoint = { readonly kind: 'socket'; readonly path: string } | { readonly kind: 'tcp'; readonly address: HostPort; readonly connect: HostPort; readonly tls: ServerTls };
+export type Endpoint =
+  | { readonly kind: 'socket'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly address: HostPort; readonly connect: HostPort; readonly tls: ServerTls };
 
 /** All paths are absolute. Durations are in milliseconds (`…Ms`), sizes in bytes (`…Bytes`). */
 export interface Config extends Omit<Document, 'version' | 'issuers' | 'targets' | 'service' | 'admin'> {
@@ -41,14 +43,19 @@ export function resolveDocument({ version: _, issuers, targets, service, ...rest
     runDir,
     issuers: issuers.map(issuerConfig),
     targets: targets.map((target) => ({ ...target, ...credentialsOf(target) })),
-    service: { check: endpoint(service.check, join(runDir, 'check.sock')), tap: endpoint(service.tap, join(runDir, 'tap.sock')), drainMs: service.drainMs },
+    service: {
+      check: endpoint(service.check, join(runDir, 'check.sock')),
+      tap: endpoint(service.tap, join(runDir, 'tap.sock')),
+      drainMs: service.drainMs,
+    },
     admin: { ...rest.admin, socket: join(runDir, 'admin.sock') },
   };
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 /** Without the members that are undefined: absence is how other modules' configurations say "the default". */
-const given = <T extends object>(from: T): Given<T> => Object.fromEntries(Object.entries(from).filter(([, value]) => value !== undefined)) as Given<T>;
+const given = <T extends object>(from: T): Given<T> =>
+  Object.fromEntries(Object.entries(from).filter(([, value]) => value !== undefined)) as Given<T>;
 
 const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
 
@@ -62,7 +69,14 @@ export function issuerConfig({ clockSkewMs, claims, keys, ...rest }: Document['i
     ...given(others),
     clockSkewSeconds: clockSkewMs / 1000,
     ...(claims && { claims: given(claims) }),
-    ...(keys && { keys: given({ refreshSeconds: seconds(keys.refreshMs), maxStaleSeconds: seconds(keys.maxStaleMs), cooldownSeconds: seconds(keys.cooldownMs), timeoutSeconds: seconds(keys.timeoutMs) }) }),
+    ...(keys && {
+      keys: given({
+        refreshSeconds: seconds(keys.refreshMs),
+        maxStaleSeconds: seconds(keys.maxStaleMs),
+        cooldownSeconds: seconds(keys.cooldownMs),
+        timeoutSeconds: seconds(keys.timeoutMs),
+      }),
+    }),
   };
 }
 
@@ -93,5 +107,7 @@ const credentialsOf = (target: WrittenTarget): Pick<Target, 'credential' | 'cred
 });
 
 function endpoint({ socket, address, connect, tls }: Document['service']['check'], fallback: string): Endpoint {
-  return address && tls?.clientCa !== undefined ? { kind: 'tcp', address, connect: connect ?? address, tls: { ...tls, clientCa: tls.clientCa } } : { kind: 'socket', path: socket ?? fallback };
+  return address && tls?.clientCa !== undefined
+    ? { kind: 'tcp', address, connect: connect ?? address, tls: { ...tls, clientCa: tls.clientCa } }
+    : { kind: 'socket', path: socket ?? fallback };
 }

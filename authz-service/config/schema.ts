@@ -1,6 +1,29 @@
 /** Every key of sluice.yaml: one row each. The parser, the types and the reference in docs/configuration.md are made of these rows. */
 import { ALGORITHMS, type Algorithm } from '../identity/algorithm.ts';
-import { address, choice, duration, envoyPath, flag, integer, list, map, name, object, optional, origin, path, peer, preset, required, secret, size, tagged, text, type TypeOf, version } from './kinds.ts';
+import {
+  address,
+  choice,
+  duration,
+  envoyPath,
+  flag,
+  integer,
+  list,
+  map,
+  name,
+  object,
+  optional,
+  origin,
+  path,
+  peer,
+  preset,
+  required,
+  secret,
+  size,
+  type TypeOf,
+  tagged,
+  text,
+  version,
+} from './kinds.ts';
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const nameWant = 'lower-case letters, digits and `-`, at most 63';
@@ -16,18 +39,28 @@ const listener = object({
   name: required(name, 'The name by which targets refer to it.'),
   address: required(address, 'Where Envoy listens for agents.'),
   tls: optional(serverTls, 'TLS towards the agents. The files are read again when they change.'),
-  private: preset(flag, 'false', 'Says that the network in front of a listener without TLS is private (mesh mTLS, loopback of a pod): tokens cross it in clear.'),
+  private: preset(
+    flag,
+    'false',
+    'Says that the network in front of a listener without TLS is private (mesh mTLS, loopback of a pod): tokens cross it in clear.',
+  ),
   trusted_proxies: preset(integer(0, 16), '0', 'How many proxies in front add to `x-forwarded-for`, for the client address in the record.'),
 });
 
 const claimPath = text('the name of a claim, or a dotted path to it');
 
 const issuer = object({
-  name: required(text('lower-case letters, digits, `.`, `_` and `-`, at most 63', /^[a-z0-9][a-z0-9._-]{0,62}$/, 'name'), 'The prefix of every identity of this issuer.'),
+  name: required(
+    text('lower-case letters, digits, `.`, `_` and `-`, at most 63', /^[a-z0-9][a-z0-9._-]{0,62}$/, 'name'),
+    'The prefix of every identity of this issuer.',
+  ),
   kind: preset(choice('oidc', 'entra'), 'oidc', 'What it is: any OpenID Connect issuer, or Microsoft Entra.'),
   issuer: required(text('an https URL'), 'The value of `iss`, exactly; for Entra the authority, `https://login.microsoftonline.com`.'),
   audiences: required(list(text(), { least: 1 }), 'A token must be for one of these (`aud`).'),
-  algorithms: optional(list(choice(...(Object.keys(ALGORITHMS) as Algorithm[])), { least: 1 }), 'Accepted signature algorithms. Default RS256, PS256, ES256, ES384, EdDSA; for Entra RS256.'),
+  algorithms: optional(
+    list(choice(...(Object.keys(ALGORITHMS) as Algorithm[])), { least: 1 }),
+    'Accepted signature algorithms. Default RS256, PS256, ES256, ES384, EdDSA; for Entra RS256.',
+  ),
   jwks_uri: optional(text('an https URL'), "Where the keys are. Default: what the issuer's metadata says."),
   clock_skew: preset(duration('0s', '5m'), '30s', 'Allowed difference of clocks.'),
   claims: optional(
@@ -40,7 +73,10 @@ const issuer = object({
     }),
     'Where claims are.',
   ),
-  tenants: optional(list(text('a GUID', /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'GUID'), { least: 1 }), 'Entra: the tenants whose tokens are accepted.'),
+  tenants: optional(
+    list(text('a GUID', /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i, 'GUID'), { least: 1 }),
+    'Entra: the tenants whose tokens are accepted.',
+  ),
   v1_issuer: optional(text('an https URL'), 'Entra: the origin of v1.0 issuers. Default `https://sts.windows.net`.'),
   token_types: optional(list(text(), { least: 1 }), 'Accepted `typ` headers. Default `at+jwt`, `JWT`.'),
   subjects: optional(choice('user', 'workload'), 'What all subjects of this issuer are. Default: worked out from each token.'),
@@ -69,8 +105,14 @@ const target = object({
   name: required(name, 'The name by which policy and record know it.'),
   protocol: preset(choice('http'), 'http', 'What it speaks.'),
   listener: required(name, 'The listener that it is reached through.'),
-  hosts: preset(list(text('a host name without port, `*.SUFFIX`, or `*`', /^(?:\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/i, 'host'), { least: 1 }), '["*"]', 'The hosts of the listener that lead to it.'),
-  url: required(origin, 'Where it is: `http://HOST[:PORT]`, or `https://` for TLS with its certificate verified.'),
+  hosts: preset(
+    list(text('a host name without port, `*.SUFFIX`, or `*`', /^(?:\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/i, 'host'), {
+      least: 1,
+    }),
+    '["*"]',
+    'The hosts of the listener that lead to it.',
+  ),
+  url: required(origin, 'Where the target is: `http://HOST[:PORT]`, or `https://` for TLS with its certificate verified.'),
   http_version: preset(choice('auto', '1', '2'), 'auto', 'Towards the target. `auto`: negotiated over TLS, HTTP/1.1 without.'),
   tls: optional(
     object({
@@ -81,7 +123,11 @@ const target = object({
     }),
     'TLS towards an `https` target.',
   ),
-  labels: preset(map(text('a text', /^[^\p{Cc}]*$/u), /^[\w./-]{1,63}$/, 'letters, digits, `_`, `.`, `/` and `-`, at most 63'), '{}', 'What policy may go by, as `env: prod`.'),
+  labels: preset(
+    map(text('a text', /^[^\p{Cc}]*$/u), /^[\w./-]{1,63}$/, 'letters, digits, `_`, `.`, `/` and `-`, at most 63'),
+    '{}',
+    'What policy may go by, as `env: prod`.',
+  ),
   credential: optional(name, 'The credential that is used when the policy names none. Default: the one named `default`, or the only one.'),
   credentials: preset(map(credential, NAME, nameWant), '{}', 'What the gateway proves itself to the target with, by name.'),
   request_body_limit: preset(size('0B', '64MiB'), '1MiB', 'Longer request bodies get 413: policy judges whole requests only.'),
@@ -90,7 +136,7 @@ const target = object({
 });
 
 const endpoint = object({
-  socket: optional(path('new directory'), 'A Unix socket. Default: in `run/` of the state directory.'),
+  socket: optional(path('new file'), 'A Unix socket. Default: in `run/` of the state directory.'),
   address: optional(address, 'Where the service listens for Envoy instead; needs `tls`.'),
   connect: optional(peer, 'Where Envoy connects to. Default: `address`.'),
   tls: optional(serverTls, 'Mutual TLS: `client_ca` is required here.'),
@@ -123,7 +169,11 @@ export const SCHEMA = object({
   masking: preset(
     object({
       key: optional(secret(32), 'The key of hash masking, at least 32 characters. Required by policies that mask by `hash`.'),
-      patterns: preset(map(text(), /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, nameWant), '{}', 'Custom detectors by name, for `pattern:NAME` in a policy; their syntax is in masking.md.'),
+      patterns: preset(
+        map(text(), /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, nameWant),
+        '{}',
+        'Custom detectors by name, for `pattern:NAME` in a policy; their syntax is in masking.md.',
+      ),
       max_token: preset(size('1KiB', '1MiB'), '64KiB', 'The longest value that is held back while it is examined.'),
     }),
     '{}',
@@ -131,7 +181,11 @@ export const SCHEMA = object({
   ),
   tap: preset(
     object({
-      require: preset(flag, 'true', 'Whether nothing new passes while the record cannot be written. `false` lets requests through unrecorded.'),
+      require: preset(
+        flag,
+        'true',
+        'Whether nothing new passes while the record cannot be written. `false` lets requests through unrecorded.',
+      ),
       queue: preset(size('64KiB', '64MiB'), '4MiB', 'How much each Envoy worker keeps that the sink has not acknowledged.'),
     }),
     '{}',
@@ -149,7 +203,11 @@ export const SCHEMA = object({
   admin: preset(
     object({
       address: optional(address, 'The admin API over TCP, loopback only, beside its Unix socket in `run/` of the state directory.'),
-      auditors: preset(list(text('`group:NAME` or `identity:ID`', /^(?:group|identity):[^\p{Cc}]+$/u)), '[]', 'Who may read sessions, as `group:audit`.'),
+      auditors: preset(
+        list(text('`group:NAME` or `identity:ID`', /^(?:group|identity):[^\p{Cc}]+$/u)),
+        '[]',
+        'Who may read sessions, as `group:audit`.',
+      ),
     }),
     '{}',
     'The admin API.',
@@ -158,7 +216,11 @@ export const SCHEMA = object({
     object({
       bin: optional(path('file'), 'The Envoy binary. Default: `ENVOY_BIN`, then `PATH`, then the one that set-up fetched.'),
       concurrency: optional(integer(1, 1024), 'Worker threads. Default: one for each processor.'),
-      admin: preset(choice('socket', 'off'), 'socket', "Envoy's own admin interface: a Unix socket in `run/` of the state directory, or none."),
+      admin: preset(
+        choice('socket', 'off'),
+        'socket',
+        "Envoy's own admin interface: a Unix socket in `run/` of the state directory, or none.",
+      ),
       max_connections: preset(integer(1, 1_000_000), '20000', 'Connections of agents open at once; more are closed at once.'),
       memory_limit: optional(size('64MiB', '1024GiB'), 'Heap at 95 % of which new requests get 503. Default: none.'),
       tls: optional(
@@ -176,7 +238,11 @@ export const SCHEMA = object({
     '{}',
     'Envoy itself.',
   ),
-  logging: preset(object({ level: preset(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'The least severe level that is logged.') }), '{}', 'Diagnostics of the service.'),
+  logging: preset(
+    object({ level: preset(choice('trace', 'debug', 'info', 'warn', 'error'), 'info', 'The least severe level that is logged.') }),
+    '{}',
+    'Diagnostics of the service.',
+  ),
 });
 
 /** The file as it was read: every default filled in, nothing checked across keys. */

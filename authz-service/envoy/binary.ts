@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url';
 /** The oldest version that the filter and the generated configuration were tried with. */
 const OLDEST = [1, 40] as const;
 
-export type FoundEnvoy = { readonly ok: true; readonly bin: string; readonly version: string } | { readonly ok: false; readonly problem: string };
+export type FoundEnvoy =
+  | { readonly ok: true; readonly bin: string; readonly version: string }
+  | { readonly ok: false; readonly problem: string };
 
 export interface EnvoySearch {
   /** `envoy.bin` of the configuration; nothing else is looked at when it is given. */
@@ -18,17 +20,29 @@ export interface EnvoySearch {
 }
 
 /** The one configured, else `ENVOY_BIN`, else the first on `PATH` that is not too old, else the one that set-up fetched. */
-export function findEnvoy({ configured, env = process.env, cache = env.SLUICE_CACHE ?? fileURLToPath(new URL('../../.cache', import.meta.url)) }: EnvoySearch = {}): FoundEnvoy {
+export function findEnvoy({
+  configured,
+  env = process.env,
+  cache = env.SLUICE_CACHE || fileURLToPath(new URL('../../.cache', import.meta.url)),
+}: EnvoySearch = {}): FoundEnvoy {
   const named = configured ?? env.ENVOY_BIN;
   if (named) return inspect(named);
-  const onPath = (env.PATH ?? '').split(delimiter).filter(Boolean).map((directory) => join(directory, 'envoy'));
+  const onPath = (env.PATH ?? '')
+    .split(delimiter)
+    .filter(Boolean)
+    .map((directory) => join(directory, 'envoy'));
   const looked = [...onPath, ...fetched(join(cache, 'tools', 'envoy'))].filter(isExecutable).map(inspect);
-  return looked.find(({ ok }) => ok) ?? looked[0] ?? { ok: false, problem: 'there is no Envoy: run `npm run setup`, put `envoy` on PATH, or name it with ENVOY_BIN' };
+  return (
+    looked.find(({ ok }) => ok) ??
+    looked[0] ?? { ok: false, problem: 'there is no Envoy: run `npm run setup`, put `envoy` on PATH, or name it with ENVOY_BIN' }
+  );
 }
 
 const fetched = (directory: string): string[] => {
   try {
-    return readdirSync(directory).toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true })).map((version) => join(directory, version, 'envoy'));
+    return readdirSync(directory)
+      .toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }))
+      .map((version) => join(directory, version, 'envoy'));
   } catch {
     return [];
   }
@@ -52,5 +66,7 @@ function inspect(bin: string): FoundEnvoy {
   }
   const [version = '', major = '0', minor = '0'] = /\b(\d+)\.(\d+)\.\d+\b/.exec(said) ?? [];
   const recent = Number(major) > OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) >= OLDEST[1]);
-  return recent ? { ok: true, bin, version } : { ok: false, problem: `${bin} is ${version === '' ? 'no Envoy' : `Envoy ${version}`}; it must be ${OLDEST.join('.')} or later` };
+  return recent
+    ? { ok: true, bin, version }
+    : { ok: false, problem: `${bin} is ${version === '' ? 'no Envoy' : `Envoy ${version}`}; it must be ${OLDEST.join('.')} or later` };
 }

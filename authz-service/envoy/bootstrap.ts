@@ -6,7 +6,8 @@ import { extension, fromFile, type Message, pipe } from './message.ts';
 import type { Secrets } from './tls.ts';
 
 /** Envoy's own admin interface; undefined when it is off. */
-export const adminSocket = ({ envoy, runDir }: Config): string | undefined => (envoy.admin === 'socket' ? join(runDir, 'envoy-admin.sock') : undefined);
+export const adminSocket = ({ envoy, runDir }: Config): string | undefined =>
+  envoy.admin === 'socket' ? join(runDir, 'envoy-admin.sock') : undefined;
 
 export function bootstrap(config: Config, dir: string, secrets: Secrets): Message {
   const socket = adminSocket(config);
@@ -28,10 +29,20 @@ const TRIGGERS = [
 const overload = ({ envoy }: Config): Message => ({
   refresh_interval: '0.25s',
   resource_monitors: [
-    extension('envoy.resource_monitors.global_downstream_max_connections', 'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig', { max_active_downstream_connections: envoy.maxConnections }),
+    extension(
+      'envoy.resource_monitors.global_downstream_max_connections',
+      'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig',
+      { max_active_downstream_connections: envoy.maxConnections },
+    ),
     ...(envoy.memoryLimitBytes === undefined
       ? []
-      : [extension('envoy.resource_monitors.fixed_heap', 'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig', { max_heap_size_bytes: envoy.memoryLimitBytes })]),
+      : [
+          extension('envoy.resource_monitors.fixed_heap', 'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig', {
+            max_heap_size_bytes: envoy.memoryLimitBytes,
+          }),
+        ]),
   ],
-  ...(envoy.memoryLimitBytes !== undefined && { actions: TRIGGERS.map(([name, value]) => ({ name, triggers: [{ name: 'envoy.resource_monitors.fixed_heap', threshold: { value } }] })) }),
+  ...(envoy.memoryLimitBytes !== undefined && {
+    actions: TRIGGERS.map(([name, value]) => ({ name, triggers: [{ name: 'envoy.resource_monitors.fixed_heap', threshold: { value } }] })),
+  }),
 });

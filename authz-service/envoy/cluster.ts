@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import type { Config, Endpoint, HostPort, Target } from '../config/config.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { duration, type Message, pipe, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
-import { systemCa } from './system_ca.ts';
+import { BUNDLES, systemCa } from './system_ca.ts';
 import { type Secrets, upstreamTls } from './tls.ts';
 
 export const CHECK_CLUSTER = 'sluice_check';
@@ -13,14 +13,22 @@ export const targetCluster = (target: string): string => `target_${target}`;
 const CLUSTER = 'envoy.config.cluster.v3.Cluster';
 
 const resolved = (name: string, address: Message, host: string): Message => ({
-  ...(host === '' || isIP(host) !== 0 ? { type: 'STATIC' } : { type: 'STRICT_DNS', dns_lookup_family: 'V4_PREFERRED', respect_dns_ttl: true }),
+  ...(host === '' || isIP(host) !== 0
+    ? { type: 'STATIC' }
+    : { type: 'STRICT_DNS', dns_lookup_family: 'V4_PREFERRED', respect_dns_ttl: true }),
   load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
 });
 
 /** Envoy's defaults (1,024) would fail the 1,025th hold. */
-const thresholds = ({ requests }: Limits): Message => ({ thresholds: [{ max_connections: requests, max_pending_requests: requests, max_requests: requests, max_retries: 0 }] });
+const thresholds = ({ requests }: Limits): Message => ({
+  thresholds: [{ max_connections: requests, max_pending_requests: requests, max_requests: requests, max_retries: 0 }],
+});
 
-const protocol = (fields: Message): Message => ({ typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed('envoy.extensions.upstreams.http.v3.HttpProtocolOptions', fields) } });
+const protocol = (fields: Message): Message => ({
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed('envoy.extensions.upstreams.http.v3.HttpProtocolOptions', fields),
+  },
+});
 
 export function targetClusters(config: Config, secrets: Secrets): Message[] {
   const limits = limitsOf(config);
@@ -44,7 +52,8 @@ function targetProtocol({ httpVersion, url }: Target): Message {
   const idle = { common_http_protocol_options: { idle_timeout: '300s' } };
   if (httpVersion === '2') return protocol({ ...idle, explicit_http_config: { http2_protocol_options: {} } });
   // Without TLS there is no ALPN to negotiate by.
-  if (httpVersion === 'auto' && url.scheme === 'https') return protocol({ ...idle, auto_config: { http_protocol_options: {}, http2_protocol_options: {} } });
+  if (httpVersion === 'auto' && url.scheme === 'https')
+    return protocol({ ...idle, auto_config: { http_protocol_options: {}, http2_protocol_options: {} } });
   return protocol({ ...idle, explicit_http_config: { http_protocol_options: {} } });
 }
 
@@ -52,7 +61,7 @@ const targetTls = ({ tls, url, httpVersion }: Target, name: string, secrets: Sec
   upstreamTls(
     name,
     {
-      ca: tls?.ca ?? systemCa() ?? '',
+      ca: tls?.ca ?? systemCa() ?? BUNDLES[0],
       serverName: tls?.serverName ?? url.host,
       client: tls?.certificate !== undefined && tls.key !== undefined ? { certificate: tls.certificate, key: tls.key } : undefined,
       // `auto` sets its own.
@@ -77,6 +86,9 @@ function serviceCluster(name: string, endpoint: Endpoint, config: Config, secret
     // A service that hangs or is cut off must not hold requests until their time-out.
     ...protocol({ explicit_http_config: { http2_protocol_options: { connection_keepalive: { interval: '30s', timeout: '20s' } } } }),
     ...(peer && { upstream_connection_options: { tcp_keepalive: TCP_KEEPALIVE } }),
-    ...(peer && tls && { transport_socket: upstreamTls(name, { ca: tls.ca, serverName: tls.serverName ?? peer.host, client: tls, alpn: ['h2'] }, secrets) }),
+    ...(peer &&
+      tls && {
+        transport_socket: upstreamTls(name, { ca: tls.ca, serverName: tls.serverName ?? peer.host, client: tls, alpn: ['h2'] }, secrets),
+      }),
   };
 }

@@ -8,7 +8,11 @@ export const CHECK_FILTER = 'envoy.filters.http.ext_authz';
 export const MASK_FILTER = 'sluice';
 
 /** The whole body or none of it: a partial one could hide what a rule looks for. */
-export const requestBody = (limitBytes: number): Message => ({ max_request_bytes: Math.max(1, limitBytes), allow_partial_message: false, pack_as_bytes: true });
+export const requestBody = (limitBytes: number): Message => ({
+  max_request_bytes: Math.max(1, limitBytes),
+  allow_partial_message: false,
+  pack_as_bytes: true,
+});
 
 export const httpFilters = (config: Config, wasm: string): Message[] => [check(config), mask(config, wasm), decompress, router];
 
@@ -33,7 +37,9 @@ const mask = ({ tap }: Config, wasm: string): Message =>
       name: 'sluice',
       root_id: 'sluice',
       vm_config: { vm_id: 'sluice', runtime: 'envoy.wasm.runtime.v8', code: { local: { filename: wasm } }, allow_precompiled: false },
-      configuration: typed('google.protobuf.StringValue', { value: JSON.stringify({ tap_cluster: TAP_CLUSTER, tap_require: tap.require, queue_bytes: tap.queueBytes }) }),
+      configuration: typed('google.protobuf.StringValue', {
+        value: JSON.stringify({ tap_cluster: TAP_CLUSTER, tap_require: tap.require, queue_bytes: tap.queueBytes }),
+      }),
       // A trap ends the VM's streams and lets none of them through; the next request gets a new VM.
       failure_policy: 'FAIL_RELOAD',
       // Envoy's default, 1 s, would refuse everything for so long after a second trap; an instance costs about a millisecond.
@@ -53,8 +59,14 @@ const decompress: Message = {
   name: 'decompress',
   typed_config: typed('envoy.extensions.common.matching.v3.ExtensionWithMatcher', {
     extension_config: extension('gzip', 'envoy.extensions.filters.http.decompressor.v3.Decompressor', {
-      decompressor_library: extension('gzip', 'envoy.extensions.compression.gzip.decompressor.v3.Gzip', { max_inflate_ratio: 1032, chunk_size: 65_536 }),
-      request_direction_config: { common_config: { enabled: { default_value: false, runtime_key: 'sluice.decompress_requests' } }, advertise_accept_encoding: false },
+      decompressor_library: extension('gzip', 'envoy.extensions.compression.gzip.decompressor.v3.Gzip', {
+        max_inflate_ratio: 1032,
+        chunk_size: 65_536,
+      }),
+      request_direction_config: {
+        common_config: { enabled: { default_value: false, runtime_key: 'sluice.decompress_requests' } },
+        advertise_accept_encoding: false,
+      },
       // `no-transform` would carry a compressed body past the masking.
       response_direction_config: { common_config: { ignore_no_transform_header: true } },
     }),
@@ -64,8 +76,13 @@ const decompress: Message = {
           {
             predicate: {
               single_predicate: {
-                input: extension('plan', 'envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput', { filter: CHECK_FILTER, path: [{ key: 'plan' }] }),
-                custom_match: extension('none', 'envoy.extensions.matching.input_matchers.metadata.v3.Metadata', { value: { string_match: { exact: '' } } }),
+                input: extension('plan', 'envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput', {
+                  filter: CHECK_FILTER,
+                  path: [{ key: 'plan' }],
+                }),
+                custom_match: extension('none', 'envoy.extensions.matching.input_matchers.metadata.v3.Metadata', {
+                  value: { string_match: { exact: '' } },
+                }),
               },
             },
             on_match: { action: extension('skip', 'envoy.extensions.filters.common.matcher.action.v3.SkipFilter') },

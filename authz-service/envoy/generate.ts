@@ -23,7 +23,10 @@ export interface EnvoyConfig {
 const BUILT_WASM = fileURLToPath(new URL('../../build/sluice-http.wasm', import.meta.url));
 
 /** Where things are on Envoy's machine: as configured, or as they are here. */
-export const placesOf = ({ envoy, stateDir }: Config): Places => ({ dir: envoy.dir ?? join(stateDir, 'envoy'), wasm: envoy.wasm ?? BUILT_WASM });
+export const placesOf = ({ envoy, stateDir }: Config): Places => ({
+  dir: envoy.dir ?? join(stateDir, 'envoy'),
+  wasm: envoy.wasm ?? BUILT_WASM,
+});
 
 export function generateEnvoy(config: Config, places: Places = placesOf(config)): EnvoyConfig {
   const secrets = secretFiles(places.dir);
@@ -40,8 +43,25 @@ export function generateEnvoy(config: Config, places: Places = placesOf(config))
 /** YAML 1.1 rules for quoting: Envoy's parser takes a bare `yes` or `on` for a flag. */
 const yaml = (message: Message): string => stringify(message, { version: '1.1', lineWidth: 160, aliasDuplicateObjects: false });
 
-/**
- * The files by name, in the order in which they must be written: what is referred to before what refers to it.
- */
+/** What each file is, said at its head. */
+const HEADS: Readonly<Record<string, string>> = {
+  secret: 'Where a certificate, its key or a CA is: Envoy reads the files again when they change.',
+  cds: 'Clusters: the targets. Changes with them.',
+  rds: 'Routes: which host leads to which target, and what is said of it to the service. Changes with the targets.',
+  lds: 'Listeners: where agents come in, how strictly, through which filters. Changes with listeners and holds.',
+  bootstrap: 'What Envoy is started with: where the other files are, and where the service is. A change needs a new Envoy.',
+};
+const head = (name: string): string =>
+  `# Made from sluice.yaml by Sluice; changes here are lost.\n# ${HEADS[/^[a-z]+/.exec(name)?.[0] ?? ''] ?? ''}\n`;
+
+/** The files by name, in the order in which they must be written: what is referred to before what refers to it. */
 export const envoyFiles = ({ bootstrap, secrets, cds, rds, lds }: EnvoyConfig): ReadonlyMap<string, string> =>
-  new Map([...secrets, ['cds.yaml', cds] as const, ['rds.yaml', rds] as const, ['lds.yaml', lds] as const, ['bootstrap.yaml', bootstrap] as const].map(([name, message]) => [name, yaml(message)]));
+  new Map(
+    [
+      ...secrets,
+      ['cds.yaml', cds] as const,
+      ['rds.yaml', rds] as const,
+      ['lds.yaml', lds] as const,
+      ['bootstrap.yaml', bootstrap] as const,
+    ].map(([name, message]) => [name, head(name) + yaml(message)]),
+  );

@@ -13,7 +13,8 @@ export interface Places {
   readonly wasm: string;
 }
 
-export const listeners = (config: Config, places: Places, secrets: Secrets): Message[] => config.listeners.map((listener) => httpListener(listener, config, places, secrets));
+export const listeners = (config: Config, places: Places, secrets: Secrets): Message[] =>
+  config.listeners.map((listener) => httpListener(listener, config, places, secrets));
 
 const httpListener = (listener: Listener, config: Config, places: Places, secrets: Secrets): Message =>
   typed('envoy.config.listener.v3.Listener', {
@@ -21,11 +22,16 @@ const httpListener = (listener: Listener, config: Config, places: Places, secret
     address: socketAddress(listener.address),
     per_connection_buffer_limit_bytes: limitsOf(config).bufferBytes,
     tcp_keepalive: TCP_KEEPALIVE,
-    ...(listener.tls && { listener_filters: [extension('envoy.filters.listener.tls_inspector', 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector')], listener_filters_timeout: '5s' }),
     filter_chains: [
       {
         transport_socket_connect_timeout: '10s',
-        filters: [extension('envoy.filters.network.http_connection_manager', 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', connectionManager(listener, config, places))],
+        filters: [
+          extension(
+            'envoy.filters.network.http_connection_manager',
+            'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+            connectionManager(listener, config, places),
+          ),
+        ],
         ...(listener.tls && { transport_socket: downstreamTls(`listener-${listener.name}`, listener.tls, secrets) }),
       },
     ],

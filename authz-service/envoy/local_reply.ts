@@ -15,23 +15,77 @@ const OURS = "details == 'ext_authz_denied' || response.headers['content-type'].
 
 /** The first that fits is told. Details: Envoy's `StreamInfo::ResponseCodeDetails` and the codecs' own. */
 const PROBLEMS: readonly Problem[] = [
-  { when: "details == 'ext_authz_error'", status: 503, title: 'Not judged', detail: 'The authorization service did not answer, so the request was not let through.' },
-  { when: "details == 'ext_authz_invalid'", status: 503, title: 'Not judged', detail: 'The answer of the authorization service cannot be carried out, so the request was not let through.' },
-  { when: "details == 'direct_response' || details == 'route_not_found'", status: 404, title: 'No such target', detail: 'No target of this gateway has this host.' },
-  { when: "details == 'request_payload_too_large'", title: 'Request body too large', detail: "The body is longer than this target's limit; policy judges whole requests only." },
-  { when: "details.contains('headers_too_large') || details.contains('too_many_headers') || details.contains('headers_count')", status: 431, title: 'Request headers too large', detail: 'The headers are more, or longer, than this gateway takes: 100 headers, 60 KiB.' },
-  { when: "details == 'path_normalization_failed'", title: 'Ambiguous path', detail: 'The path has an escaped slash, a fragment, or cannot be normalized, so policy and target could read it differently.' },
-  { when: "details.contains('underscore')", title: 'Ambiguous header', detail: 'A header name has an underscore, which servers read in different ways.' },
+  {
+    when: "details == 'ext_authz_error'",
+    status: 503,
+    title: 'Not judged',
+    detail: 'The authorization service did not answer, so the request was not let through.',
+  },
+  {
+    when: "details == 'ext_authz_invalid'",
+    status: 503,
+    title: 'Not judged',
+    detail: 'The answer of the authorization service cannot be carried out, so the request was not let through.',
+  },
+  {
+    when: "details == 'direct_response' || details == 'route_not_found'",
+    status: 404,
+    title: 'No such target',
+    detail: 'No target of this gateway has this host.',
+  },
+  {
+    when: "details == 'request_payload_too_large'",
+    title: 'Request body too large',
+    detail: "The body is longer than this target's limit; policy judges whole requests only.",
+  },
+  {
+    when: "details.contains('headers_too_large') || details.contains('too_many_headers') || details.contains('headers_count')",
+    status: 431,
+    title: 'Request headers too large',
+    detail: 'The headers are more, or longer, than this gateway takes: 100 headers, 60 KiB.',
+  },
+  {
+    when: "details == 'path_normalization_failed'",
+    title: 'Ambiguous path',
+    detail: 'The path has an escaped slash, a fragment, or cannot be normalized, so policy and target could read it differently.',
+  },
+  {
+    when: "details.contains('underscore')",
+    title: 'Ambiguous header',
+    detail: 'A header name has an underscore, which servers read in different ways.',
+  },
   { when: "details == 'missing_host_header'", title: 'No host', detail: 'The request names no host.' },
-  { when: "details == 'absolute_path_rejected' || details == 'missing_path_rejected'", status: 400, title: 'No path', detail: 'The request has no path that starts with a slash.' },
+  {
+    when: "details == 'absolute_path_rejected' || details == 'missing_path_rejected'",
+    status: 400,
+    title: 'No path',
+    detail: 'The request has no path that starts with a slash.',
+  },
   { when: "details == 'upgrade_failed'", title: 'No upgrades', detail: 'This gateway does not let a connection change its protocol.' },
-  { when: "details.contains('codec_error') || details.startsWith('http1.') || details.startsWith('http2.')", title: 'Malformed request', detail: 'The request breaks the rules of HTTP.' },
-  { when: "details.contains('request_header_timeout') || details == 'request_overall_timeout'", title: 'Request too slow', detail: 'The request did not arrive in time.' },
+  {
+    when: "details.contains('codec_error') || details.startsWith('http1.') || details.startsWith('http2.')",
+    title: 'Malformed request',
+    detail: 'The request breaks the rules of HTTP.',
+  },
+  {
+    when: "details.contains('request_header_timeout') || details == 'request_overall_timeout'",
+    title: 'Request too slow',
+    detail: 'The request did not arrive in time.',
+  },
   { when: "details == 'stream_idle_timeout'", title: 'Idle for too long', detail: 'Nothing moved for longer than the longest hold.' },
   { when: "details.contains('response_timeout')", title: 'The target is too slow', detail: 'The target did not answer in time.' },
   { when: "details.contains('overflow')", title: 'Too busy', detail: 'Too many requests to this target are under way.' },
-  { when: "details.startsWith('upstream_reset') || details == 'no_healthy_upstream' || details.startsWith('upstream_')", title: 'The target is away', detail: 'The target could not be reached, or ended the connection before it had answered.' },
-  { when: "details.startsWith('wasm')", status: 503, title: 'The filter failed', detail: 'The filter of the gateway failed, so nothing was let through.' },
+  {
+    when: "details.startsWith('upstream_reset') || details == 'no_healthy_upstream' || details.startsWith('upstream_')",
+    title: 'The target is away',
+    detail: 'The target could not be reached, or ended the connection before it had answered.',
+  },
+  {
+    when: "details.startsWith('wasm')",
+    status: 503,
+    title: 'The filter failed',
+    detail: 'The filter of the gateway failed, so nothing was let through.',
+  },
   { when: "details.contains('overload')", title: 'Too busy', detail: 'The gateway is at the limit of its memory.' },
 ];
 
@@ -40,7 +94,10 @@ const REST: Omit<Problem, 'when'> = { title: 'Not let through', detail: 'The gat
 const filter = (expression: string): Message => ({
   extension_filter: {
     name: 'envoy.access_loggers.extension_filters.cel',
-    typed_config: { '@type': 'type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter', expression: expression.replaceAll(/\bdetails\b/g, 'response.code_details') },
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter',
+      expression: expression.replaceAll(/\bdetails\b/g, 'response.code_details'),
+    },
   },
 });
 

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { formatHostPort, type Config } from '../config/config.ts';
+import { type Config, formatHostPort } from '../config/config.ts';
 import { adminSocket } from './bootstrap.ts';
 import { envoyFiles, generateEnvoy, placesOf } from './generate.ts';
 import { limitsOf } from './limits.ts';
@@ -77,7 +77,13 @@ export async function startEnvoy(config: Config, { bin, log = () => {}, readyWit
 async function isReady(config: Config): Promise<boolean> {
   const socket = adminSocket(config);
   if (socket !== undefined && !(await saysReady(socket))) return false;
-  return (await Promise.all(config.listeners.map(({ address }) => accepts(address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host, address.port)))).every(Boolean);
+  return (
+    await Promise.all(
+      config.listeners.map(({ address }) =>
+        accepts(address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host, address.port),
+      ),
+    )
+  ).every(Boolean);
 }
 
 const saysReady = (socketPath: string): Promise<boolean> =>
@@ -86,14 +92,20 @@ const saysReady = (socketPath: string): Promise<boolean> =>
       response.resume();
       settle(response.statusCode === 200);
     });
-    asked.once('timeout', () => asked.destroy()).once('error', () => settle(false)).end();
+    asked
+      .once('timeout', () => asked.destroy())
+      .once('error', () => settle(false))
+      .end();
   });
 
 const accepts = (host: string, port: number): Promise<boolean> =>
   new Promise((settle) => {
-    const socket = connect({ host, port, timeout: 1_000 }, () => settle(true)).once('error', () => settle(false)).once('timeout', () => settle(false));
+    const socket = connect({ host, port, timeout: 1_000 }, () => settle(true))
+      .once('error', () => settle(false))
+      .once('timeout', () => settle(false));
     socket.once('connect', () => socket.destroy());
   });
 
 /** For messages: where agents come in. */
-export const listenerUrls = (config: Config): string[] => config.listeners.map(({ address, tls }) => `${tls ? 'https' : 'http'}://${formatHostPort(address)}`);
+export const listenerUrls = (config: Config): string[] =>
+  config.listeners.map(({ address, tls }) => `${tls ? 'https' : 'http'}://${formatHostPort(address)}`);

@@ -40,7 +40,9 @@ const virtualHost = (target: Target): Message => ({
   name: target.name,
   domains: target.hosts.map((host) => host.toLowerCase()),
   typed_per_filter_config: {
-    [CHECK_FILTER]: typed('envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute', { check_settings: { context_extensions: { target: target.name }, with_request_body: requestBody(target.requestBodyLimitBytes) } }),
+    [CHECK_FILTER]: typed('envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute', {
+      check_settings: { context_extensions: { target: target.name }, with_request_body: requestBody(target.requestBodyLimitBytes) },
+    }),
   },
   routes: [
     {

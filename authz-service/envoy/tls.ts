@@ -20,14 +20,32 @@ export function secretFiles(directory: string): Secrets {
   const refer = (name: string, secret: Message): Message => {
     const fileName = `secret-${name}.yaml`;
     files.set(fileName, { resources: [typed(SECRET, { name, ...secret })] });
-    return { name, sds_config: { path_config_source: { path: `${directory}/${fileName}`, watched_directory: { path: directory } }, resource_api_version: 'V3' } };
+    return {
+      name,
+      sds_config: {
+        path_config_source: { path: `${directory}/${fileName}`, watched_directory: { path: directory } },
+        resource_api_version: 'V3',
+      },
+    };
   };
   return {
     files,
     certificate: (name, certificate, key) =>
-      refer(name, { tls_certificate: { certificate_chain: file(certificate), private_key: file(key), watched_directory: { path: dirname(certificate) } } }),
+      refer(name, {
+        tls_certificate: {
+          certificate_chain: file(certificate),
+          private_key: file(key),
+          watched_directory: { path: dirname(certificate) },
+        },
+      }),
     authorities: (name, ca, sans = []) =>
-      refer(name, { validation_context: { trusted_ca: file(ca), watched_directory: { path: dirname(ca) }, ...(sans.length > 0 && { match_typed_subject_alt_names: sans }) } }),
+      refer(name, {
+        validation_context: {
+          trusted_ca: file(ca),
+          watched_directory: { path: dirname(ca) },
+          ...(sans.length > 0 && { match_typed_subject_alt_names: sans }),
+        },
+      }),
   };
 }
 
@@ -39,7 +57,11 @@ interface Pair {
 }
 
 /** Towards agents. With `clientCa`, an agent must present a certificate. */
-export const downstreamTls = (name: string, { certificate, key, clientCa }: Pair & { readonly clientCa: string | undefined }, secrets: Secrets): Message => ({
+export const downstreamTls = (
+  name: string,
+  { certificate, key, clientCa }: Pair & { readonly clientCa: string | undefined },
+  secrets: Secrets,
+): Message => ({
   name: 'envoy.transport_sockets.tls',
   typed_config: typed('envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext', {
     common_tls_context: {
@@ -69,8 +91,12 @@ export const upstreamTls = (name: string, { ca, serverName, client, alpn }: Upst
       common_tls_context: {
         tls_params: PARAMETERS,
         ...(alpn.length > 0 && { alpn_protocols: alpn }),
-        ...(client && { tls_certificate_sds_secret_configs: [secrets.certificate(`${name}-client-certificate`, client.certificate, client.key)] }),
-        validation_context_sds_secret_config: secrets.authorities(`${name}-ca`, ca, [{ san_type: ip ? 'IP_ADDRESS' : 'DNS', matcher: { exact: serverName } }]),
+        ...(client && {
+          tls_certificate_sds_secret_configs: [secrets.certificate(`${name}-client-certificate`, client.certificate, client.key)],
+        }),
+        validation_context_sds_secret_config: secrets.authorities(`${name}-ca`, ca, [
+          { san_type: ip ? 'IP_ADDRESS' : 'DNS', matcher: { exact: serverName } },
+        ]),
       },
     }),
   };

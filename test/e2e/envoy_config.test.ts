@@ -1,6 +1,7 @@
 /** The generated configuration in a real Envoy: what reaches policy and target, what is refused, what a caller is told. */
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, readdirSync, readFileSync, readlinkSync, renameSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { createServer as createHttpsServer, request as httpsRequest, type RequestOptions } from 'node:https';
@@ -10,7 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { check } from '../../authz-service/cli/check.ts';
+import type { Config } from '../../authz-service/config/config.ts';
+import { findEnvoy } from '../../authz-service/envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../../authz-service/envoy/generate.ts';
+import { validateEnvoy } from '../../authz-service/envoy/validate.ts';
 import { writeEnvoy } from '../../authz-service/envoy/write.ts';
 import { authority } from './certificates.fixture.ts';
 import { ALLOW, denial, freePort, type Gateway, listening, startGateway } from './envoy_gateway.fixture.ts';
@@ -30,10 +35,15 @@ interface Ask {
 
 const ask = (port: number, path: string, { method = 'GET', headers = {}, body, tls }: Ask = {}): Promise<Response> =>
   new Promise((settle, fail) => {
-    const asked = (tls ? httpsRequest : httpRequest)({ port, host: '127.0.0.1', path, method, headers, agent: false, ...tls }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => settle({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() }));
-    });
+    const asked = (tls ? httpsRequest : httpRequest)(
+      { port, host: '127.0.0.1', path, method, headers, agent: false, ...tls },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response
+          .on('data', (chunk: Buffer) => chunks.push(chunk))
+          .on('end', () => settle({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() }));
+      },
+    );
     asked.once('error', fail).end(body);
   });
 
@@ -49,7 +59,12 @@ const raw = (port: number, bytes: string): Promise<Response> =>
       const length = /^content-length: (\d+)$/im.exec(head)?.[1];
       if (length === undefined || Buffer.byteLength(rest.join('\r\n\r\n')) < Number(length)) return;
       socket.destroy();
-      const headers = Object.fromEntries(head.split('\r\n').slice(1).map((line) => line.split(': ', 2)));
+      const headers = Object.fromEntries(
+        head
+          .split('\r\n')
+          .slice(1)
+          .map((line) => line.split(': ', 2)),
+      );
       settle({ status: Number(head.split(' ')[1]), headers, text: rest.join('\r\n\r\n') });
     });
   });
@@ -67,7 +82,12 @@ const linkOf = (path: string): string[] => {
 const get = (path: string, ...headers: string[]): string => [`GET ${path} HTTP/1.1`, 'host: api', ...headers, '', ''].join('\r\n');
 
 /** The problem details in a response, after having looked at its form. */
-function problem({ status, headers, text }: Response): { readonly status: number; readonly title: string; readonly detail: string; readonly reason?: string } {
+function problem({ status, headers, text }: Response): {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly reason?: string;
+} {
   expect(headers['content-type']).toBe('application/problem+json');
   const details = JSON.parse(text);
   expect(details).toMatchObject({ type: 'about:blank', status, title: expect.stringMatching(/./), detail: expect.stringMatching(/./) });
@@ -114,7 +134,12 @@ describe('a plain gateway', () => {
     ['a path without slash', 'OPTIONS * HTTP/1.1\r\nhost: api\r\n\r\n', 400, 'No path'],
     ['a header name with an underscore', get('/a', 'x_user: root'), 400, 'Ambiguous header'],
     ['no host', 'GET / HTTP/1.1\r\n\r\n', 400, 'No host'],
-    ['two lengths', 'POST / HTTP/1.1\r\nhost: api\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n', 400, 'Malformed request'],
+    [
+      'two lengths',
+      'POST / HTTP/1.1\r\nhost: api\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+      'Malformed request',
+    ],
     ['no HTTP', 'what?\r\n\r\n', 400, 'Malformed request'],
     ['an upgrade', get('/a', 'connection: upgrade', 'upgrade: websocket'), 403, 'No upgrades'],
     ['a tunnel', 'CONNECT api:80 HTTP/1.1\r\nhost: api:80\r\n\r\n', 404, 'No such target'],
@@ -141,7 +166,13 @@ describe('a plain gateway', () => {
   });
 
   test('the service sees every header apart; what only pretends to be ours or trusted is gone before it', async () => {
-    const forged = { 'x-envoy-upstream-rq-timeout-ms': '1', 'x-sluice-session': 'forged', 'x-forwarded-for': '9.9.9.9', 'x-forwarded-client-cert': 'By=x', 'x-request-id': 'mine' };
+    const forged = {
+      'x-envoy-upstream-rq-timeout-ms': '1',
+      'x-sluice-session': 'forged',
+      'x-forwarded-for': '9.9.9.9',
+      'x-forwarded-client-cert': 'By=x',
+      'x-request-id': 'mine',
+    };
     await ask(gateway.port, '/', { headers: { ...forged, 'x-tag': ['one', 'two'] } });
     const headers = http()?.header_map.headers.map(({ key, raw_value }) => `${key}: ${raw_value}`) ?? [];
     expect(headers).toEqual(expect.arrayContaining(['x-tag: one', 'x-tag: two', 'x-envoy-external-address: 127.0.0.1']));
@@ -150,7 +181,14 @@ describe('a plain gateway', () => {
   });
 
   test('the target gets its own host, and no header that could stand for another method, path or caller', async () => {
-    const tricks = { 'x-http-method-override': 'DELETE', 'x-original-url': '/admin', 'x-rewrite-url': '/admin', 'x-forwarded-host': 'evil', forwarded: 'for=9.9.9.9', 'proxy-authorization': 'Basic x' };
+    const tricks = {
+      'x-http-method-override': 'DELETE',
+      'x-original-url': '/admin',
+      'x-rewrite-url': '/admin',
+      'x-forwarded-host': 'evil',
+      forwarded: 'for=9.9.9.9',
+      'proxy-authorization': 'Basic x',
+    };
     await ask(gateway.port, '/', { headers: { ...tricks, host: 'api:1234' } });
     expect(http()?.host).toBe('api');
     expect(http()?.header_map.headers.map(({ key }) => key)).toEqual(expect.arrayContaining(Object.keys(tricks)));
@@ -160,7 +198,13 @@ describe('a plain gateway', () => {
   });
 
   test('the credential that the service adds takes the place of the token', async () => {
-    gateway.answer = () => ({ status: { code: 0 }, ok_response: { headers: [{ header: { key: 'authorization', value: 'Basic c2VjcmV0' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }], headers_to_remove: ['x-api-key'] } });
+    gateway.answer = () => ({
+      status: { code: 0 },
+      ok_response: {
+        headers: [{ header: { key: 'authorization', value: 'Basic c2VjcmV0' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' }],
+        headers_to_remove: ['x-api-key'],
+      },
+    });
     await ask(gateway.port, '/', { headers: { authorization: 'Bearer agent', 'x-api-key': 'agent' } });
     expect(gateway.seen[0]?.headers).toMatchObject({ authorization: 'Basic c2VjcmV0' });
     expect(JSON.stringify(gateway.seen[0]?.headers)).not.toContain('agent');
@@ -169,7 +213,13 @@ describe('a plain gateway', () => {
   test.each([
     ['a denial', denial(403, '{"title":"own"}', { 'content-type': 'application/problem+json' }), {}, 403, '{"title":"own"}'],
     ['an empty challenge', denial(401, '', { 'www-authenticate': 'Bearer' }), {}, 401, ''],
-    ['a status of an approval', denial(202, '{"id":"apr_1"}', { 'content-type': 'application/json', location: '/.sluice/apr_1' }), {}, 202, '{"id":"apr_1"}'],
+    [
+      'a status of an approval',
+      denial(202, '{"id":"apr_1"}', { 'content-type': 'application/json', location: '/.sluice/apr_1' }),
+      {},
+      202,
+      '{"id":"apr_1"}',
+    ],
     ["the filter's refusal", ALLOW, { 'test-filter': 'reply' }, 502, '{"title":"the filter\'s own"}'],
   ])('%s reaches the caller as it was made', async (_, answer, headers, status, body) => {
     gateway.answer = () => answer;
@@ -223,7 +273,17 @@ describe('a plain gateway', () => {
     const release: (() => void)[] = [];
     gateway.answer = () => new Promise((settle) => release.push(() => settle(ALLOW)));
     const session = connectHttp2(`http://127.0.0.1:${gateway.port}`);
-    const statuses = Array.from({ length: 500 }, () => new Promise((settle, fail) => session.request({ ':path': '/' }).once('response', ({ ':status': status }) => settle(status)).once('error', fail).resume()));
+    const statuses = Array.from(
+      { length: 500 },
+      () =>
+        new Promise((settle, fail) =>
+          session
+            .request({ ':path': '/' })
+            .once('response', ({ ':status': status }) => settle(status))
+            .once('error', fail)
+            .resume(),
+        ),
+    );
     await expect.poll(() => release.length, { timeout: 10_000 }).toBe(500);
     for (const one of release) one();
     expect(new Set(await Promise.all(statuses))).toEqual(new Set([200]));
@@ -250,7 +310,12 @@ describe('a plain gateway', () => {
   });
 
   test('Envoy listens where it was told to, and nowhere else', () => {
-    const inodes = readFileSync(`/proc/${gateway.envoy.pid}/net/tcp`, 'utf8').split('\n').slice(1).map((line) => line.trim().split(/\s+/)).filter((fields) => fields[3] === '0A').map((fields) => [fields[1], fields[9]] as const);
+    const inodes = readFileSync(`/proc/${gateway.envoy.pid}/net/tcp`, 'utf8')
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/))
+      .filter((fields) => fields[3] === '0A')
+      .map((fields) => [fields[1], fields[9]] as const);
     const own = inodes.filter(([, inode]) => descriptors(gateway.envoy.pid).has(`socket:[${inode}]`)).map(([address]) => address);
     expect([...new Set(own)]).toEqual([`0100007F:${gateway.port.toString(16).toUpperCase().padStart(4, '0')}`]);
   });
@@ -261,7 +326,8 @@ describe('a plain gateway', () => {
     const held = ask(gateway.port, '/held');
     await expect.poll(() => gateway.checked.length).toBe(1);
     gateway.stopChecking();
-    for (const response of [await held, await ask(gateway.port, '/')]) expect([response.status, problem(response).title]).toEqual([503, 'Not judged']);
+    for (const response of [await held, await ask(gateway.port, '/')])
+      expect([response.status, problem(response).title]).toEqual([503, 'Not judged']);
     expect(gateway.seen).toEqual([]);
   });
 });
@@ -275,7 +341,9 @@ describe('compressed responses', () => {
   beforeAll(async () => {
     gateway = await startGateway(undefined, ({ url }, response) => {
       const coding = url?.slice(1) ?? '';
-      response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': coding, 'cache-control': 'no-transform' }).end(codings[coding]?.(plain) ?? plain);
+      response
+        .writeHead(200, { 'content-type': 'application/json', 'content-encoding': coding, 'cache-control': 'no-transform' })
+        .end(codings[coding]?.(plain) ?? plain);
     });
   });
   afterAll(() => gateway?.close());
@@ -310,7 +378,11 @@ describe('TLS on every side', () => {
   let ca: ReturnType<typeof authority>;
   let secure: { close(): void };
   const client = () => ({ ca: readFileSync(ca.certificate), servername: 'sluice.test' });
-  const asClient = () => ({ ...client(), cert: readFileSync(join(gateway.dir, 'agent.crt')), key: readFileSync(join(gateway.dir, 'agent.key')) });
+  const asClient = () => ({
+    ...client(),
+    cert: readFileSync(join(gateway.dir, 'agent.crt')),
+    key: readFileSync(join(gateway.dir, 'agent.key')),
+  });
   beforeAll(async () => {
     const checkPort = await freePort();
     const tapPort = await freePort();
@@ -330,9 +402,18 @@ describe('TLS on every side', () => {
       document.targets = [
         { name: 'good', listener: 'http', hosts: ['good'], url, tls: { ca: ca.certificate, server_name: 'target.test' } },
         { name: 'wrong-name', listener: 'http', hosts: ['wrong-name'], url, tls: { ca: ca.certificate, server_name: 'else.test' } },
-        { name: 'wrong-ca', listener: 'http', hosts: ['wrong-ca'], url, tls: { ca: join(dir, 'other-ca.crt'), server_name: 'target.test' } },
+        {
+          name: 'wrong-ca',
+          listener: 'http',
+          hosts: ['wrong-ca'],
+          url,
+          tls: { ca: join(dir, 'other-ca.crt'), server_name: 'target.test' },
+        },
       ];
-      document.service = { check: { address: `127.0.0.1:${checkPort}`, tls: service }, tap: { address: `127.0.0.1:${tapPort}`, tls: service } };
+      document.service = {
+        check: { address: `127.0.0.1:${checkPort}`, tls: service },
+        tap: { address: `127.0.0.1:${tapPort}`, tls: service },
+      };
       document.envoy.tls = { ...pair('envoy', 'envoy.test'), ca: ca.certificate, server_name: 'service.test' };
     });
   });
@@ -370,5 +451,64 @@ describe('TLS on every side', () => {
       renameSync(join(gateway.dir, 'next'), join(gateway.dir, `listener.${kind}`));
     }
     await expect.poll(fingerprint, { timeout: 10_000 }).not.toBe(before);
+  });
+});
+
+describe('what Envoy validates', () => {
+  let gateway: Gateway;
+  let bin: string;
+  let config: Config;
+  beforeAll(async () => {
+    const found = findEnvoy();
+    bin = found.ok ? found.bin : expect.fail(found.problem);
+    gateway = await startGateway();
+    config = withTls();
+  });
+  afterAll(() => gateway?.close());
+
+  const withTls = (): Config => {
+    const ca = authority(gateway.dir, 'ca');
+    const { certificate, key } = ca.issue('leaf', ['leaf.test']);
+    const tls = { certificate, key, client_ca: ca.certificate };
+    return gateway.configure((document) => {
+      document.listeners[0].tls = tls;
+      document.targets.push({
+        name: 'tls',
+        listener: 'http',
+        hosts: ['tls'],
+        url: 'https://tls.test',
+        http_version: 2,
+        tls: { ca: ca.certificate, certificate, key },
+      });
+      document.service = { check: { address: '127.0.0.1:9443', tls }, tap: { address: '127.0.0.1:9444', connect: 'tap.test:9444', tls } };
+      document.envoy = { ...document.envoy, tls: { certificate, key, ca: ca.certificate }, memory_limit: '1GiB', concurrency: 2 };
+    });
+  };
+
+  test('everything at once is good', async () => expect(await validateEnvoy(generateEnvoy(config), bin)).toEqual({ ok: true }));
+
+  test.each(['lds', 'rds', 'cds'] as const)('nonsense in %s is found, which a bootstrap alone would hide', async (part) => {
+    const whole = generateEnvoy(config);
+    const [resource] = whole[part].resources as Record<string, string>[];
+    const result = await validateEnvoy({ ...whole, [part]: { resources: [{ ...resource, nonsense: 1 }] } }, bin);
+    expect(result.ok ? '' : result.problem).toContain('nonsense');
+  });
+
+  test('sluice check says so, and exits with 1', async () => {
+    const said: string[] = [];
+    gateway.configure((document) => Object.assign(document.envoy, { wasm: join(gateway.dir, 'sluice.yaml') }));
+    const say = (line: string) => void said.push(line);
+    expect(await check({ file: config.file, say })).toBe(1);
+    expect(said.join('\n')).toMatch(/ok +configuration[\s\S]*WRONG Envoy configuration[\s\S]*Wasm/);
+    gateway.configure((document) => Object.assign(document.envoy, { wasm: join(gateway.dir, 'filter.wasm') }));
+    expect(await check({ file: config.file, say })).toBe(0);
+    expect(await check({ file: config.file, say, checkPolicy: async () => ['main.rego:1: unexpected token'] })).toBe(1);
+  });
+
+  test('the example for an Envoy that one already has', async () => {
+    const file = join(gateway.dir, 'your-envoy.yaml');
+    const text = readFileSync(new URL('../../envoy/your-envoy.example.yaml', import.meta.url), 'utf8');
+    writeFileSync(file, text.replace('/usr/lib/sluice/sluice-http.wasm', join(gateway.dir, 'filter.wasm')));
+    expect(spawnSync(bin, ['--mode', 'validate', '-c', file], { encoding: 'utf8' })).toMatchObject({ status: 0 });
   });
 });

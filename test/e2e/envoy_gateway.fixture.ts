@@ -5,7 +5,15 @@ import { type AddressInfo, createServer as createTcpServer, type Server as TcpSe
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type GrpcObject, loadPackageDefinition, Server as GrpcServer, ServerCredentials, type ServiceClientConstructor, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
+import {
+  type GrpcObject,
+  Server as GrpcServer,
+  loadPackageDefinition,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServiceClientConstructor,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import asc from 'assemblyscript/asc';
 import { stringify } from 'yaml';
@@ -17,7 +25,15 @@ import { type EnvoyProcess, startEnvoy } from '../../authz-service/envoy/process
 export interface Checked {
   readonly attributes: {
     readonly context_extensions: Readonly<Record<string, string>>;
-    readonly request: { readonly http: { readonly method: string; readonly path: string; readonly host: string; readonly raw_body: Buffer; readonly header_map: { readonly headers: readonly { readonly key: string; readonly raw_value: Buffer }[] } } };
+    readonly request: {
+      readonly http: {
+        readonly method: string;
+        readonly path: string;
+        readonly host: string;
+        readonly raw_body: Buffer;
+        readonly header_map: { readonly headers: readonly { readonly key: string; readonly raw_value: Buffer }[] };
+      };
+    };
   };
 }
 
@@ -28,10 +44,17 @@ export const denial = (status: number, body: string, headers: Readonly<Record<st
   denied_response: { status: { code: status }, body, headers: Object.entries(headers).map(([key, value]) => ({ header: { key, value } })) },
 });
 
-const ENVOY_PROTOS = ['envoy-api', 'xds', 'protoc-gen-validate', 'googleapis'].map((deps) => fileURLToPath(new URL(`../../node_modules/@grpc/grpc-js-xds/deps/${deps}`, import.meta.url)));
+const ENVOY_PROTOS = ['envoy-api', 'xds', 'protoc-gen-validate', 'googleapis'].map((deps) =>
+  fileURLToPath(new URL(`../../node_modules/@grpc/grpc-js-xds/deps/${deps}`, import.meta.url)),
+);
 
 function checkServer(answer: (request: Checked) => Answer | Promise<Answer>, cancelled: () => void): GrpcServer {
-  const definition = loadSync('envoy/service/auth/v3/external_auth.proto', { includeDirs: ENVOY_PROTOS, keepCase: true, enums: String, longs: Number });
+  const definition = loadSync('envoy/service/auth/v3/external_auth.proto', {
+    includeDirs: ENVOY_PROTOS,
+    keepCase: true,
+    enums: String,
+    longs: Number,
+  });
   const auth = ((loadPackageDefinition(definition).envoy as GrpcObject).service as GrpcObject).auth as GrpcObject;
   const { service } = (auth.v3 as GrpcObject).Authorization as ServiceClientConstructor;
   const server = new GrpcServer({ 'grpc.max_receive_message_length': -1 });
@@ -84,7 +107,8 @@ async function compileFilter(file: string): Promise<void> {
   if (error) throw new Error(`${error.message}\n${stderr}`);
 }
 
-const mutualTls = ({ certificate, key, clientCa }: ServerTls): ServerCredentials => ServerCredentials.createSsl(readFileSync(clientCa), [{ cert_chain: readFileSync(certificate), private_key: readFileSync(key) }], true);
+const mutualTls = ({ certificate, key, clientCa }: ServerTls): ServerCredentials =>
+  ServerCredentials.createSsl(readFileSync(clientCa), [{ cert_chain: readFileSync(certificate), private_key: readFileSync(key) }], true);
 
 export interface Seen {
   readonly method: string;
@@ -131,7 +155,10 @@ export interface Gateway {
 }
 
 /** @param change of the configuration, whose one target `echo` has all hosts */
-export async function startGateway(change: (document: Document, dir: string) => void = () => {}, respond?: (request: IncomingMessage, response: ServerResponse) => void): Promise<Gateway> {
+export async function startGateway(
+  change: (document: Document, dir: string) => void = () => {},
+  respond?: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<Gateway> {
   const dir = mkdtempSync(join(tmpdir(), 'sluice-'));
   const seen: Seen[] = [];
   const checked: Checked[] = [];
@@ -178,7 +205,9 @@ export async function startGateway(change: (document: Document, dir: string) => 
   );
   const { service } = config;
   const [where, credentials] =
-    service.check.kind === 'socket' ? [`unix:${service.check.path}`, ServerCredentials.createInsecure()] : [formatHostPort(service.check.address), mutualTls(service.check.tls)];
+    service.check.kind === 'socket'
+      ? [`unix:${service.check.path}`, ServerCredentials.createInsecure()]
+      : [formatHostPort(service.check.address), mutualTls(service.check.tls)];
   await new Promise<void>((settle, fail) => check.bindAsync(where, credentials, (error) => (error ? fail(error) : settle())));
   const found = findEnvoy();
   if (!found.ok) throw new Error(found.problem);

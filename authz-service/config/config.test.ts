@@ -1,0 +1,404 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import { type Config, formatConfigError, type LoadOptions, loadConfig, loadConfigToStart } from './config.ts';
+import { withReference } from './reference.ts';
+
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sluice-'));
+  mkdirSync(join(dir, 'policies'));
+  writeFileSync(join(dir, 'secret'), 'a-secret-of-more-than-thirty-two-characters\n');
+  writeFileSync(join(dir, 'empty'), '\n');
+  for (const name of ['one', 'two']) {
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-keyout',
+        join(dir, `${name}.key`),
+        '-out',
+        join(dir, `${name}.crt`),
+        '-subj',
+        `/CN=${name}`,
+      ],
+      { stdio: 'pipe' },
+    );
+  }
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const MINIMAL = `version: 1
+listeners:
+  - { name: http, address: 127.0.0.1:8080 }
+issuers:
+  - { name: corp, issuer: https://login.example.com, audiences: [sluice] }
+targets:
+  - { name: orders, listener: http, url: http://127.0.0.1:3000 }
+policy: { path: policies }
+`;
+
+function load(text: string, options: LoadOptions = {}) {
+  const file = join(dir, 'sluice.yaml');
+  writeFileSync(file, text);
+  return loadConfig(file, { env: {}, ...options });
+}
+
+/** The errors without the file's directory. */
+const errors = (text: string, options?: LoadOptions): string[] => {
+  const result = load(text, options);
+  return result.ok ? [] : result.errors.map((error) => formatConfigError(error).replaceAll(`${dir}/`, ''));
+};
+
+const config = (text: string, options?: LoadOptions): Config => {
+  const result = load(text, options);
+  return result.ok ? result.config : expect.fail(result.errors.map(formatConfigError).join('\n'));
+};
+
+const replaced = (from: string, to: string): string =>
+  MINIMAL.includes(from) ? MINIMAL.replace(from, to) : expect.fail(`${from} is not in the minimal file`);
+/** The minimal file with more in its one target. */
+const target = (more: string): string => replaced('url: http://127.0.0.1:3000', `url: http://127.0.0.1:3000, ${more}`);
+
+describe('what is read', () => {
+  test('the smallest file has every default filled in', () => {
+    expect(config(MINIMAL)).toMatchObject({
+      stateDir: join(dir, 'data'),
+      runDir: join(dir, 'data/run'),
+      listeners: [{ name: 'http', address: { host: '127.0.0.1', port: 8080 }, tls: undefined, private: false }],
+      issuers: [{ name: 'corp', kind: 'oidc', issuer: 'https://login.example.com', audiences: ['sluice'], clockSkewSeconds: 30 }],
+      targets: [
+        {
+          name: 'orders',
+          protocol: 'http',
+          hosts: ['*'],
+          url: { scheme: 'http', host: '127.0.0.1', port: 3000 },
+          credential: '',
+          credentials: {},
+          requestBodyLimitBytes: 1_048_576,
+          responseTimeoutMs: 0,
+        },
+      ],
+      policy: { path: join(dir, 'policies'), data: undefined, timeoutMs: 100, workers: 2 },
+      approvals: { maxTtlMs: 86_400_000, maxOpen: 10_000, grantTtlMs: 900_000 },
+      masking: { key: undefined, patterns: {}, maxTokenBytes: 65_536 },
+      tap: { require: true, queueBytes: 4_194_304 },
+      service: {
+        check: { kind: 'socket', path: join(dir, 'data/run/check.sock') },
+        tap: { kind: 'socket', path: join(dir, 'data/run/tap.sock') },
+      },
+      admin: { socket: join(dir, 'data/run/admin.sock'), address: undefined, auditors: [] },
+      logging: { level: 'info' },
+    });
+  });
+
+  test('an absent setting of an issuer stays absent, so that the identity module chooses', () => {
+    expect(Object.keys(config(MINIMAL).issuers[0] ?? {}).toSorted()).toEqual(['audiences', 'clockSkewSeconds', 'issuer', 'kind', 'name']);
+  });
+
+  test('an issuer in the words of the identity module', () => {
+    const [issuer] = config(
+      replaced(
+        'audiences: [sluice]',
+        'audiences: [sluice], jwks_uri: "https://k.example/keys", clock_skew: 1m, claims: { on_behalf_of: act.sub }, keys: { max_stale: 2h }',
+      ),
+    ).issuers;
+    expect(issuer).toMatchObject({
+      jwksUri: 'https://k.example/keys',
+      clockSkewSeconds: 60,
+      claims: { onBehalfOf: 'act.sub' },
+      keys: { maxStaleSeconds: 7200 },
+    });
+  });
+
+  test.each([
+    ['{ only: { none: {} } }', 'only'],
+    ['{ default: { none: {} }, other: { none: {} } }', 'default'],
+    ['{ a: { none: {} }, b: { none: {} } }, credential: b', 'b'],
+  ])('the default of the credentials %s is %s', (written, chosen) => {
+    expect(config(target(`credentials: ${written}`)).targets[0]?.credential).toBe(chosen);
+  });
+
+  test('credentials in the words of the credential module', () => {
+    const written =
+      '{ default: { bearer: { file: secret } }, basic: { basic: { username: u, password: { env: P } } }, key: { header: { name: X-Api-Key, value: { env: P } } } }';
+    expect(config(target(`credentials: ${written}`), { env: { P: 'x' } }).targets[0]?.credentials).toEqual({
+      default: { type: 'bearer', secret: { file: join(dir, 'secret') } },
+      basic: { type: 'basic', username: 'u', secret: { env: 'P' } },
+      key: { type: 'header', name: 'X-Api-Key', secret: { env: 'P' } },
+    });
+  });
+
+  test.each([
+    ['250ms', 250],
+    ['1m30s', 90_000],
+    ['1.5s', 1_500],
+  ])('the duration %s', (written, ms) => expect(config(target(`connect_timeout: ${written}`)).targets[0]?.connectTimeoutMs).toBe(ms));
+
+  test.each([
+    ['https://api.example', { scheme: 'https', host: 'api.example', port: 443 }],
+    ['http://api.example:8081/', { scheme: 'http', host: 'api.example', port: 8081 }],
+    ['http://[::1]:3000', { scheme: 'http', host: '::1', port: 3000 }],
+  ])('the URL %s', (url, origin) =>
+    expect(config(replaced('url: http://127.0.0.1:3000', `url: "${url}"`)).targets[0]?.url).toEqual(origin),
+  );
+
+  test('YAML 1.2: yes, on and 12:30 are text', () => {
+    expect(config(target('labels: { a: yes, b: on, c: 12:30 }')).targets[0]?.labels).toEqual({ a: 'yes', b: 'on', c: '12:30' });
+  });
+
+  test('a label of a name that objects have of their own is a label like others', () => {
+    expect(Object.keys(config(target('labels: { constructor: x, __proto__: y }')).targets[0]?.labels ?? {})).toEqual([
+      'constructor',
+      '__proto__',
+    ]);
+  });
+});
+
+describe('what is refused, and what is said', () => {
+  test.each<[string, string, string]>([
+    ['an unknown key', `${MINIMAL}polcy: {}\n`, 'sluice.yaml:9:1: polcy: unknown key `polcy`; did you mean `policy`?'],
+    ['an unknown key below', target('labls: {}'), 'sluice.yaml:7:65: targets[0].labls: unknown key `labls`; did you mean `labels`?'],
+    [
+      'a missing key',
+      replaced(', url: http://127.0.0.1:3000', ''),
+      'sluice.yaml:7:5: targets[0]: `url` is missing; give `url: …`, a URL: where the target is',
+    ],
+    ['a key twice', `${MINIMAL}policy: {}\n`, 'sluice.yaml:9:1: Map keys must be unique'],
+    ['no YAML', 'version: [1\n', 'sluice.yaml:2:1: Flow sequence in block collection must be sufficiently indented and end with a ]'],
+    ['a list', '- 1\n', 'sluice.yaml:1:1: a mapping or list is not a mapping; must have version'],
+    ['nothing', '', 'sluice.yaml:1:1: `version` is missing'],
+    ['another version', replaced('version: 1', 'version: 2'), 'sluice.yaml:1:10: version: number 2 does not fit; must be 1'],
+    ['a number without its unit', target('connect_timeout: 5'), 'must be a duration from 100ms to 5m, with its unit (ms, s, m, h, d)'],
+    ['a size out of bounds', target('request_body_limit: 1GiB'), "'1GiB' does not fit; must be a size from 0B to 64MiB"],
+    ['an unquoted flag for text', target('labels: { a: true }'), 'targets[0].labels.a: boolean true does not fit'],
+    ['a base path', replaced(':3000', ':3000/api'), 'without user, path, query or fragment'],
+    ['a user in the URL', replaced('//127.0.0.1:3000', '//u:p@127.0.0.1:3000'), 'without user, path'],
+    ['a name in place of an address', replaced('127.0.0.1:8080', 'localhost:8080'), 'must be an IP address and a port'],
+    ['port 0', replaced('127.0.0.1:8080', '127.0.0.1:0'), 'a port from 1 to 65535'],
+    [
+      'clear tokens on a network',
+      replaced('127.0.0.1:8080', '0.0.0.0:8080'),
+      'tokens would cross the network in clear; give `tls`, a loopback address, or `private: true`',
+    ],
+    ['a listener that is not there', replaced('listener: http', 'listener: htp'), "there is no listener 'htp'; did you mean 'http'?"],
+    [
+      'a name twice',
+      replaced('targets:', "targets:\n  - { name: orders, listener: http, hosts: [a], url: 'http://a' }"),
+      "'orders' is the name of targets[0] already",
+    ],
+    [
+      'a host twice',
+      replaced('targets:', "targets:\n  - { name: other, listener: http, hosts: ['*'], url: 'http://a' }"),
+      "'*' leads to target 'other' already",
+    ],
+    ['a host twice in other letters', target('hosts: [a.example, A.example]'), "'A.example' leads to target 'orders' already"],
+    ['a host with a port', target("hosts: ['a:80']"), 'a host name without port'],
+    [
+      'a secret in the file',
+      target('credentials: { a: { bearer: hunter2 } }'),
+      'a secret does not stand in the configuration itself; must be { env: NAME } or { file: PATH }',
+    ],
+    ['an unset variable', target('credentials: { a: { bearer: { env: NOT_SET } } }'), 'the environment variable NOT_SET is not set'],
+    [
+      'an empty secret file',
+      target('credentials: { a: { bearer: { file: empty } } }'),
+      'empty is empty; it must hold at least 1 characters',
+    ],
+    ['a missing secret file', target('credentials: { a: { bearer: { file: nowhere } } }'), 'nowhere does not exist'],
+    [
+      'two kinds of credential',
+      target('credentials: { a: { none: {}, bearer: { file: secret } } }'),
+      '2 keys stand here; must be a mapping with one of bearer, basic, header, none',
+    ],
+    [
+      'an unknown kind of credential',
+      target('credentials: { a: { beerer: { file: secret } } }'),
+      'unknown key `beerer`; did you mean `bearer`?',
+    ],
+    [
+      'a header that is not to be set',
+      target('credentials: { a: { header: { name: Host, value: { file: secret } } } }'),
+      'name must not be host',
+    ],
+    [
+      'a credential that is not there',
+      target('credential: rw, credentials: { ro: { none: {} } }'),
+      "there is no credential 'rw'; did you mean 'ro'?",
+    ],
+    ['no default of several', target('credentials: { a: { none: {} }, b: { none: {} } }'), 'name it in `credential`: one of a, b'],
+    ['TLS for a plain target', target('tls: { ca: x }'), 'the URL is not https'],
+    ['an issuer in clear', replaced('https://login', 'http://login'), 'must be an https URL'],
+    ['Entra without tenants', replaced('audiences', 'kind: entra, audiences'), 'must name at least one tenant for kind entra'],
+    [
+      'one issuer twice',
+      replaced('issuers:', 'issuers:\n  - { name: a, issuer: https://login.example.com, audiences: [x] }'),
+      'is the issuer of issuers[0] already',
+    ],
+    ['a symmetric algorithm', replaced('audiences', 'algorithms: [HS256], audiences'), "'HS256' does not fit; must be one of RS256"],
+    ['a missing policy', replaced('path: policies', 'path: nowhere'), 'policy.path: nowhere does not exist'],
+    ['one port for two', `${MINIMAL}admin: { address: 127.0.0.1:8080 }\n`, '127.0.0.1:8080 is taken by listeners[0].address'],
+    ['an admin API on a network', `${MINIMAL}admin: { address: 10.0.0.1:9901 }\n`, 'must be a loopback address'],
+    ['auditors that are no principals', `${MINIMAL}admin: { auditors: [audit] }\n`, 'must be `group:NAME` or `identity:ID`'],
+    [
+      'a short key for hashes',
+      `${MINIMAL}masking: { key: { env: K } }\n`,
+      'the environment variable K is too short; it must hold at least 32 characters',
+    ],
+    [
+      'the service over TCP without TLS',
+      `${MINIMAL}service: { check: { address: 127.0.0.1:9443 } }\n`,
+      'give `tls: { certificate, key, client_ca }`',
+    ],
+    [
+      'socket and address',
+      `${MINIMAL}service: { check: { socket: x, address: 127.0.0.1:9443 } }\n`,
+      '`socket` and `address` exclude each other',
+    ],
+    ['a socket path that the kernel cuts off', `${MINIMAL}state_dir: ${'d'.repeat(100)}\n`, "a Unix socket's path has at most 107"],
+    [
+      'a key of another certificate',
+      replaced('127.0.0.1:8080', '127.0.0.1:8080, tls: { certificate: one.crt, key: two.key }'),
+      'is not the key of the certificate',
+    ],
+    [
+      'a certificate that is none',
+      replaced('127.0.0.1:8080', '127.0.0.1:8080, tls: { certificate: secret, key: one.key }'),
+      'secret holds no certificate',
+    ],
+  ])('%s', (_, text, said) => {
+    const found = errors(text, { env: { K: 'short' } });
+    expect(
+      found.some((error) => error.includes(said)),
+      found.join('\n') || 'nothing was said',
+    ).toBe(true);
+    for (const error of found) expect(error).toMatch(/^sluice\.yaml:\d+:\d+: /);
+  });
+
+  test('all at once, in the order of the file', () => {
+    const found = errors(`version: 1
+listeners: [{ name: http, address: nowhere }]
+issuers: [{ name: Corp, issuer: https://login.example.com, audiences: [] }]
+targets: [{ name: orders, listener: web, url: ftp://x, credentials: { a: { bearer: { env: NOPE } } } }]
+policy: { path: policies, timeout: never }
+`);
+    expect(found.map((error) => Number(error.split(':')[1]))).toEqual([2, 3, 3, 4, 4, 4, 5]);
+  });
+
+  test('a secret never stands in an error', () => {
+    expect(errors(target('credentials: { a: { bearer: { file: secret }, nonsense: 1 } }')).join()).not.toContain('a-secret-of');
+  });
+
+  test('a pattern that does not compile', () => {
+    const text = `${MINIMAL}masking: { patterns: { id: '(' } }\n`;
+    expect(errors(text, { checkPattern: (pattern) => (pattern === '(' ? 'a group is not closed' : null) })).toEqual([
+      'sluice.yaml:9:28: masking.patterns.id: a group is not closed; the syntax of patterns is in docs/masking.md',
+    ]);
+  });
+
+  test('a file that is not there', () => {
+    const result = loadConfig(join(dir, 'nowhere.yaml'));
+    expect(result.ok ? '' : result.errors.map(formatConfigError).join()).toContain(
+      'nowhere.yaml: cannot be read: ENOENT; must be a YAML file',
+    );
+  });
+
+  test('aliases that multiply are refused, not followed', () => {
+    const bomb = [
+      'a: &a [x, x]',
+      ...Array.from(
+        { length: 20 },
+        (_, i) =>
+          `a${i}: &a${i} [${Array(9)
+            .fill(i === 0 ? '*a' : `*a${i - 1}`)
+            .join(', ')}]`,
+      ),
+    ].join('\n');
+    const began = Date.now();
+    expect(errors(`${bomb}\n`).length).toBeGreaterThan(0);
+    expect(Date.now() - began).toBeLessThan(2_000);
+  });
+
+  test('no text makes it throw, or say OK', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.json(),
+          fc.object().map((value) => stringify(value)),
+          mutation(),
+        ),
+        (text) => {
+          const result = load(text);
+          if (!result.ok) expect(result.errors.length).toBeGreaterThan(0);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+/** The minimal file with a piece cut out or put in. */
+const mutation = () =>
+  fc
+    .tuple(fc.nat(MINIMAL.length), fc.nat(20), fc.string({ maxLength: 8 }))
+    .map(([at, cut, put]) => MINIMAL.slice(0, at) + put + MINIMAL.slice(at + cut));
+
+describe('for another machine', () => {
+  test('neither secrets nor certificates nor the policy are looked for', () => {
+    const text = target('credentials: { a: { bearer: { env: NOT_SET } }, b: { bearer: { file: /nowhere } } }, credential: a')
+      .replace('path: policies', 'path: /nowhere')
+      .replace('127.0.0.1:8080', '127.0.0.1:8080, tls: { certificate: /x, key: /y }');
+    expect(errors(text).length).toBe(5);
+    expect(errors(text, { elsewhere: true })).toEqual([]);
+  });
+});
+
+describe('before a start', () => {
+  test('a port in use is reported with all else that is wrong', async () => {
+    const taken = createServer();
+    await new Promise<void>((settle) => taken.listen(0, '127.0.0.1', settle));
+    const { port } = taken.address() as AddressInfo;
+    try {
+      const text = replaced('127.0.0.1:8080', `127.0.0.1:${port}`);
+      expect(errors(text)).toEqual([]);
+      const result = await loadConfigToStart(join(dir, 'sluice.yaml'), { env: {} });
+      expect(result.ok ? [] : result.errors.map(({ path, problem }) => [path, problem])).toEqual([
+        ['listeners[0].address', `127.0.0.1:${port} is in use`],
+      ]);
+      writeFileSync(join(dir, 'sluice.yaml'), `${text}polcy: {}\n`);
+      const both = await loadConfigToStart(join(dir, 'sluice.yaml'), { env: {} });
+      expect(both.ok ? 0 : both.errors.length).toBe(2);
+    } finally {
+      taken.close();
+    }
+  });
+
+  test('an address of another machine', async () => {
+    writeFileSync(join(dir, 'sluice.yaml'), replaced('127.0.0.1:8080', '192.0.2.1:8080, private: true'));
+    const result = await loadConfigToStart(join(dir, 'sluice.yaml'), { env: {} });
+    expect(result.ok ? '' : result.errors.map(formatConfigError).join()).toContain('is not an address of this machine');
+  });
+});
+
+test('docs/configuration.md is up to date (npm run generate)', () => {
+  const document = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  expect(withReference(document)).toBe(document);
+});
+
+test('the smallest file of docs/configuration.md is right', () => {
+  const document = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  const [, yaml = ''] = /```yaml\n(version: 1[\s\S]*?)```/.exec(document) ?? [];
+  expect(errors(yaml, { elsewhere: true })).toEqual([]);
+});

@@ -1,0 +1,43 @@
+/** The reference in docs/configuration.md, made of the schema's rows. Run this file to bring the document up to date. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { Kind, Rows } from './kinds.ts';
+import { SCHEMA } from './schema.ts';
+
+const DOCUMENT = new URL('../../docs/configuration.md', import.meta.url);
+const [BEGIN, END] = ['<!-- The reference begins: made by authz-service/config/reference.ts. -->', '<!-- The reference ends. -->'];
+
+/** One section for each key of the file, with a table of what is below it. */
+export function reference(): string {
+  return Object.entries(SCHEMA.rows)
+    .map(([key, row]) =>
+      [`### \`${key}\``, `${row.doc} ${presence(row.presence, row.kind)}`, ...(row.kind.rows ? [table(row.kind.rows)] : [])].join('\n\n'),
+    )
+    .join('\n\n');
+}
+
+const presence = (how: Rows[string]['presence'], { label, rows }: Kind<unknown, string>): string => {
+  const what = rows ? label.charAt(0).toUpperCase() + label.slice(1) : `A ${label}`;
+  return how === 'required'
+    ? `${what}; required.`
+    : typeof how === 'object' && !rows
+      ? `${what}; by default \`${how.fallback}\`.`
+      : `${what}; may be left out.`;
+};
+
+const table = (rows: Rows): string => ['| key | value | default | |', '| --- | --- | --- | --- |', ...lines(rows, '')].join('\n');
+
+const lines = (rows: Rows, prefix: string): string[] =>
+  Object.entries(rows).flatMap(([key, { kind, presence: how, doc }]) => {
+    const name = `${prefix}${key}`;
+    const fallback = how === 'required' ? '**required**' : how === 'optional' || kind.rows ? '' : `\`${how.fallback}\``;
+    return [`| \`${name}\` | ${kind.label} | ${fallback} | ${doc} |`, ...(kind.rows ? lines(kind.rows, `${name}.`) : [])];
+  });
+
+/** The document with the reference as it is now. */
+export function withReference(document: string): string {
+  const [before, rest = ''] = document.split(BEGIN);
+  const after = rest.split(END)[1] ?? '';
+  return `${before}${BEGIN}\n\n${reference()}\n\n${END}${after}`;
+}
+
+if (import.meta.main) writeFileSync(DOCUMENT, withReference(readFileSync(DOCUMENT, 'utf8')));

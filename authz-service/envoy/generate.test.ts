@@ -1,0 +1,187 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { type Config, formatConfigError, loadConfig } from '../config/config.ts';
+import { type EnvoyConfig, envoyFiles, generateEnvoy } from './generate.ts';
+import { inlined } from './validate.ts';
+import { writeEnvoy } from './write.ts';
+
+const envoyFolder = fileURLToPath(new URL('../../envoy/', import.meta.url));
+
+function load(file: string): Config {
+  const result = loadConfig(file, { elsewhere: true });
+  if (!result.ok) throw new Error(result.errors.map(formatConfigError).join('\n'));
+  return result.config;
+}
+
+/** The example, with parts of its text replaced. */
+function example(...changes: readonly (readonly [string, string])[]): EnvoyConfig {
+  const dir = mkdtempSync(join(tmpdir(), 'sluice-'));
+  try {
+    const text = readFileSync(join(envoyFolder, 'sluice.example.yaml'), 'utf8');
+    const file = join(dir, 'sluice.yaml');
+    writeFileSync(
+      file,
+      changes.reduce(
+        (all, [from, to]) => (all.includes(from) ? all.replace(from, to) : expect.fail(`${from} is not in the example`)),
+        text,
+      ),
+    );
+    return generateEnvoy(load(file));
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
+/** Every value of a member of this name, however deep. */
+const all = (value: unknown, name: string): unknown[] =>
+  typeof value !== 'object' || value === null
+    ? []
+    : Object.entries(value).flatMap(([key, member]) => [...(key === name ? [member] : []), ...all(member, name)]);
+
+const changed = (before: EnvoyConfig, after: EnvoyConfig): string[] => {
+  const was = envoyFiles(before);
+  return [...envoyFiles(after)].filter(([name, text]) => was.get(name) !== text).map(([name]) => name);
+};
+
+describe('the example', () => {
+  test('envoy/generated is what is generated for envoy/sluice.example.yaml (npm run generate)', () => {
+    const files = envoyFiles(generateEnvoy(load(join(envoyFolder, 'sluice.example.yaml'))));
+    expect(readdirSync(join(envoyFolder, 'generated')).toSorted()).toEqual([...files.keys()].toSorted());
+    for (const [name, text] of files) expect(readFileSync(join(envoyFolder, 'generated', name), 'utf8'), name).toBe(text);
+  });
+
+  test('the filters and clusters for an Envoy that one already has are the generated ones', () => {
+    const { lds, bootstrap } = generateEnvoy(load(join(envoyFolder, 'sluice.example.yaml')));
+    const own = parse(readFileSync(join(envoyFolder, 'your-envoy.example.yaml'), 'utf8'));
+    expect(all(own, 'http_filters')).toEqual(all(lds, 'http_filters'));
+    expect(own.static_resources.clusters.slice(0, 2)).toEqual((bootstrap.static_resources as { clusters: unknown }).clusters);
+    const hardening = [
+      'normalize_path',
+      'merge_slashes',
+      'path_with_escaped_slashes_action',
+      'common_http_protocol_options',
+      'early_header_mutation_extensions',
+      'stream_idle_timeout',
+      'use_remote_address',
+      'internal_address_config',
+    ];
+    for (const name of hardening) expect(all(own.static_resources.listeners, name), name).toEqual(all(lds, name));
+  });
+
+  test('no secret, and no name of where one is, gets into what Envoy reads', () => {
+    const text = [...envoyFiles(generateEnvoy(load(join(envoyFolder, 'sluice.example.yaml')))).values()].join();
+    expect(text).not.toMatch(/secrets\/|BILLING_API_KEY|mask-key/);
+  });
+});
+
+describe('what follows from the configuration', () => {
+  test('each time-out that could end a hold is longer than the longest one', () => {
+    const hold = 7 * 3600;
+    const { lds, rds } = example(['max_ttl: 8h', 'max_ttl: 7h']);
+    const [check] = all(lds, 'grpc_service') as { timeout: string }[];
+    expect(check?.timeout).toBe(`${hold + 30}s`);
+    expect(all(lds, 'stream_idle_timeout')).toEqual([`${hold + 60}s`]);
+    expect(all(lds, 'request_timeout')).toEqual(['0s']);
+    expect(all(rds, 'idle_timeout')).toEqual([]);
+  });
+
+  test('every circuit breaker has room for all holds and for what is not held', () => {
+    const { cds, bootstrap } = example(['max_open: 5000', 'max_open: 60000']);
+    const breakers = [...all(cds, 'thresholds'), ...all(bootstrap, 'thresholds')].flat() as Record<string, number>[];
+    expect(breakers.length).toBe(4);
+    for (const { max_connections, max_pending_requests, max_requests } of breakers)
+      expect(Math.min(max_connections ?? 0, max_pending_requests ?? 0, max_requests ?? 0)).toBeGreaterThan(60_000);
+  });
+
+  test('a changed target changes clusters and routes alone', () => {
+    expect(changed(example(), example(['http://10.20.0.15:3000', 'http://10.20.0.16:3000']))).toEqual(['cds.yaml', 'rds.yaml']);
+    expect(changed(example(), example(['256KiB', '512KiB']))).toEqual(['rds.yaml']);
+    expect(changed(example(), example(['max_ttl: 8h', 'max_ttl: 7h']))).toEqual(['lds.yaml']);
+  });
+
+  test('whether the record is required reaches the filter', () => {
+    const settings = (config: EnvoyConfig) => JSON.parse((all(config.lds, 'configuration')[0] as { value: string }).value);
+    expect(settings(example())).toEqual({ tap_cluster: 'sluice_tap', tap_require: true, queue_bytes: 4 * 1024 * 1024 });
+    expect(settings(example(['admin:', 'tap: { require: false, queue: 1MiB }\nadmin:']))).toEqual({
+      tap_cluster: 'sluice_tap',
+      tap_require: false,
+      queue_bytes: 1024 * 1024,
+    });
+  });
+
+  test('every host of no target has an answer, unless a target has them all', () => {
+    const domains = (config: EnvoyConfig) => all(config.rds, 'domains').flat();
+    expect(domains(example())).toEqual(['orders.gateway.example', 'billing.gateway.example', '*.billing.gateway.example', '*']);
+    expect(domains(example(['[orders.gateway.example]', '["*"]']))).toEqual(['*', 'billing.gateway.example', '*.billing.gateway.example']);
+  });
+
+  test('without a proxy in front that is trusted, what a caller says of its address is removed', () => {
+    const removed = (config: EnvoyConfig) => JSON.stringify(all(config.lds, 'mutations'));
+    expect(removed(example())).toContain('x-forwarded-for');
+    expect(removed(example(['address: 0.0.0.0:8443', 'address: 0.0.0.0:8443\n    trusted_proxies: 1']))).not.toContain('x-forwarded-for');
+  });
+
+  test("Envoy's own admin interface is a socket for its user alone, or off", () => {
+    expect(all(example().bootstrap, 'admin')).toMatchObject([
+      { address: { pipe: { path: '/var/lib/sluice/run/envoy-admin.sock', mode: 0o600 } } },
+    ]);
+    expect(all(example(['envoy:', 'envoy:\n  admin: off']).bootstrap, 'admin')).toEqual([]);
+  });
+
+  test('a target named by an IP address is verified by it; one named by a name is asked for it', () => {
+    const tls = (config: EnvoyConfig) => [
+      all(config.cds, 'sni'),
+      all([...config.secrets.values()], 'match_typed_subject_alt_names').flat(),
+    ];
+    expect(tls(example())).toEqual([['billing.internal.example'], [{ san_type: 'DNS', matcher: { exact: 'billing.internal.example' } }]]);
+    expect(tls(example(['https://billing.internal.example', 'https://10.20.0.9']))).toEqual([
+      [],
+      [{ san_type: 'IP_ADDRESS', matcher: { exact: '10.20.0.9' } }],
+    ]);
+  });
+
+  test('what Envoy validates has every listener, route, cluster and secret in it', () => {
+    const whole = inlined(example());
+    const text = JSON.stringify(whole);
+    expect([text.includes('path_config_source'), text.includes('"rds"')]).toEqual([false, false]);
+    expect(all(whole, 'domains').length).toBe(3);
+    expect((whole.static_resources as Record<string, unknown[]>).clusters?.length).toBe(4);
+    expect((whole.static_resources as Record<string, unknown[]>).secrets?.length).toBe(3);
+  });
+});
+
+describe('the files', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'sluice-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  test('only those that differ are written, whole, for their user alone, what is referred to first', () => {
+    const target = join(dir, 'envoy');
+    expect(writeEnvoy(target, envoyFiles(example()))).toEqual([
+      'secret-listener-agents-certificate.yaml',
+      'secret-target_billing-client-certificate.yaml',
+      'secret-target_billing-ca.yaml',
+      'cds.yaml',
+      'rds.yaml',
+      'lds.yaml',
+      'bootstrap.yaml',
+    ]);
+    expect(statSync(join(target, 'rds.yaml')).mode & 0o777).toBe(0o600);
+    const inode = statSync(join(target, 'lds.yaml')).ino;
+    expect(writeEnvoy(target, envoyFiles(example(['256KiB', '512KiB'])))).toEqual(['rds.yaml']);
+    expect(statSync(join(target, 'lds.yaml')).ino).toBe(inode);
+    expect(readdirSync(target).filter((name) => name.endsWith('.next'))).toEqual([]);
+  });
+
+  test('text that YAML 1.1 takes for a flag or a number is quoted', () => {
+    const files = envoyFiles(example(['name: orders', 'name: "on"'], ['[orders.gateway.example]', '["yes", "1.40"]']));
+    expect(files.get('rds.yaml')).toMatch(/- "yes"\n\s+- "1.40"/);
+    expect(files.get('rds.yaml')).toMatch(/name: "on"/);
+  });
+});

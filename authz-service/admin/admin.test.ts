@@ -437,6 +437,7 @@ describe('the server', () => {
     ['OPTIONS', '/v1/approvals', 405],
   ])('%s %s: %i', async (method, path, status) => {
     const reply = await call(method, path, { token: 'auditor' });
+    if (status === 404) expect(reply.json.detail).toBe('There is nothing here.');
     expect([reply.status, reply.json.status, reply.headers['cache-control'], reply.headers['access-control-allow-origin']]).toEqual([
       status,
       status,

@@ -187,8 +187,6 @@ const find = (method: string, pathname: string): { route: Route; params: Record<
 const readJson = async (request: IncomingMessage): Promise<unknown> => {
   if (!/^application\/json(?:$|[ \t]*;)/i.test(request.headers['content-type'] ?? ''))
     throw new AdminProblem('media_type', 'Send the body as application/json.');
-  const tooLarge = (): AdminProblem => new AdminProblem('body_too_large', `A body has at most ${MAX_BODY} bytes.`);
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY) throw tooLarge();
   const chunks: Buffer[] = [];
   let size = 0;
   // `for await` would destroy the request, and with it the connection that is to carry the refusal.
@@ -197,7 +195,7 @@ const readJson = async (request: IncomingMessage): Promise<unknown> => {
       size += chunk.length;
       if (size > MAX_BODY) {
         request.pause();
-        reject(tooLarge());
+        reject(new AdminProblem('body_too_large', `A body has at most ${MAX_BODY} bytes.`));
       } else chunks.push(chunk);
     });
     request.on('end', resolve);

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { ApprovalsPort } from '../decision/ports.ts';
+import type { TapBody } from '../tap/schema.ts';
 import { agent, approver, bench, heldRequest, person, settled } from './approvals.fixture.ts';
 import { MAX_KEPT_INPUT, type Outcome } from './approvals.ts';
 
@@ -312,6 +314,13 @@ it('shows a waiting agent its own approval only', async () => {
   expect(approvals.status(id, OWN)).toEqual({ ...expected, retry_after: 1 });
   expect(approvals.status(id, person('dana').id)).toBeUndefined();
   expect(approvals.status('apr_none', OWN)).toBeUndefined();
+});
+
+it('is what the pipeline asks for, and speaks the tap’s words', async () => {
+  const { approvals, tap } = await bench();
+  const port: ApprovalsPort = approvals;
+  const bodies: readonly TapBody[] = tap.map(({ body }) => body);
+  expect([port.hasGrants('f1'), bodies]).toEqual([false, []]);
 });
 
 it('gives two grants of one fingerprint to two requests that come at once', async () => {

@@ -416,7 +416,7 @@ it('exposes metrics to anybody who can connect', async () => {
   const { onEnded, watch } = approvalMetrics(options.metrics);
   watch(self.approvals);
   onEnded('denied', 3000);
-  options.metrics.decision('allow', 'demo', 'read "all"');
+  options.metrics.decided('allow', 'demo', 'read "all"');
   await hold();
   const { headers, text } = await call('GET', '/metrics');
   expect(headers['content-type']).toContain('text/plain');

@@ -3,8 +3,8 @@ import { Histogram, Metrics } from './metrics.ts';
 
 it('counts decisions apart by effect, target and rule', async () => {
   const metrics = new Metrics();
-  for (const effect of ['allow', 'allow', 'deny'] as const) metrics.decision(effect, 'demo', 'reads');
-  metrics.decision('hold', 'other-target', 'reads');
+  for (const effect of ['allow', 'allow', 'deny'] as const) metrics.decided(effect, 'demo', 'reads');
+  metrics.decided('hold', 'other-target', 'reads');
   const lines = (await metrics.text()).split('\n').filter((line) => line.startsWith('sluice_decisions_total{'));
   expect(lines).toEqual([
     'sluice_decisions_total{effect="allow",target="demo",rule="reads"} 2',
@@ -15,8 +15,8 @@ it('counts decisions apart by effect, target and rule', async () => {
 
 it('does not grow with what a policy calls its rules or a configuration its targets, and loses no count', async () => {
   const metrics = new Metrics();
-  for (let n = 0; n < 5000; n += 1) metrics.decision('deny', 'demo', `rule-${n}`);
-  for (let n = 0; n < 5000; n += 1) metrics.decision('deny', `target-${n}`, 'r');
+  for (let n = 0; n < 5000; n += 1) metrics.decided('deny', 'demo', `rule-${n}`);
+  for (let n = 0; n < 5000; n += 1) metrics.decided('deny', `target-${n}`, 'r');
   const lines = (await metrics.text()).split('\n').filter((line) => line.startsWith('sluice_decisions_total{'));
   expect(lines.length).toBeLessThan(1200);
   expect(lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)).toBe(10_000);
@@ -68,8 +68,8 @@ it('costs a request next to nothing', () => {
   const run = (times: number): number => {
     const begun = performance.now();
     for (let n = 0; n < times; n += 1) {
-      metrics.decision('allow', targets[n % 3] as string, rules[n % 3] as string);
-      metrics.stage('policy', 0.0001);
+      metrics.decided('allow', targets[n % 3] as string, rules[n % 3] as string);
+      metrics.observe('policy', 0.0001);
     }
     return ((performance.now() - begun) * 1e6) / times;
   };

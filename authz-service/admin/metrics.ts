@@ -74,13 +74,13 @@ export class Metrics {
   }
 
   /** Counts what was decided. An effect of no other kind is an `error`: nothing could be decided. */
-  decision(effect: string, target: string, rule: string): void {
+  decided(effect: string, target: string, rule: string): void {
     const counts = this.#cell(target, rule);
     if (effect === 'allow' || effect === 'deny' || effect === 'hold') counts[effect] += 1;
     else counts.error += 1;
   }
 
-  stage(stage: Stage, seconds: number): void {
+  observe(stage: Stage, seconds: number): void {
     this.#stages[stage].observe(seconds);
   }
 

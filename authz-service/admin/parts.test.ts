@@ -1,0 +1,50 @@
+import { expect, it } from 'vitest';
+import { Metrics } from './metrics.ts';
+import { issuerMetrics, policyMetrics, tapMetrics } from './parts.ts';
+
+const linesOf = async (metrics: Metrics, name: string): Promise<string[]> =>
+  (await metrics.text()).split('\n').filter((line) => line.startsWith(name));
+
+it('shows what the sink counts, as of now, and how far the record lags', async () => {
+  const metrics = new Metrics();
+  const { onLag, watch } = tapMetrics(metrics);
+  const none = { duplicates: 0, malformed: 0, gaps: 0, failures: 0, unknownEnds: 0, openSessions: 0, waitingBytes: 0, lastLag: 0 };
+  const sink = { metrics: { ...none, events: 3, bytes: 120, writes: 1, openStreams: 2 } };
+  watch(sink);
+  sink.metrics = { ...sink.metrics, events: 4 };
+  // A clock that is ahead of this one is no negative lag.
+  onLag(-1);
+  onLag(0.02);
+  expect(await linesOf(metrics, 'sluice_tap_events_total')).toEqual(['sluice_tap_events_total 4']);
+  expect(await linesOf(metrics, 'sluice_tap_streams_open')).toEqual(['sluice_tap_streams_open 2']);
+  expect(await linesOf(metrics, 'sluice_tap_lag_seconds_sum')).toEqual(['sluice_tap_lag_seconds_sum 0.02']);
+});
+
+it('shows for each issuer whether its keys can be had', async () => {
+  const metrics = new Metrics();
+  const status = [
+    { issuer: 'https://a.example', keys: 2, fetchedAt: 1000, failure: '' },
+    { issuer: 'https://b.example', keys: 0, fetchedAt: null, failure: 'refused' },
+  ];
+  issuerMetrics(metrics, { status }, () => 61_000);
+  expect(await linesOf(metrics, 'sluice_issuer_')).toEqual([
+    'sluice_issuer_keys{issuer="https://a.example"} 2',
+    'sluice_issuer_keys{issuer="https://b.example"} 0',
+    'sluice_issuer_fetch_failing{issuer="https://a.example"} 0',
+    'sluice_issuer_fetch_failing{issuer="https://b.example"} 1',
+    'sluice_issuer_keys_age_seconds{issuer="https://a.example"} 60',
+  ]);
+});
+
+it('names the policy in force, and counts the ones that were refused', async () => {
+  const metrics = new Metrics();
+  const { reloadFailed, watch } = policyMetrics(metrics);
+  const policy = { revision: 'one' };
+  watch(policy);
+  policy.revision = 'two';
+  reloadFailed();
+  expect(await linesOf(metrics, 'sluice_policy_')).toEqual([
+    'sluice_policy_reload_failures_total 1',
+    'sluice_policy_info{revision="two"} 1',
+  ]);
+});

@@ -1,0 +1,75 @@
+/** What the other parts count of themselves, named for Prometheus. Each asks for no more of a part than it shows. */
+import type { KeySetStatus } from '../identity/key_set.ts';
+import type { SinkMetrics } from '../tap/sink.ts';
+import type { Metrics, Sample } from './metrics.ts';
+
+type Row = readonly ['counter' | 'gauge', string, string, keyof SinkMetrics];
+const SINK: readonly Row[] = [
+  ['counter', 'sluice_tap_events_total', 'Events that became durable.', 'events'],
+  ['counter', 'sluice_tap_bytes_total', 'Bytes of the events that became durable.', 'bytes'],
+  ['counter', 'sluice_tap_writes_total', 'Writes to the disk; many events share one.', 'writes'],
+  ['counter', 'sluice_tap_duplicates_total', 'Events dropped because the record had them already.', 'duplicates'],
+  ['counter', 'sluice_tap_malformed_total', 'Streams closed because of what was sent.', 'malformed'],
+  ['counter', 'sluice_tap_gaps_total', 'Streams closed because events were missing.', 'gaps'],
+  ['counter', 'sluice_tap_failures_total', 'Times that the record refused to take what it was told.', 'failures'],
+  ['counter', 'sluice_sessions_unknown_total', 'Sessions whose end nobody told.', 'unknownEnds'],
+  ['gauge', 'sluice_tap_streams_open', 'Streams of filters.', 'openStreams'],
+  ['gauge', 'sluice_sessions_open', 'Sessions that have not ended.', 'openSessions'],
+  ['gauge', 'sluice_tap_waiting_bytes', 'Bytes accepted that are not durable yet.', 'waitingBytes'],
+];
+
+/** `onLag` is for the sink's option of that name. */
+export const tapMetrics = (
+  metrics: Metrics,
+): { readonly onLag: (seconds: number) => void; watch(sink: { readonly metrics: Readonly<SinkMetrics> }): void } => {
+  const lag = metrics.histogram('sluice_tap_lag_seconds', "From when an event happened, by its emitter's clock, to when it was durable.");
+  return {
+    onLag: (seconds) => lag.observe(Math.max(0, seconds)),
+    watch: (sink) => {
+      for (const [type, name, help, member] of SINK) metrics.read(type, name, help, () => sink.metrics[member]);
+    },
+  };
+};
+
+export const issuerMetrics = (
+  metrics: Metrics,
+  verifier: { readonly status: readonly KeySetStatus[] },
+  now: () => number = Date.now,
+): void => {
+  const each = (value: (status: KeySetStatus) => number | undefined) => (): Sample[] =>
+    verifier.status.flatMap((status) => {
+      const found = value(status);
+      return found === undefined ? [] : [{ value: found, labels: { issuer: status.issuer } }];
+    });
+  metrics.read(
+    'gauge',
+    'sluice_issuer_keys',
+    'Keys held of an issuer.',
+    each(({ keys }) => keys),
+  );
+  metrics.read(
+    'gauge',
+    'sluice_issuer_fetch_failing',
+    '1 when the last fetch of the keys failed.',
+    each(({ failure }) => (failure === '' ? 0 : 1)),
+  );
+  metrics.read(
+    'gauge',
+    'sluice_issuer_keys_age_seconds',
+    'Since the last fetch that worked.',
+    each(({ fetchedAt }) => (fetchedAt === null ? undefined : (now() - fetchedAt) / 1000)),
+  );
+};
+
+/** `reloadFailed` counts a bundle that was refused while the old one stays in force. */
+export const policyMetrics = (metrics: Metrics): { reloadFailed(): void; watch(policy: { readonly revision: string }): void } => {
+  const failures = metrics.counter(
+    'sluice_policy_reload_failures_total',
+    'Policy changes that were refused; the old policy stays in force.',
+  );
+  return {
+    reloadFailed: () => failures.inc(),
+    watch: (policy) =>
+      metrics.read('gauge', 'sluice_policy_info', 'The policy in force.', () => [{ value: 1, labels: { revision: policy.revision } }]),
+  };
+};

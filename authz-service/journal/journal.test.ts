@@ -152,7 +152,10 @@ describe('a journal on a real disk', () => {
     expect(await codeOf(openJournal(directory))).toBe('corrupt');
     fs.writeFileSync(path, whole);
     fs.renameSync(join(directory, second), join(directory, 'away'));
-    await expect(openJournal(directory)).rejects.toMatchObject({ code: 'corrupt', message: expect.stringMatching(/records from \d+ on are missing/) });
+    await expect(openJournal(directory)).rejects.toMatchObject({
+      code: 'corrupt',
+      message: expect.stringMatching(/records from \d+ on are missing/),
+    });
   });
 
   it('in the last segment, tells damage to an acknowledged record from the torn end of the last write', async () => {
@@ -193,7 +196,11 @@ describe('a journal on a real disk', () => {
     const mount = join(directory, 'small');
     fs.mkdirSync(mount);
     const run = (command: string, ...args: string[]): Promise<number | null> =>
-      new Promise((resolve) => spawn(command, args, { stdio: 'ignore' }).once('exit', resolve).once('error', () => resolve(-1)));
+      new Promise((resolve) =>
+        spawn(command, args, { stdio: 'ignore' })
+          .once('exit', resolve)
+          .once('error', () => resolve(-1)),
+      );
     if ((await run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mount)) !== 0) return test.skip('needs the right to mount a tmpfs');
     try {
       const journal = await openJournal(join(mount, 'journal'), { retryMs: 20 });
@@ -357,7 +364,10 @@ describe('a journal on a disk that fails', () => {
           const found = await recovered(DIRECTORY, { ...OPTIONS, files: files.afterPowerLoss(names) });
           const whole = [numbered(8), ['snapshot']].map((base) => JSON.stringify([...base, ...after]));
           const unacknowledged = [numbered(8), ['snapshot']].map((base) => JSON.stringify([...base, 'after']));
-          expect(done ? [whole[1], unacknowledged[1]] : [...whole, ...unacknowledged], `operation ${failing}, ${JSON.stringify(fault)}, ${names}`).toContain(JSON.stringify(found));
+          expect(
+            done ? [whole[1], unacknowledged[1]] : [...whole, ...unacknowledged],
+            `operation ${failing}, ${JSON.stringify(fault)}, ${names}`,
+          ).toContain(JSON.stringify(found));
         }
   });
 

@@ -188,8 +188,10 @@ class FileJournal implements Journal {
     try {
       this.#accept();
       const tooLarge = records.find((record) => record.length > this.#options.maxRecordBytes);
-      if (tooLarge) throw new JournalError('too_large', `a record of ${tooLarge.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
-      if (records.length > this.#next) throw new JournalError('too_large', `a snapshot of ${records.length} records of ${this.#next} ever appended`);
+      if (tooLarge)
+        throw new JournalError('too_large', `a record of ${tooLarge.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
+      if (records.length > this.#next)
+        throw new JournalError('too_large', `a snapshot of ${records.length} records of ${this.#next} ever appended`);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -337,7 +339,9 @@ class FileJournal implements Journal {
       // Nothing has changed but a file that does not count.
       await file?.close().catch(() => {});
       await this.#files.remove(unfinished).catch(() => {});
-      settlement.reject(new JournalError(isFull(error) ? 'full' : 'failed', `no snapshot of ${this.#directory}: ${(error as Error).message}`, error));
+      settlement.reject(
+        new JournalError(isFull(error) ? 'full' : 'failed', `no snapshot of ${this.#directory}: ${(error as Error).message}`, error),
+      );
       return;
     }
     // From here on a failure leaves two journals, of which recovery takes the one whose name reached the disk: it ends this one.
@@ -346,7 +350,11 @@ class FileJournal implements Journal {
       await this.#files.syncDirectory(this.#directory);
     } catch (error) {
       await file.close().catch(() => {});
-      throw new JournalError('failed', `the snapshot of ${this.#directory} may or may not have taken its place: ${(error as Error).message}`, error);
+      throw new JournalError(
+        'failed',
+        `the snapshot of ${this.#directory} may or may not have taken its place: ${(error as Error).message}`,
+        error,
+      );
     }
     const superseded = this.#segments.splice(0, this.#segments.length, segment);
     await this.#file.close().catch(() => {});

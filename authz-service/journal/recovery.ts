@@ -74,7 +74,13 @@ const survivingSegments = async (files: FileSystem, directory: string): Promise<
 };
 
 /** Checks one segment from its header to its end. Returns where its intact frames end and where the last write among them begins. */
-const check = async (files: FileSystem, segment: Segment, size: number, maxRecordBytes: number, replay: Replay): Promise<{ end: number; lastWrite: number }> => {
+const check = async (
+  files: FileSystem,
+  segment: Segment,
+  size: number,
+  maxRecordBytes: number,
+  replay: Replay,
+): Promise<{ end: number; lastWrite: number }> => {
   const file = await files.open(segment.path, 'read');
   try {
     let lastWrite = HEADER_BYTES;
@@ -104,7 +110,8 @@ const repairTail = async (file: File, segment: Segment, size: number, lastWrite:
     const rest = Buffer.alloc(size - end);
     await readFully(file, rest, end);
     if (next < segment.first + segment.settled) throw damaged(segment.path, end, `record ${next} of a snapshot`);
-    if (holdsLaterWrite(rest, salt, next)) throw damaged(segment.path, end, `record ${next} was acknowledged, and later ones stand behind it`);
+    if (holdsLaterWrite(rest, salt, next))
+      throw damaged(segment.path, end, `record ${next} was acknowledged, and later ones stand behind it`);
     await file.truncate(end);
   } else if (next < segment.first + segment.settled) throw damaged(segment.path, end, `record ${next} of a snapshot is missing`);
 
@@ -128,9 +135,11 @@ export const recover = async (files: FileSystem, directory: string, maxRecordByt
   let next = segments[0] && segments[0].flags & SNAPSHOT ? segments[0].first : 0;
   let lastWrite = HEADER_BYTES;
   for (const { segment, size } of found) {
-    if (segment.first !== next) throw damaged(segment.path, 0, `begins with record ${segment.first}, and records from ${next} on are missing`);
+    if (segment.first !== next)
+      throw damaged(segment.path, 0, `begins with record ${segment.first}, and records from ${next} on are missing`);
     const checked = await check(files, segment, size, maxRecordBytes, replay);
-    if (segment !== segments.at(-1) && checked.end < size) throw damaged(segment.path, checked.end, `record ${segment.next} in ${basename(segment.path)}`);
+    if (segment !== segments.at(-1) && checked.end < size)
+      throw damaged(segment.path, checked.end, `record ${segment.next} in ${basename(segment.path)}`);
     ({ next } = segment);
     ({ lastWrite } = checked);
   }

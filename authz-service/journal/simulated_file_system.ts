@@ -35,6 +35,8 @@ const overwritten = (old: Buffer, bytes: Uint8Array, at: number): Buffer => {
 export class SimulatedFileSystem implements FileSystem {
   /** Decides for each changing operation whether it fails. */
   fault: (operation: Operation) => Fault | undefined = () => undefined;
+  /** A disk so slow that no write is done before this resolves. */
+  gate: Promise<void> | undefined;
   /** Operations that changed something, so far. */
   operations = 0;
   readonly #locks = new Set<string>();
@@ -57,10 +59,15 @@ export class SimulatedFileSystem implements FileSystem {
 
   /** The process dies and the machine lives: what readers saw they still see, and nobody holds a lock. */
   afterKill(): SimulatedFileSystem {
+    this.#powered = false;
+    return this.copy();
+  }
+
+  /** Another disk with the same on it. */
+  copy(): SimulatedFileSystem {
     const next = new SimulatedFileSystem();
     next.#names = new Map([...this.#names].map(([path, { disk, seen }]) => [path, { disk: Buffer.from(disk), seen: Buffer.from(seen) }]));
     next.#durableNames = new Map([...this.#durableNames].map(([path, inode]) => [path, next.#names.get(path) ?? inode]));
-    this.#powered = false;
     return next;
   }
 
@@ -93,6 +100,7 @@ export class SimulatedFileSystem implements FileSystem {
     const inode = this.#inode(path);
     return {
       writeDurably: async (bytes, at) => {
+        await this.gate;
         const fault = this.#begin('write', path);
         const part = (share: number): Uint8Array => bytes.subarray(0, Math.floor(share * bytes.length));
         const kept = fault ? (fault.kept ?? 0) : 1;

@@ -1,0 +1,235 @@
+/**
+ * What is known of recent sessions, gathered from their events in the order of the record. In memory and bounded: sessions that have ended make room, oldest
+ * first; one that has not is never forgotten, because its end may have to be recorded as unknown.
+ */
+import type { TapBody, TapEvent } from './schema.ts';
+
+export type SessionState = 'open' | 'held' | 'closed';
+
+export interface SessionSummary {
+  readonly id: string;
+  readonly target: string;
+  protocol: string;
+  identity: string;
+  run: string;
+  onBehalfOf: string;
+  /** Unix milliseconds, by the clock of who told. */
+  readonly openedAt: number;
+  /** `undefined` while it goes on. */
+  closedAt: number | undefined;
+  state: SessionState;
+  /** The judged request in one line. */
+  request: string;
+  /** allow, deny or hold; empty before it was judged. */
+  effect: string;
+  rule: string;
+  /** The hold's approval, or that of the grant that let the request through. */
+  approval: string;
+  /** How the hold ended; empty when it has not or there was none. */
+  answer: string;
+  /** Of `session_closed`: complete, denied, cancelled, failed, pending, unknown; empty while it goes on. */
+  outcome: string;
+  /** The status of the response; 0 before. */
+  status: number;
+  /** How many values were masked. */
+  masked: number;
+  /** Events so far. */
+  events: number;
+  /** Something arrived after the end had been recorded as unknown. */
+  late: boolean;
+}
+
+/** What the table knows of a session beside its summary. */
+export interface Session {
+  readonly summary: SessionSummary;
+  /** Where its events stand in the record. */
+  readonly indices: number[];
+  /** Who forwarded its request; empty before. */
+  emitter: string;
+  /** When it was let through, by the sink's clock in Unix milliseconds; `undefined` when it was not. */
+  letThroughAt: number | undefined;
+  /** A `request_held` of its own was recorded: without one, a held session waits for another's approval. */
+  held: boolean;
+}
+
+export interface SessionFilter {
+  readonly identity?: string;
+  readonly target?: string;
+  readonly run?: string;
+  readonly effect?: string;
+  readonly outcome?: string;
+  readonly state?: SessionState;
+  /** Opened at or after, Unix milliseconds. */
+  readonly since?: number;
+  /** Opened before, Unix milliseconds. */
+  readonly until?: number;
+  /** Default 100. */
+  readonly limit?: number;
+}
+
+const FILTERED = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
+
+export const matches = (summary: SessionSummary, filter: SessionFilter): boolean =>
+  FILTERED.every((name) => filter[name] === undefined || summary[name] === filter[name]) &&
+  (filter.since === undefined || summary.openedAt >= filter.since) &&
+  (filter.until === undefined || summary.openedAt < filter.until);
+
+const newSession = ({ session: id, target, timeUnixNanos }: TapEvent): Session => ({
+  summary: {
+    id,
+    target,
+    protocol: '',
+    identity: '',
+    run: '',
+    onBehalfOf: '',
+    openedAt: Number(timeUnixNanos / 1_000_000n),
+    closedAt: undefined,
+    state: 'open',
+    request: '',
+    effect: '',
+    rule: '',
+    approval: '',
+    answer: '',
+    outcome: '',
+    status: 0,
+    masked: 0,
+    events: 0,
+    late: false,
+  },
+  indices: [],
+  emitter: '',
+  letThroughAt: undefined,
+  held: false,
+});
+
+/** What one event changes. `now` is when the sink learned of it, Unix milliseconds. */
+const apply = (session: Session, { emitter, timeUnixNanos }: TapEvent, body: TapBody, now: number): void => {
+  const { summary } = session;
+  switch (body.kind) {
+    case 'session_opened': {
+      const { protocol, identity, run, onBehalfOf } = body;
+      Object.assign(summary, { protocol, identity, run, onBehalfOf });
+      return;
+    }
+    case 'request_judged': {
+      const { request, effect, rule, approval } = body;
+      Object.assign(summary, { request, effect, rule, approval });
+      // A hold with an approval is one that a grant let through.
+      if (effect === 'allow' || (effect === 'hold' && approval !== '')) session.letThroughAt ??= now;
+      else if (effect === 'hold' && summary.state === 'open') summary.state = 'held';
+      return;
+    }
+    case 'request_held':
+      summary.approval = body.approval;
+      session.held = true;
+      return;
+    case 'hold_answered':
+      if (body.answer === 'vote') return;
+      summary.answer = body.answer;
+      if (summary.state === 'closed') return;
+      summary.state = 'open';
+      if (body.answer === 'approved') session.letThroughAt ??= now;
+      return;
+    case 'request_forwarded':
+      session.emitter = emitter;
+      session.letThroughAt ??= now;
+      if (summary.state === 'held') summary.state = 'open';
+      return;
+    case 'response_finished':
+      summary.status = body.status;
+      summary.masked += body.masked.reduce((sum, { count }) => sum + count, 0);
+      return;
+    case 'session_closed':
+      // The first end counts, unless it was only assumed.
+      if (summary.state === 'closed' && summary.outcome !== 'unknown') return;
+      summary.outcome = body.outcome;
+      summary.closedAt = Number(timeUnixNanos / 1_000_000n);
+      summary.state = 'closed';
+      return;
+  }
+};
+
+export class SessionTable {
+  readonly #capacity: number;
+  /** In the order in which they were first heard of. */
+  readonly #sessions = new Map<string, Session>();
+  readonly #open = new Map<string, Session>();
+  #evicted = 0;
+
+  /** Keeps all open sessions, and about `capacity` in all when there are fewer open ones. */
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** Whether some have been forgotten: then older ones are found by reading the record only. */
+  get complete(): boolean {
+    return this.#evicted === 0;
+  }
+
+  get open(): Iterable<Session> {
+    return this.#open.values();
+  }
+
+  get openCount(): number {
+    return this.#open.size;
+  }
+
+  get(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** Takes note of a durable event. `now`: Unix milliseconds. */
+  add(index: number, event: TapEvent, now: number): void {
+    const id = event.session;
+    if (id === '') return;
+    let session = this.#sessions.get(id);
+    if (session === undefined) {
+      // Every session begins with these; another event belongs to one that ended and was forgotten.
+      if (event.body.kind !== 'session_opened' && event.body.kind !== 'request_judged') return;
+      session = newSession(event);
+      this.#sessions.set(id, session);
+      this.#open.set(id, session);
+      this.#evict();
+    }
+    const { summary } = session;
+    if (summary.outcome === 'unknown') summary.late = true;
+    session.indices.push(index);
+    summary.events += 1;
+    apply(session, event, event.body, now);
+    if (summary.state === 'closed') this.#open.delete(id);
+  }
+
+  /** The newest first. */
+  list(filter: SessionFilter = {}): SessionSummary[] {
+    const { limit = 100 } = filter;
+    const found: SessionSummary[] = [];
+    const sessions = [...this.#sessions.values()];
+    for (let i = sessions.length - 1; i >= 0 && found.length < limit; i -= 1) {
+      const { summary } = sessions[i] as Session;
+      if (matches(summary, filter)) found.push({ ...summary });
+    }
+    return found;
+  }
+
+  forget(id: string): void {
+    this.#open.delete(id);
+    if (this.#sessions.delete(id)) this.#evicted += 1;
+  }
+
+  /** Lets ended sessions go while there are too many, oldest first: a sixteenth at a time, because it steps over those that are open. */
+  #evict(): void {
+    const capacity = Math.max(this.#capacity, this.#open.size);
+    let excess = this.#sessions.size - capacity;
+    if (excess <= capacity / 16) return;
+    for (const [id, { summary }] of this.#sessions) {
+      if (excess <= 0) return;
+      if (summary.state !== 'closed') continue;
+      this.forget(id);
+      excess -= 1;
+    }
+  }
+}

@@ -1,0 +1,558 @@
+/**
+ * The sink: every event of the service and of the filters goes through here into the record, once.
+ *
+ * - An event counts when it is durable: only then is it acknowledged, and only then do sessions show it.
+ * - Each emitter's events stand in the record in the order of their sequence, without gaps and without duplicates, across reconnects and restarts.
+ * - A session that was let through gets an end: its own, or `unknown` when those who could tell it have been away for longer than the grace.
+ *
+ * Transport is the server's business (server.ts); see docs/design/tap.md.
+ */
+import { randomBytes } from 'node:crypto';
+import { decodeEvent, encodeEventView } from './event.ts';
+import type { TapBody, TapEvent } from './schema.ts';
+import { matches, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
+import { fileStore, type OpenStore, type TapStore } from './store.ts';
+import { WireError } from './wire.ts';
+
+export type SinkErrorCode =
+  /** The record takes nothing at present. */
+  | 'unavailable'
+  /** The record's bytes are intact and say something that this version does not understand. */
+  | 'unreadable'
+  /** A peer's bytes are not what the protocol says. */
+  | 'malformed'
+  /** An emitter left out a sequence. */
+  | 'gap'
+  /** The emitter has opened another stream. */
+  | 'superseded'
+  /** More emitters are connected than the sink serves. */
+  | 'too_many';
+
+export class SinkError extends Error {
+  readonly code: SinkErrorCode;
+
+  constructor(code: SinkErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'SinkError';
+    this.code = code;
+  }
+}
+
+/** What the service itself tells. */
+export interface OwnEvent {
+  readonly session: string;
+  readonly target: string;
+  readonly body: TapBody;
+  /** Default: now. */
+  readonly timeUnixNanos?: bigint;
+}
+
+/** The far end of an emitter's stream. */
+export interface Peer {
+  /** Every event up to and including `sequence` is durable. Also called when only the amount that waits has changed. */
+  acknowledge(sequence: number): void;
+  /** The sink wants nothing more from this stream. */
+  close(error: SinkError): void;
+}
+
+export interface Attachment {
+  /** Takes one event's bytes. Throws a `SinkError`, after which the stream is of no use. */
+  accept(bytes: Buffer): void;
+  /** Bytes of this stream that are accepted and not yet durable. */
+  readonly waiting: number;
+  /** The stream has ended. */
+  detach(): void;
+}
+
+/** One event of a session as `replay` shows it. */
+export interface SessionEvent {
+  readonly index: number;
+  readonly event: TapEvent;
+  /** It arrived after the session's end had been recorded as unknown. */
+  readonly late: boolean;
+}
+
+export interface SinkMetrics {
+  /** Events that became durable since the start, and their bytes. */
+  events: number;
+  bytes: number;
+  writes: number;
+  /** Events that were dropped because the record has them already. */
+  duplicates: number;
+  /** Times that an emitter went on beyond what the record has of it. */
+  gaps: number;
+  /** Times that the record refused to take what was told. */
+  failures: number;
+  /** Sessions whose end was recorded as unknown. */
+  unknownEnds: number;
+  openStreams: number;
+  openSessions: number;
+  /** Bytes accepted and not yet durable. */
+  waitingBytes: number;
+  /** From when the last event happened, by its emitter's clock, to when it was durable. Seconds. */
+  lastLag: number;
+}
+
+export interface SinkOptions {
+  readonly dir: string;
+  /** Default: a journal in `dir`. */
+  readonly openStore?: OpenStore;
+  /** How long an emitter may be away before the sessions that it forwarded count as ended, outcome unknown. Milliseconds, default 30,000. */
+  readonly graceMs?: number;
+  /** Sessions kept in memory beside the open ones. Default 20,000. */
+  readonly maxSessions?: number;
+  /** Emitters whose last sequence is remembered. Default 4,096. */
+  readonly maxEmitters?: number;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+  /** Told for each event that became durable: seconds since it happened. */
+  readonly onLag?: (seconds: number) => void;
+  /** Told what an operator should know of. */
+  readonly onProblem?: (error: Error) => void;
+}
+
+export interface Sink {
+  /** The service's own emitter: new for each opening. */
+  readonly emitter: string;
+  /** Resolves when all of them are durable; rejects with a `SinkError` (`unavailable`) when that cannot be promised. */
+  append(events: readonly OwnEvent[]): Promise<void>;
+  /** Whether `append` and streams are accepted at present. */
+  readonly healthy: { readonly ok: boolean; readonly reason: string };
+  readonly metrics: Readonly<SinkMetrics>;
+  /** Recent sessions, the newest first; older ones are read from the record when the filter reaches so far. */
+  list(filter?: SessionFilter): Promise<SessionSummary[]>;
+  /** All events of one session in the order of the record; `undefined` when there are none. */
+  events(session: string): Promise<SessionEvent[] | undefined>;
+  /** Begins a stream. Throws a `SinkError`. */
+  attach(hello: { readonly emitter: string; readonly software: string; readonly firstSequence: number }, peer: Peer): Attachment;
+  /** Records the ends that nobody will tell any more. Runs by itself every second. */
+  sweep(): Promise<void>;
+  /** Ends the streams and waits for what was accepted. */
+  close(): Promise<void>;
+}
+
+interface Emitter {
+  readonly id: string;
+  /** The highest sequence that was handed to the store, and the highest that is durable. */
+  staged: number;
+  durable: number;
+  stream: { readonly peer: Peer; waiting: number } | undefined;
+  /** When its stream ended, Unix milliseconds. */
+  goneAt: number;
+}
+
+/** What goes into the record by one write. */
+interface Batch {
+  readonly settled: Promise<void>;
+  /** `settled`, after the sink has taken note. */
+  readonly recorded: Promise<void>;
+  readonly entries: {
+    readonly index: number;
+    readonly event: TapEvent;
+    readonly size: number;
+    readonly emitter: Emitter;
+    readonly stream: Emitter['stream'];
+  }[];
+}
+
+const SWEEP_MS = 1000;
+/** Indices so far apart at most are read in one go. */
+const CLOSE_INDICES = 2000;
+/** Sessions overlap: one that was opened later may end earlier. */
+const OLDER_SLACK = 10_000;
+
+class RecordSink implements Sink {
+  readonly emitter = randomBytes(16).toString('hex');
+  readonly metrics: SinkMetrics = {
+    events: 0,
+    bytes: 0,
+    writes: 0,
+    duplicates: 0,
+    gaps: 0,
+    failures: 0,
+    unknownEnds: 0,
+    openStreams: 0,
+    openSessions: 0,
+    waitingBytes: 0,
+    lastLag: 0,
+  };
+  readonly #graceMs: number;
+  readonly #maxEmitters: number;
+  readonly #now: () => number;
+  readonly #onLag: ((seconds: number) => void) | undefined;
+  readonly #onProblem: (error: Error) => void;
+  readonly #table: SessionTable;
+  /** Least recently attached first. */
+  readonly #emitters = new Map<string, Emitter>();
+  readonly #own: Emitter;
+  readonly #openedAt: number;
+  #store!: TapStore;
+  #gathering: Batch | undefined;
+  /** When the record last took nothing: no grace begins before. */
+  #unwellAt = 0;
+  /** When an emitter last attached: what it tells may be on its way. */
+  #returnedAt = 0;
+  /** Sessions whose end is being recorded. */
+  readonly #ending = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor({ graceMs = 30_000, maxSessions = 20_000, maxEmitters = 4096, now = Date.now, onLag, onProblem = () => {} }: SinkOptions) {
+    this.#graceMs = graceMs;
+    this.#maxEmitters = maxEmitters;
+    this.#now = now;
+    this.#onLag = onLag;
+    this.#onProblem = onProblem;
+    this.#table = new SessionTable(maxSessions);
+    this.#openedAt = now();
+    this.#own = this.#remember(this.emitter, 0);
+  }
+
+  async open(openStore: OpenStore): Promise<void> {
+    this.#store = await openStore((index, bytes) => this.#replay(index, bytes));
+    try {
+      await this.append([this.#openingNotice(), ...this.#interrupted()]);
+    } catch (error) {
+      await this.#store.close();
+      throw error;
+    }
+    this.#timer = setInterval(() => {
+      this.sweep().catch(this.#onProblem);
+    }, SWEEP_MS).unref();
+  }
+
+  get healthy(): { ok: boolean; reason: string } {
+    if (this.#closed) return { ok: false, reason: 'the sink is closed' };
+    const { health } = this.#store;
+    return health.ok ? { ok: true, reason: '' } : { ok: false, reason: health.reason };
+  }
+
+  append(events: readonly OwnEvent[]): Promise<void> {
+    try {
+      if (this.#closed) throw new SinkError('unavailable', 'the sink is closed');
+      for (const { session, target, body, timeUnixNanos = BigInt(this.#now()) * 1_000_000n } of events) {
+        const own = this.#own;
+        const { bytes, event } = encodeEventView({
+          emitter: own.id,
+          sequence: own.staged + 1,
+          timeUnixNanos,
+          session,
+          target,
+          truncated: [],
+          body,
+        });
+        this.#stage(own, event, bytes, undefined);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#gathering?.recorded ?? Promise.resolve();
+  }
+
+  attach({ emitter: id, firstSequence }: { emitter: string; firstSequence: number }, peer: Peer): Attachment {
+    const { ok, reason } = this.healthy;
+    if (!ok) throw new SinkError('unavailable', reason);
+    if (id === this.emitter) throw new SinkError('malformed', "this emitter is the service's own");
+    const emitter = this.#emitters.get(id) ?? this.#remember(id, 0);
+    const missing = this.#missing(emitter, firstSequence);
+
+    const stream = { peer, waiting: 0 };
+    const earlier = emitter.stream;
+    emitter.stream = stream;
+    if (earlier === undefined) this.metrics.openStreams += 1;
+    else earlier.peer.close(new SinkError('superseded', 'the emitter has opened another stream'));
+    // The latest stays longest; and what it held back while it was away is on its way.
+    this.#emitters.delete(id);
+    this.#emitters.set(id, emitter);
+    this.#returnedAt = this.#now();
+    if (missing !== undefined) this.append([missing]).catch(this.#onProblem);
+    if (emitter.durable >= firstSequence) peer.acknowledge(emitter.durable);
+
+    return {
+      accept: (bytes) => {
+        if (emitter.stream !== stream) throw new SinkError('superseded', 'the emitter has opened another stream');
+        this.#accept(emitter, bytes);
+      },
+      get waiting() {
+        return stream.waiting;
+      },
+      detach: () => {
+        if (emitter.stream !== stream) return;
+        emitter.stream = undefined;
+        emitter.goneAt = this.#now();
+        this.metrics.openStreams -= 1;
+      },
+    };
+  }
+
+  async list(filter: SessionFilter = {}): Promise<SessionSummary[]> {
+    const { limit = 100 } = filter;
+    const recent = this.#table.list(filter);
+    if (this.#table.complete || recent.length >= limit) return recent;
+    return [...recent, ...(await this.#older(filter, limit - recent.length))];
+  }
+
+  async events(id: string): Promise<SessionEvent[] | undefined> {
+    const found: SessionEvent[] = [];
+    let assumed = false;
+    const take = (index: number, event: TapEvent): void => {
+      found.push({ index, event, late: assumed });
+      if (event.body.kind === 'session_closed' && event.body.outcome === 'unknown') assumed = true;
+    };
+    const session = this.#table.get(id);
+    if (session !== undefined) for await (const { index, event } of this.#at(session.indices)) take(index, event);
+    else if (!this.#table.complete) for await (const { index, event } of this.#naming(id)) take(index, event);
+    return found.length === 0 ? undefined : found;
+  }
+
+  async sweep(): Promise<void> {
+    const now = this.#now();
+    if (!this.healthy.ok) {
+      this.#unwellAt = now;
+      return;
+    }
+    const ends = [...this.#table.open].filter((session) => this.#endIsUnknown(session, now));
+    for (let i = 0; i < ends.length; i += 1000) await this.#endUnknown(ends.slice(i, i + 1000));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    for (const { stream } of this.#emitters.values()) stream?.peer.close(new SinkError('unavailable', 'the sink is closing'));
+    await this.#gathering?.recorded.catch(() => {});
+    await this.#store.close();
+  }
+
+  /** Takes note of one event that the store holds already. */
+  #replay(index: number, bytes: Buffer): void {
+    let event: TapEvent;
+    try {
+      event = decodeEvent(bytes);
+    } catch (error) {
+      throw new SinkError('unreadable', `record ${index} of the tap: ${(error as Error).message}`, error);
+    }
+    const emitter = this.#emitters.get(event.emitter) ?? this.#remember(event.emitter, 0);
+    emitter.staged = emitter.durable = Math.max(emitter.durable, event.sequence);
+    this.#table.add(index, event, this.#openedAt);
+  }
+
+  #remember(id: string, sequence: number): Emitter {
+    if (this.#emitters.size >= this.#maxEmitters) this.#forgetEmitters();
+    const emitter: Emitter = { id, staged: sequence, durable: sequence, stream: undefined, goneAt: this.#openedAt };
+    this.#emitters.set(id, emitter);
+    return emitter;
+  }
+
+  /** Makes room among the emitters: those go first that have been away longest; never one that is connected, awaited, or has forwarded an open session. */
+  #forgetEmitters(): void {
+    const needed = new Set([this.emitter]);
+    for (const session of this.#table.open) needed.add(session.emitter);
+    let excess = this.#emitters.size - Math.floor((this.#maxEmitters * 15) / 16);
+    for (const { id, stream, staged, durable } of this.#emitters.values()) {
+      if (excess <= 0) return;
+      if (stream !== undefined || staged !== durable || needed.has(id)) continue;
+      this.#emitters.delete(id);
+      excess -= 1;
+    }
+  }
+
+  /** What to record when an emitter begins beyond what the record has of it. It goes on from there: what it has let go of will not come again. */
+  #missing(emitter: Emitter, firstSequence: number): OwnEvent | undefined {
+    const known = emitter.staged;
+    if (firstSequence <= known + 1) return undefined;
+    emitter.staged = firstSequence - 1;
+    emitter.durable = Math.max(emitter.durable, firstSequence - 1);
+    this.metrics.gaps += 1;
+    const text = `emitter ${emitter.id} goes on with event ${firstSequence}; of its events the record is known to have those up to ${known} only`;
+    this.#onProblem(new SinkError('gap', text));
+    return { session: '', target: '', body: { kind: 'notice', notice: 'tap-gap', text } };
+  }
+
+  #accept(emitter: Emitter, bytes: Buffer): void {
+    let event: TapEvent;
+    try {
+      event = decodeEvent(bytes);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      throw new SinkError('malformed', error.message, error);
+    }
+    if (event.emitter !== emitter.id) throw new SinkError('malformed', "an event of another emitter than the stream's");
+    if (event.sequence <= emitter.staged) {
+      this.metrics.duplicates += 1;
+      return;
+    }
+    if (event.sequence !== emitter.staged + 1) throw new SinkError('gap', `event ${event.sequence} after event ${emitter.staged}`);
+    this.#stage(emitter, event, bytes, emitter.stream);
+  }
+
+  #stage(emitter: Emitter, event: TapEvent, bytes: Buffer, stream: Emitter['stream']): void {
+    let index: number;
+    try {
+      index = this.#store.stage(bytes);
+    } catch (error) {
+      this.metrics.failures += 1;
+      throw new SinkError('unavailable', (error as Error).message, error);
+    }
+    emitter.staged = event.sequence;
+    this.#batch().entries.push({ index, event, size: bytes.length, emitter, stream });
+    this.metrics.waitingBytes += bytes.length;
+    if (stream !== undefined) stream.waiting += bytes.length;
+  }
+
+  /** The batch of the store's write that gathers now. */
+  #batch(): Batch {
+    const settled = this.#store.settled();
+    if (this.#gathering?.settled === settled) return this.#gathering;
+    const entries: Batch['entries'] = [];
+    const recorded = settled.then(
+      () => this.#record(entries),
+      (error: Error) => this.#lose(entries, error),
+    );
+    recorded.catch(() => {});
+    this.#gathering = { settled, recorded, entries };
+    return this.#gathering;
+  }
+
+  /** A write is durable: sessions show it, and its emitters learn of it. */
+  #record(entries: Batch['entries']): void {
+    const now = this.#now();
+    const told = new Set<Emitter>();
+    for (const { index, event, size, emitter, stream } of entries) {
+      emitter.durable = Math.max(emitter.durable, event.sequence);
+      this.#table.add(index, event, now);
+      this.metrics.bytes += size;
+      this.metrics.waitingBytes -= size;
+      if (stream !== undefined) {
+        stream.waiting -= size;
+        told.add(emitter);
+      }
+      const lag = Math.max(0, now - Number(event.timeUnixNanos) / 1e6) / 1000;
+      this.metrics.lastLag = lag;
+      this.#onLag?.(lag);
+    }
+    this.metrics.events += entries.length;
+    this.metrics.writes += 1;
+    this.metrics.openSessions = this.#table.openCount;
+    for (const { stream, durable } of told) stream?.peer.acknowledge(durable);
+  }
+
+  /** A write failed: nothing of it counts. Emitters send it again on new streams; who appended is told. */
+  #lose(entries: Batch['entries'], cause: Error): never {
+    const error = new SinkError('unavailable', cause.message, cause);
+    this.metrics.failures += 1;
+    for (const { size, emitter, stream } of entries) {
+      emitter.staged = emitter.durable;
+      this.metrics.waitingBytes -= size;
+      if (stream !== undefined) stream.waiting -= size;
+    }
+    for (const { stream } of this.#emitters.values()) stream?.peer.close(error);
+    this.#unwellAt = this.#now();
+    this.#onProblem(error);
+    throw error;
+  }
+
+  #openingNotice(): OwnEvent {
+    const { tornBytes } = this.#store;
+    const text = `the record is open; ${this.#table.openCount} sessions had no end${tornBytes > 0 ? `; ${tornBytes} bytes of an unfinished write were cut off` : ''}`;
+    return { session: '', target: '', body: { kind: 'notice', notice: 'tap-opened', text } };
+  }
+
+  /** The ends of sessions that the last stop of the service decided: they were not let through, and nobody waits for them any more. */
+  #interrupted(): OwnEvent[] {
+    const ends: OwnEvent[] = [];
+    for (const session of this.#table.open) {
+      const { summary, letThroughAt, held } = session;
+      if (letThroughAt !== undefined) continue;
+      // It waited for the approval of an earlier request: whether that came in time, its own events do not say.
+      if (summary.effect === 'hold' && !held) session.letThroughAt = this.#openedAt;
+      else ends.push(endOf(summary, summary.effect === 'deny' ? 'denied' : 'failed'));
+    }
+    return ends;
+  }
+
+  #endIsUnknown({ emitter: id, letThroughAt, summary }: Session, now: number): boolean {
+    if (letThroughAt === undefined || this.#ending.has(summary.id)) return false;
+    // Nobody said yet that it was forwarded: any emitter may.
+    if (id === '') return this.#graceIsOver(Math.max(letThroughAt, this.#returnedAt), now) && !this.#awaitsAny(now);
+    const emitter = this.#emitters.get(id);
+    return emitter?.stream === undefined && this.#graceIsOver(emitter?.goneAt ?? 0, now);
+  }
+
+  #graceIsOver(since: number, now: number): boolean {
+    return now - Math.max(since, this.#unwellAt) >= this.#graceMs;
+  }
+
+  /** Whether some emitter is away and may yet come back. */
+  #awaitsAny(now: number): boolean {
+    for (const { stream, goneAt, id } of this.#emitters.values())
+      if (stream === undefined && id !== this.emitter && !this.#graceIsOver(goneAt, now)) return true;
+    return false;
+  }
+
+  async #endUnknown(sessions: readonly Session[]): Promise<void> {
+    for (const { summary } of sessions) this.#ending.add(summary.id);
+    try {
+      await this.append(sessions.map(({ summary }) => endOf(summary, 'unknown')));
+      this.metrics.unknownEnds += sessions.length;
+    } finally {
+      for (const { summary } of sessions) this.#ending.delete(summary.id);
+    }
+  }
+
+  /** Sessions that memory has let go of, the newest first. Reads the whole record and keeps what matches. */
+  async #older(filter: SessionFilter, limit: number): Promise<SessionSummary[]> {
+    const older = new SessionTable(Number.POSITIVE_INFINITY);
+    const matching: string[] = [];
+    for await (const { index, bytes } of this.#store.read()) {
+      const event = decodeEvent(bytes);
+      if (this.#table.get(event.session) !== undefined) continue;
+      const before = older.get(event.session)?.summary.state;
+      older.add(index, event, 0);
+      const summary = older.get(event.session)?.summary;
+      // An assumed end may be followed by the real one, so it is judged at the end of the record.
+      if (summary === undefined || before === 'closed' || summary.state !== 'closed' || summary.outcome === 'unknown') continue;
+      if (!matches(summary, filter)) older.forget(summary.id);
+      else if (matching.push(summary.id) > limit + OLDER_SLACK) older.forget(matching.shift() as string);
+    }
+    return older.list({ ...filter, limit });
+  }
+
+  /** The events at these indices of the record, which ascend. */
+  async *#at(indices: readonly number[]): AsyncGenerator<{ index: number; event: TapEvent }> {
+    for (let next = 0; next < indices.length; ) {
+      // What stands close together is read at once.
+      for await (const { index, bytes } of this.#store.read(indices[next] as number)) {
+        if (index !== indices[next]) continue;
+        yield { index, event: decodeEvent(bytes) };
+        next += 1;
+        if (next >= indices.length || (indices[next] as number) - index > CLOSE_INDICES) break;
+      }
+    }
+  }
+
+  /** The events of a session that memory has let go of: the whole record is read, and decoded where it names the session. */
+  async *#naming(id: string): AsyncGenerator<{ index: number; event: TapEvent }> {
+    for await (const { index, bytes } of this.#store.read()) {
+      if (!bytes.includes(id)) continue;
+      const event = decodeEvent(bytes);
+      if (event.session === id) yield { index, event };
+    }
+  }
+}
+
+const endOf = ({ id: session, target }: SessionSummary, outcome: string): OwnEvent => ({
+  session,
+  target,
+  body: { kind: 'session_closed', outcome },
+});
+
+/**
+ * Opens the record and takes note of all that it holds.
+ * Rejects with a `JournalError` of the store (`locked`, `corrupt`, `full`, `failed`) or a `SinkError` (`unreadable`, `unavailable`).
+ */
+export const openSink = async (options: SinkOptions): Promise<Sink> => {
+  const sink = new RecordSink(options);
+  await sink.open(options.openStore ?? fileStore(options.dir));
+  return sink;
+};

@@ -1,0 +1,191 @@
+/** Protobuf's wire format: a writer that grows one buffer, and a reader of a peer's bytes that never goes beyond them. */
+import { isUtf8 } from 'node:buffer';
+
+export const VARINT = 0;
+export const FIXED64 = 1;
+export const BYTES = 2;
+export const FIXED32 = 5;
+
+/** What a peer sent is not what the protocol says. `code` is for counting, the text for the peer and for people. */
+export class WireError extends Error {
+  readonly code: 'malformed' | 'too_large';
+
+  constructor(code: WireError['code'], message: string) {
+    super(message);
+    this.name = 'WireError';
+    this.code = code;
+  }
+}
+
+const malformed = (what: string): WireError => new WireError('malformed', what);
+
+export class Reader {
+  readonly #bytes: Buffer;
+  readonly #end: number;
+  #at: number;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#at = 0;
+    this.#end = this.#bytes.length;
+  }
+
+  get done(): boolean {
+    return this.#at >= this.#end;
+  }
+
+  /** An unsigned varint of at most 2^53 - 1: what a sequence or a count of bytes can be. */
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < 10; i += 1) {
+      if (this.#at >= this.#end) throw malformed('a number ends too early');
+      const byte = this.#bytes[this.#at++] as number;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (value > Number.MAX_SAFE_INTEGER) throw malformed('a number beyond 2^53');
+        return value;
+      }
+      scale *= 128;
+    }
+    throw malformed('a number of more than 10 bytes');
+  }
+
+  /** The next field's number and wire type, as `number << 3 | type`. */
+  tag(): number {
+    const tag = this.varint();
+    if (tag < 8 || tag > 0xffffffff) throw malformed('a field number out of range');
+    return tag;
+  }
+
+  fixed64(): bigint {
+    if (this.#at + 8 > this.#end) throw malformed('a number ends too early');
+    this.#at += 8;
+    return this.#bytes.readBigUInt64LE(this.#at - 8);
+  }
+
+  /** A view of the peer's bytes. */
+  bytes(): Buffer {
+    const from = this.#span();
+    return this.#bytes.subarray(from, this.#at);
+  }
+
+  string(): string {
+    const from = this.#span();
+    const text = this.#bytes.toString('utf8', from, this.#at);
+    // Decoding puts U+FFFD where bytes are not UTF-8; only then is it worth looking whether the peer meant one.
+    if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(from, this.#at))) throw malformed('text that is not UTF-8');
+    return text;
+  }
+
+  skip(type: number): void {
+    if (type === VARINT) this.#skipVarint();
+    else if (type === FIXED64) this.#advance(8);
+    else if (type === BYTES) this.#span();
+    else if (type === FIXED32) this.#advance(4);
+    else throw malformed(`wire type ${type}`);
+  }
+
+  #skipVarint(): void {
+    for (let i = 0; i < 10; i += 1) {
+      if (this.#at >= this.#end) throw malformed('a number ends too early');
+      if ((this.#bytes[this.#at++] as number) < 0x80) return;
+    }
+    throw malformed('a number of more than 10 bytes');
+  }
+
+  /** Steps over a length and as many bytes; returns where they begin. */
+  #span(): number {
+    const length = this.varint();
+    const from = this.#at;
+    this.#advance(length);
+    return from;
+  }
+
+  #advance(length: number): void {
+    if (length > this.#end - this.#at) throw malformed('a length beyond the end');
+    this.#at += length;
+  }
+}
+
+export class Writer {
+  #bytes = Buffer.allocUnsafeSlow(1 << 16);
+  #at = 0;
+
+  reset(): void {
+    this.#at = 0;
+  }
+
+  get length(): number {
+    return this.#at;
+  }
+
+  /** What was written: a view, good until the next write. */
+  view(): Buffer {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  varint(value: number): void {
+    this.#room(10);
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#bytes[this.#at++] = (rest % 128) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    this.#bytes[this.#at++] = rest;
+  }
+
+  fixed64(value: bigint): void {
+    this.#room(8);
+    this.#at = this.#bytes.writeBigUInt64LE(value, this.#at);
+  }
+
+  bytes(value: Uint8Array): void {
+    this.varint(value.length);
+    this.#room(value.length);
+    this.#bytes.set(value, this.#at);
+    this.#at += value.length;
+  }
+
+  string(value: string): void {
+    this.#room(10 + 3 * value.length);
+    const guessed = varintLength(value.length);
+    const written = this.#bytes.write(value, this.#at + guessed, 'utf8');
+    this.#close(this.#at, guessed, written);
+  }
+
+  /** Writes a length-prefixed message by `write`. */
+  message(write: () => void): void {
+    const start = this.#at;
+    const guessed = 2;
+    this.#room(10);
+    this.#at += guessed;
+    write();
+    const length = this.#at - start - guessed;
+    this.#at = start;
+    this.#room(10 + length);
+    this.#close(start, guessed, length);
+  }
+
+  /** Puts the length of the `length` bytes that stand `guessed` behind `start` before them. */
+  #close(start: number, guessed: number, length: number): void {
+    const needed = varintLength(length);
+    if (needed !== guessed) this.#bytes.copyWithin(start + needed, start + guessed, start + guessed + length);
+    this.#at = start;
+    this.varint(length);
+    this.#at = start + needed + length;
+  }
+
+  #room(size: number): void {
+    if (this.#at + size <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(2 * (this.#at + size));
+    this.#bytes.copy(larger);
+    this.#bytes = larger;
+  }
+}
+
+const varintLength = (value: number): number => {
+  let length = 1;
+  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) length += 1;
+  return length;
+};

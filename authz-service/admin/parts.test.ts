@@ -8,7 +8,7 @@ const linesOf = async (metrics: Metrics, name: string): Promise<string[]> =>
 it('shows what the sink counts, as of now, and how far the record lags', async () => {
   const metrics = new Metrics();
   const { onLag, watch } = tapMetrics(metrics);
-  const none = { duplicates: 0, malformed: 0, gaps: 0, failures: 0, unknownEnds: 0, openSessions: 0, waitingBytes: 0, lastLag: 0 };
+  const none = { duplicates: 0, gaps: 0, failures: 0, unknownEnds: 0, openSessions: 0, waitingBytes: 0, lastLag: 0 };
   const sink = { metrics: { ...none, events: 3, bytes: 120, writes: 1, openStreams: 2 } };
   watch(sink);
   sink.metrics = { ...sink.metrics, events: 4 };

@@ -1,0 +1,279 @@
+// The tap's emitter of one root context (one per worker and configuration): sluice.tap.v1.Tap.Emit. An event stays in the queue until the sink has it
+// durably, and is sent again on each new stream; the sink drops what it already has. Knows no protocol.
+import { at, utf8 } from '../abi/bytes';
+import {
+  BufferType,
+  bufferBytes,
+  cancelGrpc,
+  givenAt,
+  givenLength,
+  LogLevel,
+  log,
+  Metric,
+  MetricType,
+  monotonicNanos,
+  openGrpcStream,
+  randomBytes,
+  sendGrpc,
+  unixNanos,
+} from '../abi/host';
+import { ProtoReader, ProtoWriter } from '../abi/protobuf';
+import { closeEvent, ENVELOPE_BYTES, openEvent, writeHello, writeNotice } from './event';
+import { EventQueue } from './queue';
+
+export const enum Admission {
+  ADMITTED,
+  /** The sink has not answered yet on this stream, or there is no stream: it may come back. */
+  AWAY,
+  /** No room for what the exchange would have to report. */
+  FULL,
+}
+
+const MILLISECOND: u64 = 1_000_000;
+const FIRST_BACKOFF: u64 = 50 * MILLISECOND;
+const MAX_BACKOFF: u64 = 1000 * MILLISECOND;
+/** A sink that says nothing to Hello is asked by an event. */
+const PROBE_AFTER: u64 = 500 * MILLISECOND;
+/** Nothing acknowledged for so long, with events waiting: the sink counts as away … */
+const STALLED_AFTER: u64 = 5000 * MILLISECOND;
+/** … and for so long: the stream is given up. */
+const ABANDON_AFTER: u64 = 15000 * MILLISECOND;
+
+const SERVICE = utf8('sluice.tap.v1.Tap');
+const METHOD = utf8('Emit');
+const NONE = new ArrayBuffer(0);
+const HEX = utf8('0123456789abcdef');
+const NOTICE_OPENED = utf8('tap-opened'),
+  NOTICE_DROPPED = utf8('events-dropped');
+
+/** The message being written; nothing is written across a callback. */
+const writer = new ProtoWriter();
+let openedEvent: u32 = 0;
+
+function randomId(): ArrayBuffer {
+  const bytes = randomBytes(16),
+    id = new ArrayBuffer(32);
+  for (let i: usize = 0; i < 16; i++) {
+    const byte = load<u8>(at(bytes) + i);
+    store<u8>(at(id) + (i << 1), load<u8>(at(HEX) + (byte >> 4)));
+    store<u8>(at(id) + (i << 1) + 1, load<u8>(at(HEX) + (byte & 15)));
+  }
+  return id;
+}
+
+export class Emitter {
+  private id: ArrayBuffer = randomId();
+  private queue: EventQueue = new EventQueue();
+  /** Room promised to exchanges under way, for the events that end them. */
+  private reserved: u32 = 0;
+  /** The gRPC stream, or 0. */
+  private token: u32 = 0;
+  /** The sink has answered on this stream. */
+  private answered: bool = false;
+  private probed: bool = false;
+  private openedAt: u64 = 0;
+  private retryAt: u64 = 0;
+  private backoff: u64 = FIRST_BACKOFF;
+  /** When the sink last acknowledged something, or the queue ceased to be empty. */
+  private progressAt: u64 = 0;
+  private now: u64 = 0;
+  /** Events not recorded because the queue was full; only where `required` is false. */
+  private dropped: u64 = 0;
+  private everSent: u64 = 0;
+
+  private queuedGauge: Metric = new Metric(MetricType.GAUGE, 'sluice_tap_queued_events');
+  private bytesGauge: Metric = new Metric(MetricType.GAUGE, 'sluice_tap_queued_bytes');
+  private streamsGauge: Metric = new Metric(MetricType.GAUGE, 'sluice_tap_streams');
+  private acknowledgedCounter: Metric = new Metric(MetricType.COUNTER, 'sluice_tap_acknowledged');
+  private resentCounter: Metric = new Metric(MetricType.COUNTER, 'sluice_tap_resent');
+  private reopenedCounter: Metric = new Metric(MetricType.COUNTER, 'sluice_tap_reopened');
+  private droppedCounter: Metric = new Metric(MetricType.COUNTER, 'sluice_tap_dropped');
+  private reportedEvents: i64 = 0;
+  private reportedBytes: i64 = 0;
+  private reportedStreams: i64 = 0;
+
+  /** `bound`: bytes of events, reservations included. `required`: without the sink, or without room, nothing is admitted. */
+  constructor(
+    private cluster: ArrayBuffer,
+    private software: ArrayBuffer,
+    private bound: u32,
+    private required: bool,
+  ) {}
+
+  get idle(): bool {
+    return this.queue.count == 0;
+  }
+
+  private get stalled(): bool {
+    return this.queue.count > 0 && this.now - this.progressAt > STALLED_AFTER;
+  }
+
+  /** Asks whether a new exchange may begin that reports at most `room` bytes; if so, keeps the room for it. */
+  admit(room: u32): Admission {
+    if (!this.required) {
+      this.reserved += room;
+      return Admission.ADMITTED;
+    }
+    this.now = monotonicNanos();
+    if (this.queue.bytes + this.reserved + room > this.bound) return Admission.FULL;
+    if (!this.answered || this.stalled) return Admission.AWAY;
+    this.reserved += room;
+    return Admission.ADMITTED;
+  }
+
+  release(room: u32): void {
+    this.reserved -= room;
+  }
+
+  /** The writer, inside a new event: write its body, then `emit`. */
+  event(session: ArrayBuffer, target: ArrayBuffer): ProtoWriter {
+    openedEvent = openEvent(writer, this.id, this.queue.nextSequence, unixNanos(), session, target);
+    return writer;
+  }
+
+  /** Queues the event that was written, and sends it. `promised`: room was reserved for it. False when there is none. */
+  emit(promised: bool): bool {
+    closeEvent(writer, openedEvent);
+    const size = EventQueue.sizeOf(writer.out.length);
+    // A promise keeps its room free of others, unless nothing is refused: then the queue itself is the bound.
+    if (promised && this.required ? false : this.queue.bytes + (this.required ? this.reserved : 0) + size > this.bound) {
+      this.dropped++;
+      this.droppedCounter.add(1);
+      return false;
+    }
+    if (this.queue.count == 0) this.progressAt = monotonicNanos();
+    this.queue.push(writer.out.ptr, writer.out.length);
+    if (this.answered) this.flush();
+    return true;
+  }
+
+  private flush(): void {
+    while (this.queue.unread) {
+      if (!sendGrpc(this.token, this.queue.messagePtr, this.queue.messageLength)) return;
+      const sequence = this.queue.firstSequence + this.queue.read;
+      if (sequence <= this.everSent) this.resentCounter.add(1);
+      else this.everSent = sequence;
+      this.queue.advance();
+    }
+  }
+
+  /** Call every 50 ms or so, as the root context. */
+  tick(): void {
+    this.now = monotonicNanos();
+    if (this.token == 0) {
+      if (this.now >= this.retryAt) this.open();
+    } else if (!this.answered && !this.probed && this.now - this.openedAt > PROBE_AFTER) {
+      this.probed = true;
+      if (this.queue.count == 0) {
+        writeNotice(this.event(NONE, NONE), NOTICE_OPENED, this.software);
+        this.emit(false);
+      }
+      this.flush();
+    } else if (this.queue.count && this.now - max(this.progressAt, this.openedAt) > ABANDON_AFTER) {
+      log(LogLevel.WARN, 'the tap sink acknowledges nothing: reopening the stream');
+      cancelGrpc(this.token);
+      this.lost();
+    }
+    if (this.dropped && this.answered && this.queue.bytes + this.reserved + ENVELOPE_BYTES * 2 < this.bound) this.tellDropped();
+    this.report();
+  }
+
+  private tellDropped(): void {
+    writeNotice(this.event(NONE, NONE), NOTICE_DROPPED, utf8(`${this.dropped} events were not recorded: the queue was full`));
+    this.dropped = 0;
+    this.emit(false);
+  }
+
+  private open(): void {
+    this.token = openGrpcStream(this.cluster, SERVICE, METHOD);
+    this.openedAt = this.now;
+    this.answered = this.probed = false;
+    this.queue.rewind();
+    if (this.token) {
+      writeHello(writer, this.id, this.software, this.queue.firstSequence);
+      sendGrpc(this.token, writer.out.ptr, writer.out.length);
+    } else {
+      this.lost();
+    }
+  }
+
+  private lost(): void {
+    this.token = 0;
+    this.answered = false;
+    this.retryAt = this.now + this.backoff;
+    this.backoff = min(this.backoff << 1, MAX_BACKOFF);
+    this.reopenedCounter.add(1);
+  }
+
+  /** The stream is there. True when from now on exchanges can be admitted again. */
+  private ready(): bool {
+    this.backoff = FIRST_BACKOFF;
+    const news = !this.answered;
+    this.answered = true;
+    if (news) {
+      // A stall that the old stream had is not this one's.
+      this.progressAt = this.now;
+      this.flush();
+    }
+    return news;
+  }
+
+  /** proxy_on_grpc_receive. True when exchanges that wait for the sink should ask again. */
+  received(token: u32, size: u32): bool {
+    if (token != this.token) return false;
+    this.now = monotonicNanos();
+    const wasStalled = this.stalled;
+    let acknowledged: u64 = 0;
+    let broken = !bufferBytes(BufferType.GRPC_RECEIVE, size);
+    if (!broken) {
+      const response = new ProtoReader(givenAt, givenLength);
+      while (response.next()) if (response.field == 1) acknowledged = response.value;
+      broken = response.broken;
+    }
+    // An answer to what was never sent would let the queue forget what is not durable.
+    if (broken || acknowledged > this.everSent) {
+      log(LogLevel.ERROR, 'the tap sink answers what cannot be: reopening the stream');
+      cancelGrpc(token);
+      this.lost();
+      return false;
+    }
+    const before = this.queue.count;
+    this.queue.acknowledge(acknowledged);
+    if (before != this.queue.count) {
+      this.acknowledgedCounter.add(before - this.queue.count);
+      this.progressAt = this.now;
+    }
+    return this.ready() || (wasStalled && !this.stalled);
+  }
+
+  /** proxy_on_grpc_close: whatever the status, the stream is gone. */
+  closed(token: u32, status: u32): void {
+    if (token != this.token) return;
+    this.now = monotonicNanos();
+    cancelGrpc(token);
+    if (this.answered) log(LogLevel.WARN, `the tap sink is away (gRPC status ${status})`);
+    this.lost();
+  }
+
+  /** Tells the host what changed; the counters tell themselves. */
+  private report(): void {
+    const events = <i64>this.queue.count,
+      bytes = <i64>this.queue.bytes,
+      streams = this.answered ? <i64>1 : 0;
+    this.queuedGauge.add(events - this.reportedEvents);
+    this.bytesGauge.add(bytes - this.reportedBytes);
+    this.streamsGauge.add(streams - this.reportedStreams);
+    this.reportedEvents = events;
+    this.reportedBytes = bytes;
+    this.reportedStreams = streams;
+  }
+
+  /** The root context ends. */
+  free(): void {
+    if (this.token) cancelGrpc(this.token);
+    this.token = 0;
+    this.answered = false;
+    this.queue.free();
+    this.report();
+  }
+}

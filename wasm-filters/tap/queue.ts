@@ -1,0 +1,101 @@
+// Messages not yet acknowledged, oldest first, in one block of unmanaged memory: length, bytes, length, bytes …
+// Grows by doubling up to what its bound asks for; what was acknowledged is reclaimed by moving the rest down, at most once per half a block.
+
+const FRAME: u32 = 4;
+const FIRST_BLOCK: u32 = 16384;
+
+export class EventQueue {
+  private block: usize = 0;
+  private capacity: u32 = 0;
+  private head: u32 = 0;
+  private tail: u32 = 0;
+  private cursor: u32 = 0;
+  count: u32 = 0;
+  /** Of the oldest message; the others follow without a gap. */
+  firstSequence: u64 = 1;
+  /** How many of them were read since the last `rewind`. */
+  read: u32 = 0;
+
+  /** What the queue holds, frames included. */
+  get bytes(): u32 {
+    return this.tail - this.head;
+  }
+
+  get nextSequence(): u64 {
+    return this.firstSequence + this.count;
+  }
+
+  static sizeOf(length: u32): u32 {
+    return length + FRAME;
+  }
+
+  push(ptr: usize, length: u32): void {
+    this.makeRoom(length + FRAME);
+    store<u32>(this.block + this.tail, length);
+    memory.copy(this.block + this.tail + FRAME, ptr, length);
+    this.tail += length + FRAME;
+    this.count++;
+  }
+
+  private makeRoom(more: u32): void {
+    if (this.capacity - this.tail >= more) return;
+    const used = this.bytes;
+    if (this.head >= this.capacity >> 1 && this.capacity - used >= more) {
+      memory.copy(this.block, this.block + this.head, used);
+    } else {
+      let capacity = max(this.capacity, FIRST_BLOCK);
+      while (capacity - used < more) capacity <<= 1;
+      if (capacity == this.capacity) capacity <<= 1;
+      const block = heap.alloc(capacity);
+      memory.copy(block, this.block + this.head, used);
+      if (this.block) heap.free(this.block);
+      this.block = block;
+      this.capacity = capacity;
+    }
+    this.cursor -= this.head;
+    this.head = 0;
+    this.tail = used;
+  }
+
+  /** Drops every message up to and including `sequence`. */
+  acknowledge(sequence: u64): void {
+    while (this.count && this.firstSequence <= sequence) {
+      this.head += load<u32>(this.block + this.head) + FRAME;
+      this.count--;
+      this.firstSequence++;
+      if (this.read) this.read--;
+    }
+    if (this.cursor < this.head) this.cursor = this.head;
+    if (this.count == 0) this.head = this.tail = this.cursor = 0;
+  }
+
+  /** Reading starts again with the oldest message. */
+  rewind(): void {
+    this.cursor = this.head;
+    this.read = 0;
+  }
+
+  get unread(): bool {
+    return this.read < this.count;
+  }
+
+  @inline get messagePtr(): usize {
+    return this.block + this.cursor + FRAME;
+  }
+
+  @inline get messageLength(): u32 {
+    return load<u32>(this.block + this.cursor);
+  }
+
+  /** Past the message that `messagePtr` shows. */
+  advance(): void {
+    this.cursor += this.messageLength + FRAME;
+    this.read++;
+  }
+
+  free(): void {
+    if (this.block) heap.free(this.block);
+    this.block = 0;
+    this.capacity = this.head = this.tail = this.cursor = this.count = this.read = 0;
+  }
+}

@@ -1,24 +1,68 @@
 // The door of the masking core: one masker per response body, chosen by its content type.
+import { CsvMasker } from './csv';
+import { Normal } from './detectors';
+import { find } from './find';
+import { isFlatPlan } from './flat';
+import { FormMasker } from './form';
+import { Framing, JsonMasker } from './json';
+import { Charset, Format, parseMediaType } from './media';
+import { Encoding } from './method';
 import { Plan } from './plan';
 import { ByteSink } from './sink';
-import { Status } from './status';
+import { EventStreamMasker } from './sse';
+import { Masker, Status } from './status';
+import { TextStream, writeMasked } from './text';
+import { isUtf8 } from './utf8';
 
 export { ByteSink } from './sink';
-export { reasonOf, Status } from './status';
+export { Masker, reasonOf, Status } from './status';
 
-export abstract class Masker {
-  /** Takes the next chunk of the body and appends to `out` what is known to be safe. After anything but OK, drop all and call no more. */
-  abstract write(ptr: usize, len: i32, out: ByteSink): Status;
-  /** The body is complete: appends what was held back. */
-  abstract end(out: ByteSink): Status;
+class TextMasker extends Masker {
+  private text: TextStream;
+
+  constructor(plan: Plan, encoding: Encoding) {
+    super();
+    this.text = new TextStream(plan, encoding);
+  }
+
+  write(ptr: usize, len: i32, out: ByteSink): Status { return this.text.write(ptr, len, out); }
+  end(out: ByteSink): Status { return this.text.end(out); }
+}
+
+/** Custom patterns read UTF-8. */
+function hasPatterns(plan: Plan): bool {
+  for (let i = 0; i < plan.detections.length; i++) if (plan.detections[i].pattern) return true;
+  return false;
 }
 
 /** The masker for a body of this content type, or null when its type or charset cannot be masked under the plan: refuse the response. */
 export function createMasker(contentType: string, plan: Plan): Masker | null {
-  return null;
+  const media = parseMediaType(contentType), singleByte = media.charset == Charset.SINGLE_BYTE;
+  if (media.charset == Charset.UNKNOWN || (singleByte && hasPatterns(plan))) return null;
+  switch (media.format) {
+    case Format.TEXT: return plan.hasPaths ? null : new TextMasker(plan, singleByte ? Encoding.SINGLE_BYTE : Encoding.PLAIN);
+    case Format.CSV:
+    case Format.TSV:
+      if (!isFlatPlan(plan) || (plan.hasPaths && media.headerAbsent)) return null;
+      return new CsvMasker(plan, media.format == Format.CSV ? 0x2c : 0x09, singleByte, !media.headerAbsent);
+    default:
+  }
+  if (singleByte) return null;
+  switch (media.format) {
+    case Format.JSON: return new JsonMasker(plan, Framing.SINGLE);
+    case Format.JSON_LINES: return new JsonMasker(plan, Framing.LINES);
+    case Format.JSON_SEQUENCE: return new JsonMasker(plan, Framing.SEQUENCE);
+    case Format.EVENT_STREAM: return new EventStreamMasker(plan);
+    case Format.FORM: return isFlatPlan(plan) ? new FormMasker(plan) : null;
+    default: return null;
+  }
 }
 
-/** Masks one complete text (a header value, a log line) by the plan's detectors; path rules do not apply. */
+/** Masks one complete text (a header value, a log line) by the plan's detectors and patterns; rules by path do not apply. */
 export function maskText(plan: Plan, ptr: usize, len: i32, out: ByteSink): Status {
-  return Status.UNMASKABLE;
+  const singleByte = !isUtf8(ptr, len);
+  if (singleByte && hasPatterns(plan)) return Status.UNMASKABLE;
+  const status = find(plan, ptr, len, 0, true, singleByte);
+  if (status == Status.OK) writeMasked(plan, ptr, 0, len, Normal.AS_IS, singleByte ? Encoding.SINGLE_BYTE : Encoding.PLAIN, out);
+  return status;
 }

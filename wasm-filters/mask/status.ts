@@ -1,5 +1,7 @@
 // What a masker answers to bytes: OK, or why the response must not go on. AssemblyScript cannot catch, so nothing throws.
 
+import { ByteSink } from './sink';
+
 export const enum Status {
   OK = 0,
   /** Not well formed in its own type: syntax, UTF-8, quoting, trailing bytes. */
@@ -25,4 +27,12 @@ export function reasonOf(status: Status): string {
     case Status.PATTERN_TOO_COSTLY: return 'a custom pattern takes too long on this body';
     default: return 'unknown masking status';
   }
+}
+
+/** One response body on its way through. */
+export abstract class Masker {
+  /** Takes the next chunk of the body and appends to `out` what is known to be safe. After anything but OK, drop all and call no more. */
+  abstract write(ptr: usize, len: i32, out: ByteSink): Status;
+  /** The body is complete: appends what was held back. */
+  abstract end(out: ByteSink): Status;
 }

@@ -1,0 +1,82 @@
+/** Obligations of a decision → the filter's plan. */
+import { createHmac } from 'node:crypto';
+import type { SecretSource } from '../credential/credential.ts';
+import type { Secret } from '../credential/secret.ts';
+import { isError, type SecretSurroundings, secretReader } from '../credential/secret_source.ts';
+import type { Obligation } from '../decision/decision.ts';
+import { encodePlan } from './encode.ts';
+import { DETECTORS, type MaskRule, type Selector } from './rule.ts';
+
+/** The section `masking` of the configuration. */
+export interface MaskingTerms {
+  /** Of hash masking; each target's key is derived from it. A changed file is read again: the tokens change with it. */
+  readonly key?: SecretSource | undefined;
+  /** Custom patterns by name. */
+  readonly patterns: Readonly<Record<string, string>>;
+  readonly maxTokenBytes: number;
+}
+
+/** An obligation that this configuration cannot carry out. Its message holds no secret. */
+export class ObligationError extends Error {
+  readonly code: 'no_key' | 'no_pattern' | 'no_detector';
+
+  constructor(code: ObligationError['code'], message: string) {
+    super(message);
+    this.name = 'ObligationError';
+    this.code = code;
+  }
+}
+
+const PATTERN = 'pattern:';
+
+/**
+ * A function from a target's name and a decision's obligations to the plan in base64, empty when nothing is to be masked.
+ * It throws an `ObligationError` rather than leave one out.
+ */
+export function planner(
+  terms: MaskingTerms,
+  surroundings: SecretSurroundings = { env: process.env, now: Date.now },
+): (target: string, obligations: readonly Obligation[]) => string {
+  const keyOf = targetKeys(terms.key, surroundings);
+  return (target, obligations) => {
+    const rules: MaskRule[] = [];
+    for (const obligation of obligations) {
+      if (obligation.type === 'record') continue;
+      const { method, keepFirst, keepLast } = obligation;
+      const id = obligation.type === 'mask' ? obligation.field : obligation.detector;
+      const select = obligation.type === 'mask' ? { path: obligation.field } : detection(obligation.detector, terms.patterns);
+      rules.push({ id, select, method, keepFirst, keepLast, ...(method === 'hash' && { key: keyOf(target) }) });
+    }
+    return rules.length === 0 ? '' : encodePlan(rules, terms.maxTokenBytes).toString('base64');
+  };
+}
+
+/** Keys by target, of the secret as it is now. */
+function targetKeys(source: SecretSource | undefined, surroundings: SecretSurroundings): (target: string) => Uint8Array {
+  const reader = source && secretReader(source, surroundings);
+  const keys = new Map<string, Uint8Array>();
+  let of: Secret | undefined;
+  return (target) => {
+    if (!reader) throw new ObligationError('no_key', 'the policy masks by hash, and the configuration has no masking.key');
+    const outcome = reader.read();
+    if (isError(outcome)) throw new ObligationError('no_key', `masking.key: ${outcome.error.message}`);
+    if (outcome.secret !== of) keys.clear();
+    of = outcome.secret;
+    let key = keys.get(target);
+    if (!key) {
+      key = createHmac('sha256', of.reveal()).update(`sluice mask v1\0${target}`).digest();
+      keys.set(target, key);
+    }
+    return key;
+  };
+}
+
+function detection(name: string, patterns: Readonly<Record<string, string>>): Selector {
+  const builtIn = DETECTORS.find((detector) => detector === name);
+  if (builtIn) return { detector: builtIn };
+  if (!name.startsWith(PATTERN)) throw new ObligationError('no_detector', `there is no detector ${name}`);
+  const pattern = Object.hasOwn(patterns, name.slice(PATTERN.length)) ? patterns[name.slice(PATTERN.length)] : undefined;
+  if (pattern === undefined)
+    throw new ObligationError('no_pattern', `the configuration has no pattern ${name.slice(PATTERN.length)} under masking.patterns`);
+  return { pattern };
+}

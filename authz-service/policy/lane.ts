@@ -1,0 +1,161 @@
+/** One decision worker as the engine sees it: what it was given, how far it is, and since when it has been at the same job. */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import {
+  ANSWER_HEADER,
+  ANSWERED,
+  BELL,
+  COUNT,
+  DONE,
+  INPUT_HEADER,
+  LARGEST_INPUT,
+  LIMIT,
+  MOST_JOBS,
+  openChannel,
+  type WorkerData,
+} from './channel.ts';
+
+export interface Job {
+  readonly input: string;
+  /** Milliseconds, as `performance.now` has them. */
+  readonly since: number;
+  readonly settle: (answer: Answer) => void;
+}
+
+export type Answer =
+  | { readonly kind: 'answered'; readonly text: string; readonly micros: number }
+  | { readonly kind: 'threw' | 'crashed' | 'timed_out' | 'overloaded' | 'closed'; readonly reason: string };
+
+export interface LaneEvents {
+  /** The batch is done, or as much of it as was left to the lane. */
+  readonly idle: (lane: Lane) => void;
+  /** The worker has ended by itself; its jobs are still in `unanswered`. */
+  readonly ended: (lane: Lane, reason: string) => void;
+}
+
+export class Lane {
+  readonly #worker: Worker;
+  readonly #channel = openChannel();
+  readonly #answers = Buffer.from(this.#channel.answers);
+  #inputs = Buffer.from(this.#channel.inputs);
+  #jobs: Job[] = [];
+  #settled = 0;
+  #read = 0;
+  #since = 0;
+  #ended = false;
+  /** One job of the batch has taken longer than its slice, and the others were taken back. */
+  suspect = false;
+
+  private constructor(module: WebAssembly.Module, data: unknown, events: LaneEvents) {
+    // Without environment: a policy has no business there.
+    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
+      workerData: { module, data, ...this.#channel } satisfies WorkerData,
+      env: {},
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 128 },
+    });
+    let reason = 'the decision worker has ended';
+    this.#worker.on('error', (error: Error) => (reason = `the decision worker failed: ${error.message}`));
+    this.#worker.on('exit', () => {
+      if (this.#ended) return;
+      this.#ended = true;
+      events.ended(this, reason);
+    });
+    this.#worker.on('message', () => {
+      if (this.#ended || this.#jobs.length === 0) return;
+      this.collect();
+      this.#jobs = [];
+      this.suspect = false;
+      events.idle(this);
+    });
+  }
+
+  /** @returns a lane whose worker has its policy instantiated @throws when the worker cannot start */
+  static async start(module: WebAssembly.Module, data: unknown, events: LaneEvents): Promise<Lane> {
+    const lane = new Lane(module, data, events);
+    await Promise.race([
+      once(lane.#worker, 'message'),
+      once(lane.#worker, 'exit').then(() => {
+        throw new Error('a decision worker ended at its start');
+      }),
+    ]);
+    return lane;
+  }
+
+  get busy(): boolean {
+    return this.#jobs.length > 0;
+  }
+
+  /** Milliseconds for which the running job has been seen to run. */
+  age(now: number): number {
+    return now - this.#since;
+  }
+
+  /** Hands over a batch from the front of `queue`. The lane must be idle. */
+  send(queue: Job[], most: number): void {
+    let size = 0;
+    let count = 0;
+    for (const { input } of queue) {
+      const length = Buffer.byteLength(input);
+      if (count === Math.min(most, MOST_JOBS) || size + INPUT_HEADER + length > LARGEST_INPUT + INPUT_HEADER) break;
+      this.#reserve(size + INPUT_HEADER + length);
+      this.#inputs.writeInt32LE(length, size);
+      this.#inputs.write(input, size + INPUT_HEADER, length);
+      size += INPUT_HEADER + length;
+      count++;
+    }
+    this.#jobs = queue.splice(0, count);
+    this.#settled = this.#read = 0;
+    this.#since = performance.now();
+    const { control } = this.#channel;
+    control[COUNT] = control[LIMIT] = count;
+    control[DONE] = 0;
+    Atomics.add(control, BELL, 1);
+    Atomics.notify(control, BELL);
+  }
+
+  /** Settles what has been answered since the last look. @returns whether that was anything */
+  collect(): boolean {
+    const done = Math.min(Atomics.load(this.#channel.control, DONE), this.#jobs.length);
+    if (done === this.#settled) return false;
+    for (; this.#settled < done; this.#settled++) {
+      const text = this.#read + ANSWER_HEADER;
+      const end = text + this.#answers.readInt32LE(this.#read + 8);
+      const content = this.#answers.toString('utf8', text, end);
+      const answer: Answer =
+        this.#answers.readInt32LE(this.#read) === ANSWERED
+          ? { kind: 'answered', text: content, micros: this.#answers.readInt32LE(this.#read + 4) }
+          : { kind: 'threw', reason: content };
+      this.#read = end;
+      this.#jobs[this.#settled]?.settle(answer);
+    }
+    this.#since = performance.now();
+    return true;
+  }
+
+  /** Takes back the jobs behind the running one; evaluating is without effect, so one that has begun meanwhile may run twice. */
+  takeBack(): Job[] {
+    this.suspect = true;
+    Atomics.store(this.#channel.control, LIMIT, this.#settled + 1);
+    return this.#jobs.splice(this.#settled + 1);
+  }
+
+  /** The running job and those behind it. */
+  unanswered(): Job[] {
+    return this.#jobs.slice(this.#settled);
+  }
+
+  /** Ends the worker wherever it is, also within the policy. */
+  async end(): Promise<void> {
+    this.#ended = true;
+    await this.#worker.terminate();
+  }
+
+  #reserve(size: number): void {
+    if (size <= this.#inputs.length) return;
+    const { inputs } = this.#channel;
+    const written = this.#inputs;
+    inputs.grow(Math.min(Math.max(size, 2 * written.length), inputs.maxByteLength));
+    this.#inputs = Buffer.from(inputs);
+  }
+}

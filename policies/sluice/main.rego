@@ -1,0 +1,71 @@
+# METADATA
+# title: The decision
+# description: |
+#   Routes, and nothing else: collects what the rules under data.sluice.rules say and answers the strictest of it.
+#   A rule is a package below data.sluice.rules that adds to `deny`, `hold` or `allow` (objects with `rule` and `reason`; a hold has its terms in
+#   `hold`, hold and allow may name a `credential`) or to `obligations`.
+#   deny > hold > allow, and nothing at all is a deny. Within an effect the smallest rule name answers, of holds the one with the highest
+#   quorum, so the same input always gets the same answer.
+# scope: subpackages
+# schemas:
+#   - input: schema.input
+#   - data.sluice.targets: schema.targets
+package sluice
+
+# METADATA
+# title: The decision document
+# entrypoint: true
+decision := {
+	"effect": "deny",
+	"rule": verdict.rule,
+	"reason": verdict.reason,
+	"matched": matched,
+	"depends_on": basis,
+} if {
+	verdict := min(denies)[1]
+} else := {
+	"effect": "hold",
+	"rule": verdict.rule,
+	"reason": verdict.reason,
+	"hold": verdict.hold,
+	"credential": object.get(verdict, "credential", ""),
+	"obligations": obligations,
+	"matched": matched,
+	"depends_on": basis,
+} if {
+	verdict := min(holds)[2]
+} else := {
+	"effect": "allow",
+	"rule": verdict.rule,
+	"reason": verdict.reason,
+	"credential": object.get(verdict, "credential", ""),
+	"obligations": obligations,
+	"matched": matched,
+	"depends_on": basis,
+} if {
+	verdict := min(allows)[1]
+} else := {
+	"effect": "deny",
+	"rule": "default-deny",
+	"reason": "no rule of the policy allows this request",
+	"matched": [],
+	"depends_on": basis,
+}
+
+denies := [[verdict.rule, verdict] | some verdict in data.sluice.rules[_].deny]
+
+holds := [[0 - verdict.hold.quorum, verdict.rule, verdict] | some verdict in data.sluice.rules[_].hold]
+
+allows := [[verdict.rule, verdict] | some verdict in data.sluice.rules[_].allow]
+
+# The service puts them in order, strictest first: a set says what is owed, not how often or when.
+obligations contains obligation if some obligation in data.sluice.rules[_].obligations
+
+basis := ["identity", "target", "request"]
+
+# What `explain` shows: everything that fired.
+matched contains {"rule": verdict.rule, "effect": "deny", "reason": verdict.reason} if some verdict in data.sluice.rules[_].deny
+
+matched contains {"rule": verdict.rule, "effect": "hold", "reason": verdict.reason} if some verdict in data.sluice.rules[_].hold
+
+matched contains {"rule": verdict.rule, "effect": "allow", "reason": verdict.reason} if some verdict in data.sluice.rules[_].allow

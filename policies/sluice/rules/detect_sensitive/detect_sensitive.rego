@@ -1,0 +1,22 @@
+# METADATA
+# title: detect-sensitive
+# description: |
+#   Defence in depth: payment cards, social security numbers, IBANs and e-mail addresses are masked wherever they turn up in a response, also where
+#   no field is known to hold them. What the operator's data says of a detector, for this target or for all, takes the default's place.
+package sluice.rules.detect_sensitive
+
+import data.sluice.lib.scopes
+
+obligations contains {"type": "detect", "detector": "payment-card", "method": "partial", "keep_last": 4} if not stated["payment-card"]
+
+obligations contains {"type": "detect", "detector": "us-ssn", "method": "full"} if not stated["us-ssn"]
+
+obligations contains {"type": "detect", "detector": "iban", "method": "partial", "keep_last": 4} if not stated.iban
+
+obligations contains {"type": "detect", "detector": "email", "method": "partial", "keep_first": 1} if not stated.email
+
+stated contains entry.oblige.detector if {
+	some scope in scopes.applying
+	some entry in scope.obligations
+	scopes.covers_path(entry)
+}

@@ -9,3 +9,7 @@ export class PolicyBuildError extends Error {
     this.problems = problems;
   }
 }
+
+/** A line for each thing that went wrong. */
+export const problemsOf = (error: unknown): readonly string[] =>
+  error instanceof PolicyBuildError ? error.problems : [error instanceof Error ? error.message : String(error)];

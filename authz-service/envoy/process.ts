@@ -1,5 +1,6 @@
 /** One Envoy process: started, ready, stopped. */
 import { spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -45,7 +46,12 @@ export const envoyArguments = (config: Config, dir = placesOf(config).dir): stri
 /** Writes the configuration and starts Envoy. @throws {Error} when it ends, or is not ready in time, with the last lines that it logged. */
 export async function startEnvoy(config: Config, { bin, log = () => {}, readyWithinMs = 30_000 }: EnvoyOptions): Promise<EnvoyProcess> {
   writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)));
-  const child = spawn(bin, envoyArguments(config), { stdio: ['ignore', 'ignore', 'pipe'] });
+  // Whoever left it, only the new one makes it again: that is how it is known to be ready.
+  const socket = adminSocket(config);
+  if (socket !== undefined) rmSync(socket, { force: true });
+  // In a process group of its own: a Ctrl-C at the terminal must not end it before the service has answered the held requests.
+  const child = spawn(bin, envoyArguments(config), { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  const release = child.pid === undefined ? () => {} : endWithThisProcess(child.pid);
   const last: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => {
     log(line);
@@ -54,7 +60,10 @@ export async function startEnvoy(config: Config, { bin, log = () => {}, readyWit
   });
   let ended: string | undefined;
   const exited = new Promise<string>((settle) => {
-    const end = (how: string): void => settle((ended ??= how));
+    const end = (how: string): void => {
+      release();
+      settle((ended ??= how));
+    };
     child.once('error', (error) => end(`Envoy could not be started: ${error.message}`));
     child.once('exit', (code, signal) => end(signal === null ? `Envoy ended with code ${code}` : `Envoy was ended by ${signal}`));
   });
@@ -71,6 +80,19 @@ export async function startEnvoy(config: Config, { bin, log = () => {}, readyWit
     await stop();
     throw new Error([ended ?? 'Envoy was not ready in time', ...last].join('\n'));
   }
+}
+
+/**
+ * Ends `pid` when this process has ended, however that came: a shell waits for the end of a pipe that only this process holds.
+ * @returns lets go of `pid`, which has ended by itself
+ */
+function endWithThisProcess(pid: number): () => void {
+  const script = 'read -r line; [ "$line" = ended ] || kill -TERM "$0"';
+  const watcher = spawn('/bin/sh', ['-c', script, String(pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  watcher.unref();
+  watcher.once('error', () => {});
+  watcher.stdin.once('error', () => {});
+  return () => watcher.stdin.end('ended\n');
 }
 
 /** All listeners accept, and the admin interface, where there is one, says so. */

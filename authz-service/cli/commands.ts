@@ -1,0 +1,80 @@
+/** Every command of `sluice`: one row each. What is heavy is loaded when it is used. */
+import { readFileSync } from 'node:fs';
+import { approvals, approve, deny } from './approvals.ts';
+import { type Command, flag, say, text } from './command.ts';
+import { login, logout } from './login.ts';
+import { configFile, placeDetails, placeOptions } from './place.ts';
+import { replay } from './replay.ts';
+import { sessions } from './sessions.ts';
+
+const config = { config: placeOptions.config };
+const configDetail = ['-c, --config FILE', placeDetails[0][1]] as const;
+
+const check: Command = {
+  name: 'check',
+  usage: '[--config FILE] [--ports]',
+  summary: 'is everything right: configuration, policy, generated Envoy configuration?',
+  details: [configDetail, ['--ports', 'also whether the ports to listen on are free']],
+  options: { ...config, ports: { type: 'boolean' } },
+  takes: [0, 0],
+  run: async (invocation) => {
+    const [{ check: run }, { checkPolicy }] = await Promise.all([import('./check.ts'), import('../policy/check.ts')]);
+    return await run({ file: configFile(invocation), ports: flag(invocation, 'ports'), checkPolicy, say });
+  },
+};
+
+const envoyConfig: Command = {
+  name: 'envoy-config',
+  usage: '[--config FILE] [--only FILE] [--out DIR]',
+  summary: 'print the Envoy configuration that is deployed',
+  details: [configDetail, ['--only FILE', 'one of the files alone, as rds.yaml'], ['--out DIR', 'write the files there; a running Envoy reads the changed ones']],
+  options: { ...config, only: { type: 'string' }, out: { type: 'string' } },
+  takes: [0, 0],
+  run: async (invocation) => {
+    const { envoyConfig: run } = await import('./envoy-config.ts');
+    const [only, out] = [text(invocation, 'only'), text(invocation, 'out')];
+    return run({ file: configFile(invocation), ...(only !== undefined && { only }), ...(out !== undefined && { out }) });
+  },
+};
+
+const version: Command = {
+  name: 'version',
+  usage: '',
+  summary: 'print the version',
+  details: [],
+  options: {},
+  takes: [0, 0],
+  run: () => {
+    const { version: number } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+    say(`sluice ${number}, Node ${process.versions.node}`);
+    return 0;
+  },
+};
+
+const help: Command = { name: 'help', usage: '[COMMAND]', summary: 'tell more about a command', details: [], options: {}, takes: [0, 1], run: () => 0 };
+
+const running = (name: 'up' | 'serve', summary: string): Command => ({
+  name,
+  usage: '[--config FILE]',
+  summary,
+  details: [configDetail],
+  options: config,
+  takes: [0, 0],
+  run: async (invocation) => (await import('./up.ts'))[name](configFile(invocation)),
+});
+
+export const COMMANDS: readonly Command[] = [
+  running('up', 'run the service and Envoy'),
+  running('serve', 'run the service alone, for an Envoy that runs elsewhere'),
+  check,
+  envoyConfig,
+  login,
+  logout,
+  approvals,
+  approve,
+  deny,
+  sessions,
+  replay,
+  version,
+  help,
+];

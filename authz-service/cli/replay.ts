@@ -1,0 +1,97 @@
+/** `sluice replay`: one session, event by event, as the record has it. */
+import type { Kind } from '../tap/schema.ts';
+import { type Command, flag, say } from './command.ts';
+import { connected } from './connected.ts';
+import { placeDetails, placeOptions } from './place.ts';
+import { printable, roughly } from './printable.ts';
+
+/** An event as the admin API shows it: 64-bit integers may be strings. */
+export interface RecordedEvent {
+  readonly timeUnixNanos: string | number;
+  readonly session: string;
+  readonly target: string;
+  readonly truncated?: readonly string[];
+  readonly body: { readonly kind: string } & Readonly<Record<string, unknown>>;
+}
+
+export interface ReplayedEvent {
+  readonly event: RecordedEvent;
+  /** It arrived after the session's end had been recorded as unknown. */
+  readonly late: boolean;
+}
+
+export const replay: Command = {
+  name: 'replay',
+  usage: 'SESSION',
+  summary: 'one session, event by event, with what was masked in it',
+  details: [['SESSION', 'as `sluice sessions` lists it'], ['--json', 'the events as the record has them'], ...placeDetails],
+  options: { ...placeOptions, json: { type: 'boolean' } },
+  takes: [1, 1],
+  run: async (invocation) => {
+    const id = invocation.positionals[0] ?? '';
+    const answer = (await (await connected(invocation)).get(`/v1/sessions/${encodeURIComponent(id)}`)) as { session: string; events: ReplayedEvent[] };
+    say(flag(invocation, 'json') ? JSON.stringify(answer, null, 2) : timeline(answer.session, answer.events));
+    return 0;
+  },
+};
+
+type Body = Readonly<Record<string, unknown>>;
+const word = (body: Body, name: string): string => String(body[name] ?? '');
+const number = (body: Body, name: string): number => Number(body[name] ?? 0);
+const because = (reason: string): string => (reason === '' ? '' : `: ${reason}`);
+
+function bytes(count: number): string {
+  return count < 10_000 ? `${count} B` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} kB` : `${(count / 1_000_000).toFixed(1)} MB`;
+}
+
+function micros(count: number): string {
+  return count < 10_000 ? `${count} µs` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} ms` : roughly(count / 1000);
+}
+
+/** What an event says, a line or more; the first line stands beside the time. */
+const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
+  session_opened: (body) => [
+    `opened: ${word(body, 'protocol')} from ${word(body, 'downstreamAddress') || 'an unknown address'}`,
+    `by ${word(body, 'identity')}`,
+    ...(word(body, 'run') ? [`run ${word(body, 'run')}`] : []),
+    ...(word(body, 'onBehalfOf') ? [`on behalf of ${word(body, 'onBehalfOf')}`] : []),
+  ],
+  request_judged: (body) => [
+    `judged ${word(body, 'request')}: ${word(body, 'effect')} by ${word(body, 'rule')}${because(word(body, 'reason'))}`,
+    ...(word(body, 'approval') ? [`let through by the grant of ${word(body, 'approval')}`] : []),
+    `identity ${micros(number(body, 'identityMicros'))}, policy ${micros(number(body, 'policyMicros'))}, revision ${word(body, 'policyRevision').slice(0, 12)}`,
+  ],
+  request_held: (body) => [
+    `held as ${word(body, 'approval')} for ${(body.approvers as readonly string[]).join(', ')} (${number(body, 'quorum')} of them)${because(word(body, 'reason'))}`,
+  ],
+  hold_answered: (body) => [`${word(body, 'answer')}${word(body, 'by') ? ` by ${word(body, 'by')}` : ''}${because(word(body, 'reason'))}`],
+  request_forwarded: () => ['forwarded to the target'],
+  response_finished: (body) => [
+    `response ${number(body, 'status')} ${word(body, 'outcome')}${because(word(body, 'reason'))}`,
+    `${bytes(number(body, 'requestBytes'))} in, ${bytes(number(body, 'responseBytes'))} out; first byte after ${micros(number(body, 'firstByteMicros'))}, end after ${micros(number(body, 'durationMicros'))}`,
+    ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
+  ],
+  session_closed: (body) => [`closed: ${word(body, 'outcome')}`],
+  payload_chunk: (body) => [`${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`],
+  notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
+};
+
+const INDENT = ' '.repeat(14);
+
+export function timeline(session: string, events: readonly ReplayedEvent[]): string {
+  const first = events[0]?.event;
+  if (!first) return `${session}: no events`;
+  const start = BigInt(first.timeUnixNanos);
+  const lines = events.flatMap(({ event, late }) => {
+    const { body, truncated = [] } = event;
+    const told = TELLS[body.kind as Kind]?.(body) ?? [`${body.kind}: this version does not know it`];
+    const after = Number((BigInt(event.timeUnixNanos) - start) / 1000n);
+    const [head = '', ...rest] = [
+      ...told,
+      ...(truncated.length > 0 ? [`shortened by its writer: ${truncated.join(', ')}`] : []),
+      ...(late ? ['arrived after the end had been recorded as unknown'] : []),
+    ].map(printable);
+    return [`  ${`${after < 0 ? '-' : '+'}${micros(Math.abs(after))}`.padStart(10)}  ${head}`, ...rest.map((line) => `${INDENT}${line}`)];
+  });
+  return [`${session} on ${printable(first.target)}, ${new Date(Number(start / 1_000_000n)).toISOString()}`, ...lines].join('\n');
+}

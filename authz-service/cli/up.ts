@@ -1,0 +1,82 @@
+/** `sluice serve`: the service. `sluice up`: the service and its Envoy, which live and end together. */
+import { type Config, formatConfigError, loadConfigToStart, loadConfig } from '../config/config.ts';
+import { findEnvoy } from '../envoy/binary.ts';
+import { type EnvoyProcess, listenerUrls, startEnvoy } from '../envoy/process.ts';
+import { loadMask } from '../mask/mask.ts';
+import { startService } from '../main.ts';
+import { CommandError, complain, say } from './command.ts';
+
+export interface Gateway {
+  readonly config: Config;
+  /** Resolves when a part has ended by itself: how, for people. Then what is left is to be closed. */
+  readonly failed: Promise<string>;
+  close(): Promise<void>;
+}
+
+/** @throws {CommandError} with everything that is wrong with the configuration, a line each */
+async function configuration(file: string, ports: boolean): Promise<Config> {
+  const mask = await loadMask();
+  const load = ports ? loadConfigToStart : loadConfig;
+  const loaded = await load(file, { checkPattern: (pattern) => mask.checkPattern(pattern) });
+  if (loaded.ok) return loaded.config;
+  throw new CommandError(['The configuration is wrong:', ...loaded.errors.map((error) => `  ${formatConfigError(error)}`)].join('\n'));
+}
+
+/** Starts service and Envoy. @throws {Error} when one does not start; the other is closed again */
+export async function startGateway(file: string): Promise<Gateway> {
+  const config = await configuration(file, true);
+  const found = findEnvoy({ configured: config.envoy.bin });
+  if (!found.ok) throw new CommandError(found.problem);
+  const service = await startService(config);
+  let envoy: EnvoyProcess;
+  try {
+    envoy = await startEnvoy(config, { bin: found.bin, log: (line) => complain(line) });
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+  return {
+    config,
+    failed: envoy.exited,
+    // The service first: it ends the held requests, and Envoy tells their callers.
+    close: async () => {
+      await service.close();
+      await envoy.stop();
+    },
+  };
+}
+
+/**
+ * Runs until a signal or the end of a part. A second signal does not wait for what is under way.
+ * @returns the exit code
+ */
+export async function untilStopped(failed: Promise<string>, close: () => Promise<void>): Promise<number> {
+  const asked = new Promise<undefined>((settle) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      let since = 0;
+      process.on(signal, () => {
+        // One Ctrl-C comes twice where a parent passes it on.
+        if (since > 0 && Date.now() - since > 500) process.exit(130);
+        since ||= Date.now();
+        settle(undefined);
+      });
+    }
+  });
+  const failure = await Promise.race([failed, asked]);
+  if (failure !== undefined) complain(`${failure}: everything ends.`);
+  await close();
+  return failure === undefined ? 0 : 1;
+}
+
+/** @returns the exit code */
+export async function up(file: string): Promise<number> {
+  const gateway = await startGateway(file);
+  say(`Sluice is up: ${listenerUrls(gateway.config).join(', ')}. Ctrl-C ends it.`);
+  return await untilStopped(gateway.failed, () => gateway.close());
+}
+
+/** @returns the exit code */
+export async function serve(file: string): Promise<number> {
+  const service = await startService(await configuration(file, false));
+  return await untilStopped(new Promise(() => {}), () => service.close());
+}

@@ -41,12 +41,13 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
     case 'hold': {
       const permit = termedFingerprint(caller.fingerprint, decision);
       try {
-        if (ports.approvals.hasGrants(permit)) {
-          const grant = await ports.approvals.findGrant(permit, request.identity.id);
-          if (grant) return (await recorded(ports, judged({ ...of, approval: grant.approval }))) ?? allowed(decision, grant.approval);
-        }
+        const grant = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
+        if (grant) return (await recorded(ports, judged({ ...of, approval: grant.approval }))) ?? allowed(decision, grant.approval);
         const failure = await recorded(ports, judged(of));
         if (failure) return failure;
+        // It may have been answered while that was written.
+        const late = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
+        if (late) return (await recorded(ports, judged({ ...of, approval: late.approval }))) ?? allowed(decision, late.approval);
         const handle =
           ports.approvals.join(permit, request.identity.id) ??
           (await ports.approvals.hold({

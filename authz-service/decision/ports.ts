@@ -94,7 +94,8 @@ export interface RecordedEvent {
         readonly policyMicros: number;
         readonly fingerprint: string;
       }
-    | { readonly kind: 'session_closed'; readonly outcome: string };
+    | { readonly kind: 'session_closed'; readonly outcome: string }
+    | { readonly kind: 'notice'; readonly notice: string; readonly text: string };
 }
 
 /** What a door knows of the caller beside the request. */

@@ -1,0 +1,170 @@
+/** The composition root: makes the service of its parts, from one configuration. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import pino, { type Logger } from 'pino';
+import type { SessionIndex } from './admin/api.ts';
+import { Health } from './admin/health.ts';
+import { approvalMetrics, Metrics } from './admin/metrics.ts';
+import { issuerMetrics, policyMetrics, tapMetrics } from './admin/parts.ts';
+import { type Admin, createAdmin } from './admin/server.ts';
+import { createApprovals } from './approval/approvals.ts';
+import { journalStore } from './approval/store.ts';
+import type { CheckPorts } from './check/check.ts';
+import { identifyBy } from './check/identify.ts';
+import { checkService } from './check/service.ts';
+import type { Config } from './config/config.ts';
+import { createCredentials } from './credential/credential.ts';
+import type { RecordedEvent } from './decision/ports.ts';
+import { openDoor } from './grpc_server.ts';
+import { createVerifier } from './identity/verifier.ts';
+import { openJournal } from './journal/journal.ts';
+import { loadMask } from './mask/mask.ts';
+import { planner } from './mask/plan.ts';
+import { startPolicy } from './policy/policy.ts';
+import { eventToJson } from './tap/event.ts';
+import { tapService } from './tap/server.ts';
+import { openSink, type Sink } from './tap/sink.ts';
+
+export interface Service {
+  readonly logger: Logger;
+  /** Ends held requests with a clear answer, lets the others end within the drain time, and closes the record. */
+  close(): Promise<void>;
+}
+
+/** A check carries the request's body, and its headers beside it. */
+const BESIDE_BODY = 1024 * 1024;
+const MAX_EMIT_BYTES = 1024 * 1024;
+
+/** @throws {Error} when a part cannot start; what had started is closed again. */
+export async function startService(config: Config): Promise<Service> {
+  const logger = pino({ level: config.logging.level, base: null });
+  const opened: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const part of opened.splice(0).reverse()) await part().catch((error: unknown) => logger.error({ err: error }, 'a part did not close'));
+  };
+  try {
+    await start(config, logger, (part) => opened.push(part));
+    return { logger, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function start(config: Config, logger: Logger, opened: (close: () => Promise<void>) => void): Promise<void> {
+  const { stateDir, runDir, targets, masking, approvals: terms, service } = config;
+  for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const metrics = new Metrics();
+  metrics.process();
+  const health = new Health();
+
+  const mask = await loadMask();
+  const verifier = createVerifier(config.issuers, { logger });
+  const credentials = createCredentials(Object.fromEntries(targets.map((target) => [target.name, target.credentials])));
+  for (const { target, credential, error } of credentials.problems()) logger.error({ target, credential, code: error.code }, error.message);
+
+  const told = tapMetrics(metrics);
+  const sink = await openSink({ dir: join(stateDir, 'tap'), onLag: told.onLag, onProblem: (error) => logger.error({ err: error }, 'the record has a problem') });
+  opened(() => sink.close());
+  told.watch(sink);
+  issuerMetrics(metrics, verifier);
+  const unrecorded = metrics.counter('sluice_tap_unrecorded_total', 'Events of the service that could not be recorded, with tap.require: false.');
+  const record = async (events: readonly RecordedEvent[]): Promise<void> => {
+    if (config.tap.require) return sink.append(events);
+    await sink.append(events).catch((error: unknown) => {
+      unrecorded.inc();
+      logger.error({ err: error, events: events.length }, 'events are not recorded, and tap.require is false: requests pass without a record');
+    });
+  };
+
+  const notice = (kind: string, text: string): void => {
+    record([{ session: '', target: '', body: { kind: 'notice', notice: kind, text } }]).catch((error: unknown) => logger.error({ err: error, kind, text }, 'a notice is not recorded'));
+  };
+  const judges = policyMetrics(metrics);
+  const { path, data, timeoutMs, workers } = config.policy;
+  const policy = await startPolicy({
+    path,
+    data,
+    timeoutMs,
+    workers,
+    onIncident: ({ kind, reason }) => logger.error({ kind }, `a decision worker: ${reason}`),
+    onReloaded: (revision) => {
+      logger.info({ revision }, 'the changed policy is in force');
+      notice('policy-reloaded', revision);
+    },
+    onRefused: (error) => {
+      judges.reloadFailed();
+      logger.error({ err: error, revision: policy.revision }, 'THE CHANGED POLICY IS REFUSED; the one before it stays in force');
+      notice('policy-refused', error.message);
+    },
+  });
+  judges.watch(policy);
+  opened(() => policy.close());
+
+  const journal = await openJournal(join(stateDir, 'approvals'));
+  opened(() => journal.close());
+  const ended = approvalMetrics(metrics);
+  const approvals = await createApprovals({
+    store: journalStore(journal),
+    record: (events) => sink.append(events),
+    maxOpen: terms.maxOpen,
+    maxTtlMs: terms.maxTtlMs,
+    grantTtlMs: terms.grantTtlMs,
+    onEnded: ended.onEnded,
+    onFault: (error) => logger.error({ err: error }, 'a step of an approval could not be recorded'),
+  });
+  ended.watch(approvals);
+
+  const known = new Map(targets.map((target) => [target.name, { name: target.name, protocol: target.protocol, labels: target.labels }]));
+  const defaults = new Map(targets.map((target) => [target.name, target.credential]));
+  const maskRecord = mask.recorder();
+  const ports: CheckPorts = {
+    policy,
+    approvals,
+    record,
+    maskRequest: (json) => maskRecord.json(json),
+    maskText: (text) => maskRecord.text(text),
+    observe: {
+      decision: (effect, target, rule) => metrics.decided(effect, target, rule),
+      stage: (stage, seconds) => metrics.observe(stage, seconds),
+    },
+    identify: identifyBy(verifier, 'sluice'),
+    target: (name) => known.get(name),
+    credential: (target, name) => {
+      const found = credentials.headersFor(target, name || (defaults.get(target) ?? ''));
+      if ('error' in found) throw new Error(found.error.message);
+      return found.headers.map(([header, secret]) => [header, secret.reveal()] as const);
+    },
+    plan: planner(masking),
+    approvalStatus: (id, identityId) => approvals.status(id, identityId),
+  };
+
+  health.check('policy', () => (policy.load().workers > 0 ? { ok: true } : { ok: false, reason: 'no decision worker serves' }));
+  health.check('record', () => sink.healthy);
+  health.check('approvals', () => approvals.health);
+  const admin: Admin = createAdmin({ approvals, sessions: sessionIndex(sink), metrics, health, auditors: config.admin.auditors, verifier, logger });
+  await admin.listen({ socket: config.admin.socket });
+  opened(() => admin.close());
+  if (config.admin.address) await admin.listen(config.admin.address);
+
+  await verifier.warm();
+  const largestBody = Math.max(0, ...targets.map(({ requestBodyLimitBytes }) => requestBodyLimitBytes));
+  const tapDoor = await openDoor(service.tap, [tapService(sink)], MAX_EMIT_BYTES);
+  opened(() => tapDoor.close(service.drainMs));
+  const checkDoor = await openDoor(service.check, [checkService(ports)], largestBody + BESIDE_BODY);
+  opened(async () => {
+    health.stopping();
+    // Held callers are told first: they would outlast every drain.
+    await approvals.close();
+    await checkDoor.close(service.drainMs);
+  });
+  notice('service-started', policy.revision);
+  logger.info({ targets: targets.length, policy: policy.revision }, 'the service is ready');
+}
+
+function sessionIndex(sink: Sink): SessionIndex {
+  return {
+    list: (filter) => sink.list(filter),
+    events: async (id) => (await sink.events(id))?.map(({ index, event, late }) => ({ index, ...eventToJson(event), ...(late && { late }) })),
+  };
+}

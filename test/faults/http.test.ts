@@ -1,0 +1,206 @@
+import type { ServerResponse } from 'node:http';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, expect, test } from 'vitest';
+import { SECRETS, Sluice } from '../e2e/sluice.fixture.ts';
+
+let sluice: Sluice | undefined;
+afterEach(async () => {
+  await sluice?.close();
+  sluice = undefined;
+});
+
+const unleaked = (text: string): void => {
+  for (const secret of SECRETS) expect(text).not.toContain(secret);
+};
+const problem = (text: string): { detail: string; type: string; approval: string } => JSON.parse(text);
+
+test('the service is down: nothing passes, the caller is told, and all is well when it is back', async () => {
+  sluice = await Sluice.start();
+  const token = await sluice.token();
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  await sluice.stopService('SIGKILL');
+  const before = sluice.seen.length;
+  const reply = await sluice.ask('/tickets', { token });
+  expect(reply.status).toBe(503);
+  expect(reply.headers['content-type']).toBe('application/problem+json');
+  expect(problem(reply.text).detail).not.toBe('');
+  expect(sluice.seen.length).toBe(before);
+  await sluice.startService();
+  for (let n = 0; n < 100 && (await sluice.ask('/tickets', { token })).status !== 200; n++) await sleep(50);
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+});
+
+test('the service is killed in mid-hold: the caller gets an error, the hold survives, the answer serves the retry', async () => {
+  sluice = await Sluice.start();
+  const token = await sluice.token();
+  const held = sluice.ask('/customers/1', { token, method: 'DELETE' });
+  const [approval] = await sluice.approvals();
+  await sluice.stopService('SIGKILL');
+  expect((await held).status).toBe(503);
+  await sluice.startService();
+  const [same] = await sluice.approvals();
+  expect(same?.id).toBe(approval?.id);
+  expect((await sluice.answer(approval?.id ?? '', 'approve')).status).toBe(200);
+  await sluice.stopService('SIGKILL');
+  await sluice.startService();
+  let retry = await sluice.ask('/customers/1', { token, method: 'DELETE' });
+  for (let n = 0; n < 100 && retry.status === 503; n++) {
+    await sleep(50);
+    retry = await sluice.ask('/customers/1', { token, method: 'DELETE' });
+  }
+  expect(retry.status).toBe(200);
+  expect((await sluice.ask('/customers/1', { token, method: 'DELETE', headers: { prefer: 'respond-async' } })).status).toBe(202);
+});
+
+test('the service stops in order: held callers are told to send again', async () => {
+  sluice = await Sluice.start();
+  const held = sluice.ask('/customers/1', { token: await sluice.token(), method: 'DELETE' });
+  await sluice.approvals();
+  await sluice.stopService('SIGTERM');
+  const reply = await held;
+  expect(reply.status).toBe(503);
+  expect(problem(reply.text).detail).toMatch(/send it again/i);
+});
+
+test('the record cannot be written: nothing new passes', async () => {
+  sluice = await Sluice.start();
+  const token = await sluice.token();
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  const before = sluice.seen.length;
+  // A limit on the size of files stands for a full disk: every further write fails.
+  const { execFileSync } = await import('node:child_process');
+  execFileSync('prlimit', ['--pid', String(sluice.servicePid), '--fsize=1:1']);
+  const reply = await sluice.ask('/tickets', { token });
+  expect(reply.status).toBe(503);
+  expect(problem(reply.text).type).toMatch(/record-unavailable/);
+  expect(sluice.seen.length).toBe(before);
+  expect((await sluice.admin('GET', '/readyz')).status).toBe(503);
+});
+
+test('a policy that hangs is cut off, and others are not delayed', async () => {
+  sluice = await Sluice.start((document, dir) => {
+    mkdirSync(join(dir, 'policies'));
+    writeFileSync(
+      join(dir, 'policies', 'slow.rego'),
+      `package sluice
+decision := {"effect": "allow", "rule": "all", "reason": "all", "obligations": []} if input.request.segments[0] != "customers"
+decision := {"effect": "deny", "rule": "slow", "reason": "slow"} if {
+	input.request.segments[0] == "customers"
+	xs := numbers.range(1, 30000)
+	count([1 | some x in xs; some y in xs; x * y == 7]) > 0
+}
+`,
+    );
+    document.policy = { path: join(dir, 'policies'), timeout: '300ms' };
+  });
+  const token = await sluice.token();
+  await sluice.ask('/tickets', { token });
+  const slow = sluice.ask('/customers', { token });
+  await sleep(20);
+  const times: number[] = [];
+  for (let n = 0; n < 20; n++) {
+    const since = performance.now();
+    expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+    times.push(performance.now() - since);
+  }
+  expect(Math.max(...times)).toBeLessThan(250);
+  const reply = await slow;
+  expect(reply.status).toBe(503);
+  expect(problem(reply.text).type).toBe('urn:sluice:problem:policy-timeout');
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+});
+
+test('the keys cannot be fetched: 503, not 401, and known keys go on serving', async () => {
+  sluice = await Sluice.start();
+  const token = await sluice.token();
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  sluice.issuer.fail((response) => void response.destroy());
+  expect((await sluice.ask('/tickets', { token: await sluice.token({ sub: 'another' }) })).status).toBe(200);
+  await sluice.stopService();
+  await sluice.startService();
+  let reply = await sluice.ask('/tickets', { token });
+  for (let n = 0; n < 40 && problem(reply.text).type !== 'urn:sluice:problem:issuer-unavailable'; n++) {
+    await sleep(50);
+    reply = await sluice.ask('/tickets', { token });
+  }
+  expect([reply.status, problem(reply.text).type]).toEqual([503, 'urn:sluice:problem:issuer-unavailable']);
+});
+
+test('the caller goes away while held: the hold ends, nothing reaches the target', async () => {
+  sluice = await Sluice.start();
+  const gone = new AbortController();
+  const held = sluice.ask('/customers/1', { token: await sluice.token(), method: 'DELETE', signal: gone.signal }).catch(() => 'gone');
+  const [approval] = await sluice.approvals();
+  gone.abort();
+  expect(await held).toBe('gone');
+  const events = JSON.stringify(await sluice.events(approval?.session ?? '', 'session_closed'));
+  expect(events).toContain('cancelled');
+  expect((await sluice.answer(approval?.id ?? '', 'approve')).status).toBe(409);
+  expect(sluice.seen).toEqual([]);
+});
+
+const answers: Record<string, (response: ServerResponse) => void> = {
+  '/tickets/invalid': (response) => response.setHeader('content-type', 'application/json').end('{"ssn":"536-22-8134","x":}'),
+  '/tickets/type': (response) => response.setHeader('content-type', 'application/octet-stream').end('536-22-8134'),
+  '/tickets/partial': (response) => response.writeHead(206, { 'content-type': 'application/json', 'content-range': 'bytes 0-9/100' }).end('{"ssn":"536-22-8134"}'),
+  '/tickets/coded': (response) => response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'compress' }).end('536-22-8134'),
+  '/tickets/late': (response) => {
+    response.setHeader('content-type', 'application/json');
+    response.write(`[{"ssn":"536-22-8134","a":"${'x'.repeat(200_000)}"},`);
+    setTimeout(() => response.end('{"ssn":"536-22-8134",,}]'), 200);
+  },
+  '/tickets/gone': (response) => {
+    response.setHeader('content-type', 'application/json');
+    response.write(`[{"ssn":"536-22-8134","a":"${'x'.repeat(200_000)}"},{"ssn":"536-`);
+    setTimeout(() => response.destroy(), 200);
+  },
+  '/tickets/error': (response) => response.writeHead(500, { 'content-type': 'text/html' }).end('<p>no row with ssn 536-22-8134</p>'),
+  '/tickets/headers': (response) => response.writeHead(200, { 'content-type': 'application/json', 'x-debug': 'ssn=536-22-8134', location: '/customers?ssn=536-22-8134' }).end('{}'),
+};
+
+test('responses that cannot be masked are replaced, or cut when they have begun', async () => {
+  sluice = await Sluice.start(undefined, (request, response) => {
+    const answer = answers[request.url ?? ''];
+    answer?.(response);
+    return answer !== undefined;
+  });
+  const token = await sluice.token();
+  const of = async (path: string) => {
+    const reply = await (sluice as Sluice).ask(path, { token });
+    unleaked(reply.text + JSON.stringify(reply.headers));
+    return reply;
+  };
+  for (const path of ['/tickets/invalid', '/tickets/type', '/tickets/partial', '/tickets/coded']) {
+    const reply = await of(path);
+    expect([path, reply.status, reply.headers['content-type']]).toEqual([path, 502, 'application/problem+json']);
+    expect(problem(reply.text).detail).not.toBe('');
+  }
+  for (const path of ['/tickets/late', '/tickets/gone']) {
+    const reply = await of(path);
+    expect([path, reply.status, reply.cut]).toEqual([path, 200, true]);
+  }
+  expect((await of('/tickets/error')).status).toBe(500);
+  expect((await of('/tickets/headers')).status).toBe(200);
+  expect(JSON.stringify(await sluice.ask('/tickets', { token }))).toContain('hello');
+});
+
+test('a changed target takes effect without a restart of Envoy', async () => {
+  sluice = await Sluice.start();
+  const { envoyFiles, generateEnvoy, placesOf } = await import('../../authz-service/envoy/generate.ts');
+  const { writeEnvoy } = await import('../../authz-service/envoy/write.ts');
+  const { freePort } = await import('../e2e/envoy_gateway.fixture.ts');
+  const token = await sluice.token();
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  sluice.document.targets[0].url = `http://127.0.0.1:${await freePort()}`;
+  const config = sluice.configure();
+  writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)));
+  let reply = await sluice.ask('/tickets', { token });
+  for (let n = 0; n < 100 && reply.status === 200; n++) {
+    await sleep(50);
+    reply = await sluice.ask('/tickets', { token });
+  }
+  expect([reply.status, reply.headers['content-type']]).toEqual([503, 'application/problem+json']);
+  expect(sluice.envoy.pid).toBeGreaterThan(0);
+});

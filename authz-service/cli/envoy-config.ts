@@ -6,7 +6,7 @@ import { writeEnvoy } from '../envoy/write.ts';
 export interface EnvoyConfigOptions extends LoadOptions {
   /** Path of sluice.yaml. */
   readonly file: string;
-  /** Only this one of the files, as `rds.yaml`. */
+  /** Only this one of the files, as `lds.yaml`. */
   readonly only?: string;
   /** Writes the files there in place of printing them. Envoy reads a changed one without a restart. */
   readonly out?: string;

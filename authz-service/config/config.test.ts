@@ -181,7 +181,7 @@ describe('what is refused, and what is said', () => {
     ['nothing', '', 'sluice.yaml:1:1: `version` is missing'],
     ['another version', replaced('version: 1', 'version: 2'), 'sluice.yaml:1:10: version: number 2 does not fit; must be 1'],
     ['a number without its unit', target('connect_timeout: 5'), 'must be a duration from 100ms to 5m, with its unit (ms, s, m, h, d)'],
-    ['a size out of bounds', target('request_body_limit: 1GiB'), "'1GiB' does not fit; must be a size from 0B to 64MiB"],
+    ['a size out of bounds', target('request_body_limit: 1GiB'), "'1GiB' does not fit; must be a size from 1B to 64MiB"],
     ['an unquoted flag for text', target('labels: { a: true }'), 'targets[0].labels.a: boolean true does not fit'],
     ['a base path', replaced(':3000', ':3000/api'), 'without user, path, query or fragment'],
     ['a user in the URL', replaced('//127.0.0.1:3000', '//u:p@127.0.0.1:3000'), 'without user, path'],

@@ -130,7 +130,7 @@ const target = object({
   ),
   credential: optional(name, 'The credential that is used when the policy names none. Default: the one named `default`, or the only one.'),
   credentials: preset(map(credential, NAME, nameWant), '{}', 'What the gateway proves itself to the target with, by name.'),
-  request_body_limit: preset(size('0B', '64MiB'), '1MiB', 'Longer request bodies get 413: policy judges whole requests only.'),
+  request_body_limit: preset(size('1B', '64MiB'), '1MiB', 'Longer request bodies get 413: policy judges whole requests only.'),
   connect_timeout: preset(duration('100ms', '5m'), '5s', 'For a connection to the target.'),
   response_timeout: preset(duration('0s', '24h'), '0s', 'From the end of the request to the end of the response; `0s`: none.'),
 });

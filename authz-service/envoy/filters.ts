@@ -9,7 +9,7 @@ export const MASK_FILTER = 'sluice';
 
 /** The whole body or none of it: a partial one could hide what a rule looks for. */
 export const requestBody = (limitBytes: number): Message => ({
-  max_request_bytes: Math.max(1, limitBytes),
+  max_request_bytes: limitBytes,
   allow_partial_message: false,
   pack_as_bytes: true,
 });

@@ -86,7 +86,7 @@ describe('what follows from the configuration', () => {
     expect(check?.timeout).toBe(`${hold + 30}s`);
     expect(all(lds, 'stream_idle_timeout')).toEqual([`${hold + 60}s`]);
     expect(all(lds, 'request_timeout')).toEqual(['0s']);
-    expect(all(rds, 'idle_timeout')).toEqual([]);
+    expect(all([...rds.values()], 'idle_timeout')).toEqual([]);
   });
 
   test('every circuit breaker has room for all holds and for what is not held', () => {
@@ -98,8 +98,8 @@ describe('what follows from the configuration', () => {
   });
 
   test('a changed target changes clusters and routes alone', () => {
-    expect(changed(example(), example(['http://10.20.0.15:3000', 'http://10.20.0.16:3000']))).toEqual(['cds.yaml', 'rds.yaml']);
-    expect(changed(example(), example(['256KiB', '512KiB']))).toEqual(['rds.yaml']);
+    expect(changed(example(), example(['http://10.20.0.15:3000', 'http://10.20.0.16:3000']))).toEqual(['cds.yaml', 'rds-agents.yaml']);
+    expect(changed(example(), example(['256KiB', '512KiB']))).toEqual(['rds-agents.yaml']);
     expect(changed(example(), example(['max_ttl: 8h', 'max_ttl: 7h']))).toEqual(['lds.yaml']);
   });
 
@@ -114,9 +114,23 @@ describe('what follows from the configuration', () => {
   });
 
   test('every host of no target has an answer, unless a target has them all', () => {
-    const domains = (config: EnvoyConfig) => all(config.rds, 'domains').flat();
+    const domains = (config: EnvoyConfig) => all([...config.rds.values()], 'domains').flat();
     expect(domains(example())).toEqual(['orders.gateway.example', 'billing.gateway.example', '*.billing.gateway.example', '*']);
     expect(domains(example(['[orders.gateway.example]', '["*"]']))).toEqual(['*', 'billing.gateway.example', '*.billing.gateway.example']);
+  });
+
+  test('each listener has routes of its own, of its targets alone', () => {
+    const { rds, lds } = example(
+      ['listeners:', 'listeners:\n  - { name: inner, address: 127.0.0.1:8080 }'],
+      ['name: billing\n    listener: agents', 'name: billing\n    listener: inner'],
+    );
+    expect([...rds].map(([name, file]) => [name, all(file, 'target')])).toEqual([
+      ['rds-inner.yaml', ['billing']],
+      ['rds-agents.yaml', ['orders']],
+    ]);
+    expect(all(lds, 'path')).toEqual(
+      expect.arrayContaining(['/var/lib/sluice/envoy/rds-inner.yaml', '/var/lib/sluice/envoy/rds-agents.yaml']),
+    );
   });
 
   test('without a proxy in front that is trusted, what a caller says of its address is removed', () => {
@@ -168,20 +182,20 @@ describe('the files', () => {
       'secret-target_billing-client-certificate.yaml',
       'secret-target_billing-ca.yaml',
       'cds.yaml',
-      'rds.yaml',
+      'rds-agents.yaml',
       'lds.yaml',
       'bootstrap.yaml',
     ]);
-    expect(statSync(join(target, 'rds.yaml')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(target, 'rds-agents.yaml')).mode & 0o777).toBe(0o600);
     const inode = statSync(join(target, 'lds.yaml')).ino;
-    expect(writeEnvoy(target, envoyFiles(example(['256KiB', '512KiB'])))).toEqual(['rds.yaml']);
+    expect(writeEnvoy(target, envoyFiles(example(['256KiB', '512KiB'])))).toEqual(['rds-agents.yaml']);
     expect(statSync(join(target, 'lds.yaml')).ino).toBe(inode);
     expect(readdirSync(target).filter((name) => name.endsWith('.next'))).toEqual([]);
   });
 
   test('text that YAML 1.1 takes for a flag or a number is quoted', () => {
     const files = envoyFiles(example(['name: orders', 'name: "on"'], ['[orders.gateway.example]', '["yes", "1.40"]']));
-    expect(files.get('rds.yaml')).toMatch(/- "yes"\n\s+- "1.40"/);
-    expect(files.get('rds.yaml')).toMatch(/name: "on"/);
+    expect(files.get('rds-agents.yaml')).toMatch(/- "yes"\n\s+- "1.40"/);
+    expect(files.get('rds-agents.yaml')).toMatch(/name: "on"/);
   });
 });

@@ -7,7 +7,7 @@ import { bootstrap } from './bootstrap.ts';
 import { targetClusters } from './cluster.ts';
 import { listeners, type Places } from './listener.ts';
 import type { Message } from './message.ts';
-import { routeConfigurations } from './route.ts';
+import { routeConfigurations, routeFile } from './route.ts';
 import { secretFiles } from './tls.ts';
 
 /** Objects in the protobuf JSON mapping. A change of a target is a change of `cds` and `rds` alone. */
@@ -15,7 +15,8 @@ export interface EnvoyConfig {
   readonly bootstrap: Message;
   readonly lds: Message;
   readonly cds: Message;
-  readonly rds: Message;
+  /** By file name: the routes of each listener. */
+  readonly rds: ReadonlyMap<string, Message>;
   /** By file name: where certificates and CAs are (no key material). */
   readonly secrets: ReadonlyMap<string, Message>;
 }
@@ -35,7 +36,7 @@ export function generateEnvoy(config: Config, places: Places = placesOf(config))
     bootstrap: bootstrap(config, places.dir, secrets),
     lds: resources(listeners(config, places, secrets)),
     cds: resources(targetClusters(config, secrets)),
-    rds: resources(routeConfigurations(config)),
+    rds: new Map(routeConfigurations(config).map((route) => [routeFile(String(route.name)), resources([route])])),
     secrets: secrets.files,
   };
 }
@@ -57,11 +58,7 @@ const head = (name: string): string =>
 /** The files by name, in the order in which they must be written: what is referred to before what refers to it. */
 export const envoyFiles = ({ bootstrap, secrets, cds, rds, lds }: EnvoyConfig): ReadonlyMap<string, string> =>
   new Map(
-    [
-      ...secrets,
-      ['cds.yaml', cds] as const,
-      ['rds.yaml', rds] as const,
-      ['lds.yaml', lds] as const,
-      ['bootstrap.yaml', bootstrap] as const,
-    ].map(([name, message]) => [name, head(name) + yaml(message)]),
+    [...secrets, ['cds.yaml', cds] as const, ...rds, ['lds.yaml', lds] as const, ['bootstrap.yaml', bootstrap] as const].map(
+      ([name, message]) => [name, head(name) + yaml(message)],
+    ),
   );

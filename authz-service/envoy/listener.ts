@@ -4,6 +4,7 @@ import { httpFilters } from './filters.ts';
 import { limitsOf } from './limits.ts';
 import { localReplies } from './local_reply.ts';
 import { duration, extension, fromFile, type Message, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
+import { routeFile } from './route.ts';
 import { downstreamTls, type Secrets } from './tls.ts';
 
 export interface Places {
@@ -42,7 +43,7 @@ function connectionManager(listener: Listener, config: Config, { dir, wasm }: Pl
   return {
     stat_prefix: listener.name,
     codec_type: 'AUTO',
-    rds: { route_config_name: listener.name, config_source: fromFile(dir, 'rds.yaml') },
+    rds: { route_config_name: listener.name, config_source: fromFile(dir, routeFile(listener.name)) },
     http_filters: httpFilters(config, wasm),
     local_reply_config: localReplies(),
     server_name: 'sluice',

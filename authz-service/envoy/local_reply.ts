@@ -76,7 +76,7 @@ const PROBLEMS: readonly Problem[] = [
   { when: "details.contains('response_timeout')", title: 'The target is too slow', detail: 'The target did not answer in time.' },
   { when: "details.contains('overflow')", title: 'Too busy', detail: 'Too many requests to this target are under way.' },
   {
-    when: "details.startsWith('upstream_reset') || details == 'no_healthy_upstream' || details.startsWith('upstream_')",
+    when: "details.startsWith('upstream_reset') || details == 'no_healthy_upstream' || details == 'cluster_not_found' || details.startsWith('upstream_')",
     title: 'The target is away',
     detail: 'The target could not be reached, or ended the connection before it had answered.',
   },

@@ -110,7 +110,7 @@ async function isReady(config: Config): Promise<boolean> {
 
 const saysReady = (socketPath: string): Promise<boolean> =>
   new Promise((settle) => {
-    const asked = request({ socketPath, path: '/ready', timeout: 1_000 }, (response) => {
+    const asked = request({ socketPath, path: '/ready', timeout: 1_000, agent: false }, (response) => {
       response.resume();
       settle(response.statusCode === 200);
     });

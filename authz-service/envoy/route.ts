@@ -1,4 +1,4 @@
-/** Routes (rds.yaml): one route configuration for each listener, one virtual host for each target. */
+/** Routes: one file and route configuration for each listener, one virtual host for each target. */
 import { type Config, formatHostPort, type Target } from '../config/config.ts';
 import { targetCluster } from './cluster.ts';
 import { CHECK_FILTER, MASK_FILTER, requestBody } from './filters.ts';
@@ -24,6 +24,9 @@ const NEVER_UPSTREAM = [
   // Envoy's own, for the service: the address of whoever connected.
   'x-envoy-external-address',
 ];
+
+/** A file of its own: Envoy refuses one that holds more than the route configuration that was asked for. */
+export const routeFile = (listener: string): string => `rds-${listener}.yaml`;
 
 export const routeConfigurations = (config: Config): Message[] =>
   config.listeners.map((listener) => {

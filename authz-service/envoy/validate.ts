@@ -12,7 +12,7 @@ import type { Json, Message } from './message.ts';
  * whose listener file is nonsense (tried on 1.40).
  */
 export function inlined({ bootstrap, lds, cds, rds, secrets }: EnvoyConfig): Message {
-  const routes = new Map(resources(rds).map((route) => [route.name, route]));
+  const routes = new Map([...rds.values()].flatMap(resources).map((route) => [route.name, route]));
   const secretOf = new Map([...secrets.values()].flatMap(resources).map((secret) => [secret.name, secret]));
   const inline = (value: Json): Json => {
     if (Array.isArray(value)) return value.map(inline);

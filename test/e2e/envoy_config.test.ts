@@ -2,9 +2,9 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
-import { createServer as createHttpsServer, request as httpsRequest, type RequestOptions } from 'node:https';
+import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,59 +15,12 @@ import { check } from '../../authz-service/cli/check.ts';
 import type { Config } from '../../authz-service/config/config.ts';
 import { findEnvoy } from '../../authz-service/envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../../authz-service/envoy/generate.ts';
+import type { Message } from '../../authz-service/envoy/message.ts';
 import { validateEnvoy } from '../../authz-service/envoy/validate.ts';
 import { writeEnvoy } from '../../authz-service/envoy/write.ts';
 import { authority } from './certificates.fixture.ts';
 import { ALLOW, denial, freePort, type Gateway, listening, startGateway } from './envoy_gateway.fixture.ts';
-
-interface Response {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-}
-
-interface Ask {
-  readonly method?: string;
-  readonly headers?: Record<string, string | string[]>;
-  readonly body?: string | Buffer;
-  readonly tls?: RequestOptions;
-}
-
-const ask = (port: number, path: string, { method = 'GET', headers = {}, body, tls }: Ask = {}): Promise<Response> =>
-  new Promise((settle, fail) => {
-    const asked = (tls ? httpsRequest : httpRequest)(
-      { port, host: '127.0.0.1', path, method, headers, agent: false, ...tls },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response
-          .on('data', (chunk: Buffer) => chunks.push(chunk))
-          .on('end', () => settle({ status: response.statusCode ?? 0, headers: response.headers, text: Buffer.concat(chunks).toString() }));
-      },
-    );
-    asked.once('error', fail).end(body);
-  });
-
-/** Sends bytes as they are, and reads until the first response is whole. */
-const raw = (port: number, bytes: string): Promise<Response> =>
-  new Promise((settle, fail) => {
-    let got = '';
-    const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
-    socket.setTimeout(5_000, () => socket.destroy(new Error('no answer')));
-    socket.once('error', fail).on('data', (chunk) => {
-      got += chunk;
-      const [head = '', ...rest] = got.split('\r\n\r\n');
-      const length = /^content-length: (\d+)$/im.exec(head)?.[1];
-      if (length === undefined || Buffer.byteLength(rest.join('\r\n\r\n')) < Number(length)) return;
-      socket.destroy();
-      const headers = Object.fromEntries(
-        head
-          .split('\r\n')
-          .slice(1)
-          .map((line) => line.split(': ', 2)),
-      );
-      settle({ status: Number(head.split(' ')[1]), headers, text: rest.join('\r\n\r\n') });
-    });
-  });
+import { ask, problem, raw } from './http_client.fixture.ts';
 
 /** What the open files of a process are. */
 const descriptors = (pid: number): Set<string> => new Set(readdirSync(`/proc/${pid}/fd`).flatMap((fd) => linkOf(`/proc/${pid}/fd/${fd}`)));
@@ -80,19 +33,6 @@ const linkOf = (path: string): string[] => {
 };
 
 const get = (path: string, ...headers: string[]): string => [`GET ${path} HTTP/1.1`, 'host: api', ...headers, '', ''].join('\r\n');
-
-/** The problem details in a response, after having looked at its form. */
-function problem({ status, headers, text }: Response): {
-  readonly status: number;
-  readonly title: string;
-  readonly detail: string;
-  readonly reason?: string;
-} {
-  expect(headers['content-type']).toBe('application/problem+json');
-  const details = JSON.parse(text);
-  expect(details).toMatchObject({ type: 'about:blank', status, title: expect.stringMatching(/./), detail: expect.stringMatching(/./) });
-  return details;
-}
 
 describe('a plain gateway', () => {
   let gateway: Gateway;
@@ -301,7 +241,7 @@ describe('a plain gateway', () => {
     const config = gateway.configure((document) => {
       document.targets.push({ name: 'second', listener: 'http', hosts: ['second'], url: `http://127.0.0.1:${port}` });
     });
-    expect(writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)))).toEqual(['cds.yaml', 'rds.yaml']);
+    expect(writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)))).toEqual(['cds.yaml', 'rds-http.yaml']);
     await expect.poll(async () => (await ask(gateway.port, '/', { headers: { host: 'second' } })).status, { timeout: 10_000 }).toBe(503);
     expect(problem(await ask(gateway.port, '/', { headers: { host: 'second' } })).title).toBe('The target is away');
     expect(gateway.checked.at(-1)?.attributes.context_extensions).toEqual({ target: 'second' });
@@ -489,8 +429,10 @@ describe('what Envoy validates', () => {
 
   test.each(['lds', 'rds', 'cds'] as const)('nonsense in %s is found, which a bootstrap alone would hide', async (part) => {
     const whole = generateEnvoy(config);
-    const [resource] = whole[part].resources as Record<string, string>[];
-    const result = await validateEnvoy({ ...whole, [part]: { resources: [{ ...resource, nonsense: 1 }] } }, bin);
+    const spoilt = (file: Message): Message => ({ resources: [{ ...(file.resources as Message[])[0], nonsense: 1 }] });
+    const change =
+      part === 'rds' ? { rds: new Map([...whole.rds].map(([name, file]) => [name, spoilt(file)])) } : { [part]: spoilt(whole[part]) };
+    const result = await validateEnvoy({ ...whole, ...change }, bin);
     expect(result.ok ? '' : result.problem).toContain('nonsense');
   });
 

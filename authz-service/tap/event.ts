@@ -1,5 +1,5 @@
 /** The codec of `sluice.tap.v1.Event` and of the messages that carry it. */
-import { BODIES, DIRECTIONS, type FieldType, type Kind, type MaskedField, type TapBody, type TapEvent } from './schema.ts';
+import { BODIES, DIRECTIONS, type Direction, type FieldType, type Kind, type MaskedField, type TapBody, type TapEvent } from './schema.ts';
 import { BYTES, FIXED64, Reader, VARINT, WireError, Writer } from './wire.ts';
 
 /** An entry of a transparency log has at most 65,535 bytes; what remains is for what the log adds. */
@@ -15,6 +15,7 @@ interface Field {
   readonly name: string;
   readonly type: FieldType;
   readonly tag: number;
+  readonly coding: Coding;
 }
 
 /** How one type of field stands on the wire. One row is all that an encoder and a decoder need to know of it. */
@@ -30,8 +31,7 @@ interface Coding {
 const MASKED_RULE = (1 << 3) | BYTES;
 const MASKED_COUNT = (2 << 3) | VARINT;
 
-const readMasked = (bytes: Buffer): MaskedField => {
-  const reader = new Reader(bytes);
+const readMasked = (reader: Reader): MaskedField => {
   let rule = '';
   let count = 0;
   while (!reader.done) {
@@ -104,12 +104,7 @@ const CODINGS: Record<FieldType, Coding> = {
     wire: VARINT,
     // A chunk without a direction belongs to neither side.
     absent: undefined,
-    write: (writer, tag, value: string) =>
-      writeNumber(
-        writer,
-        tag,
-        DIRECTIONS.findIndex((direction) => direction === value),
-      ),
+    write: (writer, tag, value: Direction) => writeNumber(writer, tag, DIRECTIONS.indexOf(value)),
     read: (reader) => {
       const direction = DIRECTIONS[reader.varint()];
       if (direction === undefined) throw new WireError('malformed', 'an unknown direction');
@@ -129,7 +124,7 @@ const CODINGS: Record<FieldType, Coding> = {
         });
       }
     },
-    read: (reader) => readMasked(reader.bytes()),
+    read: (reader) => readMasked(reader.message()),
   },
 };
 
@@ -146,6 +141,7 @@ const messages: readonly Message[] = (Object.keys(BODIES) as Kind[]).map((kind) 
     name,
     type,
     tag: ((i + 1) << 3) | CODINGS[type].wire,
+    coding: CODINGS[type],
   }));
   const empty = Object.fromEntries([['kind', kind], ...fields.map(({ name, type }) => [name, CODINGS[type].absent])]);
   return { kind, tag: (BODIES[kind].number << 3) | BYTES, fields, empty };
@@ -177,8 +173,7 @@ const writeEvent = ({ emitter, sequence, timeUnixNanos, session, target, truncat
   for (const name of truncated) writeText(writer, TRUNCATED_TAG, name);
   writer.varint(message.tag);
   writer.message(() => {
-    for (const { name, type, tag } of message.fields) {
-      const coding = CODINGS[type];
+    for (const { name, coding, tag } of message.fields) {
       const value = values[name];
       if (value !== coding.absent) coding.write(writer, tag, value as never);
     }
@@ -249,8 +244,7 @@ export const encodeEventView = (event: TapEvent): Encoded => {
 /** The event's bytes: never more than `MAX_EVENT_BYTES`; fields that are too long are cut and named in `truncated`. */
 export const encodeEvent = (event: TapEvent): Uint8Array => Uint8Array.prototype.slice.call(encodeEventView(event).bytes);
 
-const readBody = (message: Message, bytes: Buffer): TapBody => {
-  const reader = new Reader(bytes);
+const readBody = (message: Message, reader: Reader): TapBody => {
   const values = { ...message.empty };
   let seen = 0;
   while (!reader.done) {
@@ -263,7 +257,7 @@ const readBody = (message: Message, bytes: Buffer): TapBody => {
       continue;
     }
     if (field.tag !== tag) throw new WireError('malformed', `${message.kind}.${field.name} has wire type ${tag & 7}`);
-    const coding = CODINGS[field.type];
+    const { coding } = field;
     const first = (seen & (1 << number)) === 0;
     seen |= 1 << number;
     if (coding.repeated && !first) (values[field.name] as unknown[]).push(coding.read(reader));
@@ -306,7 +300,7 @@ export const decodeEvent = (bytes: Uint8Array): TapEvent => {
       if (message === undefined) reader.skip(tag & 7);
       else if (message.tag !== tag) throw new WireError('malformed', `${message.kind} has wire type ${tag & 7}`);
       else if (body !== undefined) throw new WireError('malformed', 'an event with two bodies');
-      else body = readBody(message, reader.bytes());
+      else body = readBody(message, reader.message());
     }
   }
   if (!EMITTER.test(emitter)) throw new WireError('malformed', 'an emitter is 32 hexadecimal digits');
@@ -326,8 +320,7 @@ export type EmitRequest =
 const HELLO_TAG = (1 << 3) | BYTES;
 const EVENT_TAG = (2 << 3) | BYTES;
 
-const readHello = (bytes: Buffer): EmitRequest => {
-  const reader = new Reader(bytes);
+const readHello = (reader: Reader): EmitRequest => {
   let [emitter, software, firstSequence] = ['', '', 0];
   while (!reader.done) {
     const tag = reader.tag();
@@ -354,7 +347,7 @@ export const decodeEmitRequest = (bytes: Uint8Array): EmitRequest => {
       continue;
     }
     if (request !== undefined) throw new WireError('malformed', 'a message with two contents');
-    request = tag === HELLO_TAG ? readHello(reader.bytes()) : { kind: 'event', bytes: reader.bytes() };
+    request = tag === HELLO_TAG ? readHello(reader.message()) : { kind: 'event', bytes: reader.bytes() };
   }
   if (request === undefined) throw new WireError('malformed', 'a message that is neither a hello nor an event');
   return request;

@@ -17,6 +17,15 @@ export class WireError extends Error {
   }
 }
 
+/** Node's own, under `toString` and `write`: without their handling of arguments, which costs more than a short text does. */
+interface Utf8Buffer {
+  utf8Slice(from: number, to: number): string;
+  utf8Write(text: string, at: number): number;
+}
+
+/** Shorter texts are quicker written by a loop than by a call into Node. */
+const LOOPED_LENGTH = 32;
+
 const malformed = (what: string): WireError => new WireError('malformed', what);
 
 export class Reader {
@@ -24,10 +33,11 @@ export class Reader {
   readonly #end: number;
   #at: number;
 
-  constructor(bytes: Uint8Array) {
+  /** Reads `bytes` from offset `from` to before `to`. */
+  constructor(bytes: Uint8Array, from = 0, to = bytes.length) {
     this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#at = 0;
-    this.#end = this.#bytes.length;
+    this.#at = from;
+    this.#end = to;
   }
 
   get done(): boolean {
@@ -70,9 +80,15 @@ export class Reader {
     return this.#bytes.subarray(from, this.#at);
   }
 
+  /** A reader of the message that stands here. */
+  message(): Reader {
+    const from = this.#span();
+    return new Reader(this.#bytes, from, this.#at);
+  }
+
   string(): string {
     const from = this.#span();
-    const text = this.#bytes.toString('utf8', from, this.#at);
+    const text = (this.#bytes as unknown as Utf8Buffer).utf8Slice(from, this.#at);
     // Decoding puts U+FFFD where bytes are not UTF-8; only then is it worth looking whether the peer meant one.
     if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(from, this.#at))) throw malformed('text that is not UTF-8');
     return text;
@@ -149,9 +165,24 @@ export class Writer {
 
   string(value: string): void {
     this.#room(10 + 3 * value.length);
+    if (value.length <= LOOPED_LENGTH && this.#ascii(value)) return;
     const guessed = varintLength(value.length);
-    const written = this.#bytes.write(value, this.#at + guessed, 'utf8');
+    const written = (this.#bytes as unknown as Utf8Buffer).utf8Write(value, this.#at + guessed);
     this.#close(this.#at, guessed, written);
+  }
+
+  /** Writes a short text when it is ASCII, and says whether it was. */
+  #ascii(value: string): boolean {
+    const bytes = this.#bytes;
+    const at = this.#at + 1;
+    for (let i = 0; i < value.length; i += 1) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f) return false;
+      bytes[at + i] = code;
+    }
+    bytes[this.#at] = value.length;
+    this.#at = at + value.length;
+    return true;
   }
 
   /** Writes a length-prefixed message by `write`. */

@@ -4,6 +4,7 @@ import { type Config, formatConfigError, type LoadOptions, loadConfig, loadConfi
 import { findEnvoy } from '../envoy/binary.ts';
 import { generateEnvoy, placesOf } from '../envoy/generate.ts';
 import { validateEnvoy } from '../envoy/validate.ts';
+import { loadMask } from '../mask/mask.ts';
 
 export interface CheckOptions extends LoadOptions {
   /** Path of sluice.yaml. */
@@ -30,7 +31,7 @@ export async function check({
   say = (line) => void process.stdout.write(`${line}\n`),
   ...options
 }: CheckOptions): Promise<number> {
-  const loaded = await (ports ? loadConfigToStart : loadConfig)(file, options);
+  const loaded = await (ports ? loadConfigToStart : loadConfig)(file, { ...(await patternChecker()), ...options });
   if (!loaded.ok) return report([{ what: 'configuration', problems: loaded.errors.map(formatConfigError) }], say);
   const [policy, envoy] = await Promise.all([checkPolicy(loaded.config), checkEnvoy(loaded.config)]);
   return report(
@@ -41,6 +42,16 @@ export async function check({
     ],
     say,
   );
+}
+
+/** Patterns are compiled as the filter compiles them. Without the built module there is no filter either, and `checkEnvoy` says that. */
+async function patternChecker(): Promise<Pick<LoadOptions, 'checkPattern'>> {
+  try {
+    const mask = await loadMask();
+    return { checkPattern: (pattern) => mask.checkPattern(pattern) };
+  } catch {
+    return {};
+  }
 }
 
 function report(findings: readonly Finding[], say: (line: string) => void): number {

@@ -63,6 +63,13 @@ describe('a target that fails', () => {
   test('that is silent past its time-out is a 504', async () => {
     const response = await ask(gateway.port, '/silent', { headers: { host: 'hurried' } });
     expect([response.status, problem(response).title]).toEqual([504, 'The target is too slow']);
+    expect(problem(response).session).toBeUndefined();
+  });
+
+  test('after it was judged, the session is told, for the record to be found by', async () => {
+    gateway.answer = () => ({ ...ALLOW, dynamic_metadata: { fields: { session: { stringValue: 'ses_1' } } } });
+    const response = await ask(gateway.port, '/silent', { headers: { host: 'hurried' } });
+    expect(problem(response)).toMatchObject({ type: 'urn:sluice:problem:target-too-slow', session: 'ses_1', reason: 'response_timeout' });
   });
 
   test('that breaks off in the middle ends the response as broken, not as whole', async () => {

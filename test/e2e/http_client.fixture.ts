@@ -60,9 +60,15 @@ export function problem({ status, headers, text }: Response): {
   readonly title: string;
   readonly detail: string;
   readonly reason?: string;
+  readonly session?: string;
 } {
-  expect(headers['content-type']).toBe('application/problem+json');
+  expect([headers['content-type'], headers['cache-control']]).toEqual(['application/problem+json', 'no-store']);
   const details = JSON.parse(text);
-  expect(details).toMatchObject({ type: 'about:blank', status, title: expect.stringMatching(/./), detail: expect.stringMatching(/./) });
+  expect(details).toMatchObject({
+    type: expect.stringMatching(/^urn:sluice:problem:[a-z-]+$/),
+    status,
+    title: expect.stringMatching(/./),
+    detail: expect.stringMatching(/./),
+  });
   return details;
 }

@@ -27,6 +27,8 @@ import { openSink, type Sink } from './tap/sink.ts';
 
 export interface Service {
   readonly logger: Logger;
+  /** Takes no further checks, ends held requests with a clear answer, and lets the other checks end within the drain time. Events are still recorded: Envoy may end now. */
+  drain(): Promise<void>;
   /** Ends held requests with a clear answer, lets the others end within the drain time, and closes the record. */
   close(): Promise<void>;
 }
@@ -43,15 +45,15 @@ export async function startService(config: Config): Promise<Service> {
     for (const part of opened.splice(0).reverse()) await part().catch((error: unknown) => logger.error({ err: error }, 'a part did not close'));
   };
   try {
-    await start(config, logger, (part) => opened.push(part));
-    return { logger, close };
+    const drain = await start(config, logger, (part) => opened.push(part));
+    return { logger, drain, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function start(config: Config, logger: Logger, opened: (close: () => Promise<void>) => void): Promise<void> {
+async function start(config: Config, logger: Logger, opened: (close: () => Promise<void>) => void): Promise<() => Promise<void>> {
   const { stateDir, runDir, targets, masking, approvals: terms, service } = config;
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const metrics = new Metrics();
@@ -152,14 +154,18 @@ async function start(config: Config, logger: Logger, opened: (close: () => Promi
   const tapDoor = await openDoor(service.tap, [tapService(sink)], MAX_EMIT_BYTES);
   opened(() => tapDoor.close(service.drainMs));
   const checkDoor = await openDoor(service.check, [checkService(ports)], largestBody + BESIDE_BODY);
-  opened(async () => {
+  let drained: Promise<void> | undefined;
+  const drain = async (): Promise<void> => {
     health.stopping();
     // Held callers are told first: they would outlast every drain.
     await approvals.close();
     await checkDoor.close(service.drainMs);
-  });
+  };
+  const drainOnce = (): Promise<void> => (drained ??= drain());
+  opened(drainOnce);
   notice('service-started', policy.revision);
   logger.info({ targets: targets.length, policy: policy.revision }, 'the service is ready');
+  return drainOnce;
 }
 
 function sessionIndex(sink: Sink): SessionIndex {

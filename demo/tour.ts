@@ -29,10 +29,18 @@ export const STOPS: readonly Stop[] = [
     lines: ['SLUICE_CLIENT_SECRET=demo-dana ./sluice login --client dana', './sluice approvals', './sluice approve $(./sluice approvals --quiet)'],
   },
   {
-    title: 'An agent that would rather not wait gets 202; after the denial, the same request gets 403 with the reason',
+    title: 'She denies the next one: its caller is told why',
     lines: [
-      `curl -s -i -X DELETE -H "Authorization: Bearer $TOKEN" -H 'Prefer: respond-async' ${GATEWAY}/customers/8`,
+      `curl -s -X DELETE -H "Authorization: Bearer $TOKEN" ${GATEWAY}/customers/8 &`,
       "./sluice deny $(./sluice approvals --quiet) --reason 'customer 8 has open orders'",
+    ],
+  },
+  {
+    title: 'An agent that would rather not wait gets 202; once approved, the same request passes, once',
+    lines: [
+      `curl -s -i -X DELETE -H "Authorization: Bearer $TOKEN" -H 'Prefer: respond-async' ${GATEWAY}/orders/3`,
+      "./sluice approve $(./sluice approvals --quiet) --reason 'a duplicate'",
+      `curl -s -i -X DELETE -H "Authorization: Bearer $TOKEN" ${GATEWAY}/orders/3`,
     ],
   },
   {
@@ -40,8 +48,8 @@ export const STOPS: readonly Stop[] = [
     lines: [
       'SLUICE_CLIENT_SECRET=demo-avery ./sluice login --client avery',
       './sluice sessions',
-      './sluice replay $(./sluice sessions --quiet --effect hold | tail -1)',
-      './sluice replay $(./sluice sessions --quiet --effect allow | tail -1)',
+      './sluice replay $(./sluice sessions --quiet --effect allow --limit 1)',
+      './sluice replay $(./sluice sessions --quiet --outcome denied --effect hold --limit 1)',
     ],
   },
 ];

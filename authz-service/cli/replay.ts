@@ -5,20 +5,21 @@ import { connected } from './connected.ts';
 import { placeDetails, placeOptions } from './place.ts';
 import { printable, roughly } from './printable.ts';
 
-/** An event as the admin API shows it: 64-bit integers may be strings. */
-export interface RecordedEvent {
-  readonly timeUnixNanos: string | number;
+/** An event as the admin API shows it. */
+export interface ReplayedEvent {
+  /** RFC 3339, to the nanosecond. */
+  readonly time: string;
   readonly session: string;
   readonly target: string;
+  readonly kind: string;
+  readonly body: Body;
+  /** Fields that their writer shortened. */
   readonly truncated?: readonly string[];
-  readonly body: { readonly kind: string } & Readonly<Record<string, unknown>>;
+  /** It arrived after the session's end had been recorded as unknown. */
+  readonly late?: boolean;
 }
 
-export interface ReplayedEvent {
-  readonly event: RecordedEvent;
-  /** It arrived after the session's end had been recorded as unknown. */
-  readonly late: boolean;
-}
+type Body = Readonly<Record<string, unknown>>;
 
 export const replay: Command = {
   name: 'replay',
@@ -35,7 +36,6 @@ export const replay: Command = {
   },
 };
 
-type Body = Readonly<Record<string, unknown>>;
 const word = (body: Body, name: string): string => String(body[name] ?? '');
 const number = (body: Body, name: string): number => Number(body[name] ?? 0);
 const because = (reason: string): string => (reason === '' ? '' : `: ${reason}`);
@@ -78,14 +78,19 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
 
 const INDENT = ' '.repeat(14);
 
+/** Nanoseconds since the Unix epoch. */
+function nanos(time: string): bigint {
+  const [, seconds = '', fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(time) ?? [];
+  return BigInt(Date.parse(`${seconds}Z`) || 0) * 1_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'));
+}
+
 export function timeline(session: string, events: readonly ReplayedEvent[]): string {
-  const first = events[0]?.event;
+  const [first] = events;
   if (!first) return `${session}: no events`;
-  const start = BigInt(first.timeUnixNanos);
-  const lines = events.flatMap(({ event, late }) => {
-    const { body, truncated = [] } = event;
-    const told = TELLS[body.kind as Kind]?.(body) ?? [`${body.kind}: this version does not know it`];
-    const after = Number((BigInt(event.timeUnixNanos) - start) / 1000n);
+  const start = nanos(first.time);
+  const lines = events.flatMap(({ time, kind, body, truncated = [], late = false }) => {
+    const told = TELLS[kind as Kind]?.(body) ?? [`${kind}: this version does not know it`];
+    const after = Number((nanos(time) - start) / 1000n);
     const [head = '', ...rest] = [
       ...told,
       ...(truncated.length > 0 ? [`shortened by its writer: ${truncated.join(', ')}`] : []),
@@ -93,5 +98,5 @@ export function timeline(session: string, events: readonly ReplayedEvent[]): str
     ].map(printable);
     return [`  ${`${after < 0 ? '-' : '+'}${micros(Math.abs(after))}`.padStart(10)}  ${head}`, ...rest.map((line) => `${INDENT}${line}`)];
   });
-  return [`${session} on ${printable(first.target)}, ${new Date(Number(start / 1_000_000n)).toISOString()}`, ...lines].join('\n');
+  return [`${session} on ${printable(first.target)}, ${first.time.slice(0, 19)}Z`, ...lines].join('\n');
 }

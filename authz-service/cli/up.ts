@@ -38,10 +38,11 @@ export async function startGateway(file: string): Promise<Gateway> {
   return {
     config,
     failed: envoy.exited,
-    // The service first: it ends the held requests, and Envoy tells their callers.
+    // Held requests end first, and Envoy tells their callers; then Envoy, whose last events the service still records.
     close: async () => {
-      await service.close();
+      await service.drain();
       await envoy.stop();
+      await service.close();
     },
   };
 }

@@ -3,7 +3,8 @@
 # description: |
 #   Routes, and nothing else: collects what the rules under data.sluice.rules say and answers the strictest of it.
 #   A rule is a package below data.sluice.rules that adds to `deny`, `hold` or `allow` (objects with `rule` and `reason`; a hold has its terms in
-#   `hold`, hold and allow may name a `credential`) or to `obligations`.
+#   `hold`, hold and allow may name a `credential`), or that has `obligations`: a list, for the runtime hashes each member of a set whenever it
+#   looks at it, or a set where that does not matter.
 #   deny > hold > allow, and nothing at all is a deny. Within an effect the smallest rule name answers, of holds the one with the highest
 #   quorum, so the same input always gets the same answer.
 # scope: subpackages
@@ -54,18 +55,23 @@ decision := {
 
 denies := [[verdict.rule, verdict] | some verdict in data.sluice.rules[_].deny]
 
+# A larger quorum goes first.
 holds := [[0 - verdict.hold.quorum, verdict.rule, verdict] | some verdict in data.sluice.rules[_].hold]
 
 allows := [[verdict.rule, verdict] | some verdict in data.sluice.rules[_].allow]
 
-# The service puts them in order, strictest first: a set says what is owed, not how often or when.
-obligations contains obligation if some obligation in data.sluice.rules[_].obligations
+# In no order: the service puts the strictest first and drops what is said twice.
+obligations := [obligation | some obligation in data.sluice.rules[_].obligations]
 
 basis := ["identity", "target", "request"]
 
 # What `explain` shows: everything that fired.
-matched contains {"rule": verdict.rule, "effect": "deny", "reason": verdict.reason} if some verdict in data.sluice.rules[_].deny
+matched := array.concat(
+	[fired(verdict, "deny") | some [_, verdict] in denies],
+	array.concat(
+		[fired(verdict, "hold") | some [_, _, verdict] in holds],
+		[fired(verdict, "allow") | some [_, verdict] in allows],
+	),
+)
 
-matched contains {"rule": verdict.rule, "effect": "hold", "reason": verdict.reason} if some verdict in data.sluice.rules[_].hold
-
-matched contains {"rule": verdict.rule, "effect": "allow", "reason": verdict.reason} if some verdict in data.sluice.rules[_].allow
+fired(verdict, effect) := {"rule": verdict.rule, "effect": effect, "reason": verdict.reason}

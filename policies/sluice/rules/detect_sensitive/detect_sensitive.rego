@@ -7,16 +7,17 @@ package sluice.rules.detect_sensitive
 
 import data.sluice.lib.scopes
 
-obligations contains {"type": "detect", "detector": "payment-card", "method": "partial", "keep_last": 4} if not stated["payment-card"]
+obligations := [obligation | some obligation in defaults; not obligation.detector in stated]
 
-obligations contains {"type": "detect", "detector": "us-ssn", "method": "full"} if not stated["us-ssn"]
+defaults := [
+	{"type": "detect", "detector": "payment-card", "method": "partial", "keep_last": 4},
+	{"type": "detect", "detector": "us-ssn", "method": "full"},
+	{"type": "detect", "detector": "iban", "method": "partial", "keep_last": 4},
+	{"type": "detect", "detector": "email", "method": "partial", "keep_first": 1},
+]
 
-obligations contains {"type": "detect", "detector": "iban", "method": "partial", "keep_last": 4} if not stated.iban
-
-obligations contains {"type": "detect", "detector": "email", "method": "partial", "keep_first": 1} if not stated.email
-
-stated contains entry.oblige.detector if {
+stated := [entry.oblige.detector |
 	some scope in scopes.applying
 	some entry in scope.obligations
 	scopes.covers_path(entry)
-}
+]

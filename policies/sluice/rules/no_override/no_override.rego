@@ -28,6 +28,8 @@ places contains "x-forwarded-uri" if input.request.headers["x-forwarded-uri"]
 
 places contains "x-forwarded-path" if input.request.headers["x-forwarded-path"]
 
+places contains "x-original-method" if input.request.headers["x-original-method"]
+
 places contains "the query's _method" if input.request.query._method
 
 places contains "the form's _method" if input.request.body.form._method

@@ -5,9 +5,9 @@ package sluice.rules.stated_obligations
 
 import data.sluice.lib.scopes
 
-obligations contains entry.oblige if {
+obligations := [entry.oblige |
 	some scope in scopes.applying
 	some entry in scope.obligations
 	scopes.covers_path(entry)
 	not scopes.clear_for_caller(entry)
-}
+]

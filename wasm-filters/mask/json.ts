@@ -431,7 +431,7 @@ export class JsonMasker extends Masker {
 
   /** A member whose key must be seen, from its comma or, for the first, from its quote on, up to its colon. */
   private member(p: usize, end: usize, out: ByteSink): usize {
-    const comma = load<u8>(p) == 0x2c;
+    const comma = this.at == At.AFTER_VALUE;
     let open = p;
     if (comma) {
       for (open++; open < end && isSpace(load<u8>(open)); ) open++;

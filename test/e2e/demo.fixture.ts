@@ -1,0 +1,104 @@
+/** The demo as `npm start` runs it, on ports and a state directory of its own, so that it can stand beside another one. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { freePort } from './envoy_gateway.fixture.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const LINKED = ['authz-service', 'policies', 'build', 'node_modules', 'proto', 'package.json'];
+const PORTS = ['8080', '9400', '9402'] as const;
+
+/** A folder that looks like the repository, in which the demo's files name other ports. */
+export async function repositoryWithPorts(): Promise<{ readonly dir: string; readonly ports: Readonly<Record<(typeof PORTS)[number], number>> }> {
+  const dir = mkdtempSync(join(tmpdir(), 'demo-'));
+  const ports = { '8080': await freePort(), '9400': await freePort(), '9402': await freePort() };
+  for (const name of LINKED) symlinkSync(join(ROOT, name), join(dir, name));
+  copyFileSync(join(ROOT, 'sluice'), join(dir, 'sluice'));
+  mkdirSync(join(dir, 'demo'));
+  for (const file of readdirSync(join(ROOT, 'demo'))) {
+    const text = readFileSync(join(ROOT, 'demo', file), 'utf8');
+    writeFileSync(join(dir, 'demo', file), file === 'data.json' ? text : text.replace(new RegExp(`\\b(${PORTS.join('|')})\\b`, 'g'), (port) => String(ports[port as (typeof PORTS)[number]])));
+  }
+  return { dir, ports };
+}
+
+export class Demo {
+  readonly dir: string;
+  readonly ports: Awaited<ReturnType<typeof repositoryWithPorts>>['ports'];
+  readonly #child: ChildProcess;
+  #output = '';
+  readonly ended: Promise<number | null>;
+
+  private constructor({ dir, ports }: Awaited<ReturnType<typeof repositoryWithPorts>>) {
+    this.dir = dir;
+    this.ports = ports;
+    // A process group of its own, as a terminal gives it.
+    this.#child = spawn(process.execPath, [join(dir, 'demo/main.ts')], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: this.env });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on('data', (chunk: Buffer) => (this.#output += chunk));
+    this.ended = new Promise((settle) => this.#child.once('exit', settle));
+  }
+
+  /** Runs it until it has printed the tour, or ended. */
+  static async start(place?: Awaited<ReturnType<typeof repositoryWithPorts>>): Promise<Demo> {
+    const demo = new Demo(place ?? (await repositoryWithPorts()));
+    await Promise.race([demo.ended, demo.#says('Ctrl-C here ends everything')]);
+    return demo;
+  }
+
+  async #says(text: string): Promise<void> {
+    while (!this.#output.includes(text)) await sleep(20);
+  }
+
+  get env(): NodeJS.ProcessEnv {
+    return { ...process.env, SLUICE_CONFIG: join(this.dir, 'demo/sluice.yaml'), XDG_CONFIG_HOME: join(this.dir, 'home'), SLUICE_TOKEN: '', SLUICE_ADMIN: '', NO_COLOR: '1' };
+  }
+
+  get output(): string {
+    return this.#output;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** Ids of all its processes, itself first. */
+  processes(): { readonly pid: number; readonly args: string }[] {
+    const rows = execFileSync('ps', ['-e', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' })
+      .split('\n')
+      .flatMap((line) => {
+        const [, pid, parent, args = ''] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [];
+        return pid === undefined ? [] : [{ pid: Number(pid), parent: Number(parent), args }];
+      });
+    const own = (pid: number): typeof rows => rows.filter(({ parent }) => parent === pid).flatMap((child) => [child, ...own(child.pid)]);
+    return [...rows.filter(({ pid }) => pid === this.pid), ...own(this.pid)];
+  }
+
+  /** As Ctrl-C does: to every process of the terminal's foreground group. */
+  interrupt(): void {
+    process.kill(-this.pid, 'SIGINT');
+  }
+
+  async close(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) process.kill(this.pid, 'SIGTERM');
+    await this.ended;
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+const alive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Those of `pids` that still run after a while. */
+export async function survivors(pids: readonly number[], withinMs = 8_000): Promise<number[]> {
+  for (const deadline = Date.now() + withinMs; pids.some(alive) && Date.now() < deadline; ) await sleep(25);
+  return pids.filter(alive);
+}

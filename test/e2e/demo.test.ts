@@ -1,0 +1,153 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Demo, repositoryWithPorts, survivors } from './demo.fixture.ts';
+
+describe('the tour, line by line as it is printed', () => {
+  let demo: Demo;
+  /** By the first words of a line's title: what the lines printed. */
+  const outputs = new Map<string, string[]>();
+  const said = (title: string): string[] => [...outputs].find(([key]) => key.includes(title))?.[1] ?? [`nothing under '${title}' in the tour`];
+
+  beforeAll(async () => {
+    demo = await Demo.start();
+    expect(demo.output).toContain('Paste these into a second terminal');
+    // One shell for all lines, as the user's terminal is; a mark after each line tells which output is whose.
+    const shell = spawn('bash', ['--norc'], { cwd: demo.dir, env: demo.env, stdio: ['pipe', 'pipe', 'pipe'] });
+    let printed = '';
+    for (const stream of [shell.stdout, shell.stderr]) stream.on('data', (chunk: Buffer) => (printed += chunk));
+    let [title, mark] = ['', 0];
+    for (const line of demo.output.split('\n')) {
+      title = /^\d+\. (.*)/.exec(line)?.[1] ?? title;
+      if (!line.startsWith('   ')) continue;
+      mark += 1;
+      const before = printed.length;
+      shell.stdin.write(`${line}\necho "mark ${mark}"\n`);
+      while (!printed.includes(`mark ${mark}\n`, before)) await sleep(20);
+      // A held request prints when it has been answered: with the lines that follow.
+      await sleep(line.endsWith('&') || line.includes('./sluice approve') || line.includes('./sluice deny') ? 700 : 0);
+      outputs.set(title, [...(outputs.get(title) ?? []), printed.slice(before)]);
+    }
+    shell.stdin.end();
+    await once(shell, 'exit');
+  });
+  afterAll(() => demo.close());
+
+  it('has a stop for each thing that it shows', () => {
+    expect([...outputs.keys()]).toHaveLength(9);
+  });
+
+  it('asks for a token', () => {
+    const [refused] = said('Without a token');
+    expect(refused).toMatch(/^HTTP\/1.1 401 Unauthorized/m);
+    expect(refused).toMatch(/^www-authenticate: Bearer/m);
+  });
+
+  it('masks what a read returns', () => {
+    const [customer = '', ticket = ''] = said('A read goes through');
+    expect(JSON.parse(customer.replace(/mark \d+\n$/, ''))).toMatchObject({
+      name: 'Maya Okafor',
+      email: expect.stringMatching(/^tok_/),
+      ssn: null,
+      card: '************2592',
+    });
+    expect(ticket).not.toMatch(/6011 ?0018|ruben\.devries/);
+    expect(ticket).toContain('was charged twice');
+  });
+
+  it('refuses a write, naming the rule', () => {
+    expect(said('A write outside')[0]).toMatch(/"status":403.*"rule":"default-deny"/);
+  });
+
+  it('holds a delete until Dana approves it', () => {
+    const [login, listed, approved] = said('Dana, a lead');
+    expect(login).toContain('Logged in as Dana Whitlock (leads)');
+    expect(listed).toMatch(/apr_\w+ .*DELETE \/customers\/7 .*destructive-needs-approval/);
+    expect(approved).toMatch(/approved DELETE \/customers\/7; it goes through/);
+    expect(approved).toMatch(/^HTTP\/1.1 200 OK/m);
+  });
+
+  it('tells the caller why a request was denied', () => {
+    expect(said('She denies').join('')).toMatch(/"status":403.*"reason":"denied by demo:dana: customer 8 has open orders"/);
+  });
+
+  it('answers 202 to a caller that does not wait, and lets the same request pass once approved', () => {
+    const [accepted, approved, passed] = said('would rather not wait');
+    expect(accepted).toMatch(/^HTTP\/1.1 202 Accepted/m);
+    expect(accepted).toMatch(/^location: \S+\/apr_/m);
+    expect(approved).toContain('it passes when its caller asks again');
+    expect(passed).toMatch(/^HTTP\/1.1 200 OK/m);
+  });
+
+  it('shows the record to an auditor', () => {
+    const [login, listed, allowed, denied] = said('Avery, an auditor');
+    expect(login).toContain('Logged in as Avery Castellan (audit)');
+    for (const what of ['GET /customers/1', 'PATCH /customers/1', 'DELETE /customers/7', 'DELETE /customers/8', 'DELETE /orders/3']) expect(listed).toContain(what);
+    expect(allowed).toMatch(/judged GET \/tickets\/1: allow by read-by-grant/);
+    expect(allowed).toMatch(/masked .*payment-card.*: 1/);
+    expect(denied).toMatch(/denied by demo:dana: customer 8 has open orders/);
+  });
+});
+
+describe('the demo', () => {
+  let demo: Demo | undefined;
+  afterEach(() => demo?.close());
+
+  it('ends everything on Ctrl-C, and tells held callers', async () => {
+    demo = await Demo.start();
+    const token = await tokenFrom(demo);
+    const held = fetch(`http://127.0.0.1:${demo.ports['8080']}/customers/7`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } });
+    await sleep(500);
+    const processes = demo.processes();
+    expect(processes.map(({ args }) => args).join('\n')).toMatch(/issuer\.ts[^]*target\.ts[^]*envoy /);
+    demo.interrupt();
+    expect((await held).status).toBe(503);
+    expect(await demo.ended).toBe(0);
+    expect(await survivors(processes.map(({ pid }) => pid))).toEqual([]);
+  });
+
+  it('leaves no process behind when it is killed itself', async () => {
+    demo = await Demo.start();
+    const processes = demo.processes();
+    expect(processes.length).toBeGreaterThanOrEqual(4);
+    process.kill(demo.pid, 'SIGKILL');
+    expect(await survivors(processes.map(({ pid }) => pid))).toEqual([]);
+  });
+
+  it.each([
+    [/\/envoy /, /Envoy was ended by SIGKILL: everything ends/],
+    [/target\.ts/, /The demo's target was ended by SIGKILL .*: everything ends/],
+  ])('ends with a message when a part is killed: %s', async (part, message) => {
+    demo = await Demo.start();
+    const processes = demo.processes();
+    process.kill(processes.find(({ args }) => part.test(args))?.pid ?? 0, 'SIGKILL');
+    expect(await demo.ended).toBe(1);
+    expect(demo.output).toMatch(message);
+    expect(await survivors(processes.map(({ pid }) => pid))).toEqual([]);
+  });
+
+  it('says all at once which ports are in use', async () => {
+    const place = await repositoryWithPorts();
+    const taken = await Promise.all(Object.values(place.ports).map(async (port) => {
+      const server = createServer().listen(port, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }));
+    try {
+      demo = await Demo.start(place);
+      expect(await demo.ended).toBe(1);
+      for (const port of Object.values(place.ports)) expect(demo.output).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} is in use`));
+    } finally {
+      for (const server of taken) server.close();
+    }
+  });
+});
+
+const tokenFrom = (demo: Demo): Promise<string> =>
+  new Promise((settle, fail) => {
+    execFile('curl', ['-s', '-u', 'agent:demo-agent', '-d', 'grant_type=client_credentials', `http://127.0.0.1:${demo.ports['9400']}/token`], (error, output) =>
+      error ? fail(error) : settle(JSON.parse(output).access_token),
+    );
+  });

@@ -36,8 +36,7 @@ function written(value: Json, dice: () => number): string {
   const space = (): string => ['', '', '', ' ', '\n', '\t\r\n'][Math.floor(dice() * 6)] ?? '';
   const text = (s: string): string => {
     const units = Array.from({ length: s.length }, (_, i) => s.charCodeAt(i));
-    const escape = dice() < 0.3;
-    if (!escape) return JSON.stringify(s);
+    if (dice() < 0.7) return JSON.stringify(s);
     return `"${units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('')}"`;
   };
   const of = (v: Json): string => {
@@ -328,7 +327,7 @@ function spansOf(pattern: string, text: string): string {
   for (let at = 0; at < text.length; ) {
     let end = -1;
     for (let e = text.length; e > at && end < 0; e--) {
-      const exact = new RegExp(`(?:${pattern})(?=[^]{${text.length - e}}(?![^]))`, 'my');
+      const exact = new RegExp(`(?:${pattern})(?=[\\s\\S]{${text.length - e}}(?![\\s\\S]))`, 'my');
       exact.lastIndex = at;
       if (exact.test(text)) end = e;
     }
@@ -451,7 +450,9 @@ describe('noise', () => {
         throw error;
       }
       // What came out is JSON, and each of its strings named ssn is masked, by another parser's reading.
-      JSON.parse(output, (key, value: unknown) => {
+      const read = output.replace(/^\ufeff/, '');
+      if (read.trim() === '') continue;
+      JSON.parse(read, (key, value: unknown) => {
         if (key === 'ssn' && typeof value === 'string') expect(value).toMatch(/^\**$/);
         if (key === 'ssn') expect(typeof value).not.toBe('number');
         return value;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { loadMask, MaskError, type MaskRule } from '../../authz-service/mask/mask.ts';
-import { chunked, KEY, ruleOf, tokenOf, type Vector, vectors } from './mask.vectors.ts';
+import { loadMask, MaskError } from '../../authz-service/mask/mask.ts';
+import { chunked, type Vector, vectors } from './mask.vectors.ts';
 
 const mask = await loadMask();
 

@@ -33,7 +33,7 @@ export function ruleOf({ method = 'full', keep_first = 0, keep_last = 0, ...sele
   };
 }
 
-const FENCE = /^```(\w+) ?(.*)\n([^]*?)^```$/gm;
+const FENCE = /^```(\w+) ?(.*)\n([\s\S]*?)^```$/gm;
 
 function bytesOf(text: string, escaped: boolean): Buffer {
   const body = text.replace(/\n$/, '');
@@ -61,7 +61,8 @@ function vectorOf(file: string, section: string): Vector {
   const escaped = of('input').info.endsWith(' escaped');
   const input = bytesOf(of('input').body, escaped);
   const output = blocks.get('output');
-  const replaced = (text: string): string => text.replace(/\{\{([^]*?)\}\}/g, (_, value: string) => tokenOf(value.replaceAll('\\n', '\n')));
+  const replaced = (text: string): string =>
+    text.replace(/\{\{([\s\S]*?)\}\}/g, (_, value: string) => tokenOf(value.replaceAll('\\n', '\n')));
   const error = blocks.get('error')?.info;
   const counts = blocks.get('counts')?.body;
   return {

@@ -28,7 +28,11 @@ describe('answers', () => {
   test('a decision, with the revision that made it and what it took', async () => {
     await begin();
     const answer = await judged('/a');
-    expect(answer).toMatchObject({ ok: true, revision: bundle.revision, decision: { effect: 'allow', rule: '/a', obligations: [], credential: '' } });
+    expect(answer).toMatchObject({
+      ok: true,
+      revision: bundle.revision,
+      decision: { effect: 'allow', rule: '/a', obligations: [], credential: '' },
+    });
     expect(answer.ok && answer.micros).toBeGreaterThan(0);
   });
 

@@ -1,5 +1,4 @@
 /** One decision worker as the engine sees it: what it was given, how far it is, and since when it has been at the same job. */
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import {
   ANSWER_HEADER,
@@ -14,6 +13,8 @@ import {
   openChannel,
   type WorkerData,
 } from './channel.ts';
+
+const LONGEST_START_MS = 10_000;
 
 export interface Job {
   readonly input: string;
@@ -73,13 +74,14 @@ export class Lane {
   /** @returns a lane whose worker has its policy instantiated @throws when the worker cannot start */
   static async start(module: WebAssembly.Module, data: unknown, events: LaneEvents): Promise<Lane> {
     const lane = new Lane(module, data, events);
-    await Promise.race([
-      once(lane.#worker, 'message'),
-      once(lane.#worker, 'exit').then(() => {
-        throw new Error('a decision worker ended at its start');
-      }),
-    ]);
-    return lane;
+    const started = await new Promise<boolean>((resolve) => {
+      lane.#worker.once('message', () => resolve(true));
+      lane.#worker.once('exit', () => resolve(false));
+      setTimeout(resolve, LONGEST_START_MS, false).unref();
+    });
+    if (started) return lane;
+    await lane.end();
+    throw new Error('a decision worker did not start');
   }
 
   get busy(): boolean {

@@ -52,13 +52,27 @@ decision := {"effect": "allow", "rule": "memory", "reason": times(times(times("0
 decision := {"effect": "allow", "rule": "crash", "reason": sprintf("%d", [count(yaml.unmarshal(concat("", ["[", times(times("1,", 1000), 1000), "1]"])))])} if input.request.path == "/crash"
 `;
 
-export const engineOf = (bundle: Bundle, options: Partial<EngineOptions> = {}): Promise<Engine> => createEngine({ ...bundle, workers: 2, timeoutMs: 300, ...options });
+export const engineOf = (bundle: Bundle, options: Partial<EngineOptions> = {}): Promise<Engine> =>
+  createEngine({ ...bundle, workers: 2, timeoutMs: 300, ...options });
 
-export const request = (changes: { readonly method?: string; readonly path?: string; readonly groups?: readonly string[]; readonly target?: string } = {}): Request => {
+export const request = (
+  changes: { readonly method?: string; readonly path?: string; readonly groups?: readonly string[]; readonly target?: string } = {},
+): Request => {
   const { method = 'GET', path = '/', groups = [], target = 'demo' } = changes;
   return {
     time: { now: '2026-01-02T03:04:05.000Z', unix: 1_767_323_045 },
-    identity: { id: 'corp:agent', issuer: 'corp', subject: 'agent', name: 'Agent', kind: 'workload', client: 'agent', tenant: '', groups, roles: [], scopes: [] },
+    identity: {
+      id: 'corp:agent',
+      issuer: 'corp',
+      subject: 'agent',
+      name: 'Agent',
+      kind: 'workload',
+      client: 'agent',
+      tenant: '',
+      groups,
+      roles: [],
+      scopes: [],
+    },
     run: { id: 'run-1', on_behalf_of: '', source: 'token' },
     target: { name: target, protocol: 'http', labels: { env: 'test' } },
     session: { id: 'session' },

@@ -1,9 +1,13 @@
 // Bytes outside the garbage collector: a growable buffer that is reused, and comparison of spans with constants.
 
 /** A constant's UTF-8 bytes, without a terminator. For global constants and small texts: it allocates. */
-export function utf8(text: string): ArrayBuffer { return String.UTF8.encode(text); }
+export function utf8(text: string): ArrayBuffer {
+  return String.UTF8.encode(text);
+}
 
-@inline export function at(bytes: ArrayBuffer): usize { return changetype<usize>(bytes); }
+export function at(bytes: ArrayBuffer): usize {
+  return changetype<usize>(bytes);
+}
 
 /** A copy of a span, kept by the garbage collector. */
 export function copyOf(ptr: usize, length: u32): ArrayBuffer {
@@ -45,7 +49,9 @@ export class ByteBuffer {
     this.length = this.capacity = 0;
   }
 
-  reset(): void { this.length = 0; }
+  reset(): void {
+    this.length = 0;
+  }
 
   reserve(more: u32): void {
     if (this.capacity - this.length >= more) return;
@@ -79,7 +85,9 @@ export class ByteBuffer {
     this.length += length;
   }
 
-  bytes(value: ArrayBuffer): void { this.write(at(value), value.byteLength); }
+  bytes(value: ArrayBuffer): void {
+    this.write(at(value), value.byteLength);
+  }
 
   /** A number in decimal, as JSON and HTTP write it. */
   decimal(value: u64): void {
@@ -87,7 +95,7 @@ export class ByteBuffer {
     for (let rest = value / 10; rest; rest /= 10) digits++;
     this.reserve(digits);
     this.length += digits;
-    for (let p = this.ptr + this.length; digits; digits--, value /= 10) store<u8>(--p, <u8>(48 + value % 10));
+    for (let p = this.ptr + this.length; digits; digits--, value /= 10) store<u8>(--p, <u8>(48 + (value % 10)));
   }
 
   /** Moves what lies from `from` on by `gap` bytes towards the end. */

@@ -33,7 +33,7 @@ const MILLISECOND: u64 = 1_000_000;
 const FIRST_BACKOFF: u64 = 50 * MILLISECOND;
 const MAX_BACKOFF: u64 = 1000 * MILLISECOND;
 /** A sink that says nothing to Hello is asked by an event. */
-const PROBE_AFTER: u64 = 500 * MILLISECOND;
+const PROBE_AFTER: u64 = 100 * MILLISECOND;
 /** Nothing acknowledged for so long, with events waiting: the sink counts as away … */
 const STALLED_AFTER: u64 = 5000 * MILLISECOND;
 /** … and for so long: the stream is given up. */

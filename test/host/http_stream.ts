@@ -18,6 +18,8 @@ export interface LocalReply {
 export interface HttpStreamOptions {
   /** Dynamic metadata of ext_authz: what its answer says of this request. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** After the filter's answer or reset, what the target still sends is shown to the filter, as Envoy might; nothing of it may go on. */
+  readonly lingers?: boolean;
 }
 
 export class HttpStream implements StreamHost {
@@ -38,6 +40,7 @@ export class HttpStream implements StreamHost {
 
   readonly #host: WasmHost;
   readonly #metadata: Readonly<Record<string, string>>;
+  readonly #lingers: boolean;
   #details = 'via_upstream';
   #maps: Partial<Record<number, Headers>> = {};
   #requestBody: { bytes: Buffer } | undefined;
@@ -52,10 +55,11 @@ export class HttpStream implements StreamHost {
   #aborted = false;
   #finished = false;
 
-  constructor(host: WasmHost, id: number, { metadata = {} }: HttpStreamOptions) {
+  constructor(host: WasmHost, id: number, { metadata = {}, lingers = false }: HttpStreamOptions) {
     this.#host = host;
     this.id = id;
     this.#metadata = metadata;
+    this.#lingers = lingers;
   }
 
   static open(host: WasmHost, options: HttpStreamOptions = {}): HttpStream {
@@ -120,6 +124,7 @@ export class HttpStream implements StreamHost {
   }
 
   responseBody(bytes: Buffer, end = false): this {
+    if (this.#aborted && !this.#finished) return this.#late(bytes, end);
     if (this.#finished || this.#aborted) return this;
     if (this.#buffering && this.#held) this.#held.bytes = Buffer.concat([this.#held.bytes, bytes]);
     else this.#responseBody = { bytes };
@@ -143,6 +148,17 @@ export class HttpStream implements StreamHost {
       this.#buffering = true;
       this.#held = { bytes: Buffer.concat([this.#held?.bytes ?? Buffer.alloc(0), own?.bytes ?? Buffer.alloc(0)]) };
     } else this.leftBehind += own?.bytes.length ?? 0;
+    return this;
+  }
+
+  /** Body after the end: the filter must drop it. */
+  #late(bytes: Buffer, end: boolean): this {
+    this.#buffering = false;
+    this.#responseBody = { bytes };
+    const { value } = this.#host.callFilter(this.id, 'proxy_on_response_body', this.id, bytes.length, Number(end));
+    if (value === CONTINUE || value === STOP_AND_BUFFER) throw new Error('bytes after the end were let through');
+    this.leftBehind += this.#responseBody.bytes.length;
+    this.#responseBody = undefined;
     return this;
   }
 
@@ -253,7 +269,8 @@ export class HttpStream implements StreamHost {
         this.#headersStopped = undefined;
         this.downstream.headers = reply;
         this.downstream.body.push(body);
-        this.#end();
+        this.downstream.ended = true;
+        if (!this.#lingers) this.finish();
       } else this.reset(details);
     });
   }
@@ -275,7 +292,7 @@ export class HttpStream implements StreamHost {
     this.#host.afterCall(() => {
       this.#aborted = true;
       if (!this.#finished) this.downstream.reset = true;
-      this.finish();
+      if (!this.#lingers) this.finish();
     });
   }
 }

@@ -31,9 +31,9 @@ export class Filter {
   }
 
   /** A judged request whose response is masked by `rules`; none: passes as it is. */
-  open(rules: readonly MaskRule[] = [], session = `ses-${++this.#sessions}`, maxTokenBytes = 0): HttpStream {
+  open(rules: readonly MaskRule[] = [], session = `ses-${++this.#sessions}`, maxTokenBytes = 0, lingers = false): HttpStream {
     const plan = rules.length === 0 ? '' : Buffer.from(encodePlan(rules, maxTokenBytes)).toString('base64');
-    return HttpStream.open(this.host, { metadata: { session, target: 'orders', plan } });
+    return HttpStream.open(this.host, { metadata: { session, target: 'orders', plan }, lingers });
   }
 }
 

@@ -401,7 +401,7 @@ describe('what cannot be masked', () => {
     const stream = new Filter().open([SSN], 's', 0, true).requestHeaders(request()).responseHeaders(response('application/json'));
     stream
       .responseBody(JSON_BODY.subarray(0, 12))
-      .responseBody(Buffer.from(']'))
+      .responseBody(Buffer.from('\x01'))
       .responseBody(JSON_BODY)
       .responseBody(JSON_BODY, true)
       .finish();

@@ -12,8 +12,9 @@ import { journalStore } from './approval/store.ts';
 import type { CheckPorts } from './check/check.ts';
 import { identifyBy } from './check/identify.ts';
 import { checkService } from './check/service.ts';
-import type { Config } from './config/config.ts';
-import { createCredentials } from './credential/credential.ts';
+import { Targets } from './check/targets.ts';
+import { type Config, formatConfigError } from './config/config.ts';
+import { watchConfig } from './config/watch.ts';
 import type { RecordedEvent } from './decision/ports.ts';
 import { openDoor } from './grpc_server.ts';
 import { createVerifier } from './identity/verifier.ts';
@@ -33,19 +34,24 @@ export interface Service {
   close(): Promise<void>;
 }
 
-/** A check carries the request's body, and its headers beside it. */
-const BESIDE_BODY = 1024 * 1024;
+/** A check carries the request's body, of which no target takes more than 64 MiB, and its headers beside it. */
+const MAX_CHECK_BYTES = 65 * 1024 * 1024;
 const MAX_EMIT_BYTES = 1024 * 1024;
 
+export interface ServiceOptions {
+  /** Told when the targets of a changed configuration are in force here: what Envoy reads is the caller's to write. */
+  readonly onTargets?: (config: Config) => void;
+}
+
 /** @throws {Error} when a part cannot start; what had started is closed again. */
-export async function startService(config: Config): Promise<Service> {
+export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
   const logger = pino({ level: config.logging.level, base: null });
   const opened: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const part of opened.splice(0).reverse()) await part().catch((error: unknown) => logger.error({ err: error }, 'a part did not close'));
   };
   try {
-    const drain = await start(config, logger, (part) => opened.push(part));
+    const drain = await start(config, logger, options, (part) => opened.push(part));
     return { logger, drain, close };
   } catch (error) {
     await close();
@@ -53,8 +59,8 @@ export async function startService(config: Config): Promise<Service> {
   }
 }
 
-async function start(config: Config, logger: Logger, opened: (close: () => Promise<void>) => void): Promise<() => Promise<void>> {
-  const { stateDir, runDir, targets, masking, approvals: terms, service } = config;
+async function start(config: Config, logger: Logger, { onTargets = () => {} }: ServiceOptions, opened: (close: () => Promise<void>) => void): Promise<() => Promise<void>> {
+  const { stateDir, runDir, masking, approvals: terms, service } = config;
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const metrics = new Metrics();
   metrics.process();
@@ -62,8 +68,8 @@ async function start(config: Config, logger: Logger, opened: (close: () => Promi
 
   const mask = await loadMask();
   const verifier = createVerifier(config.issuers, { logger });
-  const credentials = createCredentials(Object.fromEntries(targets.map((target) => [target.name, target.credentials])));
-  for (const { target, credential, error } of credentials.problems()) logger.error({ target, credential, code: error.code }, error.message);
+  const targets = new Targets(config.targets);
+  for (const { target, credential, error } of targets.problems()) logger.error({ target, credential, code: error.code }, error.message);
 
   const told = tapMetrics(metrics);
   const sink = await openSink({ dir: join(stateDir, 'tap'), onLag: told.onLag, onProblem: (error) => logger.error({ err: error }, 'the record has a problem') });
@@ -117,8 +123,6 @@ async function start(config: Config, logger: Logger, opened: (close: () => Promi
   });
   ended.watch(approvals);
 
-  const known = new Map(targets.map((target) => [target.name, { name: target.name, protocol: target.protocol, labels: target.labels }]));
-  const defaults = new Map(targets.map((target) => [target.name, target.credential]));
   const maskRecord = mask.recorder();
   const ports: CheckPorts = {
     policy,
@@ -131,12 +135,8 @@ async function start(config: Config, logger: Logger, opened: (close: () => Promi
       stage: (stage, seconds) => metrics.observe(stage, seconds),
     },
     identify: identifyBy(verifier, 'sluice'),
-    target: (name) => known.get(name),
-    credential: (target, name) => {
-      const found = credentials.headersFor(target, name || (defaults.get(target) ?? ''));
-      if ('error' in found) throw new Error(found.error.message);
-      return found.headers.map(([header, secret]) => [header, secret.reveal()] as const);
-    },
+    target: (name) => targets.info(name),
+    credential: (target, name) => targets.credential(target, name),
     plan: planner(masking),
     approvalStatus: (id, identityId) => approvals.status(id, identityId),
   };
@@ -150,10 +150,9 @@ async function start(config: Config, logger: Logger, opened: (close: () => Promi
   if (config.admin.address) await admin.listen(config.admin.address);
 
   await verifier.warm();
-  const largestBody = Math.max(0, ...targets.map(({ requestBodyLimitBytes }) => requestBodyLimitBytes));
   const tapDoor = await openDoor(service.tap, [tapService(sink)], MAX_EMIT_BYTES);
   opened(() => tapDoor.close(service.drainMs));
-  const checkDoor = await openDoor(service.check, [checkService(ports)], largestBody + BESIDE_BODY);
+  const checkDoor = await openDoor(service.check, [checkService(ports)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
     health.stopping();
@@ -163,8 +162,18 @@ async function start(config: Config, logger: Logger, opened: (close: () => Promi
   };
   const drainOnce = (): Promise<void> => (drained ??= drain());
   opened(drainOnce);
+  const watch = watchConfig(config, {
+    changed: (now, restart) => {
+      targets.replace(now.targets);
+      onTargets(now);
+      logger.info({ targets: now.targets.map(({ name }) => name), restart }, restart.length > 0 ? 'the changed targets are in force; the other keys wait for a restart' : 'the changed targets are in force');
+      notice('configuration-changed', now.targets.map(({ name }) => name).join(', '));
+    },
+    refused: (errors) => logger.error({ errors: errors.map(formatConfigError) }, 'THE CHANGED CONFIGURATION IS REFUSED; the one before it stays in force'),
+  });
+  opened(async () => watch.close());
   notice('service-started', policy.revision);
-  logger.info({ targets: targets.length, policy: policy.revision }, 'the service is ready');
+  logger.info({ targets: config.targets.length, policy: policy.revision }, 'the service is ready');
   return drainOnce;
 }
 

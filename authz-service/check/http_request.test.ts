@@ -45,7 +45,15 @@ describe('what policy sees is what the target gets', () => {
     expect(status(raw({ header: { [name]: ['a', 'b'] } }))).toBe(400);
   });
 
+  test('two hosts are refused', () => expect(status(raw({ host: 'a,b' }))).toBe(400));
   test.each(['get', 'GET ', '', 'M-SEARCH'])('the method %j is refused', (method) => expect(status(raw({ method }))).toBe(400));
+
+  test.each(['text/plain,application/json', 'text/plain, text/plain', 'json', 'a/b;c', 'a/b; c=d,e/f'])('the content type %s is refused', (type) => {
+    expect(status(raw({ header: { 'content-type': [type] } }))).toBe(400);
+  });
+  test.each(['application/json', 'Application/JSON; charset="utf-8" ; x=y', 'text/plain;'])('the content type %s is understood', (type) => {
+    expect(status(raw({ header: { 'content-type': [type] } }))).toBe(200);
+  });
 
   test('credentials are not shown', () => {
     expect(typedRequest(raw({ header: { authorization: ['Bearer t'], cookie: ['s=1'], accept: ['a', 'b'] } })).headers).toEqual({ accept: ['a', 'b'] });

@@ -54,6 +54,8 @@ const WITHHELD = new Set(['authorization', 'proxy-authorization', 'cookie']);
  */
 export function typedRequest(raw: RawRequest): HttpRequest {
   if (!/^[A-Z]{1,32}$/.test(raw.method)) throw new UnclearRequestError(400, 'the method is not a word in capital letters');
+  // Envoy joins two Host headers by a comma.
+  if (raw.host.includes(',')) throw new UnclearRequestError(400, 'there is more than one host');
   for (const name of SINGLE) {
     if ((raw.headers.get(name)?.length ?? 0) > 1) throw new UnclearRequestError(400, `the header ${name} is given more than once`);
   }
@@ -128,8 +130,14 @@ function visibleHeaders(headers: RawRequest['headers']): Record<string, readonly
   return visible;
 }
 
+/** RFC 9110, section 8.3.1. Envoy joins two lines of this header by a comma, and a target may then read either. */
+const CONTENT_TYPE = /^([!#$%&'*+\-.^_`|~\w]+\/[!#$%&'*+\-.^_`|~\w]+)[ \t]*(?:;[ \t]*(?:[!#$%&'*+\-.^_`|~\w]+=(?:[!#$%&'*+\-.^_`|~\w]+|"(?:[^"\\]|\\.)*"))?[ \t]*)*$/;
+
 function mediaType(value: string): string {
-  return (value.split(';', 1)[0] ?? '').trim().toLowerCase();
+  if (value === '') return '';
+  const type = CONTENT_TYPE.exec(value)?.[1];
+  if (type === undefined) throw new UnclearRequestError(400, 'the header content-type is not one media type');
+  return type.toLowerCase();
 }
 
 const SHA256_OF_NOTHING = createHash('sha256').digest('hex');

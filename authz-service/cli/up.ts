@@ -1,7 +1,9 @@
 /** `sluice serve`: the service. `sluice up`: the service and its Envoy, which live and end together. */
 import { type Config, formatConfigError, loadConfigToStart, loadConfig } from '../config/config.ts';
 import { findEnvoy } from '../envoy/binary.ts';
+import { envoyFiles, generateEnvoy, placesOf } from '../envoy/generate.ts';
 import { type EnvoyProcess, listenerUrls, startEnvoy } from '../envoy/process.ts';
+import { writeEnvoy } from '../envoy/write.ts';
 import { loadMask } from '../mask/mask.ts';
 import { startService } from '../main.ts';
 import { CommandError, complain, say } from './command.ts';
@@ -27,7 +29,8 @@ export async function startGateway(file: string): Promise<Gateway> {
   const config = await configuration(file, true);
   const found = findEnvoy({ configured: config.envoy.bin });
   if (!found.ok) throw new CommandError(found.problem);
-  const service = await startService(config);
+  // Envoy reads its files again when they change.
+  const service = await startService(config, { onTargets: (now) => void writeEnvoy(placesOf(now).dir, envoyFiles(generateEnvoy(now))) });
   let envoy: EnvoyProcess;
   try {
     envoy = await startEnvoy(config, { bin: found.bin, log: (line) => complain(line) });

@@ -83,10 +83,14 @@ export class Sluice {
     this.#target = target;
   }
 
-  /** @param respond answers in place of json-server; false leaves the request to it */
+  /**
+   * @param respond answers in place of json-server; false leaves the request to it
+   * @param seenByEnvoy the configuration that Envoy is generated from, where it is to differ from the service's
+   */
   static async start(
     change: (document: Document, dir: string) => void = () => {},
     respond: (...of: Parameters<RequestListener>) => boolean | undefined = () => false,
+    seenByEnvoy: (config: Config) => Config = (config) => config,
   ): Promise<Sluice> {
     const dir = mkdtempSync(join(tmpdir(), 'sluice-'));
     const app = jsonServer.create();
@@ -138,7 +142,7 @@ export class Sluice {
       await sluice.startService();
       const found = findEnvoy();
       if (!found.ok) throw new Error(found.problem);
-      sluice.envoy = await startEnvoy(sluice.config, { bin: found.bin, log: (line) => sluice.envoyLog.push(line) });
+      sluice.envoy = await startEnvoy(seenByEnvoy(sluice.config), { bin: found.bin, log: (line) => sluice.envoyLog.push(line) });
     } catch (error) {
       const log = sluice.serviceLog.join('');
       await sluice.close();

@@ -1,0 +1,38 @@
+/** What the door knows of the targets: replaced as a whole when the configuration changes. */
+import type { Target } from '../config/config.ts';
+import { type Credentials, createCredentials } from '../credential/credential.ts';
+import type { TargetInfo } from '../decision/request.ts';
+
+export class Targets {
+  #known: ReadonlyMap<string, { readonly info: TargetInfo; readonly credential: string }> = new Map();
+  #credentials: Credentials = createCredentials({});
+
+  constructor(targets: readonly Target[]) {
+    this.replace(targets);
+  }
+
+  replace(targets: readonly Target[]): void {
+    this.#known = new Map(targets.map(({ name, protocol, labels, credential }) => [name, { info: { name, protocol, labels }, credential }]));
+    this.#credentials = createCredentials(Object.fromEntries(targets.map(({ name, credentials }) => [name, credentials])));
+  }
+
+  info(name: string): TargetInfo | undefined {
+    return this.#known.get(name)?.info;
+  }
+
+  /**
+   * The target's credential as headers, in the clear.
+   * @param name as the policy chose it; empty for the target's default
+   * @throws {Error} when it cannot be had; the message holds no secret
+   */
+  credential(target: string, name: string): (readonly [string, string])[] {
+    const found = this.#credentials.headersFor(target, name || (this.#known.get(target)?.credential ?? ''));
+    if ('error' in found) throw new Error(found.error.message);
+    return found.headers.map(([header, secret]) => [header, secret.reveal()]);
+  }
+
+  /** Credentials that cannot be used now. */
+  problems(): ReturnType<Credentials['problems']> {
+    return this.#credentials.problems();
+  }
+}

@@ -1,0 +1,110 @@
+import { createServer, connect, type Server, type Socket } from 'node:net';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, expect, test } from 'vitest';
+import { Sluice } from '../e2e/sluice.fixture.ts';
+
+/** The filters' way to the sink, which a test can cut while the service itself stays well. */
+class Way {
+  #server: Server | undefined;
+  readonly #sockets = new Set<Socket>();
+  readonly path: string;
+  readonly to: string;
+
+  constructor(path: string, to: string) {
+    this.path = path;
+    this.to = to;
+  }
+
+  async open(): Promise<void> {
+    rmSync(this.path, { force: true });
+    const server = createServer((near) => {
+      const far = connect(this.to);
+      for (const [from, into] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(from);
+        from.on('error', () => into.destroy()).on('close', () => into.destroy());
+        from.pipe(into);
+      }
+    });
+    this.#server = server;
+    await new Promise<void>((resolve) => server.listen(this.path, resolve));
+  }
+
+  cut(): void {
+    this.#server?.close();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#sockets.clear();
+  }
+}
+
+let sluice: Sluice | undefined;
+let way: Way | undefined;
+afterEach(async () => {
+  await sluice?.close();
+  way?.cut();
+});
+
+const start = async (require: boolean): Promise<Sluice> => {
+  let opened: Promise<void> | undefined;
+  const started = await Sluice.start(
+    (document) => {
+      document.tap = { require };
+    },
+    (request, response) => {
+      if (request.url !== '/tickets/slow') return false;
+      response.setHeader('content-type', 'application/json');
+      response.write('[{"text":"first","ssn":"536-22-8134"},');
+      setTimeout(() => response.end('{"text":"last"}]'), 3000);
+      return true;
+    },
+    (config) => {
+      way = new Way(join(config.runDir, 'way.sock'), join(config.runDir, 'tap.sock'));
+      opened = way.open();
+      return { ...config, service: { ...config.service, tap: { kind: 'socket', path: way.path } } };
+    },
+  );
+  await opened;
+  return started;
+};
+
+test('the way to the sink is cut: nothing new passes, what runs ends and is recorded once it is back', async () => {
+  sluice = await start(true);
+  const token = await sluice.token();
+  const first = await sluice.ask('/tickets', { token });
+  expect(first.status).toBe(200);
+  const running = sluice.ask('/tickets/slow', { token });
+  await sleep(500);
+  way?.cut();
+  const before = sluice.seen.length;
+  await sleep(300);
+  const refused = await sluice.ask('/tickets', { token });
+  expect(refused.status).toBe(503);
+  expect(JSON.parse(refused.text).detail).toMatch(/\S/);
+  expect(sluice.seen.length).toBe(before);
+  const ran = await running;
+  expect([ran.status, ran.cut]).toEqual([200, false]);
+  expect(ran.text).not.toContain('536-22-8134');
+  await way?.open();
+  let again = await sluice.ask('/tickets', { token });
+  for (let n = 0; n < 50 && again.status === 503; n++) {
+    await sleep(100);
+    again = await sluice.ask('/tickets', { token });
+  }
+  expect(again.status).toBe(200);
+  const events = await sluice.events(String(ran.headers['x-sluice-session']), 'response_finished');
+  const sequences = events.map((event) => `${event.emitter} ${event.sequence}`);
+  expect(new Set(sequences).size).toBe(sequences.length);
+});
+
+test('with tap.require: false requests pass while the sink is away', async () => {
+  sluice = await start(false);
+  const token = await sluice.token();
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  way?.cut();
+  await sleep(300);
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+});

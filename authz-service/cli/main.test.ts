@@ -1,0 +1,139 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { COMMANDS } from './commands.ts';
+
+const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));
+let dir: string;
+let admin: Server;
+let answers: Record<string, { status: number; json: object }>;
+let asked: { method: string; url: string; token: string; body: string }[];
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'cli-'));
+  [answers, asked] = [{}, []];
+  admin = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    asked.push({ method: request.method ?? '', url: request.url ?? '', token: request.headers.authorization ?? '', body });
+    const { status, json } = answers[`${request.method} ${request.url?.split('?')[0]}`] ?? { status: 404, json: { detail: 'There is no such approval that you may see.' } };
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json));
+  });
+  writeFileSync(
+    join(dir, 'sluice.yaml'),
+    `version: 1\nstate_dir: .\nlisteners: [{ name: http, address: 127.0.0.1:8080 }]\nissuers: [{ name: corp, issuer: https://login.example.com, audiences: [sluice] }]
+targets: [{ name: t, listener: http, url: http://127.0.0.1:1, credentials: { key: { bearer: { env: NOT_SET_HERE } } } }]\npolicy: { path: policies }\n`,
+  );
+});
+afterEach(() => {
+  admin.closeAllConnections();
+  admin.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** Runs the command as a user does, in a folder with a sluice.yaml whose secrets are not to be had there. */
+const sluice = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
+  new Promise((settle) => {
+    const env = { ...process.env, XDG_CONFIG_HOME: dir, SLUICE_TOKEN: 'token-1', SLUICE_CONFIG: '', SLUICE_ADMIN: '' };
+    execFile(SLUICE, args, { cwd: dir, env }, (error, out, err) => settle({ code: error ? Number(error.code) : 0, out, err }));
+  });
+
+describe('sluice', () => {
+  it('lists every command, and explains each', async () => {
+    const { code, out } = await sluice();
+    expect(code).toBe(0);
+    for (const { name, summary } of COMMANDS) expect(out).toMatch(new RegExp(`^  ${name} +${summary.slice(0, 12)}`, 'm'));
+    expect((await sluice('approve', '--help')).out).toMatch(/^sluice approve ID… .*\n[^]*--reason TEXT/);
+  });
+
+  it.each([
+    [['aprove'], "there is no command 'aprove'"],
+    [['approve'], 'an argument is missing'],
+    [['sessions', 'x'], "there is no argument 'x'"],
+    [['approvals', '--stat', 'all'], "Unknown option '--stat'"],
+    [['deny', 'apr_1'], 'a denial needs its reason'],
+    [['sessions', '--since', 'yesterday'], '--since is a duration'],
+    [['approvals', '--admin', 'http://10.0.0.1:9000'], 'is no address of an admin API'],
+  ])('says what was not said right, with exit code 2: %j', async (args, message) => {
+    const { code, out, err } = await sluice(...args);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(message);
+    expect(asked).toEqual([]);
+  });
+
+  it('says that the service does not run', async () => {
+    const { code, err } = await sluice('approvals');
+    expect(code).toBe(1);
+    expect(err).toMatch(/The service does not run: nobody listens at .*run\/admin\.sock/);
+  });
+});
+
+describe('sluice, over TCP', () => {
+  let url: string;
+  beforeEach(async () => {
+    await new Promise<void>((listening) => admin.listen(0, '127.0.0.1', listening));
+    url = `http://127.0.0.1:${(admin.address() as { port: number }).port}`;
+  });
+
+  const approval = {
+    id: 'apr_1',
+    state: 'pending',
+    held: new Date(Date.now() - 5000).toISOString(),
+    expires: new Date(Date.now() + 600_000).toISOString(),
+    session: 'ses_1',
+    target: 'demo',
+    summary: 'DELETE /customers/\u001b[2J7',
+    rule: 'destructive',
+    reason: 'needs a lead',
+    identity: { id: 'corp:agent-7', name: 'agent-7', kind: 'workload', client: 'agent' },
+    run: { id: 'run-1', on_behalf_of: 'corp:sam', source: 'token' },
+    approvers: ['group:leads'],
+    quorum: 2,
+    approvals: 1,
+    answers: [],
+  };
+
+  it('lists approvals, without what an agent would do to the terminal', async () => {
+    answers['GET /v1/approvals'] = { status: 200, json: { approvals: [approval] } };
+    const { code, out } = await sluice('approvals', '--admin', url);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^apr_1 +\d+s +demo: DELETE \/customers\/\ufffd\[2J7 +agent-7 \(corp:agent-7\) +corp:sam +destructive +pending 1\/2 +(10m|9m( \d+s)?) +group:leads$/m);
+    expect(asked).toEqual([{ method: 'GET', url: '/v1/approvals?state=pending', token: 'Bearer token-1', body: '' }]);
+    expect((await sluice('approvals', '-q', '--admin', url)).out).toBe('apr_1\n');
+    expect(JSON.parse((await sluice('approvals', '--json', '--admin', url)).out)).toEqual({ approvals: [approval] });
+  });
+
+  it('answers, and says what became of it', async () => {
+    answers['POST /v1/approvals/apr_1/answer'] = { status: 200, json: { ...approval, approvals: 1 } };
+    expect((await sluice('approve', 'apr_1', '--admin', url)).out).toMatch(/^apr_1: 1 of 2 approvals of DELETE/);
+    answers['POST /v1/approvals/apr_2/answer'] = { status: 200, json: { ...approval, id: 'apr_2', state: 'denied' } };
+    expect((await sluice('deny', 'apr_2', '-r', 'no', '--admin', url)).out).toMatch(/^apr_2: denied DELETE/);
+    expect(asked.map(({ body }) => JSON.parse(body))).toEqual([
+      { verdict: 'approve', reason: '' },
+      { verdict: 'deny', reason: 'no' },
+    ]);
+  });
+
+  it.each([
+    [404, 'There is no such approval that you may see.', 1],
+    [403, 'You are not one of its approvers.', 1],
+    [401, 'The token has ended.', 3],
+  ])('passes on a refusal: %d', async (status, detail, exit) => {
+    answers['POST /v1/approvals/apr_1/answer'] = { status, json: { status, detail } };
+    const { code, err } = await sluice('approve', 'apr_1', '--admin', url);
+    expect(code).toBe(exit);
+    expect(err).toContain(detail);
+  });
+
+  it('asks for sessions by what was given', async () => {
+    answers['GET /v1/sessions'] = { status: 200, json: { sessions: [] } };
+    expect((await sluice('sessions', '--effect', 'hold', '--since', '15m', '-n', '5', '--admin', url)).out).toBe('No such session.\n');
+    const query = Object.fromEntries(new URL(asked[0]?.url ?? '', url).searchParams);
+    expect(query).toEqual({ effect: 'hold', limit: '5', since: expect.stringMatching(/^2\d{3}-.*Z$/) });
+    expect(Math.abs(Date.now() - 900_000 - Date.parse(query.since ?? ''))).toBeLessThan(20_000);
+  });
+});

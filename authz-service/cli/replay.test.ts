@@ -1,0 +1,57 @@
+import { expect, it } from 'vitest';
+import { BODIES } from '../tap/schema.ts';
+import { type ReplayedEvent, timeline } from './replay.ts';
+
+const event = (kind: string, millis: number, body: object, more: Partial<ReplayedEvent> = {}): ReplayedEvent => ({
+  time: `2026-03-01T12:00:00.${String(millis).padStart(3, '0')}000500Z`,
+  session: 'ses_1',
+  target: 'demo',
+  kind,
+  body: body as ReplayedEvent['body'],
+  ...more,
+});
+
+const EVENTS = [
+  event('session_opened', 0, { protocol: 'http', identity: 'corp:agent-7', run: 'run-1', onBehalfOf: 'corp:sam', downstreamAddress: '127.0.0.1:5000' }),
+  event('request_judged', 1, { request: 'DELETE /customers/7', effect: 'hold', rule: 'destructive', reason: 'needs a lead', approval: '', policyRevision: 'abcdef0123456789', identityMicros: 12, policyMicros: 345 }),
+  event('request_held', 2, { approval: 'apr_1', approvers: ['group:leads'], quorum: 2, rule: 'destructive', reason: '' }),
+  event('hold_answered', 500, { approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: 'as agreed' }),
+  event('request_forwarded', 501, {}),
+  event('response_finished', 510, { outcome: 'complete', status: 200, requestBytes: 0, responseBytes: 20_480, durationMicros: 9000, firstByteMicros: 4000, masked: [{ rule: '**.ssn', count: '3' }], reason: '' }),
+  event('payload_chunk', 511, { direction: 'response', offset: 0, data: 'AAAA', last: true, truncated: false }),
+  event('notice', 512, { notice: 'policy-reloaded', text: '' }),
+  event('session_closed', 513, { outcome: 'complete' }),
+];
+
+it('tells a session event by event, with what was masked', () => {
+  expect(timeline('ses_1', EVENTS)).toBe(`ses_1 on demo, 2026-03-01T12:00:00Z
+       +0 µs  opened: http from 127.0.0.1:5000
+              by corp:agent-7
+              run run-1
+              on behalf of corp:sam
+    +1000 µs  judged DELETE /customers/7: hold by destructive: needs a lead
+              identity 12 µs, policy 345 µs, revision abcdef012345
+    +2000 µs  held as apr_1 for group:leads (2 of them)
+   +500.0 ms  approved by corp:dana: as agreed
+   +501.0 ms  forwarded to the target
+   +510.0 ms  response 200 complete
+              0 B in, 20.5 kB out; first byte after 4000 µs, end after 9000 µs
+              masked **.ssn: 3
+   +511.0 ms  response payload from byte 0: 3 B, masked
+   +512.0 ms  notice policy-reloaded
+   +513.0 ms  closed: complete`);
+});
+
+it('knows every kind of event that the record has', () => expect(new Set(EVENTS.map(({ kind }) => kind))).toEqual(new Set(Object.keys(BODIES))));
+
+it('says what it does not know, what was shortened, and what came late', () => {
+  const text = timeline('ses_1', [event('new_kind', 0, {}), event('session_closed', 1, { outcome: 'complete' }, { late: true, truncated: ['reason'] })]);
+  expect(text).toMatch(/new_kind: this version does not know it/);
+  expect(text).toMatch(/shortened by its writer: reason/);
+  expect(text).toMatch(/arrived after the end/);
+});
+
+it('shows no control characters of an agent', () => {
+  const hostile = event('request_judged', 0, { request: 'GET /\u001b]0;x\u0007', effect: 'allow', rule: 'r', reason: '', approval: '', policyRevision: '' });
+  expect(timeline('ses_1', [hostile])).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+});

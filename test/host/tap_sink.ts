@@ -56,7 +56,6 @@ export class TapSink {
   /** Acknowledges nothing while false. */
   acknowledges = true;
   readonly #host: WasmHost;
-  readonly #read = new Map<GrpcStream, number>();
 
   constructor(host: WasmHost) {
     this.#host = host;
@@ -65,10 +64,8 @@ export class TapSink {
   /** Reads all that was sent, acknowledges it, until nothing new comes. */
   deliver(): void {
     for (let stream = this.#host.grpcStream; stream; ) {
-      const from = this.#read.get(stream) ?? 0;
-      const messages = stream.messages.slice(from);
+      const messages = stream.messages.splice(0);
       if (messages.length === 0) return;
-      this.#read.set(stream, from + messages.length);
       const hello = messages.map(decode).filter((message) => this.#take(message)).length > 0;
       if (this.acknowledges && (this.answersHello || !hello || messages.length > 1)) this.acknowledge(stream, this.last);
       stream = this.#host.grpcStream;

@@ -28,7 +28,10 @@ export interface GrpcStream {
   readonly cluster: string;
   readonly service: string;
   readonly method: string;
+  /** Sent by the filter; whoever reads them takes them out. */
   readonly messages: Buffer[];
+  /** How many were sent. */
+  sent: number;
   /** Ended by the filter. */
   cancelled: boolean;
   /** Ended by the peer; Envoy keeps it until the filter has cancelled or closed it too. */
@@ -340,6 +343,7 @@ export class WasmHost {
           service: this.#text(servicePtr, serviceSize),
           method: this.#text(methodPtr, methodSize),
           messages: [],
+          sent: 0,
           cancelled: false,
           closed: false,
         });
@@ -351,6 +355,7 @@ export class WasmHost {
         if (stream === undefined || stream.cancelled) return NOT_FOUND;
         if (stream.closed) throw new Error('sent on a stream that the peer has closed');
         stream.messages.push(Buffer.from(this.#bytes(ptr, size)));
+        stream.sent++;
         return OK;
       },
       proxy_grpc_cancel: (token = 0) => {

@@ -450,7 +450,8 @@ export class Exchange extends Waiting {
     const w = emitter.event(this.session, this.target),
       body = openResponseFinished(w, finished),
       plan = this.plan;
-    if (plan) {
+    // Of a response that was withheld the client has nothing, masked or not.
+    if (plan && outcome != REPLACED) {
       for (let i = 0; i < plan.rules.length; i++) {
         const rule = plan.rules[i];
         if (rule.count == 0) continue;

@@ -14,7 +14,7 @@ import {
   type WorkerData,
 } from './channel.ts';
 
-const LONGEST_START_MS = 10_000;
+const LONGEST_START_MS = 5_000;
 
 export interface Job {
   readonly input: string;
@@ -81,7 +81,7 @@ export class Lane {
     });
     if (started) return lane;
     await lane.end();
-    throw new Error('a decision worker did not start');
+    throw new Error('a decision worker did not start: does the policy end?');
   }
 
   get busy(): boolean {

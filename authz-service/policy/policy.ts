@@ -1,6 +1,4 @@
 /** The policy in force: built and probed at the start, and again whenever its files change. A bad one never replaces a good one. */
-import { type FSWatcher, watch } from 'node:fs';
-import { basename, dirname } from 'node:path';
 import type { Evaluation, PolicyPort } from '../decision/ports.ts';
 import { buildBundle, type PolicySource, stampOf } from './compile.ts';
 import { createEngine, type Engine, type Incident } from './engine.ts';
@@ -14,7 +12,7 @@ export interface PolicyOptions extends PolicySource {
   readonly onReloaded?: (revision: string) => void;
   /** A changed policy was refused; the old one stays in force. */
   readonly onRefused?: (error: Error) => void;
-  /** How often the files are looked at beside the watch, which network file systems and switched links escape. Milliseconds, default 1,000. */
+  /** How often the files are looked at, milliseconds; by default 500. A change is taken when two looks have found the same: it may be of several files. */
   readonly lookEveryMs?: number;
 }
 
@@ -25,9 +23,6 @@ export interface Policy extends PolicyPort {
   reload(): Promise<boolean>;
   close(): Promise<void>;
 }
-
-/** Editors and deployments write several files: they are taken together. */
-const SETTLE_MS = 100;
 
 /** @throws {PolicyBuildError} when there is no good policy to begin with */
 export async function startPolicy(options: PolicyOptions): Promise<Policy> {
@@ -44,35 +39,29 @@ async function start(options: PolicyOptions, inForce?: Engine): Promise<Engine> 
   return createEngine({ ...bundle, workers, timeoutMs, ...(onIncident && { onIncident }) });
 }
 
+/** Looks by itself: watches of the system do not reach network file systems and switched links, and lose files that are replaced. */
 class Reloading implements Policy {
   readonly #options: PolicyOptions;
-  readonly #watchers: FSWatcher[];
   readonly #looking: NodeJS.Timeout;
-  /** What the files were when they were last built, well or badly. */
-  #stamp: string;
   #engine: Engine;
-  #settling: NodeJS.Timeout | undefined;
-  /** One build after another, so that the last change is the one in force. */
-  #building: Promise<unknown> = Promise.resolve();
+  /** What the files were when they were last built, well or badly, and when they were last looked at. */
+  #built: string;
+  #seen: string;
+  /** One step after another, so that the last change is the one in force. */
+  #last: Promise<unknown> = Promise.resolve();
   #retired: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   constructor(options: PolicyOptions, stamp: string, engine: Engine) {
     this.#options = options;
-    this.#stamp = stamp;
+    this.#built = this.#seen = stamp;
     this.#engine = engine;
-    this.#watchers = watched(options).flatMap(({ path, recursive, only }) => {
-      try {
-        const heard = (_: unknown, name: string | null): void => {
-          if (only === undefined || name === only) this.#changed();
-        };
-        return [watch(path, { recursive, persistent: false }, heard).on('error', () => {})];
-      } catch {
-        // No watch to be had (a limit of the system): looking finds the change too.
-        return [];
-      }
-    });
-    this.#looking = setInterval(() => this.#changed(), options.lookEveryMs ?? 1_000).unref();
+    let busy = false;
+    this.#looking = setInterval(() => {
+      if (busy) return;
+      busy = true;
+      void this.#next(() => this.#look()).finally(() => (busy = false));
+    }, options.lookEveryMs ?? 500).unref();
   }
 
   get revision(): string {
@@ -93,32 +82,29 @@ class Reloading implements Policy {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const watcher of this.#watchers) watcher.close();
     clearInterval(this.#looking);
-    clearTimeout(this.#settling);
-    await this.#building;
+    await this.#last;
     await Promise.all([this.#retired, this.#engine.close()]);
   }
 
-  #changed(): void {
-    if (this.#closed) return;
-    this.#settling ??= setTimeout(() => {
-      this.#settling = undefined;
-      void this.#next(async () => (await stampOf(this.#options)) === this.#stamp || this.#rebuild());
-    }, SETTLE_MS).unref();
+  #next(step: () => Promise<boolean>): Promise<boolean> {
+    const done = this.#last.then(step);
+    this.#last = done;
+    return done;
   }
 
-  #next(step: () => Promise<boolean>): Promise<boolean> {
-    const done = this.#building.then(step);
-    this.#building = done;
-    return done;
+  async #look(): Promise<boolean> {
+    const now = await stampOf(this.#options);
+    const settled = now === this.#seen;
+    this.#seen = now;
+    return now === this.#built || !settled || this.#rebuild();
   }
 
   async #rebuild(): Promise<boolean> {
     if (this.#closed) return false;
     try {
       // Taken before the files are read: a change while they are gives another stamp at the next look.
-      this.#stamp = await stampOf(this.#options);
+      this.#built = await stampOf(this.#options);
       const engine = await start(this.#options, this.#engine);
       if (engine === this.#engine) return true;
       const before = this.#engine;
@@ -131,10 +117,4 @@ class Reloading implements Policy {
       return false;
     }
   }
-}
-
-/** A file is watched by its folder: one that is replaced would take the watch with it. */
-function watched({ path, data }: PolicySource): { path: string; recursive: boolean; only?: string }[] {
-  const file = (of: string) => ({ path: dirname(of), recursive: false, only: basename(of) });
-  return [path.endsWith('.tar.gz') ? file(path) : { path, recursive: true }, ...(data ? [file(data)] : [])];
 }

@@ -205,6 +205,20 @@ describe('admission', () => {
     expect([filter.sink.closed('gone'), filter.sink.closed('late')]).toEqual(['cancelled', 'failed']);
   });
 
+  test('however long the sink was away: somebody who waits makes the filter try sooner', () => {
+    const filter = new Filter({ sink: false });
+    const { host, sink } = filter;
+    host.grpcAvailable = false;
+    host.advance(30_000);
+    host.grpcAvailable = true;
+    const attempts = host.grpcStreams.length;
+    filter.open().requestHeaders(request());
+    host.advance(200);
+    expect(host.grpcStreams.length).toBe(attempts + 1);
+    sink.deliver();
+    expect(filter.open().requestHeaders(request()).upstream.headers).toBeDefined();
+  });
+
   test('many wait and go on together', () => {
     const filter = new Filter({ sink: false });
     const streams = Array.from({ length: 100 }, () => filter.open().requestHeaders(request()));

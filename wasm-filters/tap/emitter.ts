@@ -116,7 +116,11 @@ export class Emitter {
     }
     this.now = monotonicNanos();
     if (this.queue.bytes + this.reserved + room > this.bound) return Admission.FULL;
-    if (!this.answered || this.stalled) return Admission.AWAY;
+    if (!this.answered || this.stalled) {
+      // Somebody waits: do not let a long back-off outlast their patience.
+      this.retryAt = min(this.retryAt, this.now + 2 * FIRST_BACKOFF);
+      return Admission.AWAY;
+    }
     this.reserved += room;
     return Admission.ADMITTED;
   }

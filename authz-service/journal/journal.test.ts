@@ -78,6 +78,14 @@ describe('a journal on a real disk', () => {
     await journal.close();
   });
 
+  it('closes when what was staged is durable', async () => {
+    const journal = await openJournal(directory);
+    const appended = Promise.all(numbered(3).map((text) => journal.append(record(text))));
+    await journal.close();
+    expect(await appended).toEqual([0, 1, 2]);
+    expect(await recovered(directory)).toEqual(numbered(3));
+  });
+
   it('takes records of every size up to its bound, empty ones and those beyond a window too', async () => {
     const sizes = [0, 1, 15, 16, 17, 1000, (1 << 20) - 17, 1 << 20, (1 << 20) + 1, 3 << 20];
     const records = sizes.map((size) => Buffer.alloc(size, size % 251));
@@ -110,28 +118,34 @@ describe('a journal on a real disk', () => {
   it('after a crash at any byte, has every acknowledged record and nothing but whole ones', async () => {
     // Three writes; a crash leaves any prefix of the file, or any prefix followed by zeros (a size that reached the disk before its data).
     const texts = numbered(6);
-    let journal = await openJournal(directory);
+    const path = '/journal/0000000000000000.journal';
+    const disk = new SimulatedFileSystem();
+    const journal = await openJournal('/journal', { files: disk });
     const durable: number[] = [];
-    const path = join(directory, segments()[0] as string);
     for (const pair of [texts.slice(0, 2), texts.slice(2, 4), texts.slice(4)]) {
       await Promise.all(pair.map((text) => journal.append(record(text))));
-      durable.push(fs.statSync(path).size);
+      durable.push(disk.contents(path).length);
     }
     await journal.close();
-    const whole = fs.readFileSync(path);
-    for (let length = 0; length <= whole.length; length += 1) {
-      const acknowledged = 2 * durable.filter((size) => size <= length).length;
-      for (const filler of [0, 40]) {
-        fs.writeFileSync(path, Buffer.concat([whole.subarray(0, length), Buffer.alloc(length < HEADER_BYTES ? 0 : filler)]));
-        journal = await openJournal(directory);
-        const found = await textsOf(journal);
+    const whole = Buffer.from(disk.contents(path));
+    for (let length = 0; length <= whole.length; length += 1)
+      for (const filler of length < HEADER_BYTES ? [0] : [0, 40]) {
+        const left = Buffer.concat([whole.subarray(0, length), Buffer.alloc(filler)]);
+        const acknowledged = 2 * durable.filter((size) => size <= length).length;
+        // The real disk now and then: it takes its time.
+        const real = length % 16 === 0;
+        const files = disk.copy();
+        if (real) fs.writeFileSync(join(directory, '0000000000000000.journal'), left);
+        else files.damage(path, () => left);
+        const place: [string, JournalOptions] = real ? [directory, {}] : ['/journal', { files }];
+        const reopened = await openJournal(...place);
+        const found = await textsOf(reopened);
         expect(found).toEqual(texts.slice(0, found.length));
         expect(found.length).toBeGreaterThanOrEqual(acknowledged);
-        await journal.append(record('after'));
-        await journal.close();
-        expect(await recovered(directory)).toEqual([...found, 'after']);
+        await reopened.append(record('after'));
+        await reopened.close();
+        expect(await recovered(...place)).toEqual([...found, 'after']);
       }
-    }
   });
 
   it('refuses to open over damage to what was acknowledged, and says where', async () => {
@@ -141,7 +155,7 @@ describe('a journal on a real disk', () => {
     const [first, second] = segments() as [string, string];
     const path = join(directory, first);
     const whole = fs.readFileSync(path);
-    for (let at = 0; at < whole.length; at += 1) {
+    for (let at = 0; at < whole.length; at += 3) {
       const bad = Buffer.from(whole);
       bad[at] = (bad[at] as number) ^ 0x10;
       fs.writeFileSync(path, bad);
@@ -165,7 +179,7 @@ describe('a journal on a real disk', () => {
     const path = join(directory, segments()[0] as string);
     const whole = fs.readFileSync(path);
     const frame = FRAME_BYTES + 'record 0'.length;
-    for (let at = HEADER_BYTES; at < whole.length; at += 1) {
+    for (let at = HEADER_BYTES; at < whole.length; at += 3) {
       const bad = Buffer.from(whole);
       bad[at] = (bad[at] as number) ^ 0x80;
       fs.writeFileSync(path, bad);
@@ -173,6 +187,23 @@ describe('a journal on a real disk', () => {
       if (at < HEADER_BYTES + 3 * frame) expect(await codeOf(openJournal(directory))).toBe('corrupt');
       else expect(await recovered(directory)).toEqual(numbered(3));
     }
+  });
+
+  it('leaves nothing of a torn write behind that a later record could make whole', async () => {
+    let journal = await openJournal(directory);
+    await journal.append(record('kept'));
+    const path = join(directory, segments()[0] as string);
+    const end = fs.statSync(path).size;
+    await Promise.all(['torn 0', 'torn 1', 'torn 2'].map((text) => journal.append(record(text))));
+    await journal.close();
+    const bytes = fs.readFileSync(path);
+    bytes[end] = (bytes[end] as number) ^ 1;
+    fs.writeFileSync(path, bytes);
+    journal = await openJournal(directory);
+    expect(journal.tornBytes).toBe(bytes.length - end);
+    await journal.append(record('after!'));
+    await journal.close();
+    expect(await recovered(directory)).toEqual(['kept', 'after!']);
   });
 
   it('is not misled by a record that holds the bytes of frames', async () => {
@@ -407,6 +438,19 @@ describe('a journal on a disk that fails', () => {
     for (const text of numbered(20)) await journal.append(record(text));
     await journal.close();
     expect(await recovered(DIRECTORY, { files })).toEqual(['one', 'two again', ...numbered(20)]);
+  });
+
+  it('leaves nothing of a write that had no room behind that a later record could make whole', async () => {
+    const files = new SimulatedFileSystem();
+    const journal = await open(files);
+    let full = true;
+    files.fault = ({ name }) => (full && name === 'write' ? { code: 'ENOSPC', kept: 1 } : undefined);
+    expect(await Promise.all(['lost 0', 'lost 1'].map((text) => codeOf(journal.append(record(text)))))).toEqual(['full', 'full']);
+    full = false;
+    await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+    await journal.append(record('after!'));
+    expect(await recovered(DIRECTORY, { files: files.copy() })).toEqual(['after!']);
+    await journal.close();
   });
 
   it('finds room again when the disk was full just as a segment was to begin', async () => {

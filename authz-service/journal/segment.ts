@@ -78,7 +78,7 @@ export async function* framesOf(
         break;
       }
       const frame = readFrame(window, offset, segment.salt);
-      if (frame === undefined || frame.index !== next || frame.batch > frame.index) {
+      if (frame === undefined || frame.index !== next) {
         intact = false;
         break;
       }

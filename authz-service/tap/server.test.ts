@@ -192,7 +192,7 @@ describe('the tap over gRPC', () => {
         last: false,
         truncated: false,
       });
-    const total = 400;
+    const total = 150;
     for (let sequence = 1; sequence <= total; sequence += 1) stream.raw(encodeEmitRequest({ kind: 'event', bytes: chunk(sequence) }));
     stream.end();
     await expect.poll(() => sink.metrics.waitingBytes).toBeGreaterThan(20_000);
@@ -203,6 +203,26 @@ describe('the tap over gRPC', () => {
     expect((await stream.ended).code).toBe(status.OK);
     expect(stream.acknowledged).toBe(total);
     expect(await recorded(A)).toEqual(upTo(total));
+  });
+
+  it('refuses more streams than it serves', async () => {
+    client.close();
+    server.forceShutdown();
+    await sink.close();
+    client = new Client(`127.0.0.1:${await start({ maxStreams: 1 })}`, credentials.createInsecure());
+    const first = emit();
+    first.hello(A);
+    first.events(A, 1, 1);
+    await expect.poll(() => first.acknowledged).toBe(1);
+    const second = emit();
+    second.hello(B);
+    expect(await second.ended).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+    first.cancel();
+    await expect.poll(() => sink.metrics.openStreams).toBe(0);
+    const third = emit();
+    third.hello(B);
+    third.events(B, 1, 1);
+    await expect.poll(() => third.acknowledged).toBe(1);
   });
 
   it('takes an emitter over from a stream that has died without a word', async () => {

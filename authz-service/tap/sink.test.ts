@@ -274,6 +274,18 @@ describe('what emitters tell', () => {
     expect(record.map(({ sequence, session }) => `${sequence} ${session}`)).toEqual(['1 s1', '2 s2', '3 s3', '4 s4', '5 s5', '6 s6']);
   });
 
+  it('need not be sent again when the record has it: the sink says so as soon as the emitter is back', async () => {
+    const world = new World();
+    const sink = await world.open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    emitter.emit('s', opened, forwarded);
+    await emitter.settle();
+    const told: number[] = [];
+    sink.attach({ emitter: A, software: '', firstSequence: 2 }, { acknowledge: (sequence) => told.push(sequence), close: () => {} });
+    expect(told).toEqual([2]);
+  });
+
   it('is refused when a sequence is missing, when it is of another emitter, when it is not an event', async () => {
     const sink = await new World().open();
     const emitter = new FilterEmitter(A);

@@ -1,22 +1,4 @@
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import * as grpc from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
-
-/** Envoy's API definitions are not copied: they come with `@grpc/grpc-js-xds`. */
-const deps = join(dirname(createRequire(import.meta.url).resolve('@grpc/grpc-js-xds/package.json')), 'deps');
-
-const definition = loadSync('envoy/service/auth/v3/external_auth.proto', {
-  keepCase: true,
-  longs: Number,
-  enums: Number,
-  defaults: false,
-  includeDirs: ['envoy-api', 'xds', 'googleapis', 'protoc-gen-validate'].map((folder) => join(deps, folder)),
-});
-
-/** `envoy.service.auth.v3.Authorization`, as grpc-js wants it. */
-export const authorizationService = definition['envoy.service.auth.v3.Authorization'] as unknown as grpc.ServiceDefinition;
-
+/** Envoy's `envoy.service.auth.v3`, as much of it as is read and written (codec.ts). */
 export interface RawHeader {
   readonly key: string;
   readonly value?: string;
@@ -50,6 +32,10 @@ export interface HeaderOption {
 export interface CheckResponse {
   readonly status: { readonly code: number };
   readonly ok_response?: { readonly headers?: readonly HeaderOption[]; readonly headers_to_remove?: readonly string[] };
-  readonly denied_response?: { readonly status: { readonly code: number }; readonly headers: readonly HeaderOption[]; readonly body: string };
+  readonly denied_response?: {
+    readonly status: { readonly code: number };
+    readonly headers: readonly HeaderOption[];
+    readonly body: string;
+  };
   readonly dynamic_metadata?: { readonly fields: Readonly<Record<string, { readonly stringValue: string }>> };
 }

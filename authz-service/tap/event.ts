@@ -53,6 +53,12 @@ const writeNumber = (writer: Writer, tag: number, value: number): void => {
   writer.varint(value);
 };
 
+/** A count as the field can hold it: what is told must be readable again, whatever a clock or a sum has made of it. */
+const writeCount =
+  (most: number) =>
+  (writer: Writer, tag: number, value: number): void =>
+    writeNumber(writer, tag, value > 0 ? Math.min(Math.floor(value), most) : 0);
+
 const CODINGS: Record<FieldType, Coding> = {
   string: { wire: BYTES, absent: '', write: writeText, read: (reader) => reader.string() },
   strings: {
@@ -83,14 +89,14 @@ const CODINGS: Record<FieldType, Coding> = {
   uint32: {
     wire: VARINT,
     absent: 0,
-    write: writeNumber,
+    write: writeCount(0xffffffff),
     read: (reader) => {
       const value = reader.varint();
       if (value > 0xffffffff) throw new WireError('malformed', 'a number beyond 32 bits');
       return value;
     },
   },
-  uint64: { wire: VARINT, absent: 0, write: writeNumber, read: (reader) => reader.varint() },
+  uint64: { wire: VARINT, absent: 0, write: writeCount(Number.MAX_SAFE_INTEGER), read: (reader) => reader.varint() },
   fixed64: {
     wire: FIXED64,
     absent: 0n,
@@ -236,13 +242,19 @@ export interface Encoded {
 export const encodeEventView = (event: TapEvent): Encoded => {
   writeEvent(event);
   if (writer.length <= MAX_EVENT_BYTES) return { bytes: writer.view(), event };
-  const named = { ...event, session: cutText(event.session, MAX_NAME_LENGTH), target: cutText(event.target, MAX_NAME_LENGTH) };
-  const shorter = cutToFit(named);
+  const shorter = cutToFit({ ...event, target: cutText(event.target, MAX_NAME_LENGTH) });
   return { bytes: writer.view(), event: shorter };
 };
 
 /** The event's bytes: never more than `MAX_EVENT_BYTES`; fields that are too long are cut and named in `truncated`. */
 export const encodeEvent = (event: TapEvent): Uint8Array => Uint8Array.prototype.slice.call(encodeEventView(event).bytes);
+
+/** Throws a `WireError` when this is no session that an event of this kind can have. */
+export const checkSession = (session: string, kind: Kind): void => {
+  if (session.length > MAX_NAME_LENGTH || !PRINTABLE.test(session))
+    throw new WireError('malformed', 'a session is at most 128 printable characters');
+  if (session === '' && kind !== 'notice') throw new WireError('malformed', `${kind} without a session`);
+};
 
 const readBody = (message: Message, reader: Reader): TapBody => {
   const values = { ...message.empty };
@@ -273,10 +285,21 @@ const readBody = (message: Message, reader: Reader): TapBody => {
  * Reads a peer's event, whose bytes may be anything. Byte fields are views into `bytes`. Unknown fields are ignored; anything else that the protocol does not
  * say is a `WireError`, and nothing else is ever thrown.
  */
-export const decodeEvent = (bytes: Uint8Array): TapEvent => {
+export const decodeEvent = (bytes: Uint8Array): TapEvent => readEvent(bytes, new Reader(bytes));
+
+/**
+ * As `decodeEvent`, but text that is not UTF-8 is read with U+FFFD in the place of what is wrong: a filter reports what third parties sent, and must not be
+ * shut out for it. `repaired`: there was such text, so `bytes` should not be kept as they are.
+ */
+export const decodeReportedEvent = (bytes: Uint8Array): { readonly event: TapEvent; readonly repaired: boolean } => {
+  const reader = new Reader(bytes, 0, bytes.length, { repaired: false });
+  const event = readEvent(bytes, reader);
+  return { event, repaired: reader.repair?.repaired === true };
+};
+
+const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {
   if (bytes.length > MAX_EVENT_BYTES)
     throw new WireError('too_large', `an event of ${bytes.length} bytes; ${MAX_EVENT_BYTES} are the most`);
-  const reader = new Reader(bytes);
   let [emitter, sequence, timeUnixNanos, session, target] = ['', 0, 0n, '', ''];
   const truncated: string[] = [];
   let body: TapBody | undefined;
@@ -375,7 +398,8 @@ const ACKNOWLEDGED_TAG = (1 << 3) | VARINT;
 
 export const encodeEmitResponse = (acknowledged: number): Buffer => {
   small.reset();
-  if (acknowledged !== 0) writeNumber(small, ACKNOWLEDGED_TAG, acknowledged);
+  // Also when it is 0: no peer has to make sense of a message of no bytes.
+  writeNumber(small, ACKNOWLEDGED_TAG, acknowledged);
   return Buffer.from(small.view());
 };
 

@@ -54,7 +54,7 @@ interface Emit {
 
 const emit = (): Emit => {
   const call = client.makeBidiStreamRequest('/sluice.tap.v1.Tap/Emit', (bytes: Buffer) => bytes, decodeEmitResponse, new Metadata());
-  let acknowledged = 0;
+  let acknowledged = -1;
   call.on('data', (sequence: number) => {
     acknowledged = sequence;
   });
@@ -123,6 +123,13 @@ describe('the tap over gRPC', () => {
     good.end();
     expect(await good.ended).toMatchObject({ code: status.OK });
     expect(good.acknowledged).toBe(6);
+  });
+
+  it('answers a hello at once, with nothing to acknowledge too', async () => {
+    const stream = emit();
+    stream.hello(A);
+    await expect.poll(() => stream.acknowledged).toBe(0);
+    stream.cancel();
   });
 
   it('keeps each event once when an emitter reconnects to a restarted service and sends again', async () => {

@@ -54,7 +54,8 @@ class EmitterStream {
   readonly #maxWaitingBytes: number;
   readonly #onEnd: (error?: SinkError) => void;
   #attachment: Attachment | undefined;
-  #acknowledged = 0;
+  /** Lower than any: the answer to the hello goes out whatever it says. */
+  #acknowledged = -1;
   #halfClosed = false;
   #ended = false;
 

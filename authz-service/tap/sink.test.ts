@@ -188,6 +188,25 @@ describe('what the service tells', () => {
     expect(world.problems).not.toEqual([]);
   });
 
+  it('can be read again at the next start, whatever was told', async () => {
+    const world = new World();
+    const sink = await world.open();
+    for (const session of ['', 'a b', 'a\n', 'x'.repeat(129), 'é'])
+      expect(await codeOf(() => sink.append([...of('fine', opened), ...of(session, opened)]))).toBe('malformed');
+    for (const wrong of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 40, 2 ** 60])
+      await sink.append(
+        of('s', { ...judged('deny'), identityMicros: wrong } as TapBody, { ...finished, status: wrong, durationMicros: wrong } as TapBody),
+      );
+    await sink.append([
+      { session: 's', target: 'é\ud800'.repeat(50_000), body: { ...held, expiresUnixNanos: -1n } as TapBody, timeUnixNanos: -5n },
+    ]);
+    const told = await world.record();
+    expect(told).toHaveLength(14);
+    expect(await sink.list()).toMatchObject([{ id: 's' }]);
+    world.kill();
+    expect(await (await world.open()).list()).toMatchObject([{ id: 's', events: 14 }]);
+  });
+
   it('refuses after it was closed, and closes once', async () => {
     const sink = await new World().open();
     await sink.close();
@@ -296,6 +315,20 @@ describe('what emitters tell', () => {
     expect(await codeOf(() => emitter.stream?.accept(Buffer.from(encodeEvent(other))))).toBe('malformed');
     expect(await codeOf(() => emitter.stream?.accept(Buffer.from('junk')))).toBe('malformed');
     expect(await codeOf(() => new FilterEmitter(sink.emitter).attach(sink))).toBe('malformed');
+  });
+
+  it('may carry text of third parties that is not UTF-8: the record has it repaired, and the emitter is not shut out', async () => {
+    const world = new World();
+    const sink = await world.open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    const event: TapEvent = { emitter: A, sequence: 1, timeUnixNanos: 1n, session: 's', target: '', truncated: [], body: closed('XYZ') };
+    const bytes = Buffer.from(encodeEvent(event));
+    bytes[bytes.indexOf('XYZ') + 1] = 0xff;
+    expect(() => decodeEvent(bytes)).toThrow(/UTF-8/);
+    emitter.stream?.accept(bytes);
+    await expect.poll(() => emitter.acknowledged).toBe(1);
+    expect((await world.record()).at(-1)?.body).toEqual(closed('X\ufffdZ'));
   });
 
   it('goes on beyond what the record has, and the record says so', async () => {

@@ -8,7 +8,7 @@
  * Transport is the server's business (server.ts); see docs/design/tap.md.
  */
 import { randomBytes } from 'node:crypto';
-import { decodeEvent, encodeEventView } from './event.ts';
+import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import type { TapBody, TapEvent } from './schema.ts';
 import { matches, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
 import { fileStore, type OpenStore, type TapStore } from './store.ts';
@@ -49,7 +49,7 @@ export interface OwnEvent {
 
 /** The far end of an emitter's stream. */
 export interface Peer {
-  /** Every event up to and including `sequence` is durable. Also called when only the amount that waits has changed. */
+  /** Every event up to and including `sequence` is durable. Called once at once, and also when only the amount that waits has changed. */
   acknowledge(sequence: number): void;
   /** The sink wants nothing more from this stream. */
   close(error: SinkError): void;
@@ -114,7 +114,7 @@ export interface SinkOptions {
 export interface Sink {
   /** The service's own emitter: new for each opening. */
   readonly emitter: string;
-  /** Resolves when all of them are durable; rejects with a `SinkError` (`unavailable`) when that cannot be promised. */
+  /** Resolves when all of them are durable; rejects with a `SinkError` when that cannot be promised (`unavailable`) or a session's name is none (`malformed`). */
   append(events: readonly OwnEvent[]): Promise<void>;
   /** Whether `append` and streams are accepted at present. */
   readonly healthy: { readonly ok: boolean; readonly reason: string };
@@ -230,6 +230,7 @@ class RecordSink implements Sink {
   append(events: readonly OwnEvent[]): Promise<void> {
     try {
       if (this.#closed) throw new SinkError('unavailable', 'the sink is closed');
+      for (const { session, body } of events) checkSession(session, body.kind);
       for (const { session, target, body, timeUnixNanos = BigInt(this.#now()) * 1_000_000n } of events) {
         const own = this.#own;
         const { bytes, event } = encodeEventView({
@@ -244,7 +245,7 @@ class RecordSink implements Sink {
         this.#stage(own, event, bytes, undefined);
       }
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(error instanceof WireError ? new SinkError('malformed', error.message, error) : error);
     }
     return this.#gathering?.recorded ?? Promise.resolve();
   }
@@ -266,7 +267,7 @@ class RecordSink implements Sink {
     this.#emitters.set(id, emitter);
     this.#returnedAt = this.#now();
     if (missing !== undefined) this.append([missing]).catch(this.#onProblem);
-    if (emitter.durable >= firstSequence) peer.acknowledge(emitter.durable);
+    peer.acknowledge(emitter.durable);
 
     return {
       accept: (bytes) => {
@@ -370,20 +371,25 @@ class RecordSink implements Sink {
   }
 
   #accept(emitter: Emitter, bytes: Buffer): void {
-    let event: TapEvent;
+    let reported: ReturnType<typeof decodeReportedEvent>;
     try {
-      event = decodeEvent(bytes);
+      reported = decodeReportedEvent(bytes);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       throw new SinkError('malformed', error.message, error);
     }
+    const { event, repaired } = reported;
     if (event.emitter !== emitter.id) throw new SinkError('malformed', "an event of another emitter than the stream's");
     if (event.sequence <= emitter.staged) {
       this.metrics.duplicates += 1;
       return;
     }
     if (event.sequence !== emitter.staged + 1) throw new SinkError('gap', `event ${event.sequence} after event ${emitter.staged}`);
-    this.#stage(emitter, event, bytes, emitter.stream);
+    if (!repaired) this.#stage(emitter, event, bytes, emitter.stream);
+    else {
+      const encoded = encodeEventView(event);
+      this.#stage(emitter, encoded.event, encoded.bytes, emitter.stream);
+    }
   }
 
   #stage(emitter: Emitter, event: TapEvent, bytes: Buffer, stream: Emitter['stream']): void {

@@ -26,6 +26,8 @@ interface Utf8Buffer {
 /** Shorter texts are quicker written by a loop than by a call into Node. */
 const LOOPED_LENGTH = 32;
 
+const MAX_FIXED64 = (1n << 64n) - 1n;
+
 const malformed = (what: string): WireError => new WireError('malformed', what);
 
 export class Reader {
@@ -33,8 +35,12 @@ export class Reader {
   readonly #end: number;
   #at: number;
 
+  /** When it is there, text that is not UTF-8 is repaired and said so here; without it such text is an error. */
+  readonly repair: { repaired: boolean } | undefined;
+
   /** Reads `bytes` from offset `from` to before `to`. */
-  constructor(bytes: Uint8Array, from = 0, to = bytes.length) {
+  constructor(bytes: Uint8Array, from = 0, to = bytes.length, repair?: { repaired: boolean }) {
+    this.repair = repair;
     this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = from;
     this.#end = to;
@@ -83,14 +89,17 @@ export class Reader {
   /** A reader of the message that stands here. */
   message(): Reader {
     const from = this.#span();
-    return new Reader(this.#bytes, from, this.#at);
+    return new Reader(this.#bytes, from, this.#at, this.repair);
   }
 
   string(): string {
     const from = this.#span();
     const text = (this.#bytes as unknown as Utf8Buffer).utf8Slice(from, this.#at);
     // Decoding puts U+FFFD where bytes are not UTF-8; only then is it worth looking whether the peer meant one.
-    if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(from, this.#at))) throw malformed('text that is not UTF-8');
+    if (text.includes('\ufffd') && !isUtf8(this.#bytes.subarray(from, this.#at))) {
+      if (this.repair === undefined) throw malformed('text that is not UTF-8');
+      this.repair.repaired = true;
+    }
     return text;
   }
 
@@ -151,9 +160,10 @@ export class Writer {
     this.#bytes[this.#at++] = rest;
   }
 
+  /** A value out of range becomes the nearest end of it. */
   fixed64(value: bigint): void {
     this.#room(8);
-    this.#at = this.#bytes.writeBigUInt64LE(value, this.#at);
+    this.#at = this.#bytes.writeBigUInt64LE(value < 0n ? 0n : value > MAX_FIXED64 ? MAX_FIXED64 : value, this.#at);
   }
 
   bytes(value: Uint8Array): void {

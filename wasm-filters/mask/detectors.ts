@@ -39,6 +39,23 @@ const digits = memory.data(40);
 /** Past the n-th of them, from the candidate's start. */
 const ends = memory.data(40);
 
+/** The first digit at or past `i`, or `length`. */
+function nextDigit(text: usize, length: i32, i: i32): i32 {
+  const zero = i8x16.splat(0x30), ten = i8x16.splat(10);
+  for (; i + 16 <= length; i += 16) {
+    const hits = i8x16.bitmask(i8x16.lt_u(i8x16.sub(v128.load(text + i), zero), ten));
+    if (hits) return i + ctz(hits);
+  }
+  while (i < length && !isDigit(at(text, i))) i++;
+  return i;
+}
+
+/** The first digit past the digits at `i` that others come between, or `length`. */
+function nextRun(text: usize, length: i32, i: i32): i32 {
+  while (i < length && isDigit(at(text, i))) i++;
+  return nextDigit(text, length, i);
+}
+
 /** The number of the first `n` gathered digits. */
 function prefix(n: i32): u32 {
   let value: u32 = 0;
@@ -78,8 +95,8 @@ function luhn(n: i32): bool {
 
 /** 13–19 digits, at most one space or dash between two of them, of an issuer's range and length, with a right Luhn digit. */
 function paymentCard(text: usize, length: i32, from: i32, whole: bool): i32 {
-  for (let start = from; start < length; start++) {
-    if (!isDigit(at(text, start)) || digitAt(text, length, start - 1)) continue;
+  for (let start = nextDigit(text, length, from); start < length; start = nextRun(text, length, start)) {
+    if (digitAt(text, length, start - 1)) continue;
     // The fraction of a number is no card number.
     if (start >= 2 && at(text, start - 1) == 0x2e && digitAt(text, length, start - 2)) continue;
     let n = 0, complete: u32 = 0; // bit n: the text's n-th digit ends a group
@@ -121,8 +138,9 @@ function ibanLength(a: u32, b: u32): i32 {
 
 /** An IBAN (ISO 13616) of its country's length, at most one space or dash between two characters, with right check digits. */
 function iban(text: usize, length: i32, from: i32, whole: bool): i32 {
-  for (let start = from; start + 15 <= length; start++) {
-    if (!isLetter(at(text, start)) || !isLetter(at(text, start + 1)) || !isDigit(at(text, start + 2)) || !isDigit(at(text, start + 3))) continue;
+  for (let check = nextDigit(text, length, from); check + 13 <= length; check = nextRun(text, length, check)) {
+    const start = check - 2;
+    if (start < from || !isLetter(at(text, start)) || !isLetter(at(text, start + 1)) || !isDigit(at(text, check + 1))) continue;
     if (alphanumericAt(text, length, start - 1)) continue;
     const wanted = ibanLength(at(text, start) & ~0x20, at(text, start + 1) & ~0x20);
     let n = 0, i = start;
@@ -164,8 +182,8 @@ function usSsn(text: usize, length: i32, from: i32, whole: bool): i32 {
     matchEnd = 9;
     return 0;
   }
-  for (let start = from; start + 11 <= length; start++) {
-    if (!isDigit(at(text, start)) || digitAt(text, length, start - 1)) continue;
+  for (let start = nextDigit(text, length, from); start + 11 <= length; start = nextRun(text, length, start)) {
+    if (digitAt(text, length, start - 1)) continue;
     const separator = at(text, start + 3);
     if (!isSeparator(separator) || at(text, start + 6) != separator || digitAt(text, length, start + 11)) continue;
     if (!digitsAt(text, length, start, 3) || !digitsAt(text, length, start + 4, 2) || !digitsAt(text, length, start + 7, 4)) continue;
@@ -231,14 +249,25 @@ function indexOfByte(text: usize, length: i32, i: i32, wanted: u32): i32 {
 
 /** `+` and 8–15 digits (E.164), or ten digits of the North American plan written with separators or parentheses, 1 before them or not. */
 function phone(text: usize, length: i32, from: i32, whole: bool): i32 {
-  for (let start = from; start < length; start++) {
+  for (let start = nextPhone(text, length, from); start < length; start = nextPhone(text, length, start + 1)) {
     const b = at(text, start);
     if (b == 0x2b) matchEnd = alphanumericAt(text, length, start - 1) ? 0 : international(text, length, start + 1);
-    else if ((b == 0x28 || isDigit(b)) && !digitAt(text, length, start - 1)) matchEnd = northAmerican(text, length, start);
-    else continue;
+    else matchEnd = digitAt(text, length, start - 1) ? 0 : northAmerican(text, length, start);
     if (matchEnd) return start;
   }
   return -1;
+}
+
+/** The first plus, parenthesis or digit at or past `i`, or `length`. */
+function nextPhone(text: usize, length: i32, i: i32): i32 {
+  const zero = i8x16.splat(0x30), ten = i8x16.splat(10), plus = i8x16.splat(0x2b), open = i8x16.splat(0x28);
+  for (; i + 16 <= length; i += 16) {
+    const v = v128.load(text + i);
+    const hits = i8x16.bitmask(v128.or(i8x16.lt_u(i8x16.sub(v, zero), ten), v128.or(i8x16.eq(v, plus), i8x16.eq(v, open))));
+    if (hits) return i + ctz(hits);
+  }
+  while (i < length && !isDigit(at(text, i)) && at(text, i) != 0x2b && at(text, i) != 0x28) i++;
+  return i;
 }
 
 function isPhoneSeparator(b: u32): bool { return b == 0x20 || b == 0x2d || b == 0x2e || b == 0x28 || b == 0x29 || b == 0x2f; }

@@ -36,24 +36,29 @@ let merged = new Spans();
 const STEPS: i64 = 1_000_000;
 const STEPS_PER_BYTE: i64 = 256;
 
-/** What a text must have for a detector to match at all. */
+/** What a text must have for a detector to match at all, as the last `census` counted it. */
 let digitCount = 0;
 let hasAt = false;
+let isAscii = true;
 
 function census(p: usize, length: i32): void {
   const end = p + length, zero = i8x16.splat(0x30), ten = i8x16.splat(10), at = i8x16.splat(0x40);
-  digitCount = 0;
-  hasAt = false;
+  let digits = 0, ats = 0, high = 0;
   for (; p + 16 <= end; p += 16) {
     const v = v128.load(p);
-    digitCount += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)));
-    hasAt = hasAt || v128.any_true(i8x16.eq(v, at));
+    digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)));
+    ats |= i8x16.bitmask(i8x16.eq(v, at));
+    high |= i8x16.bitmask(v);
   }
   for (; p < end; p++) {
     const b = <u32>load<u8>(p);
-    digitCount += i32(b - 0x30 < 10);
-    hasAt = hasAt || b == 0x40;
+    digits += i32(b - 0x30 < 10);
+    ats |= i32(b == 0x40);
+    high |= b & 0x80;
   }
+  digitCount = digits;
+  hasAt = ats != 0;
+  isAscii = !high;
 }
 
 /**
@@ -63,8 +68,13 @@ function census(p: usize, length: i32): void {
  */
 export function find(plan: Plan, text: usize, length: i32, context: u32, whole: bool, singleByte: bool): Status {
   found.clear();
-  if (singleByte) unfolded(text, length); else fold(text, length);
-  census(folded, foldedLength);
+  census(text, length);
+  if (isAscii || singleByte) unfolded(text, length);
+  else {
+    fold(text, length);
+    census(folded, foldedLength);
+  }
+  if (digitCount < plan.leastDigits && !(hasAt && plan.seeksAt)) return Status.OK;
   const rules = plan.detections, from = indexOf(context);
   for (let i = 0; i < rules.length; i++) {
     const rule = unchecked(rules[i]);

@@ -1,6 +1,7 @@
 // Rules on flat formats: fields of a form and columns of a table have a name and no depth.
 import { Path, Step } from './path';
 import { Plan } from './plan';
+import { sameBytes } from './sink';
 
 /** Whether a path can be said of a table's columns: one name (or `*`), after `**` or `[*]` (the rows) or neither. */
 function isFlat(path: Path): bool {
@@ -23,7 +24,7 @@ export function ruleForName(plan: Plan, name: usize, length: u32): i32 {
     const path = plan.rules[i].path;
     if (!path) continue;
     const last = path.length - 1, wanted = path.names[last];
-    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && memory.compare(changetype<usize>(wanted), name, length) == 0)) return i;
+    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && sameBytes(changetype<usize>(wanted), name, length))) return i;
   }
   return -1;
 }
@@ -57,7 +58,7 @@ function ruleForPart(plan: Plan, part: usize, length: u32, first: bool, end: usi
     if (!path) continue;
     const last = path.length - 1, wanted = path.names[last];
     if (!whole && !path.deep[last] && !path.deep[0]) continue;
-    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && memory.compare(changetype<usize>(wanted), part, length) == 0)) return i;
+    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && sameBytes(changetype<usize>(wanted), part, length))) return i;
   }
   return -1;
 }

@@ -228,6 +228,7 @@ export class JsonMasker extends Masker {
     this.flush(rest, out);
     const kept = <u32>(end - rest);
     this.carry.reset();
+    if (!kept) return Status.OK;
     this.carry.reserve(kept);
     memory.copy(this.carry.ptr, rest, kept);
     this.carry.length = kept;

@@ -5,7 +5,8 @@
 //   bracket = "[" ( "*" / index / JSON string ) "]"
 //
 // `*` is any member, `[*]` any element, `**` any number of levels of either kind, none included; it is followed by what to look for.
-import { sequenceAt, encodeAt } from './utf8';
+import { sameBytes } from './sink';
+import { encodeAt, sequenceAt } from './utf8';
 
 export const enum Step { MEMBER = 0, ANY_MEMBER = 1, ELEMENT = 2, ANY_ELEMENT = 3 }
 
@@ -158,7 +159,7 @@ export class PathSet {
   words: i32 = 0;
   private kinds: StaticArray<u8> = new StaticArray<u8>(0);
   private deep: StaticArray<u8> = new StaticArray<u8>(0);
-  private names: ArrayBuffer[] = [];
+  private names: StaticArray<ArrayBuffer> = new StaticArray<ArrayBuffer>(0);
   private indices: StaticArray<u32> = new StaticArray<u32>(0);
   /** The rule that is selected when the position matches, or -1 when the path goes on. */
   private selects: StaticArray<i32> = new StaticArray<i32>(0);
@@ -171,6 +172,7 @@ export class PathSet {
     this.words = (n + 63) >> 6;
     this.kinds = new StaticArray<u8>(n);
     this.deep = new StaticArray<u8>(n);
+    this.names = new StaticArray<ArrayBuffer>(n);
     this.indices = new StaticArray<u32>(n);
     this.selects = new StaticArray<i32>(n);
     for (let rule = 0, at = 0; rule < paths.length; rule++) {
@@ -180,7 +182,7 @@ export class PathSet {
       for (let i = 0; i < path.length; i++, at++) {
         this.kinds[at] = <u8>path.kinds[i];
         this.deep[at] = <u8>path.deep[i];
-        this.names.push(path.names[i]);
+        this.names[at] = path.names[i];
         this.indices[at] = path.indices[i];
         this.selects[at] = i + 1 == path.length ? rule : -1;
       }
@@ -208,7 +210,7 @@ export class PathSet {
   element(row: usize, child: usize, index: u32): i32 { return this.step(row, child, false, 0, index); }
 
   private step(row: usize, child: usize, isMember: bool, name: usize, measure: u32): i32 {
-    memory.fill(child, 0, this.rowBytes);
+    for (let word = 0; word < this.words; word++) store<u64>(child + (<usize>word << 3), 0);
     let selected = -1;
     for (let word = 0; word < this.words; word++) {
       for (let bits = load<u64>(row + (<usize>word << 3)); bits; bits &= bits - 1) {
@@ -228,7 +230,7 @@ export class PathSet {
     if (!isMember) return kind == Step.ANY_ELEMENT || (kind == Step.ELEMENT && unchecked(this.indices[at]) == measure);
     if (kind != Step.MEMBER) return kind == Step.ANY_MEMBER;
     const wanted = unchecked(this.names[at]);
-    return <u32>wanted.byteLength == measure && memory.compare(changetype<usize>(wanted), name, measure) == 0;
+    return <u32>wanted.byteLength == measure && sameBytes(changetype<usize>(wanted), name, measure);
   }
 }
 

@@ -54,6 +54,10 @@ export class Plan {
   /** The longest match of any of them, or UNBOUNDED; a reach that no token could hold counts as that. */
   reach: u32 = 0;
 
+  /** A text with fewer digits has no match, but for those that seek `@`. */
+  leastDigits: i32 = i32.MAX_VALUE;
+  seeksAt: bool = false;
+
   @inline get detects(): bool { return this.detections.length > 0; }
 
   private complete(): void {
@@ -68,6 +72,9 @@ export class Plan {
       } else {
         this.detections.push(rule);
         this.reach = max(this.reach, rule.reach);
+        const detector = rule.detector;
+        if (detector && detector.at) this.seeksAt = true;
+        else this.leastDigits = min(this.leastDigits, detector ? detector.digits : 0);
       }
     }
     if (this.reach > this.maxTokenBytes >> 2) this.reach = UNBOUNDED;

@@ -1,5 +1,7 @@
 // SHA-256 (FIPS 180-4) and HMAC-SHA-256 (RFC 2104), over raw memory.
 
+import { copyBytes } from './sink';
+
 // The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 const K = memory.data<u32>([
   0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74,
@@ -24,23 +26,23 @@ export class Sha256 {
   @inline private get state(): usize { return changetype<usize>(this.memory); }
   @inline private get block(): usize { return changetype<usize>(this.memory) + 32; }
 
-  reset(): void { memory.copy(this.state, INITIAL, 32); this.total = 0; }
+  reset(): void { copyBytes(this.state, INITIAL, 32); this.total = 0; }
 
   /** Takes over where `other` stands. */
-  copy(other: Sha256): void { memory.copy(this.state, other.state, 96); this.total = other.total; }
+  copy(other: Sha256): void { copyBytes(this.state, other.state, 96); this.total = other.total; }
 
   update(p: usize, length: u32): void {
     const filled = <u32>(this.total & 63);
     this.total += length;
-    if (filled + length < BLOCK) { memory.copy(this.block + filled, p, length); return; }
+    if (filled + length < BLOCK) { copyBytes(this.block + filled, p, length); return; }
     const end = p + length;
     if (filled) {
-      memory.copy(this.block + filled, p, BLOCK - filled);
+      copyBytes(this.block + filled, p, BLOCK - filled);
       compress(this.state, this.block);
       p += BLOCK - filled;
     }
     for (; p + BLOCK <= end; p += BLOCK) compress(this.state, p);
-    memory.copy(this.block, p, end - p);
+    copyBytes(this.block, p, <u32>(end - p));
   }
 
   /** Writes the 32 bytes of the digest at `out`; the hash must be reset before it is used again. */

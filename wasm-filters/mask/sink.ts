@@ -1,5 +1,42 @@
 // The output arena of a masker: grows by doubling, is reset and reused, and is garbage like any other object when dropped.
 
+// `memory.copy` and `memory.fill` are calls out of the module in V8, and cost more than what they move when that is short, as it mostly is.
+const SHORT: u32 = 256;
+
+/** The two do not overlap. Reads nothing past `length`. */
+export function copyBytes(to: usize, from: usize, length: u32): void {
+  if (length > SHORT) { memory.copy(to, from, length); return; }
+  if (length >= 16) {
+    const last = length - 16;
+    for (let i: u32 = 0; i < last; i += 16) v128.store(to + i, v128.load(from + i));
+    v128.store(to + last, v128.load(from + last));
+  } else if (length >= 8) {
+    const head = load<u64>(from), tail = load<u64>(from + length - 8);
+    store<u64>(to, head);
+    store<u64>(to + length - 8, tail);
+  } else if (length >= 4) {
+    const head = load<u32>(from), tail = load<u32>(from + length - 4);
+    store<u32>(to, head);
+    store<u32>(to + length - 4, tail);
+  } else for (let i: u32 = 0; i < length; i++) store<u8>(to + i, load<u8>(from + i));
+}
+
+function fillBytes(to: usize, b: u32, length: u32): void {
+  if (length > SHORT) { memory.fill(to, <u8>b, length); return; }
+  const eight = <u64>b * 0x0101010101010101;
+  let i: u32 = 0;
+  for (; i + 8 <= length; i += 8) store<u64>(to + i, eight);
+  for (; i < length; i++) store<u8>(to + i, <u8>b);
+}
+
+/** Whether `length` bytes are the same. */
+export function sameBytes(a: usize, b: usize, length: u32): bool {
+  let i: u32 = 0;
+  for (; i + 8 <= length; i += 8) if (load<u64>(a + i) != load<u64>(b + i)) return false;
+  for (; i < length; i++) if (load<u8>(a + i) != load<u8>(b + i)) return false;
+  return true;
+}
+
 export class ByteSink {
   private store: ArrayBuffer;
   /** Address of the first byte; changes when the sink grows, so read it after the last write. */
@@ -29,9 +66,9 @@ export class ByteSink {
     this.capacity = capacity;
   }
 
-  @inline write(ptr: usize, len: u32): void {
+  write(ptr: usize, len: u32): void {
     this.reserve(len);
-    memory.copy(this.ptr + this.length, ptr, len);
+    copyBytes(this.ptr + this.length, ptr, len);
     this.length += len;
   }
 
@@ -42,9 +79,9 @@ export class ByteSink {
   }
 
   /** `count` times the byte `b`. */
-  @inline fill(b: u32, count: u32): void {
+  fill(b: u32, count: u32): void {
     this.reserve(count);
-    memory.fill(this.ptr + this.length, <u8>b, count);
+    fillBytes(this.ptr + this.length, b, count);
     this.length += count;
   }
 }

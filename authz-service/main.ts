@@ -150,7 +150,9 @@ async function start(config: Config, logger: Logger, { onTargets = () => {} }: S
   if (config.admin.address) await admin.listen(config.admin.address);
 
   await verifier.warm();
-  const tapDoor = await openDoor(service.tap, [tapService(sink)], MAX_EMIT_BYTES);
+  const tapDoor = await openDoor(service.tap, [
+    tapService(sink, { onRefused: (error, peer) => logger.error({ code: error.code, peer }, `a stream of events is refused: ${error.message}`) }),
+  ], MAX_EMIT_BYTES);
   opened(() => tapDoor.close(service.drainMs));
   const checkDoor = await openDoor(service.check, [checkService(ports)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;

@@ -90,7 +90,7 @@ describe('what is read', () => {
           responseTimeoutMs: 0,
         },
       ],
-      policy: { path: join(dir, 'policies'), data: undefined, timeoutMs: 100, workers: 2 },
+      policy: { path: join(dir, 'policies'), data: undefined, timeoutMs: 250, workers: 2 },
       approvals: { maxTtlMs: 86_400_000, maxOpen: 10_000, grantTtlMs: 900_000 },
       masking: { key: undefined, patterns: {}, maxTokenBytes: 65_536 },
       tap: { require: true, queueBytes: 4_194_304 },

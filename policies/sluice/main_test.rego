@@ -72,3 +72,51 @@ test_credential_of_the_grant if {
 	judged(testing.request("POST", "/tickets/1/notes")).credential == "notes"
 	judged(testing.request("GET", "/customers/1")).credential == ""
 }
+
+basis := ["identity", "target", "request"]
+
+test_the_whole_of_an_allow if {
+	decision := judged(testing.request("GET", "/customers/1"))
+	object.remove(decision, ["obligations"]) == {
+		"effect": "allow",
+		"rule": "read-by-grant",
+		"reason": "group support may read here",
+		"credential": "",
+		"matched": [{"rule": "read-by-grant", "effect": "allow", "reason": "group support may read here"}],
+		"depends_on": basis,
+	}
+}
+
+test_the_whole_of_a_hold if {
+	targets := json.patch(testing.targets, [{"op": "add", "path": "/crm/grants/2/credential", "value": "admin"}])
+	decision := sluice.decision with input as testing.request("DELETE", "/tickets/1") with data.sluice.targets as targets
+	object.remove(decision, ["obligations", "hold"]) == {
+		"effect": "hold",
+		"rule": "destructive-needs-approval",
+		"reason": "group support may delete here with an approval",
+		"credential": "admin",
+		"matched": [{"rule": "destructive-needs-approval", "effect": "hold", "reason": "group support may delete here with an approval"}],
+		"depends_on": basis,
+	}
+}
+
+test_the_whole_of_a_deny if {
+	judged(testing.request("TRACE", "/customers/1")) == {
+		"effect": "deny",
+		"rule": "known-method",
+		"reason": "the method is not one of GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
+		"matched": [{"rule": "known-method", "effect": "deny", "reason": "the method is not one of GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"}],
+		"depends_on": basis,
+	}
+}
+
+test_the_reason_names_the_holder_of_the_grant if {
+	judged(testing.changed(testing.request("GET", "/orders/1"), "/identity/roles", ["Orders.Read"])).reason == "role Orders.Read may read here"
+	judged(testing.changed(testing.request("GET", "/orders/export"), "/identity/id", "corp:batch")).reason == "identity corp:batch may read here"
+}
+
+test_the_credential_of_a_read if {
+	targets := json.patch(testing.targets, [{"op": "add", "path": "/crm/grants/0/credential", "value": "readonly"}])
+	decision := sluice.decision with input as testing.request("GET", "/customers/1") with data.sluice.targets as targets
+	decision.credential == "readonly"
+}

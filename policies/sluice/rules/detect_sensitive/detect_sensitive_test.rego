@@ -31,3 +31,11 @@ test_more_detectors if {
 	targets := json.patch(testing.targets, [{"op": "add", "path": "/*/obligations/-", "value": {"oblige": {"type": "detect", "detector": "pattern:badge", "method": "full"}}}])
 	detections(testing.request("GET", "/customers/1"), targets)["pattern:badge"] == "full"
 }
+
+test_what_is_stated_for_other_paths_leaves_the_default if {
+	targets := json.patch(testing.targets, [{
+		"op": "add", "path": "/crm/obligations/-",
+		"value": {"oblige": {"type": "detect", "detector": "iban", "method": "drop"}, "paths": ["/orders/**"]},
+	}])
+	detections(testing.request("GET", "/customers/1"), targets).iban == "partial"
+}

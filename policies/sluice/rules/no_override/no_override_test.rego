@@ -30,3 +30,21 @@ test_form if {
 }
 
 test_other_headers if rule_of("/request/headers/x-request-id", ["1"]) == "write-by-grant"
+
+test_the_reason_names_the_place if {
+	every pointer, place in {
+		"/request/headers/x-http-method": "x-http-method",
+		"/request/headers/x-http-method-override": "x-http-method-override",
+		"/request/headers/x-method-override": "x-method-override",
+		"/request/headers/x-original-url": "x-original-url",
+		"/request/headers/x-rewrite-url": "x-rewrite-url",
+		"/request/headers/x-original-uri": "x-original-uri",
+		"/request/headers/x-forwarded-uri": "x-forwarded-uri",
+		"/request/headers/x-forwarded-path": "x-forwarded-path",
+		"/request/headers/x-original-method": "x-original-method",
+		"/request/query/_method": "the query's _method",
+	} {
+		decision := sluice.decision with input as testing.changed(testing.request("GET", "/customers/1"), pointer, ["x"]) with data.sluice.targets as testing.targets
+		decision.reason == concat("", ["the request overrides its method or path by ", place])
+	}
+}

@@ -96,6 +96,11 @@ export class Mask {
     this.#memory = Buffer.from(core.memory.buffer);
   }
 
+  /** What the core's memory takes. */
+  get memoryBytes(): number {
+    return this.#core.memory.buffer.byteLength;
+  }
+
   /** Masks one complete text by the rules' detectors and patterns. Rules by path do not apply. Throws a `MaskError`. */
   text(text: string, rules: readonly MaskRule[]): string {
     this.#load(rules);

@@ -23,9 +23,9 @@ export function copyBytes(to: usize, from: usize, length: u32): void {
 
 function fillBytes(to: usize, b: u32, length: u32): void {
   if (length > SHORT) { memory.fill(to, <u8>b, length); return; }
-  const eight = <u64>b * 0x0101010101010101;
+  const sixteen = i8x16.splat(<i8>b);
   let i: u32 = 0;
-  for (; i + 8 <= length; i += 8) store<u64>(to + i, eight);
+  for (; i + 16 <= length; i += 16) v128.store(to + i, sixteen);
   for (; i < length; i++) store<u8>(to + i, <u8>b);
 }
 

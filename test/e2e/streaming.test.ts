@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Sluice } from './sluice.fixture.ts';
+
+const SSN = '536-22-8134';
+let sluice: Sluice;
+beforeAll(async () => {
+  sluice = await Sluice.start(undefined, (request, response) => {
+    const pieces = STREAMS[request.url ?? ''];
+    if (!pieces) return false;
+    response.setHeader('content-type', pieces.type);
+    void (async () => {
+      for (const piece of pieces.body) {
+        response.write(piece);
+        await sleep(300);
+      }
+      response.end();
+    })();
+    return true;
+  });
+});
+afterAll(() => sluice?.close());
+
+const STREAMS: Record<string, { type: string; body: string[] }> = {
+  '/tickets/sse': { type: 'text/event-stream', body: [`data: {"ssn":"${SSN}","n":1}\n\n`, `data: {"n":2,"s\\u0073n":"536-22-`, `8134"}\n\n`] },
+  '/tickets/ndjson': { type: 'application/x-ndjson', body: [`{"ssn":"${SSN}","n":1}\n`, `{"n":2,"s\\u0073n":"536-`, `22-8134"}\n`] },
+  '/tickets/json': { type: 'application/json', body: [`[{"n":1,"ssn":"${SSN}"},`, `{"n":2,"note":"card 4111 1111 11`, `11 1111"}]`] },
+};
+
+test.each(Object.keys(STREAMS))('%s: what is safe leaves at once, and nothing sensitive ever does', async (path) => {
+  const arrivals: { at: number; text: string }[] = [];
+  const since = performance.now();
+  const reply = await sluice.ask(path, { token: await sluice.token(), onData: (chunk) => arrivals.push({ at: performance.now() - since, text: chunk.toString() }) });
+  const total = performance.now() - since;
+  expect([reply.status, reply.cut]).toEqual([200, false]);
+  // The first record is out before the last piece was even sent.
+  expect(arrivals[0]?.at).toBeLessThan(total - 300);
+  expect(arrivals[0]?.text).toContain('1');
+  for (const secret of [SSN, '22-8134', '4111 1111 11', '1111 1111']) expect(reply.text).not.toContain(secret);
+});
+
+test('a body of 20 MB is masked whole', async () => {
+  const row = `{"id":1,"name":"x","ssn":"${SSN}","text":"${'y'.repeat(200)}"}`;
+  const rows = 80_000;
+  STREAMS['/tickets/large'] = { type: 'application/json', body: [`[${Array.from({ length: rows }, () => row).join(',')}]`] };
+  const reply = await sluice.ask('/tickets/large', { token: await sluice.token() });
+  expect([reply.status, reply.cut]).toEqual([200, false]);
+  expect(reply.text).not.toContain(SSN);
+  const masked = JSON.parse(reply.text) as { ssn: unknown; text: string }[];
+  expect(masked).toHaveLength(rows);
+  expect(masked.every(({ ssn, text }) => ssn === null && text.length === 200)).toBe(true);
+});
+
+test('Prometheus reads what was decided, and readiness tells the truth', async () => {
+  const metrics = (await sluice.admin('GET', '/metrics')).text;
+  expect(metrics).toMatch(/sluice_decisions_total\{effect="allow",target="demo",rule="[^"]+"\} [1-9]/);
+  expect(metrics).toMatch(/sluice_stage_seconds_count\{stage="policy"\} [1-9]/);
+  expect(metrics).toMatch(/sluice_tap_events_total [1-9]/);
+  expect(metrics).toMatch(/sluice_tap_streams_open [1-9]/);
+  expect(JSON.parse((await sluice.admin('GET', '/readyz')).text)).toMatchObject({ ready: true });
+  expect((await sluice.admin('GET', '/healthz')).status).toBe(200);
+});

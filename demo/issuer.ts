@@ -72,7 +72,15 @@ export async function startIssuer(port: number): Promise<Server> {
       const { name, groups, claims } = person(token) ?? {};
       return { name, groups, ...claims };
     },
-    ttl: { ClientCredentials: TOKEN_SECONDS, AccessToken: TOKEN_SECONDS, DeviceCode: 600, Grant: 86_400, Session: 86_400, Interaction: 3600, IdToken: 3600 },
+    ttl: {
+      ClientCredentials: TOKEN_SECONDS,
+      AccessToken: TOKEN_SECONDS,
+      DeviceCode: 600,
+      Grant: 86_400,
+      Session: 86_400,
+      Interaction: 3600,
+      IdToken: 3600,
+    },
   });
   const server = createServer(provider.callback());
   await new Promise<void>((listening, failed) => server.once('error', failed).listen(port, '127.0.0.1', listening));

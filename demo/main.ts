@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Gateway, startGateway, untilStopped } from '../authz-service/cli/up.ts';
 import { formatConfigError, loadConfigToStart } from '../authz-service/config/config.ts';
-import { startPart, type Part } from './part.ts';
+import { type Part, startPart } from './part.ts';
 import { tour } from './tour.ts';
 
 const ISSUER_PORT = 9400;
@@ -24,7 +24,14 @@ function provideMaskingKey(): void {
 
 /** Everything that would keep a part from starting, found before any starts. */
 async function obstacles(): Promise<string[]> {
-  const own = await Promise.all(([['issuer', ISSUER_PORT], ['target', TARGET_PORT]] as const).map(async ([part, port]) => ((await free(port)) ? [] : [`127.0.0.1:${port} is in use: the demo's ${part} needs it`])));
+  const own = await Promise.all(
+    (
+      [
+        ['issuer', ISSUER_PORT],
+        ['target', TARGET_PORT],
+      ] as const
+    ).map(async ([part, port]) => ((await free(port)) ? [] : [`127.0.0.1:${port} is in use: the demo's ${part} needs it`])),
+  );
   const loaded = await loadConfigToStart(config);
   return [...own.flat(), ...(loaded.ok ? [] : loaded.errors.map(formatConfigError))];
 }
@@ -40,7 +47,9 @@ async function main(): Promise<number> {
   provideMaskingKey();
   const found = await obstacles();
   if (found.length > 0) {
-    process.stderr.write(`The demo cannot start:\n${found.map((line) => `  - ${line}\n`).join('')}Is it running already, in another terminal?\n`);
+    process.stderr.write(
+      `The demo cannot start:\n${found.map((line) => `  - ${line}\n`).join('')}Is it running already, in another terminal?\n`,
+    );
     return 1;
   }
   const parts: Part[] = [];
@@ -55,10 +64,18 @@ async function main(): Promise<number> {
     const data = join(state, 'data.json');
     copyFileSync(join(here, 'data.json'), data);
     parts.push(
-      await startPart("The demo's issuer", new URL('issuer.ts', import.meta.url), [String(ISSUER_PORT)], { port: ISSUER_PORT, log: join(logs, 'issuer.log') }),
-      await startPart("The demo's target", new URL('target.ts', import.meta.url), [String(TARGET_PORT), data], { port: TARGET_PORT, log: join(logs, 'target.log') }),
+      await startPart("The demo's issuer", new URL('issuer.ts', import.meta.url), [String(ISSUER_PORT)], {
+        port: ISSUER_PORT,
+        log: join(logs, 'issuer.log'),
+      }),
+      await startPart("The demo's target", new URL('target.ts', import.meta.url), [String(TARGET_PORT), data], {
+        port: TARGET_PORT,
+        log: join(logs, 'target.log'),
+      }),
     );
-    process.stderr.write(`  ✓ Issuer: oidc-provider, http://127.0.0.1:${ISSUER_PORT}\n  ✓ Target: json-server, http://127.0.0.1:${TARGET_PORT}\n`);
+    process.stderr.write(
+      `  ✓ Issuer: oidc-provider, http://127.0.0.1:${ISSUER_PORT}\n  ✓ Target: json-server, http://127.0.0.1:${TARGET_PORT}\n`,
+    );
     gateway = await startGateway(config);
     process.stderr.write(`  ✓ Service, with its policy and its record in ${state}\n  ✓ Envoy: http://127.0.0.1:8080\n`);
   } catch (error) {

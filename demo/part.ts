@@ -16,7 +16,12 @@ const READY_MS = 20_000;
  * Runs a script of this Node that listens on 127.0.0.1:`port`; its output goes to `log`.
  * @throws {Error} with the end of its output when it ends or does not listen in time
  */
-export async function startPart(title: string, script: URL, args: readonly string[], { port, log, env }: { port: number; log: string; env?: NodeJS.ProcessEnv }): Promise<Part> {
+export async function startPart(
+  title: string,
+  script: URL,
+  args: readonly string[],
+  { port, log, env }: { port: number; log: string; env?: NodeJS.ProcessEnv },
+): Promise<Part> {
   const output = createWriteStream(log, { flags: 'w', mode: 0o600 });
   const child = fork(script, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: { ...process.env, ...env } });
   child.stdout?.pipe(output, { end: false });

@@ -13,20 +13,34 @@ export const STOPS: readonly Stop[] = [
   { title: 'Without a token: 401, and what is asked for', lines: [`curl -i ${GATEWAY}/customers/1`] },
   {
     title: "An agent's token, from the demo's issuer",
-    lines: [`TOKEN=$(curl -s -u agent:demo-agent -d grant_type=client_credentials ${ISSUER}/token | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`],
+    lines: [
+      `TOKEN=$(curl -s -u agent:demo-agent -d grant_type=client_credentials ${ISSUER}/token | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`,
+    ],
   },
   {
     title: 'A read goes through, the sensitive fields masked while the response streams by',
-    lines: [`curl -s -H "Authorization: Bearer $TOKEN" ${GATEWAY}/customers/1`, `curl -s -H "Authorization: Bearer $TOKEN" ${GATEWAY}/tickets/1`],
+    lines: [
+      `curl -s -H "Authorization: Bearer $TOKEN" ${GATEWAY}/customers/1`,
+      `curl -s -H "Authorization: Bearer $TOKEN" ${GATEWAY}/tickets/1`,
+    ],
   },
   {
     title: 'A write outside the policy: 403, naming the rule',
-    lines: [`curl -s -X PATCH -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"tier":"business"}' ${GATEWAY}/customers/1`],
+    lines: [
+      `curl -s -X PATCH -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"tier":"business"}' ${GATEWAY}/customers/1`,
+    ],
   },
-  { title: 'A delete is held: this one waits for a human', lines: [`curl -s -i -X DELETE -H "Authorization: Bearer $TOKEN" ${GATEWAY}/customers/7 &`] },
+  {
+    title: 'A delete is held: this one waits for a human',
+    lines: [`curl -s -i -X DELETE -H "Authorization: Bearer $TOKEN" ${GATEWAY}/customers/7 &`],
+  },
   {
     title: 'Dana, a lead, sees it and lets it through',
-    lines: ['SLUICE_CLIENT_SECRET=demo-dana ./sluice login --client dana', './sluice approvals', './sluice approve $(./sluice approvals --quiet)'],
+    lines: [
+      'SLUICE_CLIENT_SECRET=demo-dana ./sluice login --client dana',
+      './sluice approvals',
+      './sluice approve $(./sluice approvals --quiet)',
+    ],
   },
   {
     title: 'She denies the next one: its caller is told why',
@@ -57,7 +71,8 @@ export const STOPS: readonly Stop[] = [
 const dim = (text: string): string => styleText('dim', text, { stream: process.stdout });
 const bold = (text: string): string => styleText('bold', text, { stream: process.stdout });
 
-const shown = ({ title, lines }: Stop, index: number): string => `${bold(`${index + 1}. ${title}`)}\n${lines.map((line) => `   ${line}\n`).join('')}`;
+const shown = ({ title, lines }: Stop, index: number): string =>
+  `${bold(`${index + 1}. ${title}`)}\n${lines.map((line) => `   ${line}\n`).join('')}`;
 
 export const tour = `
 ${bold('Sluice runs.')} Paste these into a second terminal, in this folder:

@@ -22,7 +22,12 @@ interface Need {
 
 const NEEDS: readonly Need[] = [
   { what: 'curl with HTTP/2', remedy: 'apt install curl', probe: ['curl', '--version'], prints: /HTTP2/ },
-  { what: 'Python 3 with requests', remedy: `python3 -m venv ${join('.cache', 'interop', 'venv')} && ${join('.cache', 'interop', 'venv', 'bin', 'pip')} install requests`, probe: [python, '-c', 'import requests; print("requests", requests.__version__)'], prints: /requests/ },
+  {
+    what: 'Python 3 with requests',
+    remedy: `python3 -m venv ${join('.cache', 'interop', 'venv')} && ${join('.cache', 'interop', 'venv', 'bin', 'pip')} install requests`,
+    probe: [python, '-c', 'import requests; print("requests", requests.__version__)'],
+    prints: /requests/,
+  },
   { what: 'Go 1.24 or later', remedy: 'https://go.dev/dl', probe: ['go', 'version'], prints: /go1\.(2[4-9]|[3-9]\d)|go[2-9]/ },
   { what: 'h2load', remedy: 'apt install nghttp2-client', probe: ['h2load', '--version'], prints: /nghttp2/ },
 ];
@@ -53,7 +58,8 @@ const clients = (gateway: string, token: string): Client[] => [
     command: 'h2load',
     args: ['-n', '2000', '-c', '4', '-m', '25', '-H', `authorization: Bearer ${token}`, `${gateway}/customers/1`],
     cwd: root,
-    judge: (output) => `${/2000 succeeded, 0 failed, 0 errored/.test(output) && /status codes: 2000 2xx/.test(output) ? 'ok' : 'not ok'} - h2load: 2000 reads over 4 connections, 25 at a time`,
+    judge: (output) =>
+      `${/2000 succeeded, 0 failed, 0 errored/.test(output) && /status codes: 2000 2xx/.test(output) ? 'ok' : 'not ok'} - h2load: 2000 reads over 4 connections, 25 at a time`,
   },
 ];
 
@@ -63,7 +69,9 @@ async function answerHolds(admin: AdminClient, signal: AbortSignal): Promise<voi
     await sleep(300);
     const { approvals } = (await admin.get('/v1/approvals', { state: 'pending' })) as { approvals: { id: string; summary: string }[] };
     for (const { id, summary } of approvals) {
-      const answer = summary.startsWith('DELETE /orders/') ? { verdict: 'approve', reason: '' } : { verdict: 'deny', reason: 'not this one' };
+      const answer = summary.startsWith('DELETE /orders/')
+        ? { verdict: 'approve', reason: '' }
+        : { verdict: 'deny', reason: 'not this one' };
       await admin.post(`/v1/approvals/${id}/answer`, answer);
     }
   }
@@ -98,7 +106,9 @@ async function runClient({ command, args, cwd, judge }: Client, env: NodeJS.Proc
 async function main(): Promise<boolean> {
   const missing = NEEDS.filter((need) => !present(need));
   if (missing.length > 0) {
-    process.stderr.write(`The interoperability tests need what is not here:\n${missing.map(({ what, remedy }) => `  - ${what}: ${remedy}\n`).join('')}.ci/run installs it all on Debian.\n`);
+    process.stderr.write(
+      `The interoperability tests need what is not here:\n${missing.map(({ what, remedy }) => `  - ${what}: ${remedy}\n`).join('')}.ci/run installs it all on Debian.\n`,
+    );
     return false;
   }
   const demo = await Demo.start();
@@ -109,7 +119,8 @@ async function main(): Promise<boolean> {
     const answering = answerHolds(adminClient({ kind: 'socket', path: join(demo.dir, 'data/demo/run/admin.sock') }, dana), stop.signal);
     answering.catch(() => {});
     const counts: (readonly [number, number])[] = [];
-    for (const client of clients(gateway, agent)) counts.push(await runClient(client, { ...process.env, GATEWAY: gateway, TOKEN: agent, GOFLAGS: '-mod=mod' }));
+    for (const client of clients(gateway, agent))
+      counts.push(await runClient(client, { ...process.env, GATEWAY: gateway, TOKEN: agent, GOFLAGS: '-mod=mod' }));
     stop.abort();
     await answering;
     const [passed, failed] = counts.reduce(([p, f], [q, g]) => [p + q, f + g], [0, 0]);

@@ -22,7 +22,8 @@ const OLDEST_NODE = 20;
 /** Ends the process when it cannot go on, after saying why. */
 export async function setup() {
   try {
-    if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) throw new SetupError(`Node ${OLDEST_NODE} or later is needed; this is ${process.versions.node}`);
+    if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE)
+      throw new SetupError(`Node ${OLDEST_NODE} or later is needed; this is ${process.versions.node}`);
     process.stderr.write('Set-up\n');
     for (const [title, run] of STEPS) await step(title, run);
   } catch (error) {

@@ -10,7 +10,11 @@ export interface Stage {
 }
 
 /** A program of node_modules, run on this Node. */
-export const script = (title: string, file: string, ...args: string[]): Stage => ({ title, command: process.execPath, args: [`node_modules/${file}`, ...args] });
+export const script = (title: string, file: string, ...args: string[]): Stage => ({
+  title,
+  command: process.execPath,
+  args: [`node_modules/${file}`, ...args],
+});
 
 export const vitest = (title: string, ...args: string[]): Stage => script(title, 'vitest/vitest.mjs', 'run', ...args);
 
@@ -32,7 +36,9 @@ export async function runStages(stages: readonly Stage[]): Promise<boolean> {
     const passed = await ends(command, args);
     outcomes.push({ title, passed, seconds: (performance.now() - started) / 1000 });
   }
-  process.stdout.write(`\n${outcomes.map(({ title, passed, seconds }) => `${passed ? '✓' : '✗'} ${title} (${seconds.toFixed(1)} s)\n`).join('')}`);
+  process.stdout.write(
+    `\n${outcomes.map(({ title, passed, seconds }) => `${passed ? '✓' : '✗'} ${title} (${seconds.toFixed(1)} s)\n`).join('')}`,
+  );
   return outcomes.every(({ passed }) => passed);
 }
 

@@ -4,5 +4,9 @@ import { runStages, vitest } from './stages.ts';
 
 const args = process.argv.slice(2);
 // The end-to-end tests measure time: nothing else may run beside them.
-const all = [vitest('unit and wasm tests', '--project', 'unit', '--project', 'wasm'), policyTests(), vitest('end-to-end and fault tests', '--project', 'e2e')];
+const all = [
+  vitest('unit and wasm tests', '--project', 'unit', '--project', 'wasm'),
+  policyTests(),
+  vitest('end-to-end and fault tests', '--project', 'e2e'),
+];
 process.exitCode = (await runStages(args.length > 0 ? [vitest('chosen tests', ...args)] : all)) ? 0 : 1;

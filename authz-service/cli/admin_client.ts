@@ -62,7 +62,9 @@ function exchange(place: AdminPlace, method: string, path: string, token: string
 function unreachable(place: AdminPlace, { code, message }: NodeJS.ErrnoException): CommandError {
   const where = place.kind === 'socket' ? place.path : place.url.origin;
   if (code === 'ENOENT' || code === 'ECONNREFUSED')
-    return new CommandError(`The service does not run: nobody listens at ${where}.\nStart it with npm start or ./sluice up; or name the gateway with --config or --admin.`);
+    return new CommandError(
+      `The service does not run: nobody listens at ${where}.\nStart it with npm start or ./sluice up; or name the gateway with --config or --admin.`,
+    );
   if (code === 'EACCES') return new CommandError(`${where} may not be used by this user: the service runs as another one.`);
   return new CommandError(`The admin API at ${where} cannot be reached: ${message}`);
 }

@@ -31,7 +31,8 @@ async function list(invocation: Invocation): Promise<number> {
   const answer = (await client.get('/v1/approvals', { state: state === 'all' ? undefined : state })) as { approvals: ApprovalSummary[] };
   if (flag(invocation, 'json')) say(JSON.stringify(answer, null, 2));
   else if (flag(invocation, 'quiet')) for (const { id } of answer.approvals) say(id);
-  else if (answer.approvals.length === 0) say(state === 'pending' ? 'Nothing waits for your answer.' : `There is none that is ${printable(state)}.`);
+  else if (answer.approvals.length === 0)
+    say(state === 'pending' ? 'Nothing waits for your answer.' : `There is none that is ${printable(state)}.`);
   else say(table(columns(Date.now()), answer.approvals, process.stdout.isTTY ? process.stdout.columns : undefined));
   return 0;
 }
@@ -45,7 +46,10 @@ const columns = (now: number): Column<ApprovalSummary>[] => [
   { title: 'WHO', of: ({ identity }) => who(identity), flexible: true },
   { title: 'FOR', of: ({ run }) => run.on_behalf_of || '-', flexible: true },
   { title: 'RULE', of: ({ rule }) => rule, flexible: true },
-  { title: 'STATE', of: ({ state, approvals: given, quorum }) => (state === 'pending' && quorum > 1 ? `pending ${given}/${quorum}` : state) },
+  {
+    title: 'STATE',
+    of: ({ state, approvals: given, quorum }) => (state === 'pending' && quorum > 1 ? `pending ${given}/${quorum}` : state),
+  },
   { title: 'ENDS IN', of: ({ expires }) => (expires === undefined ? '-' : roughly(Date.parse(expires) - now)) },
   { title: 'APPROVERS', of: ({ approvers }) => approvers.join(', '), flexible: true },
 ];
@@ -58,7 +62,23 @@ async function show(invocation: Invocation, id: string): Promise<number> {
 }
 
 export function described(approval: ApprovalDetail, now: number): string {
-  const { id, state, summary, target, identity, run, rule, reason, expires, approvers, quorum, answers, ending, session, masked_input: input } = approval;
+  const {
+    id,
+    state,
+    summary,
+    target,
+    identity,
+    run,
+    rule,
+    reason,
+    expires,
+    approvers,
+    quorum,
+    answers,
+    ending,
+    session,
+    masked_input: input,
+  } = approval;
   const rows: (readonly [string, string])[] = [
     ['state', ending ?? state],
     ['what', `${summary} on ${target}`],
@@ -72,7 +92,9 @@ export function described(approval: ApprovalDetail, now: number): string {
     ['session', session],
   ];
   const lines = rows.map(([title, value]) => `  ${title.padEnd(10)} ${printable(value)}`);
-  const body = JSON.stringify(input, null, 2).split('\n').map((line) => `  ${printable(line)}`);
+  const body = JSON.stringify(input, null, 2)
+    .split('\n')
+    .map((line) => `  ${printable(line)}`);
   return [id, ...lines, '', '  What policy saw, sensitive values masked:', ...body].join('\n');
 }
 
@@ -98,7 +120,9 @@ async function answer(invocation: Invocation, verdict: 'approve' | 'deny'): Prom
   if (verdict === 'deny' && reason.trim() === '') throw new CommandError('a denial needs its reason: sluice deny ID --reason TEXT', 2);
   const client = await connected(invocation);
   for (const id of invocation.positionals) {
-    const answered = (await client.post(`/v1/approvals/${encodeURIComponent(id)}/answer`, { verdict, reason })) as ApprovalSummary & { again?: boolean };
+    const answered = (await client.post(`/v1/approvals/${encodeURIComponent(id)}/answer`, { verdict, reason })) as ApprovalSummary & {
+      again?: boolean;
+    };
     say(`${id}: ${printable(outcome(answered, verdict))}`);
   }
   return 0;

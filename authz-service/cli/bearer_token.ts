@@ -16,7 +16,10 @@ export async function bearerToken(env: Readonly<Record<string, string | undefine
   const { accessToken, expiresAt, name, refreshToken } = stored;
   if (expiresAt === 0 || expiresAt - MARGIN_MS > Date.now()) return accessToken;
   if (refreshToken === '')
-    throw new CommandError(`The log-in of ${printable(name)} ended ${roughly(Date.now() - expiresAt)} ago: log in again with ./sluice login`, 3);
+    throw new CommandError(
+      `The log-in of ${printable(name)} ended ${roughly(Date.now() - expiresAt)} ago: log in again with ./sluice login`,
+      3,
+    );
   return await renew(stored);
 }
 

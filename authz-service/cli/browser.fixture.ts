@@ -29,5 +29,6 @@ export class Browser {
     return { url, html, action: new URL(action.replaceAll('&amp;', '&'), url).href, fields: Object.fromEntries(hidden) };
   }
 
-  submit = ({ action, fields }: Page, more: Readonly<Record<string, string>> = {}): Promise<Page> => this.visit(action, { ...fields, ...more });
+  submit = ({ action, fields }: Page, more: Readonly<Record<string, string>> = {}): Promise<Page> =>
+    this.visit(action, { ...fields, ...more });
 }

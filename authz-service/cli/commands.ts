@@ -4,6 +4,7 @@ import { approvals, approve, deny } from './approvals.ts';
 import { type Command, flag, say, text } from './command.ts';
 import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
+import { policy } from './policy.ts';
 import { replay } from './replay.ts';
 import { sessions } from './sessions.ts';
 
@@ -27,7 +28,11 @@ const envoyConfig: Command = {
   name: 'envoy-config',
   usage: '[--config FILE] [--only FILE] [--out DIR]',
   summary: 'print the Envoy configuration that is deployed',
-  details: [configDetail, ['--only FILE', 'one of the files alone, as rds.yaml'], ['--out DIR', 'write the files there; a running Envoy reads the changed ones']],
+  details: [
+    configDetail,
+    ['--only FILE', 'one of the files alone, as rds.yaml'],
+    ['--out DIR', 'write the files there; a running Envoy reads the changed ones'],
+  ],
   options: { ...config, only: { type: 'string' }, out: { type: 'string' } },
   takes: [0, 0],
   run: async (invocation) => {
@@ -51,7 +56,15 @@ const version: Command = {
   },
 };
 
-const help: Command = { name: 'help', usage: '[COMMAND]', summary: 'tell more about a command', details: [], options: {}, takes: [0, 1], run: () => 0 };
+const help: Command = {
+  name: 'help',
+  usage: '[COMMAND]',
+  summary: 'tell more about a command',
+  details: [],
+  options: {},
+  takes: [0, 1],
+  run: () => 0,
+};
 
 const running = (name: 'up' | 'serve', summary: string): Command => ({
   name,
@@ -75,6 +88,7 @@ export const COMMANDS: readonly Command[] = [
   deny,
   sessions,
   replay,
+  policy,
   version,
   help,
 ];

@@ -10,7 +10,7 @@ import { bearerToken } from './bearer_token.ts';
 import { Browser } from './browser.fixture.ts';
 import { login, logout } from './login.ts';
 import { byDevice, discover } from './oauth.ts';
-import { storedToken, storeToken, type StoredToken, tokenFile } from './token_store.ts';
+import { type StoredToken, storedToken, storeToken, tokenFile } from './token_store.ts';
 
 // A real OpenID provider; what it signs and publishes is not of our making.
 let issuer: string;
@@ -45,8 +45,19 @@ afterEach(() => {
 });
 
 const run = async (values: Record<string, string>): Promise<number> => await login.run({ values: { issuer, ...values }, positionals: [] });
-const said = (): string => vi.mocked(process.stdout.write).mock.calls.map(([text]) => text).join('');
-const stored: StoredToken = { accessToken: 'old', expiresAt: Date.now() - 61_000, refreshToken: '', issuer: '', clientId: 'sluice-cli', name: 'Dana' };
+const said = (): string =>
+  vi
+    .mocked(process.stdout.write)
+    .mock.calls.map(([text]) => text)
+    .join('');
+const stored: StoredToken = {
+  accessToken: 'old',
+  expiresAt: Date.now() - 61_000,
+  refreshToken: '',
+  issuer: '',
+  clientId: 'sluice-cli',
+  name: 'Dana',
+};
 
 describe('logging in', () => {
   it('as a client leaves a token that only its owner can read', async () => {
@@ -125,7 +136,9 @@ describe('a stored token', () => {
 
 describe('an issuer', () => {
   const metadata = async (json: (url: string) => object): Promise<{ url: string; close: () => void }> => {
-    const fake = createServer((_, response) => response.end(JSON.stringify(json(`http://127.0.0.1:${(fake.address() as AddressInfo).port}`))));
+    const fake = createServer((_, response) =>
+      response.end(JSON.stringify(json(`http://127.0.0.1:${(fake.address() as AddressInfo).port}`))),
+    );
     await new Promise<void>((listening) => fake.listen(0, '127.0.0.1', listening));
     return { url: `http://127.0.0.1:${(fake.address() as AddressInfo).port}`, close: () => fake.close() };
   };

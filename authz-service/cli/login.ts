@@ -58,7 +58,8 @@ export const logout: Command = {
 async function logIn(invocation: Invocation): Promise<number> {
   const [client, token] = [text(invocation, 'client'), text(invocation, 'token')];
   if (client !== undefined && token !== undefined) throw new CommandError('--client and --token exclude each other', 2);
-  if (token !== undefined && token !== '-') throw new CommandError('a token does not stand on a command line, where others can read it: use --token - and standard input', 2);
+  if (token !== undefined && token !== '-')
+    throw new CommandError('a token does not stand on a command line, where others can read it: use --token - and standard input', 2);
   const stored = token === '-' ? await given() : await fetched(invocation, client);
   storeToken(stored);
   const { groups } = claimsOf(stored.accessToken);
@@ -89,7 +90,9 @@ async function fetched(invocation: Invocation, client: string | undefined) {
   let tokens: Tokens;
   let clientId = client ?? text(invocation, 'client-id') ?? PUBLIC_CLIENT;
   if (client === undefined) {
-    tokens = await byDevice(endpoints, { id: clientId }, asked('openid offline_access'), ({ url, code }) => say(`Open ${url}\nand confirm the code ${code}. Waiting …`));
+    tokens = await byDevice(endpoints, { id: clientId }, asked('openid offline_access'), ({ url, code }) =>
+      say(`Open ${url}\nand confirm the code ${code}. Waiting …`),
+    );
   } else {
     tokens = await byClientCredentials(endpoints, { id: client, secret: await clientSecret(client) }, asked(''));
     // A secret that is not kept cannot renew anything.
@@ -111,7 +114,8 @@ function issuerOf(invocation: Invocation): string {
 async function clientSecret(client: string): Promise<string> {
   const secret = process.env.SLUICE_CLIENT_SECRET;
   if (secret) return secret;
-  if (!process.stdin.isTTY) throw new CommandError('The secret of the client comes from $SLUICE_CLIENT_SECRET, or is typed in at a terminal', 2);
+  if (!process.stdin.isTTY)
+    throw new CommandError('The secret of the client comes from $SLUICE_CLIENT_SECRET, or is typed in at a terminal', 2);
   const typed = await question(`Secret of ${client}: `);
   if (typed === '') throw new CommandError('There is no log-in without the secret');
   return typed;
@@ -131,4 +135,3 @@ function question(prompt: string): Promise<string> {
     line.once('close', () => settle(''));
   });
 }
-

@@ -1,11 +1,12 @@
-import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { COMMANDS } from './commands.ts';
+import { run } from './run.ts';
 
 const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));
 let dir: string;
@@ -20,7 +21,10 @@ beforeEach(async () => {
     let body = '';
     for await (const chunk of request) body += chunk;
     asked.push({ method: request.method ?? '', url: request.url ?? '', token: request.headers.authorization ?? '', body });
-    const { status, json } = answers[`${request.method} ${request.url?.split('?')[0]}`] ?? { status: 404, json: { detail: 'There is no such approval that you may see.' } };
+    const { status, json } = answers[`${request.method} ${request.url?.split('?')[0]}`] ?? {
+      status: 404,
+      json: { detail: 'There is no such approval that you may see.' },
+    };
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json));
   });
   writeFileSync(
@@ -35,11 +39,35 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** Runs the command as a user does, in a folder with a sluice.yaml whose secrets are not to be had there. */
-const sluice = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs the command in this process, on a sluice.yaml whose secrets are not to be had here. */
+async function sluice(...args: string[]): Promise<Ended> {
+  const env = { XDG_CONFIG_HOME: dir, SLUICE_TOKEN: 'token-1', SLUICE_CONFIG: join(dir, 'sluice.yaml'), SLUICE_ADMIN: '' };
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+  const caught = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((stream) =>
+    vi.spyOn(process[stream], 'write').mockImplementation((chunk) => {
+      caught[stream] += chunk;
+      return true;
+    }),
+  );
+  try {
+    return { code: await run(args), out: caught.stdout, err: caught.stderr };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+    vi.unstubAllEnvs();
+  }
+}
+
+/** Runs it as a user does, through the launcher. */
+const launched = (...args: string[]): Promise<Ended> =>
   new Promise((settle) => {
-    const env = { ...process.env, XDG_CONFIG_HOME: dir, SLUICE_TOKEN: 'token-1', SLUICE_CONFIG: '', SLUICE_ADMIN: '' };
-    execFile(SLUICE, args, { cwd: dir, env }, (error, out, err) => settle({ code: error ? Number(error.code) : 0, out, err }));
+    execFile(SLUICE, args, { cwd: dir }, (error, out, err) => settle({ code: error ? Number(error.code) : 0, out, err }));
   });
 
 describe('sluice', () => {
@@ -47,7 +75,7 @@ describe('sluice', () => {
     const { code, out } = await sluice();
     expect(code).toBe(0);
     for (const { name, summary } of COMMANDS) expect(out).toMatch(new RegExp(`^  ${name} +${summary.slice(0, 12)}`, 'm'));
-    expect((await sluice('approve', '--help')).out).toMatch(/^sluice approve ID… .*\n[^]*--reason TEXT/);
+    expect((await sluice('approve', '--help')).out).toMatch(/^sluice approve ID… .*\n[\s\S]*--reason TEXT/);
   });
 
   it.each([
@@ -63,6 +91,19 @@ describe('sluice', () => {
     expect([code, out]).toEqual([2, '']);
     expect(err).toContain(message);
     expect(asked).toEqual([]);
+  });
+
+  it('is launched from anywhere, through a link too, and ends with the exit code', async () => {
+    expect((await launched('version')).out).toMatch(/^sluice \d+\.\d+\.\d+, Node 24/);
+    expect((await launched('approve')).code).toBe(2);
+    const link = join(dir, 'linked');
+    symlinkSync(SLUICE, link);
+    expect(execFileSync(link, ['version'], { encoding: 'utf8' })).toMatch(/^sluice /);
+  });
+
+  it('that is not set up says what to do', () => {
+    copyFileSync(SLUICE, join(dir, 'sluice'));
+    expect(() => execFileSync(join(dir, 'sluice'), ['version'], { stdio: 'pipe' })).toThrow(/not set up here yet: run 'npm run setup'/);
   });
 
   it('says that the service does not run', async () => {
@@ -101,7 +142,9 @@ describe('sluice, over TCP', () => {
     answers['GET /v1/approvals'] = { status: 200, json: { approvals: [approval] } };
     const { code, out } = await sluice('approvals', '--admin', url);
     expect(code).toBe(0);
-    expect(out).toMatch(/^apr_1 +\d+s +demo: DELETE \/customers\/\ufffd\[2J7 +agent-7 \(corp:agent-7\) +corp:sam +destructive +pending 1\/2 +(10m|9m( \d+s)?) +group:leads$/m);
+    expect(out).toMatch(
+      /^apr_1 +\d+s +demo: DELETE \/customers\/\ufffd\[2J7 +agent-7 \(corp:agent-7\) +corp:sam +destructive +pending 1\/2 +(10m|9m( \d+s)?) +group:leads$/m,
+    );
     expect(asked).toEqual([{ method: 'GET', url: '/v1/approvals?state=pending', token: 'Bearer token-1', body: '' }]);
     expect((await sluice('approvals', '-q', '--admin', url)).out).toBe('apr_1\n');
     expect(JSON.parse((await sluice('approvals', '--json', '--admin', url)).out)).toEqual({ approvals: [approval] });

@@ -44,7 +44,11 @@ function secure(url: string, what: string): string {
   throw new CommandError(`${what} is ${printable(url)}: tokens are only fetched over https, or from loopback`);
 }
 
-async function exchange(url: string, form?: Readonly<Record<string, string>>, authorization?: string): Promise<{ ok: boolean; status: number; json: Json }> {
+async function exchange(
+  url: string,
+  form?: Readonly<Record<string, string>>,
+  authorization?: string,
+): Promise<{ ok: boolean; status: number; json: Json }> {
   const response = await fetch(url, {
     redirect: 'error',
     signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -68,7 +72,10 @@ export async function discover(issuer: string): Promise<Endpoints> {
   if (!ok) throw new CommandError(`${issuer} publishes no metadata (status ${status})`);
   if (json.issuer !== issuer) throw new CommandError(`${issuer} says that it is the issuer ${printable(String(json.issuer))}`);
   const { token_endpoint: token, device_authorization_endpoint: device } = json;
-  return { token: secure(String(token), 'The token endpoint'), device: device === undefined ? '' : secure(String(device), 'The device endpoint') };
+  return {
+    token: secure(String(token), 'The token endpoint'),
+    device: device === undefined ? '' : secure(String(device), 'The device endpoint'),
+  };
 }
 
 /** RFC 6749, section 2.3.1: both parts are form-encoded first. */
@@ -78,11 +85,19 @@ const basic = ({ id, secret }: Client): string | undefined => {
 };
 
 const identification = (client: Client): Readonly<Record<string, string>> => (client.secret === undefined ? { client_id: client.id } : {});
-const wishes = ({ scope, resource }: Asked): Readonly<Record<string, string>> => ({ ...(scope && { scope }), ...(resource && { resource }) });
+const wishes = ({ scope, resource }: Asked): Readonly<Record<string, string>> => ({
+  ...(scope && { scope }),
+  ...(resource && { resource }),
+});
 
 function tokensOf({ access_token: accessToken, expires_in: expiresIn, refresh_token: refreshToken, token_type: type }: Json): Tokens {
-  if (typeof accessToken !== 'string' || !/^bearer$/i.test(String(type))) throw new CommandError('The issuer answered without a bearer token');
-  return { accessToken, expiresIn: typeof expiresIn === 'number' ? expiresIn : 0, refreshToken: typeof refreshToken === 'string' ? refreshToken : '' };
+  if (typeof accessToken !== 'string' || !/^bearer$/i.test(String(type)))
+    throw new CommandError('The issuer answered without a bearer token');
+  return {
+    accessToken,
+    expiresIn: typeof expiresIn === 'number' ? expiresIn : 0,
+    refreshToken: typeof refreshToken === 'string' ? refreshToken : '',
+  };
 }
 
 const refusal = ({ error, error_description: description }: Json): CommandError =>
@@ -108,8 +123,14 @@ export interface DevicePrompt {
 }
 
 /** RFC 8628: `prompt` is shown to the user, who opens the URL in any browser, while this asks until they have decided. */
-export async function byDevice(endpoints: Endpoints, client: Client, asked: Asked, prompt: (device: DevicePrompt) => void): Promise<Tokens> {
-  if (endpoints.device === '') throw new CommandError('This issuer has no device flow: use --client ID, or --token - with a token from elsewhere');
+export async function byDevice(
+  endpoints: Endpoints,
+  client: Client,
+  asked: Asked,
+  prompt: (device: DevicePrompt) => void,
+): Promise<Tokens> {
+  if (endpoints.device === '')
+    throw new CommandError('This issuer has no device flow: use --client ID, or --token - with a token from elsewhere');
   const { ok, json } = await exchange(endpoints.device, { ...identification(client), ...wishes(asked) }, basic(client));
   if (!ok) throw refusal(json);
   const { device_code: deviceCode, user_code: code, verification_uri: url, verification_uri_complete: complete } = json;
@@ -118,7 +139,11 @@ export async function byDevice(endpoints: Endpoints, client: Client, asked: Aske
   // Section 3.5: `slow_down` adds five seconds, for good.
   for (let seconds = Number(json.interval ?? 5); Date.now() < ends; ) {
     await sleep(seconds * 1000);
-    const polled = await exchange(endpoints.token, { grant_type: DEVICE_GRANT, device_code: String(deviceCode), ...identification(client) }, basic(client));
+    const polled = await exchange(
+      endpoints.token,
+      { grant_type: DEVICE_GRANT, device_code: String(deviceCode), ...identification(client) },
+      basic(client),
+    );
     if (polled.ok) return tokensOf(polled.json);
     if (polled.json.error === 'slow_down') seconds += 5;
     else if (polled.json.error !== 'authorization_pending') throw refusal(polled.json);

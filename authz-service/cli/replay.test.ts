@@ -12,12 +12,36 @@ const event = (kind: string, millis: number, body: object, more: Partial<Replaye
 });
 
 const EVENTS = [
-  event('session_opened', 0, { protocol: 'http', identity: 'corp:agent-7', run: 'run-1', onBehalfOf: 'corp:sam', downstreamAddress: '127.0.0.1:5000' }),
-  event('request_judged', 1, { request: 'DELETE /customers/7', effect: 'hold', rule: 'destructive', reason: 'needs a lead', approval: '', policyRevision: 'abcdef0123456789', identityMicros: 12, policyMicros: 345 }),
+  event('session_opened', 0, {
+    protocol: 'http',
+    identity: 'corp:agent-7',
+    run: 'run-1',
+    onBehalfOf: 'corp:sam',
+    downstreamAddress: '127.0.0.1:5000',
+  }),
+  event('request_judged', 1, {
+    request: 'DELETE /customers/7',
+    effect: 'hold',
+    rule: 'destructive',
+    reason: 'needs a lead',
+    approval: '',
+    policyRevision: 'abcdef0123456789',
+    identityMicros: 12,
+    policyMicros: 345,
+  }),
   event('request_held', 2, { approval: 'apr_1', approvers: ['group:leads'], quorum: 2, rule: 'destructive', reason: '' }),
   event('hold_answered', 500, { approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: 'as agreed' }),
   event('request_forwarded', 501, {}),
-  event('response_finished', 510, { outcome: 'complete', status: 200, requestBytes: 0, responseBytes: 20_480, durationMicros: 9000, firstByteMicros: 4000, masked: [{ rule: '**.ssn', count: '3' }], reason: '' }),
+  event('response_finished', 510, {
+    outcome: 'complete',
+    status: 200,
+    requestBytes: 0,
+    responseBytes: 20_480,
+    durationMicros: 9000,
+    firstByteMicros: 4000,
+    masked: [{ rule: '**.ssn', count: '3' }],
+    reason: '',
+  }),
   event('payload_chunk', 511, { direction: 'response', offset: 0, data: 'AAAA', last: true, truncated: false }),
   event('notice', 512, { notice: 'policy-reloaded', text: '' }),
   event('session_closed', 513, { outcome: 'complete' }),
@@ -42,16 +66,27 @@ it('tells a session event by event, with what was masked', () => {
    +513.0 ms  closed: complete`);
 });
 
-it('knows every kind of event that the record has', () => expect(new Set(EVENTS.map(({ kind }) => kind))).toEqual(new Set(Object.keys(BODIES))));
+it('knows every kind of event that the record has', () =>
+  expect(new Set(EVENTS.map(({ kind }) => kind))).toEqual(new Set(Object.keys(BODIES))));
 
 it('says what it does not know, what was shortened, and what came late', () => {
-  const text = timeline('ses_1', [event('new_kind', 0, {}), event('session_closed', 1, { outcome: 'complete' }, { late: true, truncated: ['reason'] })]);
+  const text = timeline('ses_1', [
+    event('new_kind', 0, {}),
+    event('session_closed', 1, { outcome: 'complete' }, { late: true, truncated: ['reason'] }),
+  ]);
   expect(text).toMatch(/new_kind: this version does not know it/);
   expect(text).toMatch(/shortened by its writer: reason/);
   expect(text).toMatch(/arrived after the end/);
 });
 
 it('shows no control characters of an agent', () => {
-  const hostile = event('request_judged', 0, { request: 'GET /\u001b]0;x\u0007', effect: 'allow', rule: 'r', reason: '', approval: '', policyRevision: '' });
-  expect(timeline('ses_1', [hostile])).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+  const hostile = event('request_judged', 0, {
+    request: 'GET /\u001b]0;x\u0007',
+    effect: 'allow',
+    rule: 'r',
+    reason: '',
+    approval: '',
+    policyRevision: '',
+  });
+  expect(timeline('ses_1', [hostile]).replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
 });

@@ -30,7 +30,10 @@ export const replay: Command = {
   takes: [1, 1],
   run: async (invocation) => {
     const id = invocation.positionals[0] ?? '';
-    const answer = (await (await connected(invocation)).get(`/v1/sessions/${encodeURIComponent(id)}`)) as { session: string; events: ReplayedEvent[] };
+    const answer = (await (await connected(invocation)).get(`/v1/sessions/${encodeURIComponent(id)}`)) as {
+      session: string;
+      events: ReplayedEvent[];
+    };
     say(flag(invocation, 'json') ? JSON.stringify(answer, null, 2) : timeline(answer.session, answer.events));
     return 0;
   },
@@ -72,7 +75,9 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
     ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
   ],
   session_closed: (body) => [`closed: ${word(body, 'outcome')}`],
-  payload_chunk: (body) => [`${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`],
+  payload_chunk: (body) => [
+    `${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`,
+  ],
   notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
 };
 

@@ -42,7 +42,9 @@ async function list(invocation: Invocation): Promise<number> {
   const query = Object.fromEntries(FILTERS.map((name) => [name, text(invocation, name)]));
   const [since, until] = (['since', 'until'] as const).map((name) => moment(name, text(invocation, name)));
   const client = await connected(invocation);
-  const answer = (await client.get('/v1/sessions', { ...query, since, until, limit: text(invocation, 'limit') })) as { sessions: SessionSummary[] };
+  const answer = (await client.get('/v1/sessions', { ...query, since, until, limit: text(invocation, 'limit') })) as {
+    sessions: SessionSummary[];
+  };
   if (flag(invocation, 'json')) say(JSON.stringify(answer, null, 2));
   else if (flag(invocation, 'quiet')) for (const { id } of answer.sessions) say(id);
   else if (answer.sessions.length === 0) say('No such session.');

@@ -15,7 +15,10 @@ const NARROWEST = 8;
  * @param width of the terminal in characters; without one nothing is shortened, so that other programs get everything
  */
 export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[], width = Number.POSITIVE_INFINITY): string {
-  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ of }) => shortened(of(row), Number.POSITIVE_INFINITY)))];
+  const cells = [
+    columns.map(({ title }) => title),
+    ...rows.map((row) => columns.map(({ of }) => shortened(of(row), Number.POSITIVE_INFINITY))),
+  ];
   const widths = columns.map((_, index) => Math.max(...cells.map((line) => [...(line[index] ?? '')].length)));
   let excess = widths.reduce((sum, each) => sum + each + GAP, -GAP) - width;
   for (const index of columns.flatMap(({ flexible }, at) => (flexible ? [at] : [])).reverse()) {
@@ -23,5 +26,12 @@ export function table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]
     widths[index] = (widths[index] ?? 0) - spare;
     excess -= spare;
   }
-  return cells.map((line) => line.map((cell, index) => shortened(cell, widths[index] ?? 0).padEnd(widths[index] ?? 0)).join(' '.repeat(GAP)).trimEnd()).join('\n');
+  return cells
+    .map((line) =>
+      line
+        .map((cell, index) => shortened(cell, widths[index] ?? 0).padEnd(widths[index] ?? 0))
+        .join(' '.repeat(GAP))
+        .trimEnd(),
+    )
+    .join('\n');
 }

@@ -1,11 +1,11 @@
 /** `sluice serve`: the service. `sluice up`: the service and its Envoy, which live and end together. */
-import { type Config, formatConfigError, loadConfigToStart, loadConfig } from '../config/config.ts';
+import { type Config, formatConfigError, loadConfig, loadConfigToStart } from '../config/config.ts';
 import { findEnvoy } from '../envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../envoy/generate.ts';
 import { type EnvoyProcess, listenerUrls, startEnvoy } from '../envoy/process.ts';
 import { writeEnvoy } from '../envoy/write.ts';
-import { loadMask } from '../mask/mask.ts';
 import { startService } from '../main.ts';
+import { loadMask } from '../mask/mask.ts';
 import { CommandError, complain, say } from './command.ts';
 
 export interface Gateway {

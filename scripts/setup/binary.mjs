@@ -45,9 +45,12 @@ export async function present(program, note) {
   if (named) {
     const found = await inspect(named, program);
     if (found.recent) return `${found.version}, ${named} (${variable})`;
-    throw new SetupError(`${variable}=${named} ${found.version === '' ? 'cannot be run' : `is version ${found.version}`}; ${version} or later is needed`, {
-      remedies: [`unset ${variable}, and set-up finds or fetches ${name} itself`, `point ${variable} at ${name} ${version}`],
-    });
+    throw new SetupError(
+      `${variable}=${named} ${found.version === '' ? 'cannot be run' : `is version ${found.version}`}; ${version} or later is needed`,
+      {
+        remedies: [`unset ${variable}, and set-up finds or fetches ${name} itself`, `point ${variable} at ${name} ${version}`],
+      },
+    );
   }
   for (const directory of [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...elsewhere]) {
     const file = join(directory, name);
@@ -111,4 +114,3 @@ export async function firstOf(program, ways, remedies, { say, note }) {
   }
   throw new SetupError(`${program.name} ${program.version} is not here and could not be fetched`, { tried, remedies });
 }
-

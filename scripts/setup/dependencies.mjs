@@ -16,7 +16,8 @@ function installed() {
   try {
     const has = readJson('node_modules/.package-lock.json').packages;
     return Object.entries(readJson('package-lock.json').packages).every(
-      ([path, { integrity, optional, devOptional }]) => path === '' || optional || devOptional || (has[path]?.integrity === integrity && existsSync(join(root, path))),
+      ([path, { integrity, optional, devOptional }]) =>
+        path === '' || optional || devOptional || (has[path]?.integrity === integrity && existsSync(join(root, path))),
     );
   } catch {
     return false;
@@ -29,7 +30,14 @@ export async function dependencies({ say }) {
   const [, added] = /added (\d+) packages?/.exec(output) ?? [];
   if (code === 0 && installed()) return `${added ?? 'all'} packages`;
   throw new SetupError('npm could not install the dependencies', {
-    tried: [`npm ci: ${output.split('\n').filter((line) => /^npm (?:error|ERR!) \S/.test(line)).slice(0, 3).map((line) => line.replace(/^npm (?:error|ERR!) /, '')).join('; ')}`],
+    tried: [
+      `npm ci: ${output
+        .split('\n')
+        .filter((line) => /^npm (?:error|ERR!) \S/.test(line))
+        .slice(0, 3)
+        .map((line) => line.replace(/^npm (?:error|ERR!) /, ''))
+        .join('; ')}`,
+    ],
     remedies: ['look at the registry that npm uses: npm config get registry', 'run `npm ci` by hand and read what it says'],
   });
 }
@@ -69,12 +77,19 @@ export async function nodeBinary({ say }) {
 
 async function fetchNode(name, version, folder) {
   mkdirSync(folder, { recursive: true });
-  const { code, last } = await run(npm, ['install', '--prefix', folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`], { cwd: folder });
+  const { code, last } = await run(
+    npm,
+    ['install', '--prefix', folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`],
+    { cwd: folder },
+  );
   return code === 0 ? undefined : `npm install ${name}@${version}: ${last}`;
 }
 
 /** The Node that runs set-up will do when it is no older than what is asked for. */
-const ownNode = (version) => async () => (Number.parseInt(process.versions.node, 10) >= Number.parseInt(version, 10) ? undefined : `the Node that runs this is ${process.versions.node}`);
+const ownNode = (version) => async () =>
+  Number.parseInt(process.versions.node, 10) >= Number.parseInt(version, 10)
+    ? undefined
+    : `the Node that runs this is ${process.versions.node}`;
 
 function place(binary) {
   const folder = join(root, 'node_modules', 'node', 'bin');

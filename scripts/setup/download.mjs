@@ -13,7 +13,9 @@ const SILENCE_MS = 30_000;
 const reasonOf = (error) => {
   let cause = error;
   while (cause.cause) cause = cause.cause;
-  return cause.code === 'ENOTFOUND' || cause.code === 'EAI_AGAIN' ? `the host ${cause.hostname} is not known here` : cause.message || String(cause);
+  return cause.code === 'ENOTFOUND' || cause.code === 'EAI_AGAIN'
+    ? `the host ${cause.hostname} is not known here`
+    : cause.message || String(cause);
 };
 
 /** Node 20 knows no proxies: where one is set, curl fetches. */
@@ -54,7 +56,18 @@ export async function download(url, { file, sha256, say = () => {} }) {
 }
 
 async function curlInto(url, file) {
-  const { code, last } = await run('curl', ['-fsSL', '--connect-timeout', '10', '--speed-limit', '1', '--speed-time', '30', '-o', file, url]);
+  const { code, last } = await run('curl', [
+    '-fsSL',
+    '--connect-timeout',
+    '10',
+    '--speed-limit',
+    '1',
+    '--speed-time',
+    '30',
+    '-o',
+    file,
+    url,
+  ]);
   if (code !== 0) throw new Error(last);
 }
 

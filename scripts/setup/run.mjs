@@ -10,8 +10,19 @@ import { spawn } from 'node:child_process';
 export function run(command, args, { cwd, env, timeoutMs, onLine } = {}) {
   return new Promise((settle) => {
     let output = '';
-    const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' });
-    const lastLine = () => output.trimEnd().split('\n').findLast((line) => line.trim() !== '')?.trim() ?? '';
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    });
+    const lastLine = () =>
+      output
+        .trimEnd()
+        .split('\n')
+        .findLast((line) => line.trim() !== '')
+        ?.trim() ?? '';
     const take = (chunk) => {
       output += chunk;
       onLine?.(lastLine());
@@ -19,6 +30,8 @@ export function run(command, args, { cwd, env, timeoutMs, onLine } = {}) {
     child.stdout.setEncoding('utf8').on('data', take);
     child.stderr.setEncoding('utf8').on('data', take);
     child.once('error', (error) => settle({ code: -1, output: error.message, last: error.message }));
-    child.once('close', (code, signal) => settle({ code: code ?? -1, output, last: lastLine() || (signal ? `ended by ${signal}` : `ended with code ${code}`) }));
+    child.once('close', (code, signal) =>
+      settle({ code: code ?? -1, output, last: lastLine() || (signal ? `ended by ${signal}` : `ended with code ${code}`) }),
+    );
   });
 }

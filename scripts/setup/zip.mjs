@@ -1,5 +1,5 @@
 /** Takes one file out of a zip archive (a Python wheel is one). Source: PKWARE APPNOTE 4.3; no zip64, which no wheel of ours needs. */
-import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
 
 const END_SIGNATURE = 0x06054b50;
@@ -48,7 +48,12 @@ function find(entries, name) {
   for (let at = 0; at + 46 <= entries.length && entries.readUInt32LE(at) === ENTRY_SIGNATURE; ) {
     const nameBytes = entries.readUInt16LE(at + 28);
     if (entries.toString('utf8', at + 46, at + 46 + nameBytes) === name)
-      return { method: entries.readUInt16LE(at + 10), compressed: entries.readUInt32LE(at + 20), size: entries.readUInt32LE(at + 24), offset: entries.readUInt32LE(at + 42) };
+      return {
+        method: entries.readUInt16LE(at + 10),
+        compressed: entries.readUInt32LE(at + 20),
+        size: entries.readUInt32LE(at + 24),
+        offset: entries.readUInt32LE(at + 42),
+      };
     at += 46 + nameBytes + entries.readUInt16LE(at + 30) + entries.readUInt16LE(at + 32);
   }
   return undefined;

@@ -12,7 +12,10 @@ const LINKED = ['authz-service', 'policies', 'build', 'node_modules', 'proto', '
 const PORTS = ['8080', '9400', '9402'] as const;
 
 /** A folder that looks like the repository, in which the demo's files name other ports. */
-export async function repositoryWithPorts(): Promise<{ readonly dir: string; readonly ports: Readonly<Record<(typeof PORTS)[number], number>> }> {
+export async function repositoryWithPorts(): Promise<{
+  readonly dir: string;
+  readonly ports: Readonly<Record<(typeof PORTS)[number], number>>;
+}> {
   const dir = mkdtempSync(join(tmpdir(), 'demo-'));
   const ports = { '8080': await freePort(), '9400': await freePort(), '9402': await freePort() };
   for (const name of LINKED) symlinkSync(join(ROOT, name), join(dir, name));
@@ -20,7 +23,12 @@ export async function repositoryWithPorts(): Promise<{ readonly dir: string; rea
   mkdirSync(join(dir, 'demo'));
   for (const file of readdirSync(join(ROOT, 'demo'))) {
     const text = readFileSync(join(ROOT, 'demo', file), 'utf8');
-    writeFileSync(join(dir, 'demo', file), file === 'data.json' ? text : text.replace(new RegExp(`\\b(${PORTS.join('|')})\\b`, 'g'), (port) => String(ports[port as (typeof PORTS)[number]])));
+    writeFileSync(
+      join(dir, 'demo', file),
+      file === 'data.json'
+        ? text
+        : text.replace(new RegExp(`\\b(${PORTS.join('|')})\\b`, 'g'), (port) => String(ports[port as (typeof PORTS)[number]])),
+    );
   }
   return { dir, ports };
 }
@@ -36,7 +44,12 @@ export class Demo {
     this.dir = dir;
     this.ports = ports;
     // A process group of its own, as a terminal gives it.
-    this.#child = spawn(process.execPath, [join(dir, 'demo/main.ts')], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: this.env });
+    this.#child = spawn(process.execPath, [join(dir, 'demo/main.ts')], {
+      cwd: dir,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      env: this.env,
+    });
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on('data', (chunk: Buffer) => (this.#output += chunk));
     this.ended = new Promise((settle) => this.#child.once('exit', settle));
   }
@@ -53,7 +66,14 @@ export class Demo {
   }
 
   get env(): NodeJS.ProcessEnv {
-    return { ...process.env, SLUICE_CONFIG: join(this.dir, 'demo/sluice.yaml'), XDG_CONFIG_HOME: join(this.dir, 'home'), SLUICE_TOKEN: '', SLUICE_ADMIN: '', NO_COLOR: '1' };
+    return {
+      ...process.env,
+      SLUICE_CONFIG: join(this.dir, 'demo/sluice.yaml'),
+      XDG_CONFIG_HOME: join(this.dir, 'home'),
+      SLUICE_TOKEN: '',
+      SLUICE_ADMIN: '',
+      NO_COLOR: '1',
+    };
   }
 
   get output(): string {

@@ -9,7 +9,8 @@ describe('the tour, line by line as it is printed', () => {
   let demo: Demo;
   /** By the first words of a line's title: what the lines printed. */
   const outputs = new Map<string, string[]>();
-  const said = (title: string): string[] => [...outputs].find(([key]) => key.includes(title))?.[1] ?? [`nothing under '${title}' in the tour`];
+  const said = (title: string): string[] =>
+    [...outputs].find(([key]) => key.includes(title))?.[1] ?? [`nothing under '${title}' in the tour`];
 
   beforeAll(async () => {
     demo = await Demo.start();
@@ -84,7 +85,8 @@ describe('the tour, line by line as it is printed', () => {
   it('shows the record to an auditor', () => {
     const [login, listed, allowed, denied] = said('Avery, an auditor');
     expect(login).toContain('Logged in as Avery Castellan (audit)');
-    for (const what of ['GET /customers/1', 'PATCH /customers/1', 'DELETE /customers/7', 'DELETE /customers/8', 'DELETE /orders/3']) expect(listed).toContain(what);
+    for (const what of ['GET /customers/1', 'PATCH /customers/1', 'DELETE /customers/7', 'DELETE /customers/8', 'DELETE /orders/3'])
+      expect(listed).toContain(what);
     expect(allowed).toMatch(/judged GET \/tickets\/1: allow by read-by-grant/);
     expect(allowed).toMatch(/masked .*payment-card.*: 1/);
     expect(denied).toMatch(/denied by demo:dana: customer 8 has open orders/);
@@ -98,10 +100,13 @@ describe('the demo', () => {
   it('ends everything on Ctrl-C, and tells held callers', async () => {
     demo = await Demo.start();
     const token = await tokenFrom(demo);
-    const held = fetch(`http://127.0.0.1:${demo.ports['8080']}/customers/7`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } });
+    const held = fetch(`http://127.0.0.1:${demo.ports['8080']}/customers/7`, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${token}` },
+    });
     await sleep(500);
     const processes = demo.processes();
-    expect(processes.map(({ args }) => args).join('\n')).toMatch(/issuer\.ts[^]*target\.ts[^]*envoy /);
+    expect(processes.map(({ args }) => args).join('\n')).toMatch(/issuer\.ts[\s\S]*target\.ts[\s\S]*envoy /);
     demo.interrupt();
     expect((await held).status).toBe(503);
     expect(await demo.ended).toBe(0);
@@ -130,11 +135,13 @@ describe('the demo', () => {
 
   it('says all at once which ports are in use', async () => {
     const place = await repositoryWithPorts();
-    const taken = await Promise.all(Object.values(place.ports).map(async (port) => {
-      const server = createServer().listen(port, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }));
+    const taken = await Promise.all(
+      Object.values(place.ports).map(async (port) => {
+        const server = createServer().listen(port, '127.0.0.1');
+        await once(server, 'listening');
+        return server;
+      }),
+    );
     try {
       demo = await Demo.start(place);
       expect(await demo.ended).toBe(1);
@@ -147,7 +154,9 @@ describe('the demo', () => {
 
 const tokenFrom = (demo: Demo): Promise<string> =>
   new Promise((settle, fail) => {
-    execFile('curl', ['-s', '-u', 'agent:demo-agent', '-d', 'grant_type=client_credentials', `http://127.0.0.1:${demo.ports['9400']}/token`], (error, output) =>
-      error ? fail(error) : settle(JSON.parse(output).access_token),
+    execFile(
+      'curl',
+      ['-s', '-u', 'agent:demo-agent', '-d', 'grant_type=client_credentials', `http://127.0.0.1:${demo.ports['9400']}/token`],
+      (error, output) => (error ? fail(error) : settle(JSON.parse(output).access_token)),
     );
   });

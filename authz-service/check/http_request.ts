@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { HttpBody, HttpRequest } from '../decision/request.ts';
 import type { CheckRequest } from './envoy_proto.ts';
 import { JsonBodyError, parseJsonBody } from './json_body.ts';
@@ -42,7 +42,17 @@ export function rawRequest(check: CheckRequest): RawRequest | undefined {
 }
 
 /** Headers of which a target might read the other one, were they given twice. */
-const SINGLE = ['authorization', 'content-type', 'content-length', 'content-encoding', 'host', 'if-match', 'if-none-match', 'range', 'sluice-run'];
+const SINGLE = [
+  'authorization',
+  'content-type',
+  'content-length',
+  'content-encoding',
+  'host',
+  'if-match',
+  'if-none-match',
+  'range',
+  'sluice-run',
+];
 /** By these a target that honours them would run another method, or another path, than the one judged. */
 const OVERRIDES = ['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-url', 'x-rewrite-url', 'x-original-method'];
 /** Left out of the policy's input and of the record: credentials, and what only the hop needs. */
@@ -60,12 +70,14 @@ export function typedRequest(raw: RawRequest): HttpRequest {
     if ((raw.headers.get(name)?.length ?? 0) > 1) throw new UnclearRequestError(400, `the header ${name} is given more than once`);
   }
   for (const name of OVERRIDES) {
-    if (raw.headers.has(name)) throw new UnclearRequestError(400, `the header ${name} would change what was judged; send the method and path themselves`);
+    if (raw.headers.has(name))
+      throw new UnclearRequestError(400, `the header ${name} would change what was judged; send the method and path themselves`);
   }
   const question = raw.path.indexOf('?');
   const path = question < 0 ? raw.path : raw.path.slice(0, question);
   const query = question < 0 ? {} : fields(raw.path.slice(question + 1), 'query');
-  if ('_method' in query) throw new UnclearRequestError(400, 'the query parameter _method would change what was judged; send the method itself');
+  if ('_method' in query)
+    throw new UnclearRequestError(400, 'the query parameter _method would change what was judged; send the method itself');
   const contentType = mediaType(raw.headers.get('content-type')?.[0] ?? '');
   return {
     protocol: 'http',
@@ -131,7 +143,8 @@ function visibleHeaders(headers: RawRequest['headers']): Record<string, readonly
 }
 
 /** RFC 9110, section 8.3.1. Envoy joins two lines of this header by a comma, and a target may then read either. */
-const CONTENT_TYPE = /^([!#$%&'*+\-.^_`|~\w]+\/[!#$%&'*+\-.^_`|~\w]+)[ \t]*(?:;[ \t]*(?:[!#$%&'*+\-.^_`|~\w]+=(?:[!#$%&'*+\-.^_`|~\w]+|"(?:[^"\\]|\\.)*"))?[ \t]*)*$/;
+const CONTENT_TYPE =
+  /^([!#$%&'*+\-.^_`|~\w]+\/[!#$%&'*+\-.^_`|~\w]+)[ \t]*(?:;[ \t]*(?:[!#$%&'*+\-.^_`|~\w]+=(?:[!#$%&'*+\-.^_`|~\w]+|"(?:[^"\\]|\\.)*"))?[ \t]*)*$/;
 
 function mediaType(value: string): string {
   if (value === '') return '';
@@ -140,7 +153,7 @@ function mediaType(value: string): string {
   return type.toLowerCase();
 }
 
-const SHA256_OF_NOTHING = createHash('sha256').digest('hex');
+const SHA256_OF_NOTHING = hash('sha256', '');
 const NO_BODY: HttpBody = { size: 0, sha256: SHA256_OF_NOTHING };
 
 function bodyOf(raw: RawRequest, contentType: string): HttpBody {
@@ -157,8 +170,9 @@ function bodyOf(raw: RawRequest, contentType: string): HttpBody {
     return NO_BODY;
   }
   const encoding = raw.headers.get('content-encoding')?.[0]?.trim().toLowerCase() ?? '';
-  if (encoding !== '' && encoding !== 'identity') throw new UnclearRequestError(415, 'a body with a content-encoding cannot be judged; send it plain');
-  const body = { size: raw.body.length, sha256: createHash('sha256').update(raw.body).digest('hex') };
+  if (encoding !== '' && encoding !== 'identity')
+    throw new UnclearRequestError(415, 'a body with a content-encoding cannot be judged; send it plain');
+  const body = { size: raw.body.length, sha256: hash('sha256', raw.body) };
   if (contentType === 'application/json' || contentType.endsWith('+json')) {
     try {
       return { ...body, json: parseJsonBody(raw.body) };
@@ -169,7 +183,8 @@ function bodyOf(raw: RawRequest, contentType: string): HttpBody {
   }
   if (contentType === 'application/x-www-form-urlencoded') {
     const form = fields(Buffer.from(raw.body).toString('latin1'), 'form');
-    if ('_method' in form) throw new UnclearRequestError(400, 'the form field _method would change what was judged; send the method itself');
+    if ('_method' in form)
+      throw new UnclearRequestError(400, 'the form field _method would change what was judged; send the method itself');
     return { ...body, form };
   }
   return body;
@@ -178,5 +193,5 @@ function bodyOf(raw: RawRequest, contentType: string): HttpBody {
 /** What makes two requests the same to a grant: target, identity, method, path with query, content type, body. */
 export function fingerprintOf(target: string, identity: string, raw: RawRequest, request: HttpRequest): string {
   const parts = [target, identity, request.method, raw.host, raw.path, raw.headers.get('content-type')?.[0] ?? '', request.body.sha256];
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+  return hash('sha256', JSON.stringify(parts));
 }

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
-import type { Allow, Hold } from './decision.ts';
+import { hash } from 'node:crypto';
+import type { Allow, Decision, Hold } from './decision.ts';
 import type { Caller, HoldHandle, HoldOutcome, Ports, RecordedEvent, Verdict } from './ports.ts';
-import type { Request } from './request.ts';
+import type { Identity, Request } from './request.ts';
 
 /**
  * The one pipeline behind every door: judge, hold, record. Nothing is let through before the record of its decision is
@@ -23,7 +23,7 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   const { decision, revision, micros } = evaluation;
   ports.observe.stage('policy', micros / 1e6);
   ports.observe.decision(decision.effect, request.target.name, decision.rule);
-  const of = { effect: decision.effect, rule: decision.rule, reason: decision.reason, revision, micros, decisionJson: JSON.stringify(decision) };
+  const of = { effect: decision.effect, rule: decision.rule, reason: decision.reason, revision, micros, decisionJson: jsonOf(decision) };
 
   switch (decision.effect) {
     case 'deny':
@@ -80,7 +80,8 @@ async function answered(ports: Ports, request: Request, caller: Caller, decision
     await recorded(ports, [closed(request, 'cancelled')]);
     return { kind: 'gone' };
   }
-  if (end === 'waited') return (await recorded(ports, [closed(request, 'pending')])) ?? { kind: 'pending', reason: decision.reason, ...name };
+  if (end === 'waited')
+    return (await recorded(ports, [closed(request, 'pending')])) ?? { kind: 'pending', reason: decision.reason, ...name };
   switch (end.state) {
     case 'approved':
       // The answer was made durable before the outcome resolved.
@@ -94,7 +95,9 @@ async function answered(ports: Ports, request: Request, caller: Caller, decision
       await recorded(ports, [closed(request, 'cancelled')]);
       return failed('hold_interrupted', end.reason);
     case 'cancelled':
-      return (await recorded(ports, [closed(request, 'cancelled')])) ?? failed('hold_cancelled', end.reason || 'the held request was cancelled');
+      return (
+        (await recorded(ports, [closed(request, 'cancelled')])) ?? failed('hold_cancelled', end.reason || 'the held request was cancelled')
+      );
   }
 }
 
@@ -141,12 +144,25 @@ async function recorded(ports: Ports, events: readonly RecordedEvent[]): Promise
  */
 function termedFingerprint(fingerprint: string, hold: Hold): string {
   const terms = JSON.stringify([fingerprint, hold.rule, [...hold.hold.approvers].sort(), hold.hold.quorum]);
-  return createHash('sha256').update(terms).digest('hex');
+  return hash('sha256', terms);
 }
 
 /** The input up to the typed request, which is serialised once and masked apart: `{…,"request":`. */
 function envelopeOf({ time, identity, run, target, session }: Request): string {
-  return `${JSON.stringify({ time, identity, run, target, session }).slice(0, -1)},"request":`;
+  const [whose, where] = [jsonOf(identity), jsonOf(target)];
+  return `{"time":${JSON.stringify(time)},"identity":${whose},"run":${JSON.stringify(run)},"target":${where},"session":${JSON.stringify(session)},"request":`;
+}
+
+/** By object: identities of verified tokens, targets and parsed decisions serve many requests, and none of them ever changes. */
+const texts = new WeakMap<object, string>();
+
+function jsonOf(value: Identity | Decision | Request['target']): string {
+  let text = texts.get(value);
+  if (text === undefined) {
+    text = JSON.stringify(value);
+    texts.set(value, text);
+  }
+  return text;
 }
 
 interface Judgement {
@@ -188,7 +204,7 @@ function opened(request: Request, caller: Caller): RecordedEvent {
       kind: 'session_opened',
       protocol: request.request.protocol,
       identity: request.identity.id,
-      identityJson: JSON.stringify(request.identity),
+      identityJson: jsonOf(request.identity),
       run: request.run.id,
       onBehalfOf: request.run.on_behalf_of,
       downstreamAddress: caller.downstreamAddress,

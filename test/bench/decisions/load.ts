@@ -60,3 +60,8 @@ export function during(seconds: number, frame: Buffer): () => Buffer | undefined
   const end = performance.now() + seconds * 1000;
   return () => (performance.now() < end ? frame : undefined);
 }
+
+export function times(count: number, frame: Buffer): () => Buffer | undefined {
+  let left = count;
+  return () => (left-- > 0 ? frame : undefined);
+}

@@ -12,7 +12,10 @@ import { sessionId } from './session_id.ts';
 
 export interface CheckPorts extends Ports {
   /** Who calls, from the values of `authorization`; a promise only when the token was not seen before. */
-  identify(authorization: readonly string[], header: (name: string) => readonly string[]): Caller | NotIdentified | Promise<Caller | NotIdentified>;
+  identify(
+    authorization: readonly string[],
+    header: (name: string) => readonly string[],
+  ): Caller | NotIdentified | Promise<Caller | NotIdentified>;
   target(name: string): TargetInfo | undefined;
   /** The target's credential as headers; throws, with a message for people that holds no secret, when it cannot be had. */
   credential(target: string, name: string): readonly (readonly [string, string])[];
@@ -49,16 +52,34 @@ export async function check(ports: CheckPorts, request: CheckRequest, onGone: (c
   } catch (error) {
     if (error instanceof UnclearRequestError) {
       ports.observe.decision('refused', request.attributes?.context_extensions?.target ?? '', 'unclear-request');
-      return refuse({ status: error.status, code: 'unclear-request', title: 'The request cannot be judged', detail: sentence(error.message), session });
+      return refuse({
+        status: error.status,
+        code: 'unclear-request',
+        title: 'The request cannot be judged',
+        detail: sentence(error.message),
+        session,
+      });
     }
-    return refuse({ status: 503, code: 'failed', title: 'Service Unavailable', detail: sentence(error instanceof Error ? error.message : String(error)), session });
+    return refuse({
+      status: 503,
+      code: 'failed',
+      title: 'Service Unavailable',
+      detail: sentence(error instanceof Error ? error.message : String(error)),
+      session,
+    });
   }
 }
 
-async function judged(ports: CheckPorts, check: CheckRequest, session: string, onGone: (callback: () => void) => void): Promise<CheckResponse> {
+async function judged(
+  ports: CheckPorts,
+  check: CheckRequest,
+  session: string,
+  onGone: (callback: () => void) => void,
+): Promise<CheckResponse> {
   const raw = rawRequest(check);
   const target = ports.target(check.attributes?.context_extensions?.target ?? '');
-  if (!raw || !target) return refuse({ status: 404, code: 'no-target', title: 'Not Found', detail: 'No target of this gateway has this host.', session });
+  if (!raw || !target)
+    return refuse({ status: 404, code: 'no-target', title: 'Not Found', detail: 'No target of this gateway has this host.', session });
 
   const since = performance.now();
   const header = (name: string): readonly string[] => raw.headers.get(name) ?? NONE;
@@ -106,7 +127,12 @@ async function judged(ports: CheckPorts, check: CheckRequest, session: string, o
 async function notIdentified(ports: CheckPorts, caller: NotIdentified, target: TargetInfo, session: string): Promise<CheckResponse> {
   ports.observe.decision('unidentified', target.name, caller.code);
   const title = caller.status === 401 ? 'Unauthorized' : caller.status === 403 ? 'Forbidden' : 'Service Unavailable';
-  const headers = caller.status === 401 ? ([['www-authenticate', caller.challenge]] as const) : caller.status === 503 ? ([['retry-after', '5']] as const) : [];
+  const headers =
+    caller.status === 401
+      ? ([['www-authenticate', caller.challenge]] as const)
+      : caller.status === 503
+        ? ([['retry-after', '5']] as const)
+        : [];
   return refuse({ status: caller.status, code: caller.code.replaceAll('_', '-'), title, detail: caller.description, session }, headers);
 }
 

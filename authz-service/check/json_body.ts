@@ -31,7 +31,8 @@ function refuseAmbiguous(text: string): void {
     switch (text[at]) {
       case '{':
       case '[':
-        if (members.push(text[at] === '{' ? new Set() : undefined) > MAX_DEPTH) throw new JsonBodyError(`it is nested deeper than ${MAX_DEPTH}`);
+        if (members.push(text[at] === '{' ? new Set() : undefined) > MAX_DEPTH)
+          throw new JsonBodyError(`it is nested deeper than ${MAX_DEPTH}`);
         break;
       case '}':
       case ']':

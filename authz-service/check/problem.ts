@@ -19,17 +19,33 @@ const OVERWRITE_IF_EXISTS_OR_ADD = 2;
 /** The client's answer instead of the target's. */
 export function refuse(problem: Problem, headers: readonly (readonly [string, string])[] = []): CheckResponse {
   const { status, code, title, detail, rule, approval, reason, session } = problem;
-  const body = JSON.stringify({ type: `urn:sluice:problem:${code}`, title, status, detail, rule: rule || undefined, approval: approval || undefined, reason, session });
+  const body = JSON.stringify({
+    type: `urn:sluice:problem:${code}`,
+    title,
+    status,
+    detail,
+    rule: rule || undefined,
+    approval: approval || undefined,
+    reason,
+    session,
+  });
   return answer(status, 'application/problem+json', body, headers);
 }
 
 /** An answer of the gateway itself, from a path reserved to it. */
-export function answer(status: number, contentType: string, body: string, headers: readonly (readonly [string, string])[] = []): CheckResponse {
+export function answer(
+  status: number,
+  contentType: string,
+  body: string,
+  headers: readonly (readonly [string, string])[] = [],
+): CheckResponse {
   return {
     status: { code: PERMISSION_DENIED },
     denied_response: {
       status: { code: status },
-      headers: [['content-type', contentType] as const, ['cache-control', 'no-store'] as const, ...headers].map(([key, value]) => setHeader(key, value)),
+      headers: [['content-type', contentType] as const, ['cache-control', 'no-store'] as const, ...headers].map(([key, value]) =>
+        setHeader(key, value),
+      ),
       body: `${body}\n`,
     },
   };

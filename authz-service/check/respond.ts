@@ -40,7 +40,16 @@ export function turnAway(verdict: Exclude<Verdict, { kind: 'allow' }>, session: 
           : answer === 'expired'
             ? 'The request was held, and nobody answered before the hold expired. Ask an approver, then send it again.'
             : 'The policy does not allow this request.';
-      return refuse({ status: 403, code: answer === '' ? 'denied' : `approval-${answer}`, title: 'Forbidden', detail, rule, approval, reason, session });
+      return refuse({
+        status: 403,
+        code: answer === '' ? 'denied' : `approval-${answer}`,
+        title: 'Forbidden',
+        detail,
+        rule,
+        approval,
+        reason,
+        session,
+      });
     }
     case 'pending': {
       const { rule, reason, approval } = verdict;
@@ -52,10 +61,22 @@ export function turnAway(verdict: Exclude<Verdict, { kind: 'allow' }>, session: 
       ]);
     }
     case 'gone':
-      return refuse({ status: 499, code: 'gone', title: 'Client Closed Request', detail: 'The caller went away while the request was held.', session });
+      return refuse({
+        status: 499,
+        code: 'gone',
+        title: 'Client Closed Request',
+        detail: 'The caller went away while the request was held.',
+        session,
+      });
     case 'failed':
       return refuse(
-        { status: 503, code: verdict.code.replaceAll('_', '-'), title: 'Service Unavailable', detail: `${verdict.reason}. Nothing was sent to the target; try again later.`, session },
+        {
+          status: 503,
+          code: verdict.code.replaceAll('_', '-'),
+          title: 'Service Unavailable',
+          detail: `${verdict.reason}. Nothing was sent to the target; try again later.`,
+          session,
+        },
         [['retry-after', String(POLL_SECONDS)]],
       );
   }

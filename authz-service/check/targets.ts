@@ -12,7 +12,9 @@ export class Targets {
   }
 
   replace(targets: readonly Target[]): void {
-    this.#known = new Map(targets.map(({ name, protocol, labels, credential }) => [name, { info: { name, protocol, labels }, credential }]));
+    this.#known = new Map(
+      targets.map(({ name, protocol, labels, credential }) => [name, { info: { name, protocol, labels }, credential }]),
+    );
     this.#credentials = createCredentials(Object.fromEntries(targets.map(({ name, credentials }) => [name, credentials])));
   }
 

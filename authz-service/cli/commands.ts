@@ -11,34 +11,48 @@ import { sessions } from './sessions.ts';
 const config = { config: placeOptions.config };
 const configDetail = ['-c, --config FILE', placeDetails[0][1]] as const;
 
+const elsewhere = ['--elsewhere', 'the configuration is for another machine: files and secrets are not looked for here'] as const;
+
 const check: Command = {
   name: 'check',
-  usage: '[--config FILE] [--ports]',
+  usage: '[--config FILE] [--ports | --elsewhere]',
   summary: 'is everything right: configuration, policy, generated Envoy configuration?',
-  details: [configDetail, ['--ports', 'also whether the ports to listen on are free']],
-  options: { ...config, ports: { type: 'boolean' } },
+  details: [configDetail, ['--ports', 'also whether the ports to listen on are free'], elsewhere],
+  options: { ...config, ports: { type: 'boolean' }, elsewhere: { type: 'boolean' } },
   takes: [0, 0],
   run: async (invocation) => {
     const [{ check: run }, { checkPolicy }] = await Promise.all([import('./check.ts'), import('../policy/check.ts')]);
-    return await run({ file: configFile(invocation), ports: flag(invocation, 'ports'), checkPolicy, say });
+    return await run({
+      file: configFile(invocation),
+      ports: flag(invocation, 'ports'),
+      elsewhere: flag(invocation, 'elsewhere'),
+      checkPolicy,
+      say,
+    });
   },
 };
 
 const envoyConfig: Command = {
   name: 'envoy-config',
-  usage: '[--config FILE] [--only FILE] [--out DIR]',
+  usage: '[--config FILE] [--only FILE] [--out DIR] [--elsewhere]',
   summary: 'print the Envoy configuration that is deployed',
   details: [
     configDetail,
-    ['--only FILE', 'one of the files alone, as rds.yaml'],
+    ['--only FILE', 'one of the files alone, as lds.yaml'],
     ['--out DIR', 'write the files there; a running Envoy reads the changed ones'],
+    elsewhere,
   ],
-  options: { ...config, only: { type: 'string' }, out: { type: 'string' } },
+  options: { ...config, only: { type: 'string' }, out: { type: 'string' }, elsewhere: { type: 'boolean' } },
   takes: [0, 0],
   run: async (invocation) => {
     const { envoyConfig: run } = await import('./envoy-config.ts');
     const [only, out] = [text(invocation, 'only'), text(invocation, 'out')];
-    return run({ file: configFile(invocation), ...(only !== undefined && { only }), ...(out !== undefined && { out }) });
+    return run({
+      file: configFile(invocation),
+      elsewhere: flag(invocation, 'elsewhere'),
+      ...(only !== undefined && { only }),
+      ...(out !== undefined && { out }),
+    });
   },
 };
 

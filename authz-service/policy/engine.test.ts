@@ -50,6 +50,8 @@ describe('answers', () => {
     ['/malformed', 'malformed_decision'],
     ['/large', 'policy_error'],
     ['/memory', 'policy_error'],
+    ['/long', 'policy_error'],
+    ['/wide', 'policy_error'],
   ])('%s is %s, and its worker goes on', async (path, code) => {
     await begin({ workers: 1, timeoutMs: 5_000 });
     const answers = await Promise.all([judged('/before'), judged(path), judged('/after')]);
@@ -141,12 +143,22 @@ describe('a policy that hangs', () => {
 });
 
 describe('a worker that crashes', () => {
+  const code = new URL('./crashing_worker.fixture.ts', import.meta.url);
+
   test('fails its request only, and is replaced', async () => {
-    await begin({ workers: 1, timeoutMs: 15_000 });
-    const answers = await Promise.all(['/before', '/crash', '/after'].map(timed));
-    expect(answers.map(({ said }) => said)).toEqual(['/before', 'policy_error', '/after']);
-    expect(incidents).toEqual([{ kind: 'crashed', reason: expect.stringContaining('memory') }]);
+    await begin({ workers: 1, code });
+    for (let round = 0; round < 3; round++) {
+      const answers = await Promise.all(['/before', '/crash', '/after', '/last'].map(judged));
+      expect(answers.map(outcome)).toEqual(['/before', 'policy_error', '/after', '/last']);
+    }
+    expect(incidents).toEqual(Array.from({ length: 3 }, () => ({ kind: 'crashed', reason: 'the decision worker has ended' })));
     expect(outcome(await judged('/later'))).toBe('/later');
+  });
+
+  test('in a row of them, takes nobody with it', async () => {
+    await begin({ code });
+    const paths = Array.from({ length: 60 }, (_, i) => (i % 15 === 7 ? '/crash' : `/${i}`));
+    expect((await Promise.all(paths.map(judged))).map(outcome)).toEqual(paths.map((path) => (path === '/crash' ? 'policy_error' : path)));
   });
 });
 

@@ -19,6 +19,8 @@ export interface EngineOptions {
   /** The longest evaluation, milliseconds. */
   readonly timeoutMs: number;
   readonly onIncident?: (incident: Incident) => void;
+  /** Another worker than ours: for tests. */
+  readonly code?: URL;
 }
 
 export interface Incident {
@@ -35,6 +37,8 @@ export interface Engine {
   /** Workers that serve, and jobs that wait for one: what readiness and metrics tell. */
   load(): { readonly workers: number; readonly waiting: number };
 }
+
+const WORKER = new URL('./worker.ts', import.meta.url);
 
 /** How long a batch may stand at one job before the others are given to another worker. */
 const SLICE_MS = 15;
@@ -258,7 +262,7 @@ class Pool implements Engine {
   }
 
   #startLane(): Promise<Lane> {
-    return Lane.start(this.#module, this.#options.data, {
+    return Lane.start(this.#options.code ?? WORKER, this.#module, this.#options.data, {
       idle: (lane) => {
         this.#dismiss(lane);
         this.#flush();

@@ -1,31 +1,18 @@
-/** One instance of a compiled policy: bytes of input → bytes of the result set. Runs in the decision workers. */
-import { createRequire } from 'node:module';
+/** One instance of a compiled policy: bytes of input → bytes of the result set. Runs in the decision workers. OPA's ABI: https://www.openpolicyagent.org/docs/wasm */
+import { BUILTINS, LARGEST_ARGUMENTS } from './builtins.ts';
 
 const PAGE = 65_536;
+const FIRST_PAGES = 8;
 /** 256 MiB: a policy that wants more fails, it does not take the machine with it. */
 const MOST_PAGES = 4096;
 
-/** What is used of the library, whose own types ask for those of the DOM. */
-interface Library {
-  loadPolicySync(
-    module: WebAssembly.Module,
-    memory: { initial: number; maximum: number },
-  ): {
-    readonly mem: WebAssembly.Memory;
-    readonly wasmInstance: WebAssembly.Instance;
-    readonly dataAddr: number;
-    readonly dataHeapPtr: number;
-    setData(data: unknown): void;
-  };
-}
-
-const opa: Library = createRequire(import.meta.url)('@open-policy-agent/opa-wasm');
-
-/** Built-in functions that the library brings (its src/builtins); all others must be in the module. */
-const BROUGHT: readonly string[] = ['json.is_valid', 'regex.split', 'sprintf', 'yaml.is_valid', 'yaml.marshal', 'yaml.unmarshal'];
-
 interface Exports {
+  readonly opa_wasm_abi_version: WebAssembly.Global;
+  readonly opa_wasm_abi_minor_version: WebAssembly.Global;
   builtins(): number;
+  opa_malloc(size: number): number;
+  opa_heap_ptr_get(): number;
+  opa_json_parse(text: number, length: number): number;
   opa_json_dump(value: number): number;
   opa_eval(reserved: 0, entrypoint: number, data: number, input: number, inputLength: number, heap: number, format: 0): number;
 }
@@ -38,32 +25,73 @@ export interface PolicyInstance {
   readonly missing: readonly string[];
 }
 
-/** The library brings imports and built-in functions. Evaluation is by hand: its own would parse the input and the result on the way. */
+/** @throws when the module is not one of OPA's, or its data does not fit */
 export function instantiate(module: WebAssembly.Module, data: unknown): PolicyInstance {
-  const policy = opa.loadPolicySync(module, { initial: 8, maximum: MOST_PAGES });
-  policy.setData(data);
-  const memory = policy.mem;
-  const { opa_eval, opa_json_dump, builtins } = policy.wasmInstance.exports as unknown as Exports;
-  const input = policy.dataHeapPtr;
+  const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: MOST_PAGES });
+  /** By number, as the module calls them. */
+  const names: string[] = [];
+
   const textAt = (start: number): Uint8Array => {
     const view = new Uint8Array(memory.buffer);
     return view.subarray(start, view.indexOf(0, start));
   };
-  const wanted = Object.keys(JSON.parse(Buffer.from(textAt(opa_json_dump(builtins()))).toString('utf8')));
+  const parsed = (text: Uint8Array): unknown => JSON.parse(Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'));
+  const load = (value: unknown): number => {
+    const text = Buffer.from(JSON.stringify(value));
+    const address = exports.opa_malloc(text.length);
+    new Uint8Array(memory.buffer).set(text, address);
+    const loaded = exports.opa_json_parse(address, text.length);
+    if (loaded === 0) throw new Error('a value could not be handed to the policy');
+    return loaded;
+  };
+  const call = (id: number, _context: number, ...values: number[]): number => {
+    const name = names[id] ?? '';
+    const builtin = BUILTINS.get(name) as ((...args: unknown[]) => unknown) | undefined;
+    if (!builtin) throw new Error(`there is no built-in function ${name}`);
+    let size = 0;
+    const texts = values.map((value) => {
+      const text = textAt(exports.opa_json_dump(value));
+      size += text.length;
+      if (size > LARGEST_ARGUMENTS) throw new Error(`${name}: the arguments exceed ${LARGEST_ARGUMENTS} bytes`);
+      return parsed(text);
+    });
+    const result = builtin(...texts);
+    // 0 is undefined.
+    return result === undefined ? 0 : load(result);
+  };
+  const abort = (message: number): void => {
+    throw new Error(Buffer.from(textAt(message)).toString('utf8'));
+  };
+
+  const env = {
+    memory,
+    opa_abort: abort,
+    opa_println: () => {},
+    opa_builtin0: call,
+    opa_builtin1: call,
+    opa_builtin2: call,
+    opa_builtin3: call,
+    opa_builtin4: call,
+  };
+  const exports = new WebAssembly.Instance(module, { env }).exports as unknown as Exports;
+  if (exports.opa_wasm_abi_version?.value !== 1 || Number(exports.opa_wasm_abi_minor_version?.value) < 2)
+    throw new Error("it is no module of OPA's ABI 1.2");
+  for (const [name, id] of Object.entries(parsed(textAt(exports.opa_json_dump(exports.builtins()))) as Record<string, number>))
+    names[id] = name;
+  const dataAddress = load(data);
+  // The input goes behind the data, and every evaluation begins again from there.
+  const input = exports.opa_heap_ptr_get();
+
   return {
-    missing: wanted.filter((name) => !BROUGHT.includes(name)),
+    missing: names.filter((name) => !BUILTINS.has(name)),
     memoryBytes: () => memory.buffer.byteLength,
     evaluate(bytes) {
-      const missing = input + bytes.length + PAGE - memory.buffer.byteLength;
-      if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
+      const short = input + bytes.length + PAGE - memory.buffer.byteLength;
+      if (short > 0) memory.grow(Math.ceil(short / PAGE));
       new Uint8Array(memory.buffer).set(bytes, input);
-      return textAt(opa_eval(0, 0, policy.dataAddr, input, bytes.length, input + bytes.length, 0));
+      return textAt(exports.opa_eval(0, 0, dataAddress, input, bytes.length, input + bytes.length, 0));
     },
   };
 }
 
-/** What opa-wasm throws is a string, an object with a message, or an error of WebAssembly. */
-export function thrownReason(thrown: unknown): string {
-  if (typeof thrown === 'string') return thrown;
-  return thrown instanceof Object && 'message' in thrown ? String(thrown.message) : String(thrown);
-}
+export const thrownReason = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

@@ -47,13 +47,13 @@ export class Lane {
   /** One job of the batch has taken longer than its slice, and the others were taken back. */
   suspect = false;
 
-  private constructor(module: WebAssembly.Module, data: unknown, events: LaneEvents) {
+  private constructor(code: URL, module: WebAssembly.Module, data: unknown, events: LaneEvents) {
     // Without environment: a policy has no business there.
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
+    this.#worker = new Worker(code, {
       workerData: { module, data, ...this.#channel } satisfies WorkerData,
       env: {},
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 128 },
+      resourceLimits: { maxOldGenerationSizeMb: 512 },
     });
     let reason = 'the decision worker has ended';
     this.#worker.on('error', (error: Error) => (reason = `the decision worker failed: ${error.message}`));
@@ -71,9 +71,9 @@ export class Lane {
     });
   }
 
-  /** @returns a lane whose worker has its policy instantiated @throws when the worker cannot start */
-  static async start(module: WebAssembly.Module, data: unknown, events: LaneEvents): Promise<Lane> {
-    const lane = new Lane(module, data, events);
+  /** @param code what the worker runs @returns a lane whose worker has its policy instantiated @throws when the worker cannot start */
+  static async start(code: URL, module: WebAssembly.Module, data: unknown, events: LaneEvents): Promise<Lane> {
+    const lane = new Lane(code, module, data, events);
     const started = await new Promise<boolean>((resolve) => {
       lane.#worker.once('message', () => resolve(true));
       lane.#worker.once('exit', () => resolve(false));

@@ -24,12 +24,13 @@ export async function bundleOf(rego: string): Promise<Bundle> {
 
 /**
  * Its answer depends on the request's path: `/loop` does not end within a test, `/slow` takes a part of a second, `/throws`, `/undefined` and
- * `/malformed` fail in their ways, `/large` has a decision beyond its bound, `/memory` wants more than there is, `/crash` takes its worker with it; everything else is allowed.
+ * `/malformed` fail in their ways, `/large` has a decision beyond its bound, `/memory` wants more than there is, `/long` and `/wide` want more of the
+ * JavaScript heap than they may; everything else is allowed.
  */
 export const MISBEHAVING = `
 decision := {"effect": "allow", "rule": input.request.path, "reason": ""} if not input.request.path in odd
 
-odd := {"/loop", "/slow", "/throws", "/undefined", "/malformed", "/large", "/memory", "/crash"}
+odd := {"/loop", "/slow", "/throws", "/undefined", "/malformed", "/large", "/memory", "/long", "/wide"}
 
 decision := {"effect": "allow", "rule": "loop", "reason": sprintf("%d", [work(2000000)])} if input.request.path == "/loop"
 
@@ -49,7 +50,9 @@ times(text, n) := concat("", [text | some _ in numbers.range(1, n)])
 
 decision := {"effect": "allow", "rule": "memory", "reason": times(times(times("0123456789", 1000), 1000), 1000)} if input.request.path == "/memory"
 
-decision := {"effect": "allow", "rule": "crash", "reason": sprintf("%d", [count(yaml.unmarshal(concat("", ["[", times(times("1,", 1000), 1000), "1]"])))])} if input.request.path == "/crash"
+decision := {"effect": "allow", "rule": "long", "reason": regex.split("", times(times("0123456789", 1000), 1000))[0]} if input.request.path == "/long"
+
+decision := {"effect": "allow", "rule": "wide", "reason": sprintf("%0100000000d", [1])} if input.request.path == "/wide"
 `;
 
 export const engineOf = (bundle: Bundle, options: Partial<EngineOptions> = {}): Promise<Engine> =>

@@ -530,14 +530,16 @@ export class JsonMasker extends Masker {
   }
 
   private number(p: usize, end: usize, final: bool, out: ByteSink): usize {
-    let stop = p;
-    while (stop < end && isNumberByte(load<u8>(stop))) stop++;
-    if (<u32>(stop - p) > min(this.plan.maxTokenBytes, MAX_NUMBER)) return this.fail(Status.TOKEN_TOO_LONG);
-    if (stop == end && !final) return this.wait(p);
-    if (!isNumber(p, stop)) return this.fail(Status.MALFORMED);
+    let stop = plainNumberEnd(p, end);
+    if (!stop) {
+      for (stop = p; stop < end && isNumberByte(load<u8>(stop)); ) stop++;
+      if (<u32>(stop - p) > MAX_NUMBER) return this.fail(Status.TOKEN_TOO_LONG);
+      if (stop == end && !final) return this.wait(p);
+      if (!isNumber(p, stop)) return this.fail(Status.MALFORMED);
+    }
     if (this.muted < 0) {
       if (this.rule >= 0) this.replaceScalar(this.plan.rules[this.rule], p, stop, Kind.NUMBER, out);
-      else if (this.plan.detects) this.searchNumber(p, stop, out);
+      else if (this.plan.detects && (this.plan.hasPatterns || stop - p > 8 || hasExponent(p, stop))) this.searchNumber(p, stop, out);
     }
     return this.done(stop);
   }
@@ -685,6 +687,26 @@ export class JsonMasker extends Masker {
       p = next;
     }
   }
+}
+
+/** Past a number that is plainly one: digits, and digits after a point, and then something else. Otherwise 0. */
+function plainNumberEnd(p: usize, end: usize): usize {
+  if (load<u8>(p) == 0x2d) p++;
+  const integer = p;
+  p = digitsEnd(p, end);
+  if (p == integer || p - integer > 32 || (load<u8>(integer) == 0x30 && p > integer + 1)) return 0;
+  if (p < end && load<u8>(p) == 0x2e) {
+    const fraction = p + 1;
+    p = digitsEnd(fraction, end);
+    if (p == fraction || p - fraction > 32) return 0;
+  }
+  return p < end && !isNumberByte(load<u8>(p)) ? p : 0;
+}
+
+/** Whether a short number may stand for a long one. */
+function hasExponent(p: usize, end: usize): bool {
+  for (; p < end; p++) if ((load<u8>(p) | 0x20) == 0x65) return true;
+  return false;
 }
 
 /** RFC 8259, section 6. */

@@ -29,16 +29,13 @@ class TextMasker extends Masker {
   end(out: ByteSink): Status { return this.text.end(out); }
 }
 
-/** Custom patterns read UTF-8. */
-function hasPatterns(plan: Plan): bool {
-  for (let i = 0; i < plan.detections.length; i++) if (plan.detections[i].pattern) return true;
-  return false;
-}
-
-/** The masker for a body of this content type, or null when its type or charset cannot be masked under the plan: refuse the response. */
+/**
+ * The masker for a body of this content type, or null when its type or charset cannot be masked under the plan: refuse the response.
+ * Custom patterns read UTF-8 and nothing else.
+ */
 export function createMasker(contentType: string, plan: Plan): Masker | null {
   const media = parseMediaType(contentType), singleByte = media.charset == Charset.SINGLE_BYTE;
-  if (media.charset == Charset.UNKNOWN || (singleByte && hasPatterns(plan))) return null;
+  if (media.charset == Charset.UNKNOWN || (singleByte && plan.hasPatterns)) return null;
   switch (media.format) {
     case Format.TEXT: return plan.hasPaths ? null : new TextMasker(plan, singleByte ? Encoding.SINGLE_BYTE : Encoding.PLAIN);
     case Format.CSV:
@@ -61,7 +58,7 @@ export function createMasker(contentType: string, plan: Plan): Masker | null {
 /** Masks one complete text (a header value, a log line) by the plan's detectors and patterns; rules by path do not apply. */
 export function maskText(plan: Plan, ptr: usize, len: i32, out: ByteSink): Status {
   const singleByte = !isUtf8(ptr, len);
-  if (singleByte && hasPatterns(plan)) return Status.UNMASKABLE;
+  if (singleByte && plan.hasPatterns) return Status.UNMASKABLE;
   const status = find(plan, ptr, len, 0, true, singleByte);
   if (status == Status.OK) writeMasked(plan, ptr, 0, len, Normal.AS_IS, singleByte ? Encoding.SINGLE_BYTE : Encoding.PLAIN, out);
   return status;

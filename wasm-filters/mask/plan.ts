@@ -58,6 +58,8 @@ export class Plan {
   leastDigits: i32 = i32.MAX_VALUE;
   seeksAt: bool = false;
 
+  hasPatterns: bool = false;
+
   @inline get detects(): bool { return this.detections.length > 0; }
 
   private complete(): void {
@@ -73,6 +75,7 @@ export class Plan {
         this.detections.push(rule);
         this.reach = max(this.reach, rule.reach);
         const detector = rule.detector;
+        if (rule.pattern) this.hasPatterns = true;
         if (detector && detector.at) this.seeksAt = true;
         else this.leastDigits = min(this.leastDigits, detector ? detector.digits : 0);
       }

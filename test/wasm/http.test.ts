@@ -383,6 +383,12 @@ describe('what cannot be masked', () => {
     const stream = filter.open([SSN], 's').requestHeaders(request()).responseHeaders(response('application/json'));
     stream.responseBody(Buffer.from('[{"a":1}')).responseBody(Buffer.alloc(0), true);
     expect(stream.downstream).toMatchObject({ reset: true, ended: false });
+    for (const body of ['[{"a":1}', '[{"ssn":"078-05']) {
+      const trailed = filter.open([SSN]).requestHeaders(request()).responseHeaders(response('application/json'));
+      trailed.responseBody(Buffer.from(body)).responseTrailers([['x', '1']]);
+      expect(trailed.downstream.ended && trailed.status === 200).toBe(false);
+      expect(trailed.downstream.trailers).toBeUndefined();
+    }
     const short = filter.open([SSN], 't').requestHeaders(request()).responseHeaders(response('application/json'));
     short.responseTrailers([]);
     expect(short.status).toBe(200);

@@ -88,6 +88,24 @@ describe('the stream', () => {
     expect(host.metrics.get('sluice_tap_resent')).toBe(4);
   });
 
+  test('a sink that lags makes the queue grow and move, and gets every event as it was', () => {
+    const filter = new Filter();
+    const { host, sink } = filter;
+    sink.acknowledges = false;
+    const stream = host.grpcStream;
+    for (let i = 0; i < 3000; i++) {
+      exchange(filter);
+      sink.deliver();
+      const lag = 100 + ((i * 37) % 900);
+      if (stream && sink.last > lag) sink.acknowledge(stream, sink.last - lag);
+    }
+    expect(sink.events.length).toBe(9000);
+    expect(sink.events.every((event) => event.session?.startsWith('ses-') && event.target === 'orders')).toBe(true);
+    if (stream) sink.acknowledge(stream, sink.last);
+    host.advance(50);
+    expect(host.metrics.get('sluice_tap_queued_events')).toBe(0);
+  });
+
   test('many reconnections, at any moment, lose nothing and double nothing', () => {
     const filter = new Filter();
     const { host, sink } = filter;

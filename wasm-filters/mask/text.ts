@@ -18,48 +18,55 @@ export class TextStream {
   private valid: u32 = 0;
   /** Past the last line end in the buffer: no match crosses it. 0 when there is none after the context. */
   private lineEnd: u32 = 0;
+  /** Where the last line begins, in the buffer. */
+  private lineStart: u32 = 0;
 
   /** `encoding`: that of what comes in and goes out; JSON means that what comes in is unescaped. */
   constructor(private plan: Plan, private encoding: Encoding) {}
 
   reset(): void {
     this.buffer.reset();
-    this.context = this.valid = this.lineEnd = 0;
+    this.context = this.valid = this.lineEnd = this.lineStart = 0;
   }
 
   write(p: usize, length: u32, out: ByteSink): Status {
     this.buffer.write(p, length);
-    if (!this.validate()) return Status.MALFORMED;
+    const invalid = this.validate();
+    if (invalid != Status.OK) return invalid;
     // Without a bound on matches only whole lines are certain, and searching the same line again for each chunk would be quadratic.
-    const held = this.buffer.length - this.context;
-    if (this.plan.reach != UNBOUNDED || this.lineEnd) {
-      const status = this.drain(false, out);
-      if (status != Status.OK) return status;
-    } else if (held <= this.plan.maxTokenBytes) return Status.OK;
-    return this.buffer.length - this.context > this.plan.maxTokenBytes ? Status.TOKEN_TOO_LONG : Status.OK;
+    if (this.plan.reach == UNBOUNDED && !this.lineEnd) return Status.OK;
+    const status = this.drain(false, out);
+    return status == Status.OK && this.buffer.length - this.context > this.plan.maxTokenBytes ? Status.TOKEN_TOO_LONG : status;
   }
 
   /** The text is complete. */
   end(out: ByteSink): Status { return this.valid < this.buffer.length ? Status.MALFORMED : this.drain(true, out); }
 
-  /** Extends `valid` and `lineEnd`; false on what is no text. NUL is none: it would be the other half of a UTF-16 digit. */
-  private validate(): bool {
+  /** Extends `valid` and `lineEnd`, or says why not. NUL is no text: it would be the other half of a UTF-16 digit. */
+  private validate(): Status {
     const start = this.buffer.ptr, end = start + this.buffer.length, inJson = this.encoding == Encoding.JSON;
     for (let p = start + this.valid; p < end; p++) {
       const b = <u32>load<u8>(p);
-      if (b == 0x0a || b == 0x0d) this.lineEnd = <u32>(p + 1 - start);
-      else if (b == 0 && !inJson) return false;
+      if (b == 0x0a || b == 0x0d) {
+        this.lineEnd = <u32>(p + 1 - start);
+        if (this.isTooLong(this.lineEnd)) return Status.TOKEN_TOO_LONG;
+        this.lineStart = this.lineEnd;
+      } else if (b == 0 && !inJson) return Status.MALFORMED;
     }
-    if (this.encoding != Encoding.PLAIN) { this.valid = this.buffer.length; return true; }
+    if (this.isTooLong(this.buffer.length)) return Status.TOKEN_TOO_LONG;
+    if (this.encoding != Encoding.PLAIN) { this.valid = this.buffer.length; return Status.OK; }
     for (let p = start + this.valid; ; ) {
       p = skipAscii(p, end);
       const n = p < end ? sequenceAt(p, end) : 0;
-      if (n < 0) return false;
+      if (n < 0) return Status.MALFORMED;
       if (n) { p += n; continue; }
       this.valid = <u32>(p - start);
-      return true;
+      return Status.OK;
     }
   }
+
+  /** Whether the line that reaches to `to` is longer than may be held, where lines must be. */
+  private isTooLong(to: u32): bool { return this.plan.reach == UNBOUNDED && to - this.lineStart > this.plan.maxTokenBytes; }
 
   /** Writes what is certain, and keeps the rest and its context. */
   private drain(final: bool, out: ByteSink): Status {
@@ -75,6 +82,7 @@ export class TextStream {
     memory.copy(text, text + rest, this.buffer.length - rest);
     this.buffer.length -= rest;
     this.valid -= rest;
+    this.lineStart -= min(rest, this.lineStart);
     this.lineEnd = 0;
     this.context = context;
     return Status.OK;

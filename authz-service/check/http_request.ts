@@ -76,8 +76,7 @@ export function typedRequest(raw: RawRequest): HttpRequest {
   const question = raw.path.indexOf('?');
   const path = question < 0 ? raw.path : raw.path.slice(0, question);
   const query = question < 0 ? {} : fields(raw.path.slice(question + 1), 'query');
-  if ('_method' in query)
-    throw new UnclearRequestError(400, 'the query parameter _method would change what was judged; send the method itself');
+  if (overridesMethod(query)) throw overridden('query parameter');
   const contentType = mediaType(raw.headers.get('content-type')?.[0] ?? '');
   return {
     protocol: 'http',
@@ -120,6 +119,20 @@ function fields(text: string, where: string): Record<string, string[]> {
   }
   return result;
 }
+
+/** `_method` in every spelling that PHP reads as that name: ` _method`, `.method`, `_method[]`. */
+const METHOD_FIELD = /(?:^|;)\s*[_.[ ]method(?:$|[;[=\0])/;
+/** A field of that name, also after a semicolon, which some take for `&`. */
+const overridesMethod = (of: Record<string, string[]>): boolean =>
+  Object.entries(of).some(
+    ([name, values]) =>
+      METHOD_FIELD.test(name) || values.some((value) => value.includes(';') && METHOD_FIELD.test(value.slice(value.indexOf(';')))),
+  );
+/** The same as the name of a part of `multipart/form-data`. */
+const METHOD_PART = /\bname\*?\s*=[^;\r\n]*[_.[ ]method(?![\w-])/i;
+
+const overridden = (where: string): UnclearRequestError =>
+  new UnclearRequestError(400, `the ${where} _method would change what was judged; send the method itself`);
 
 function fieldText(encoded: string, where: string): string {
   const text = encoded.includes('+') ? encoded.replaceAll('+', ' ') : encoded;
@@ -173,25 +186,50 @@ function bodyOf(raw: RawRequest, contentType: string): HttpBody {
   if (encoding !== '' && encoding !== 'identity')
     throw new UnclearRequestError(415, 'a body with a content-encoding cannot be judged; send it plain');
   const body = { size: raw.body.length, sha256: hash('sha256', raw.body) };
-  if (contentType === 'application/json' || contentType.endsWith('+json')) {
+  if (isJson(contentType)) {
+    refuseCharset(raw);
     try {
-      return { ...body, json: parseJsonBody(raw.body) };
+      const json = parseJsonBody(raw.body);
+      if (typeof json === 'object' && json !== null && '_method' in json) throw overridden('member');
+      return { ...body, json };
     } catch (error) {
       if (error instanceof JsonBodyError) throw new UnclearRequestError(400, `the JSON body cannot be judged: ${error.message}`);
       throw error;
     }
   }
+  if (contentType === 'multipart/form-data' && METHOD_PART.test(Buffer.from(raw.body).toString('latin1'))) throw overridden('part');
   if (contentType === 'application/x-www-form-urlencoded') {
+    refuseCharset(raw);
     const form = fields(Buffer.from(raw.body).toString('latin1'), 'form');
-    if ('_method' in form)
-      throw new UnclearRequestError(400, 'the form field _method would change what was judged; send the method itself');
+    if (overridesMethod(form)) throw overridden('form field');
     return { ...body, form };
   }
   return body;
 }
 
-/** What makes two requests the same to a grant: target, identity, method, path with query, content type, body. */
+/** Types that frameworks parse as JSON. */
+const isJson = (contentType: string): boolean =>
+  contentType === 'application/json' ||
+  contentType === 'text/json' ||
+  contentType === 'application/x-json' ||
+  contentType.endsWith('+json');
+
+/** The bytes were read as UTF-8: in UTF-7, say, a target would read other members out of them. */
+function refuseCharset(raw: RawRequest): void {
+  for (const [, charset = ''] of (raw.headers.get('content-type')?.[0] ?? '').matchAll(/;[ \t]*charset=("[^"]*"|[^ \t;]*)/gi)) {
+    if (!/^"?(?:utf-?8|us-ascii)"?$/i.test(charset))
+      throw new UnclearRequestError(415, 'the body is not said to be UTF-8; send it as UTF-8');
+  }
+}
+
+/** Headers that may differ between a request and the same request sent again: who asks and how, what is traced, what Envoy adds. */
+const NO_PART_OF_REQUEST =
+  /^(?::.*|x-envoy-.*|x-forwarded-(?:for|proto)|x-request-id|host|content-(?:length|type)|transfer-encoding|connection|expect|date|authorization|prefer|user-agent|accept(?:-.*)?|traceparent|tracestate|baggage|x-b3-.*|b3|sluice-.*)$/;
+
+/** What makes two requests the same to a grant: target, identity, method, path with query, body, and every header that a target may act on. */
 export function fingerprintOf(target: string, identity: string, raw: RawRequest, request: HttpRequest): string {
-  const parts = [target, identity, request.method, raw.host, raw.path, raw.headers.get('content-type')?.[0] ?? '', request.body.sha256];
+  const headers = [...raw.headers].filter(([name]) => !NO_PART_OF_REQUEST.test(name)).sort(([a], [b]) => (a < b ? -1 : 1));
+  const type = raw.headers.get('content-type')?.[0] ?? '';
+  const parts = [target, identity, request.method, raw.host, raw.path, type, request.body.sha256, headers];
   return hash('sha256', JSON.stringify(parts));
 }

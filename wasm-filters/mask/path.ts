@@ -210,17 +210,20 @@ export class PathSet {
   element(row: usize, child: usize, index: u32): i32 { return this.step(row, child, false, 0, index); }
 
   private step(row: usize, child: usize, isMember: bool, name: usize, measure: u32): i32 {
-    for (let word = 0; word < this.words; word++) store<u64>(child + (<usize>word << 3), 0);
-    let selected = -1;
+    let selected = -1, carried: u64 = 0;
     for (let word = 0; word < this.words; word++) {
+      let alive: u64 = carried;
+      carried = 0;
       for (let bits = load<u64>(row + (<usize>word << 3)); bits; bits &= bits - 1) {
-        const at = (word << 6) + <i32>ctz(bits);
-        if (unchecked(this.deep[at])) set(child, at);
+        const bit = ctz(bits), at = (word << 6) + <i32>bit;
+        if (unchecked(this.deep[at])) alive |= (<u64>1) << bit;
         if (!this.matches(at, isMember, name, measure)) continue;
         const rule = unchecked(this.selects[at]);
-        if (rule < 0) set(child, at + 1);
-        else if (selected < 0 || rule < selected) selected = rule;
+        if (rule >= 0) { if (selected < 0 || rule < selected) selected = rule; }
+        else if (bit == 63) carried = 1;
+        else alive |= (<u64>2) << bit;
       }
+      store<u64>(child + (<usize>word << 3), alive);
     }
     return selected;
   }

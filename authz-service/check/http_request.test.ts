@@ -53,6 +53,19 @@ describe('what policy sees is what the target gets', () => {
     ).toBe(400);
   });
 
+  test.each(['.method=DELETE', '+_method=DELETE', '_method[]=DELETE', '_method%00x=DELETE', 'a=b;_method=DELETE'])(
+    '%s is a method too',
+    (fields) => {
+      expect(status(raw({ path: `/a?${fields}` }))).toBe(400);
+    },
+  );
+  test.each(['method=x', 'payment_method=x', 'a=_method', 'a=b;c=_method'])('%s is none', (fields) => {
+    expect(status(raw({ path: `/a?${fields}` }))).toBe(200);
+  });
+  test.each(['utf-7', 'utf-16', '"ibm037"', 'utf-8; charset=utf-7'])('JSON in %s is refused', (charset) => {
+    expect(status(raw({ body: Buffer.from('{}'), header: { 'content-type': [`application/json; charset=${charset}`] } }))).toBe(415);
+  });
+
   test.each(['authorization', 'content-type', 'content-length', 'host'])('%s given twice is refused', (name) => {
     expect(status(raw({ header: { [name]: ['a', 'b'] } }))).toBe(400);
   });
@@ -132,6 +145,8 @@ test('the fingerprint tells requests apart by everything that a target acts on',
     of(raw({ host: 'other' })),
     of(raw({ body: Buffer.from('x') })),
     of(raw({ header: { 'content-type': ['text/plain'] } })),
+    of(raw({ header: { 'x-account': ['2'] } })),
+    of(raw({ header: { cookie: ['account=2'] } })),
   ];
   expect(new Set(all).size).toBe(all.length);
   expect(of(raw())).toBe(of(raw({ header: { 'user-agent': ['x'], prefer: ['wait=1'] } })));

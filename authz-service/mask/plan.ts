@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import type { SecretSource } from '../credential/credential.ts';
 import type { Secret } from '../credential/secret.ts';
-import { isError, type SecretSurroundings, secretReader } from '../credential/secret_source.ts';
+import { isError, type SecretReader, type SecretSurroundings, secretReader } from '../credential/secret_source.ts';
 import type { Obligation } from '../decision/decision.ts';
 import { encodePlan } from './encode.ts';
 import { DETECTORS, type MaskRule, type Selector } from './rule.ts';
@@ -37,38 +37,63 @@ export function planner(
   terms: MaskingTerms,
   surroundings: SecretSurroundings = { env: process.env, now: Date.now },
 ): (target: string, obligations: readonly Obligation[]) => string {
-  const keyOf = targetKeys(terms.key, surroundings);
+  const keys = new TargetKeys(terms.key, surroundings);
+  // Few lists of obligations answer most requests, and those that are the same are one object.
+  const plans = new WeakMap<readonly Obligation[], Map<string, Plan>>();
   return (target, obligations) => {
+    const known = plans.get(obligations)?.get(target);
+    if (known && (known.secret === undefined || known.secret === keys.secret())) return known.plan;
     const rules: MaskRule[] = [];
     for (const obligation of obligations) {
       if (obligation.type === 'record') continue;
       const { method, keepFirst, keepLast } = obligation;
       const id = obligation.type === 'mask' ? obligation.field : obligation.detector;
       const select = obligation.type === 'mask' ? { path: obligation.field } : detection(obligation.detector, terms.patterns);
-      rules.push({ id, select, method, keepFirst, keepLast, ...(method === 'hash' && { key: keyOf(target) }) });
+      rules.push({ id, select, method, keepFirst, keepLast, ...(method === 'hash' && { key: keys.of(target) }) });
     }
-    return rules.length === 0 ? '' : encodePlan(rules, terms.maxTokenBytes).toString('base64');
+    const secret = rules.some(({ method }) => method === 'hash') ? keys.secret() : undefined;
+    const plan = rules.length === 0 ? '' : encodePlan(rules, terms.maxTokenBytes).toString('base64');
+    if (!plans.has(obligations)) plans.set(obligations, new Map());
+    plans.get(obligations)?.set(target, { plan, secret });
+    return plan;
   };
 }
 
+interface Plan {
+  readonly plan: string;
+  /** What its keys were derived from; undefined when it has none. */
+  readonly secret: Secret | undefined;
+}
+
 /** Keys by target, of the secret as it is now. */
-function targetKeys(source: SecretSource | undefined, surroundings: SecretSurroundings): (target: string) => Uint8Array {
-  const reader = source && secretReader(source, surroundings);
-  const keys = new Map<string, Uint8Array>();
-  let of: Secret | undefined;
-  return (target) => {
-    if (!reader) throw new ObligationError('no_key', 'the policy masks by hash, and the configuration has no masking.key');
-    const outcome = reader.read();
+class TargetKeys {
+  readonly #reader: SecretReader | undefined;
+  readonly #keys = new Map<string, Uint8Array>();
+  #of: Secret | undefined;
+
+  constructor(source: SecretSource | undefined, surroundings: SecretSurroundings) {
+    this.#reader = source && secretReader(source, surroundings);
+  }
+
+  /** @throws {ObligationError} when there is none */
+  secret(): Secret {
+    if (!this.#reader) throw new ObligationError('no_key', 'the policy masks by hash, and the configuration has no masking.key');
+    const outcome = this.#reader.read();
     if (isError(outcome)) throw new ObligationError('no_key', `masking.key: ${outcome.error.message}`);
-    if (outcome.secret !== of) keys.clear();
-    of = outcome.secret;
-    let key = keys.get(target);
+    return outcome.secret;
+  }
+
+  of(target: string): Uint8Array {
+    const secret = this.secret();
+    if (secret !== this.#of) this.#keys.clear();
+    this.#of = secret;
+    let key = this.#keys.get(target);
     if (!key) {
-      key = createHmac('sha256', of.reveal()).update(`sluice mask v1\0${target}`).digest();
-      keys.set(target, key);
+      key = createHmac('sha256', secret.reveal()).update(`sluice mask v1\0${target}`).digest();
+      this.#keys.set(target, key);
     }
     return key;
-  };
+  }
 }
 
 function detection(name: string, patterns: Readonly<Record<string, string>>): Selector {

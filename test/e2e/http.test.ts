@@ -252,7 +252,7 @@ describe('held requests', () => {
     expect((await sluice.answer(id, 'approve', '', 'no-token')).status).toBe(401);
     gone.abort();
     expect(await held).toBe('gone');
-    for (let n = 0; n < 100 && (await sluice.answer(id, 'approve')).status !== 409; n++) await sleep(20);
+    await sluice.events(approval?.session ?? '', 'session_closed');
     const late = await sluice.answer(id, 'approve');
     expect([late.status, late.text]).toEqual([409, expect.stringContaining('cancelled')]);
   });

@@ -65,21 +65,19 @@ function prefix(n: i32): u32 {
 
 /** Bit n is set when an issuer that owns this prefix has card numbers of n digits (ISO/IEC 7812; the networks' published ranges). */
 function cardLengths(): u32 {
-  const first = prefix(1), two = prefix(2), three = prefix(3), four = prefix(4), six = prefix(6);
-  const L16: u32 = 1 << 16, TO_19: u32 = L16 | (1 << 17) | (1 << 18) | (1 << 19), FROM_14: u32 = TO_19 | (1 << 14) | (1 << 15), FROM_13: u32 = FROM_14 | (1 << 13);
+  const first = prefix(1), two = prefix(2), three = prefix(3), four = prefix(4);
+  const L15: u32 = 1 << 15, L16: u32 = 1 << 16, TO_19: u32 = L16 | (1 << 17) | (1 << 18) | (1 << 19), FROM_14: u32 = TO_19 | L15 | (1 << 14), FROM_13: u32 = FROM_14 | (1 << 13);
   if (first == 4) return (1 << 13) | L16 | (1 << 18) | (1 << 19);                          // Visa
   if (two >= 51 && two <= 55) return L16;                                                  // Mastercard
   if (four >= 2221 && four <= 2720) return L16;                                            // Mastercard, 2-series
   if (four >= 2200 && four <= 2204) return TO_19;                                          // Mir
-  if (two == 34 || two == 37) return 1 << 15;                                              // American Express
-  if (four == 6011 || (three >= 644 && three <= 649) || two == 65) return TO_19;           // Discover, RuPay
+  if (two == 34 || two == 37) return L15;                                                  // American Express
   if ((three >= 300 && three <= 305) || three == 309 || two == 36 || two == 38 || two == 39) return FROM_14; // Diners Club
+  if (four == 2131 || four == 1800) return L15 | L16;                                      // JCB
   if (four >= 3528 && four <= 3589) return TO_19;                                          // JCB
-  if (two == 62 || two == 81) return TO_19;                                                // UnionPay
-  if (four == 9792) return L16;                                                            // Troy
-  if (two == 60 || two == 82 || three == 508 || three == 353 || three == 356) return L16;  // RuPay
-  if (six == 636368 || six == 438935 || six == 504175 || six == 451416) return L16;        // Elo
-  if (two == 50 || (two >= 56 && two <= 58) || two == 63 || two == 67) return FROM_13;     // Maestro
+  if (two == 81) return FROM_14;                                                           // UnionPay
+  if (two == 82 || four == 9792) return L16;                                               // RuPay, Troy
+  if (first == 6 || two == 50 || (two >= 56 && two <= 59)) return FROM_13;                 // Maestro; Discover, UnionPay, RuPay, Elo, Verve among it
   return 0;
 }
 
@@ -121,10 +119,10 @@ function paymentCard(text: usize, length: i32, from: i32, whole: bool): i32 {
   return -1;
 }
 
-/** Country (two letters) and length of its IBANs (SWIFT IBAN registry), four bytes each. */
+/** Country (two letters) and length of its IBANs, four bytes each: the SWIFT IBAN registry, and DZ, IR, MA and MZ, which use IBANs outside it. */
 const IBAN_LENGTHS =
-  'AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HN28HR21HU28IE22IL23' +
-  'IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19' +
+  'AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28DZ26EE20EG29ES24FI18FK18FO18FR27GB22GE22GI23GL18GR27GT28HN28HR21HU28IE22IL23' +
+  'IQ23IR26IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MA28MC27MD24ME22MK19MN20MR27MT31MU30MZ25NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19' +
   'SK24SM27SO23ST25SV28TL23TN24TR26UA29VA22VG24XK20YE30';
 
 function ibanLength(a: u32, b: u32): i32 {

@@ -13,7 +13,9 @@ const BENCHES: Readonly<Record<string, string>> = {
 const [name, ...args] = process.argv.slice(2);
 if (name === undefined || !Object.hasOwn(BENCHES, name)) {
   const list = Object.entries(BENCHES).map(([bench, measures]) => `  ${bench.padEnd(12)}${measures}\n`);
-  process.stderr.write(`${name === undefined ? 'Which bench?' : `There is no bench '${name}'.`}\n${list.join('')}npm run -s bench -- NAME --json\n`);
+  process.stderr.write(
+    `${name === undefined ? 'Which bench?' : `There is no bench '${name}'.`}\n${list.join('')}npm run -s bench -- NAME --json\n`,
+  );
   process.exit(2);
 }
 const { status } = spawnSync(process.execPath, [join(root, 'test', 'bench', `${name}.ts`), ...args], { cwd: root, stdio: 'inherit' });

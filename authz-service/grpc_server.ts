@@ -51,5 +51,9 @@ export async function openDoor(endpoint: Endpoint, services: readonly GrpcServic
 function credentialsOf(endpoint: Endpoint): grpc.ServerCredentials {
   if (endpoint.kind === 'socket') return grpc.ServerCredentials.createInsecure();
   const { certificate, key, clientCa } = endpoint.tls;
-  return grpc.ServerCredentials.createSsl(readFileSync(clientCa), [{ cert_chain: readFileSync(certificate), private_key: readFileSync(key) }], true);
+  return grpc.ServerCredentials.createSsl(
+    readFileSync(clientCa),
+    [{ cert_chain: readFileSync(certificate), private_key: readFileSync(key) }],
+    true,
+  );
 }

@@ -48,7 +48,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const logger = pino({ level: config.logging.level, base: null });
   const opened: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
-    for (const part of opened.splice(0).reverse()) await part().catch((error: unknown) => logger.error({ err: error }, 'a part did not close'));
+    for (const part of opened.splice(0).reverse())
+      await part().catch((error: unknown) => logger.error({ err: error }, 'a part did not close'));
   };
   try {
     const drain = await start(config, logger, options, (part) => opened.push(part));
@@ -59,7 +60,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
   }
 }
 
-async function start(config: Config, logger: Logger, { onTargets = () => {} }: ServiceOptions, opened: (close: () => Promise<void>) => void): Promise<() => Promise<void>> {
+async function start(
+  config: Config,
+  logger: Logger,
+  { onTargets = () => {} }: ServiceOptions,
+  opened: (close: () => Promise<void>) => void,
+): Promise<() => Promise<void>> {
   const { stateDir, runDir, masking, approvals: terms, service } = config;
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const metrics = new Metrics();
@@ -72,21 +78,33 @@ async function start(config: Config, logger: Logger, { onTargets = () => {} }: S
   for (const { target, credential, error } of targets.problems()) logger.error({ target, credential, code: error.code }, error.message);
 
   const told = tapMetrics(metrics);
-  const sink = await openSink({ dir: join(stateDir, 'tap'), onLag: told.onLag, onProblem: (error) => logger.error({ err: error }, 'the record has a problem') });
+  const sink = await openSink({
+    dir: join(stateDir, 'tap'),
+    onLag: told.onLag,
+    onProblem: (error) => logger.error({ err: error }, 'the record has a problem'),
+  });
   opened(() => sink.close());
   told.watch(sink);
   issuerMetrics(metrics, verifier);
-  const unrecorded = metrics.counter('sluice_tap_unrecorded_total', 'Events of the service that could not be recorded, with tap.require: false.');
+  const unrecorded = metrics.counter(
+    'sluice_tap_unrecorded_total',
+    'Events of the service that could not be recorded, with tap.require: false.',
+  );
   const record = async (events: readonly RecordedEvent[]): Promise<void> => {
     if (config.tap.require) return sink.append(events);
     await sink.append(events).catch((error: unknown) => {
       unrecorded.inc();
-      logger.error({ err: error, events: events.length }, 'events are not recorded, and tap.require is false: requests pass without a record');
+      logger.error(
+        { err: error, events: events.length },
+        'events are not recorded, and tap.require is false: requests pass without a record',
+      );
     });
   };
 
   const notice = (kind: string, text: string): void => {
-    record([{ session: '', target: '', body: { kind: 'notice', notice: kind, text } }]).catch((error: unknown) => logger.error({ err: error, kind, text }, 'a notice is not recorded'));
+    record([{ session: '', target: '', body: { kind: 'notice', notice: kind, text } }]).catch((error: unknown) =>
+      logger.error({ err: error, kind, text }, 'a notice is not recorded'),
+    );
   };
   const judges = policyMetrics(metrics);
   const { path, data, timeoutMs, workers } = config.policy;
@@ -128,6 +146,7 @@ async function start(config: Config, logger: Logger, { onTargets = () => {} }: S
     policy,
     approvals,
     record,
+    fault: (error) => logger.error({ err: error }, 'a check failed'),
     maskRequest: (json) => maskRecord.json(json),
     maskText: (text) => maskRecord.text(text),
     observe: {
@@ -144,15 +163,29 @@ async function start(config: Config, logger: Logger, { onTargets = () => {} }: S
   health.check('policy', () => (policy.load().workers > 0 ? { ok: true } : { ok: false, reason: 'no decision worker serves' }));
   health.check('record', () => sink.healthy);
   health.check('approvals', () => approvals.health);
-  const admin: Admin = createAdmin({ approvals, sessions: sessionIndex(sink), metrics, health, auditors: config.admin.auditors, verifier, logger });
+  const admin: Admin = createAdmin({
+    approvals,
+    sessions: sessionIndex(sink),
+    metrics,
+    health,
+    auditors: config.admin.auditors,
+    verifier,
+    logger,
+  });
   await admin.listen({ socket: config.admin.socket });
   opened(() => admin.close());
   if (config.admin.address) await admin.listen(config.admin.address);
 
   await verifier.warm();
-  const tapDoor = await openDoor(service.tap, [
-    tapService(sink, { onRefused: (error, peer) => logger.error({ code: error.code, peer }, `a stream of events is refused: ${error.message}`) }),
-  ], MAX_EMIT_BYTES);
+  const tapDoor = await openDoor(
+    service.tap,
+    [
+      tapService(sink, {
+        onRefused: (error, peer) => logger.error({ code: error.code, peer }, `a stream of events is refused: ${error.message}`),
+      }),
+    ],
+    MAX_EMIT_BYTES,
+  );
   opened(() => tapDoor.close(service.drainMs));
   const checkDoor = await openDoor(service.check, [checkService(ports)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
@@ -168,10 +201,14 @@ async function start(config: Config, logger: Logger, { onTargets = () => {} }: S
     changed: (now, restart) => {
       targets.replace(now.targets);
       onTargets(now);
-      logger.info({ targets: now.targets.map(({ name }) => name), restart }, restart.length > 0 ? 'the changed targets are in force; the other keys wait for a restart' : 'the changed targets are in force');
+      logger.info(
+        { targets: now.targets.map(({ name }) => name), restart },
+        restart.length > 0 ? 'the changed targets are in force; the other keys wait for a restart' : 'the changed targets are in force',
+      );
       notice('configuration-changed', now.targets.map(({ name }) => name).join(', '));
     },
-    refused: (errors) => logger.error({ errors: errors.map(formatConfigError) }, 'THE CHANGED CONFIGURATION IS REFUSED; the one before it stays in force'),
+    refused: (errors) =>
+      logger.error({ errors: errors.map(formatConfigError) }, 'THE CHANGED CONFIGURATION IS REFUSED; the one before it stays in force'),
   });
   opened(async () => watch.close());
   notice('service-started', policy.revision);
@@ -182,6 +219,7 @@ async function start(config: Config, logger: Logger, { onTargets = () => {} }: S
 function sessionIndex(sink: Sink): SessionIndex {
   return {
     list: (filter) => sink.list(filter),
-    events: async (id) => (await sink.events(id))?.map(({ index, event, late }) => ({ index, ...eventToJson(event), ...(late && { late }) })),
+    events: async (id) =>
+      (await sink.events(id))?.map(({ index, event, late }) => ({ index, ...eventToJson(event), ...(late && { late }) })),
   };
 }

@@ -23,6 +23,8 @@ export interface CheckPorts extends Ports {
   plan(target: string, obligations: readonly Obligation[]): string;
   /** The state of an approval, for the identity that was held. */
   approvalStatus(id: string, identityId: string): object | undefined;
+  /** Told of what fails here and is nobody's fault but ours. */
+  fault(error: unknown): void;
   /** Masks a line for people. */
   maskText(text: string): string;
 }
@@ -60,13 +62,9 @@ export async function check(ports: CheckPorts, request: CheckRequest, onGone: (c
         session,
       });
     }
-    return refuse({
-      status: 503,
-      code: 'failed',
-      title: 'Service Unavailable',
-      detail: sentence(error instanceof Error ? error.message : String(error)),
-      session,
-    });
+    ports.fault(error);
+    const detail = 'The request could not be judged; the log of the service says why.';
+    return refuse({ status: 503, code: 'failed', title: 'Service Unavailable', detail, session });
   }
 }
 

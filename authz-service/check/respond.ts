@@ -74,7 +74,7 @@ export function turnAway(verdict: Exclude<Verdict, { kind: 'allow' }>, session: 
           status: 503,
           code: verdict.code.replaceAll('_', '-'),
           title: 'Service Unavailable',
-          detail: `${verdict.reason}. Nothing was sent to the target; try again later.`,
+          detail: `${verdict.reason.replace(/[.!?]$/, '')}. Nothing was sent to the target; try again later.`,
           session,
         },
         [['retry-after', String(POLL_SECONDS)]],

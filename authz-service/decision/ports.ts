@@ -112,8 +112,20 @@ export interface Caller {
 
 /** What `decide` answers: the door says it in its protocol's words. */
 export type Verdict =
-  | { readonly kind: 'allow'; readonly rule: string; readonly obligations: readonly Obligation[]; readonly credential: string; readonly approval: string }
-  | { readonly kind: 'deny'; readonly rule: string; readonly reason: string; readonly approval: string; readonly answer: '' | 'denied' | 'expired' }
+  | {
+      readonly kind: 'allow';
+      readonly rule: string;
+      readonly obligations: readonly Obligation[];
+      readonly credential: string;
+      readonly approval: string;
+    }
+  | {
+      readonly kind: 'deny';
+      readonly rule: string;
+      readonly reason: string;
+      readonly approval: string;
+      readonly answer: '' | 'denied' | 'expired';
+    }
   /** Held, and the caller did not want to wait longer. */
   | { readonly kind: 'pending'; readonly rule: string; readonly reason: string; readonly approval: string }
   | { readonly kind: 'gone' }

@@ -427,6 +427,15 @@ describe('past the masking', () => {
     ['identity in capitals', { headers: { 'content-type': 'application/json', 'content-encoding': 'Identity' }, body: [JSON_BODY] }],
     ['a string of a megabyte', type('application/json', `{"a":"${'x'.repeat(1 << 20)} ${CARD} ${SSN}"}`)],
     ['digits without end', type('application/json', `{"a":"${'1'.repeat(100_000)} ${CARD} ${SSN}"}`)],
+    ['gzip', { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' }, body: [gzipSync(JSON_BODY)] }],
+    ['gzip that is none', { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' }, body: [JSON_BODY] }],
+    [
+      'no-transform',
+      {
+        headers: { 'content-type': 'application/json', 'cache-control': 'no-transform', 'content-encoding': 'gzip' },
+        body: [gzipSync(JSON_BODY)],
+      },
+    ],
     ['nested without end', type('application/json', `${'['.repeat(2000)}"${SSN}"${']'.repeat(2000)}`)],
   ];
   const unleaked = async (answer: Answer): Promise<void> => {
@@ -448,16 +457,6 @@ describe('past the masking', () => {
     ['percent-encoded', type('application/json', JSON.stringify({ next: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` }))],
     // Names of headers are not masked.
     ['a header’s name', { status: 204, headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
-    // Nothing leaks, but the response never ends: the decompressor adds trailers to an empty last piece, and a filter that stops there loses them.
-    ['gzip', { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' }, body: [gzipSync(JSON_BODY)] }],
-    ['gzip that is none', { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' }, body: [JSON_BODY] }],
-    [
-      'no-transform',
-      {
-        headers: { 'content-type': 'application/json', 'cache-control': 'no-transform', 'content-encoding': 'gzip' },
-        body: [gzipSync(JSON_BODY)],
-      },
-    ],
   ];
   test.fails.each(open)('open: %s', async (_, answer) => unleaked(answer));
 

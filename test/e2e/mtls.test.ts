@@ -35,7 +35,9 @@ test.each(['without TLS', 'without a certificate'])('nobody else is served: %s',
   const bytes = (value: Buffer): Buffer => value;
   const code = await new Promise((resolve) => {
     const options = { deadline: Date.now() + 3000 };
-    client.makeUnaryRequest('/envoy.service.auth.v3.Authorization/Check', bytes, bytes, Buffer.alloc(0), options, (error) => resolve(error?.code));
+    client.makeUnaryRequest('/envoy.service.auth.v3.Authorization/Check', bytes, bytes, Buffer.alloc(0), options, (error) =>
+      resolve(error?.code),
+    );
   });
   client.close();
   expect([grpc.status.UNAVAILABLE, grpc.status.DEADLINE_EXCEEDED]).toContain(code);

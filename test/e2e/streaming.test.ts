@@ -22,7 +22,10 @@ beforeAll(async () => {
 afterAll(() => sluice?.close());
 
 const STREAMS: Record<string, { type: string; body: string[] }> = {
-  '/tickets/sse': { type: 'text/event-stream', body: [`data: {"ssn":"${SSN}","n":1}\n\n`, `data: {"n":2,"s\\u0073n":"536-22-`, `8134"}\n\n`] },
+  '/tickets/sse': {
+    type: 'text/event-stream',
+    body: [`data: {"ssn":"${SSN}","n":1}\n\n`, `data: {"n":2,"s\\u0073n":"536-22-`, `8134"}\n\n`],
+  },
   '/tickets/ndjson': { type: 'application/x-ndjson', body: [`{"ssn":"${SSN}","n":1}\n`, `{"n":2,"s\\u0073n":"536-`, `22-8134"}\n`] },
   '/tickets/json': { type: 'application/json', body: [`[{"n":1,"ssn":"${SSN}"},`, `{"n":2,"note":"card 4111 1111 11`, `11 1111"}]`] },
 };
@@ -30,7 +33,10 @@ const STREAMS: Record<string, { type: string; body: string[] }> = {
 test.each(Object.keys(STREAMS))('%s: what is safe leaves at once, and nothing sensitive ever does', async (path) => {
   const arrivals: { at: number; text: string }[] = [];
   const since = performance.now();
-  const reply = await sluice.ask(path, { token: await sluice.token(), onData: (chunk) => arrivals.push({ at: performance.now() - since, text: chunk.toString() }) });
+  const reply = await sluice.ask(path, {
+    token: await sluice.token(),
+    onData: (chunk) => arrivals.push({ at: performance.now() - since, text: chunk.toString() }),
+  });
   const total = performance.now() - since;
   expect([reply.status, reply.cut]).toEqual([200, false]);
   // The first record is out before the last piece was even sent.

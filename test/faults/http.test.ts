@@ -1,5 +1,5 @@
-import type { ServerResponse } from 'node:http';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
@@ -144,8 +144,10 @@ test('the caller goes away while held: the hold ends, nothing reaches the target
 const answers: Record<string, (response: ServerResponse) => void> = {
   '/tickets/invalid': (response) => response.setHeader('content-type', 'application/json').end('{"ssn":"536-22-8134","x":}'),
   '/tickets/type': (response) => response.setHeader('content-type', 'application/octet-stream').end('536-22-8134'),
-  '/tickets/partial': (response) => response.writeHead(206, { 'content-type': 'application/json', 'content-range': 'bytes 0-9/100' }).end('{"ssn":"536-22-8134"}'),
-  '/tickets/coded': (response) => response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'compress' }).end('536-22-8134'),
+  '/tickets/partial': (response) =>
+    response.writeHead(206, { 'content-type': 'application/json', 'content-range': 'bytes 0-9/100' }).end('{"ssn":"536-22-8134"}'),
+  '/tickets/coded': (response) =>
+    response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'compress' }).end('536-22-8134'),
   '/tickets/late': (response) => {
     response.setHeader('content-type', 'application/json');
     response.write(`[{"ssn":"536-22-8134","a":"${'x'.repeat(200_000)}"},`);
@@ -157,7 +159,10 @@ const answers: Record<string, (response: ServerResponse) => void> = {
     setTimeout(() => response.destroy(), 200);
   },
   '/tickets/error': (response) => response.writeHead(500, { 'content-type': 'text/html' }).end('<p>no row with ssn 536-22-8134</p>'),
-  '/tickets/headers': (response) => response.writeHead(200, { 'content-type': 'application/json', 'x-debug': 'ssn=536-22-8134', location: '/customers?ssn=536-22-8134' }).end('{}'),
+  '/tickets/headers': (response) =>
+    response
+      .writeHead(200, { 'content-type': 'application/json', 'x-debug': 'ssn=536-22-8134', location: '/customers?ssn=536-22-8134' })
+      .end('{}'),
 };
 
 test('responses that cannot be masked are replaced, or cut when they have begun', async () => {

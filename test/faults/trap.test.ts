@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Sluice } from '../e2e/sluice.fixture.ts';
@@ -28,7 +28,21 @@ export function proxy_on_response_body(context: u32, size: u32, end: u32): u32 {
 }
 `;
   writeFileSync(join(ROOT, entry), source);
-  const { error, stderr } = await asc.main([entry, '--outFile', file, '--baseDir', ROOT, '-O3', '--noAssert', '--runtime', 'incremental', '--enable', 'simd', '--use', 'abort=']);
+  const { error, stderr } = await asc.main([
+    entry,
+    '--outFile',
+    file,
+    '--baseDir',
+    ROOT,
+    '-O3',
+    '--noAssert',
+    '--runtime',
+    'incremental',
+    '--enable',
+    'simd',
+    '--use',
+    'abort=',
+  ]);
   rmSync(join(ROOT, entry));
   if (error) throw new Error(`${error.message}\n${stderr}`);
 }

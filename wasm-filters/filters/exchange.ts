@@ -335,8 +335,9 @@ export class Exchange extends Waiting {
     if (status == Status.OK && end) status = masker.end(out);
     if (status != Status.OK) return this.stop(utf8(reasonOf(status)), size);
     if (!replaceBuffer(BufferType.RESPONSE_BODY, size, out.ptr, out.length)) return this.stop(BODY_UNREADABLE, size);
-    // Buffering what is empty costs nothing, and lets trailers still put in what the masker holds back.
-    if (out.length == 0 && !end) return DataStatus.STOP_AND_BUFFER;
+    // Buffering what is empty costs nothing, and lets trailers still put in what the masker holds back. But an empty piece may be Envoy's
+    // decompressor, which adds trailers to its last: stopped there, Envoy would never deliver them, and the response would not end.
+    if (out.length == 0 && !end && size) return DataStatus.STOP_AND_BUFFER;
     this.begun = true;
     this.ended = end;
     this.responseBytes += out.length;

@@ -1,14 +1,26 @@
 // Comma- and tab-separated values (RFC 4180), strictly: where two readers could see different columns, the body is malformed.
-import { ruleForName } from './flat';
+
 import { maskField, maskLong } from './field';
+import { ruleForName } from './flat';
 import { Encoding } from './method';
 import { Plan } from './plan';
 import { ByteSink } from './sink';
 import { Masker, Status } from './status';
 
-const enum At { START, FIELD, UNQUOTED, QUOTED, QUOTE, CR }
+const enum At {
+  START,
+  FIELD,
+  UNQUOTED,
+  QUOTED,
+  QUOTE,
+  CR,
+}
 /** What becomes of the bytes of the field at hand. */
-const enum Use { COPY, HOLD, LONG }
+const enum Use {
+  COPY,
+  HOLD,
+  LONG,
+}
 
 export class CsvMasker extends Masker {
   private at: At = At.START;
@@ -23,7 +35,12 @@ export class CsvMasker extends Masker {
   private mark: u32 = 0;
 
   /** `separator`: comma or tab. `hasHeader`: the first row names the columns. */
-  constructor(private plan: Plan, private separator: u32, private singleByte: bool, hasHeader: bool) {
+  constructor(
+    private plan: Plan,
+    private separator: u32,
+    private singleByte: bool,
+    hasHeader: bool,
+  ) {
     super();
     this.inHeader = hasHeader;
   }
@@ -40,7 +57,9 @@ export class CsvMasker extends Masker {
     return this.status;
   }
 
-  private fail(status: Status): void { if (this.status == Status.OK) this.status = status; }
+  private fail(status: Status): void {
+    if (this.status == Status.OK) this.status = status;
+  }
 
   private run(p: usize, end: usize, out: ByteSink): void {
     while (p < end && this.status == Status.OK) {
@@ -49,27 +68,42 @@ export class CsvMasker extends Masker {
         case At.START: // the byte-order mark, byte by byte
           if (b == (this.mark == 0 ? 0xef : this.mark == 1 ? 0xbb : 0xbf)) {
             out.byte(b);
-            if (++this.mark == 3) { this.mark = 0; this.at = At.FIELD; }
+            if (++this.mark == 3) {
+              this.mark = 0;
+              this.at = At.FIELD;
+            }
             p++;
           } else if (this.mark) this.fail(Status.MALFORMED);
           else this.at = At.FIELD;
           break;
-        case At.FIELD: p = this.beginField(p, b, out); break;
+        case At.FIELD:
+          p = this.beginField(p, b, out);
+          break;
         case At.UNQUOTED: {
           const run = this.runEnd(p, end);
-          if (run > p) { this.take(p, run, out); p = run; } else p = this.delimiter(p, b, out);
+          if (run > p) {
+            this.take(p, run, out);
+            p = run;
+          } else p = this.delimiter(p, b, out);
           break;
         }
         case At.QUOTED: {
           const run = this.quotedEnd(p, end);
-          if (run > p) { this.take(p, run, out); p = run; break; }
+          if (run > p) {
+            this.take(p, run, out);
+            p = run;
+            break;
+          }
           if (!b) this.fail(Status.MALFORMED);
           this.at = At.QUOTE;
           p++;
           break;
         }
         case At.QUOTE:
-          if (b != 0x22) { p = this.delimiter(p, b, out); break; }
+          if (b != 0x22) {
+            p = this.delimiter(p, b, out);
+            break;
+          }
           // Two quotes are one, inside.
           if (this.use == Use.COPY) out.byte(0x22);
           this.take(p, p + 1, out);
@@ -77,7 +111,10 @@ export class CsvMasker extends Masker {
           p++;
           break;
         case At.CR:
-          if (b != 0x0a) { this.fail(Status.MALFORMED); break; }
+          if (b != 0x0a) {
+            this.fail(Status.MALFORMED);
+            break;
+          }
           out.byte(b);
           this.at = At.FIELD;
           p++;
@@ -104,7 +141,10 @@ export class CsvMasker extends Masker {
     this.field.reset();
     if (!inHeader && this.plan.hasPaths && this.column >= this.columns.length) {
       // A blank line is a row of one empty field; anything else here has no name to be judged by.
-      if (this.column || (b != 0x0a && b != 0x0d)) { this.fail(Status.MALFORMED); return p; }
+      if (this.column || (b != 0x0a && b != 0x0d)) {
+        this.fail(Status.MALFORMED);
+        return p;
+      }
     }
     this.use = inHeader || this.plan.detects || this.ruleHere() >= 0 ? Use.HOLD : Use.COPY;
     this.at = this.quoted ? At.QUOTED : At.UNQUOTED;
@@ -115,10 +155,18 @@ export class CsvMasker extends Masker {
     return p + 1;
   }
 
-  private ruleHere(): i32 { return this.inHeader || this.column >= this.columns.length ? -1 : this.columns[this.column]; }
+  private ruleHere(): i32 {
+    return this.inHeader || this.column >= this.columns.length ? -1 : this.columns[this.column];
+  }
 
   @inline private get encoding(): Encoding {
-    return this.singleByte ? (this.quoted ? Encoding.QUOTED_SINGLE_BYTE : Encoding.SINGLE_BYTE) : this.quoted ? Encoding.QUOTED : Encoding.PLAIN;
+    return this.singleByte
+      ? this.quoted
+        ? Encoding.QUOTED_SINGLE_BYTE
+        : Encoding.SINGLE_BYTE
+      : this.quoted
+        ? Encoding.QUOTED
+        : Encoding.PLAIN;
   }
 
   /** Content of the field at hand. */
@@ -130,7 +178,10 @@ export class CsvMasker extends Masker {
       this.field.write(p, length);
       if (this.field.length <= this.plan.maxTokenBytes) return;
       const rule = this.ruleHere();
-      if (rule < 0) { this.fail(Status.TOKEN_TOO_LONG); return; }
+      if (rule < 0) {
+        this.fail(Status.TOKEN_TOO_LONG);
+        return;
+      }
       this.use = Use.LONG;
       this.plan.rules[rule].count++;
       maskLong(this.plan, rule, this.field.ptr, this.field.length, this.encoding, out);
@@ -139,10 +190,17 @@ export class CsvMasker extends Masker {
 
   /** The field ends at `p`, or the body is malformed there. */
   private delimiter(p: usize, b: u32, out: ByteSink): usize {
-    if (b != this.separator && b != 0x0a && b != 0x0d) { this.fail(Status.MALFORMED); return p; }
+    if (b != this.separator && b != 0x0a && b != 0x0d) {
+      this.fail(Status.MALFORMED);
+      return p;
+    }
     this.endField(out);
     out.byte(b);
-    if (b == this.separator) { this.column++; this.at = At.FIELD; return p + 1; }
+    if (b == this.separator) {
+      this.column++;
+      this.at = At.FIELD;
+      return p + 1;
+    }
     this.inHeader = false;
     this.column = 0;
     this.at = b == 0x0d ? At.CR : At.FIELD;
@@ -153,14 +211,18 @@ export class CsvMasker extends Masker {
     if (this.use == Use.HOLD) {
       if (this.inHeader && this.plan.hasPaths) this.nameColumn();
       const status = maskField(this.plan, this.ruleHere(), this.field.ptr, this.field.length, this.encoding, out);
-      if (status != Status.OK) { this.fail(status); return; }
+      if (status != Status.OK) {
+        this.fail(status);
+        return;
+      }
     }
     if (this.quoted) out.byte(0x22);
   }
 
   /** The header's field names a column. One that looks like several means that the separator is another. */
   private nameColumn(): void {
-    let p = this.field.ptr, end = p + this.field.length;
+    let p = this.field.ptr,
+      end = p + this.field.length;
     for (let i = p; i < end; i++) {
       const b = <u32>load<u8>(i);
       if (b == 0x3b || b == 0x7c || b == 0x09 || (b == 0x2c && this.separator != 0x2c)) this.fail(Status.UNMASKABLE);

@@ -2,7 +2,12 @@
 // its end and two before its start, and crosses no line end; streaming relies on all three.
 
 /** How a match is written before it is hashed, so that the same thing written otherwise gives the same token. */
-export const enum Normal { AS_IS, DIGITS, ALPHANUMERIC, LOWER }
+export const enum Normal {
+  AS_IS,
+  DIGITS,
+  ALPHANUMERIC,
+  LOWER,
+}
 
 /**
  * `(text, length, at, whole)`: the start of the first match at or past `at`, or -1; its end goes into `matchEnd`.
@@ -26,13 +31,27 @@ export class Detector {
 
 export let matchEnd: i32 = 0;
 
-function isDigit(b: u32): bool { return b - 0x30 < 10; }
-function isLetter(b: u32): bool { return (b | 0x20) - 0x61 < 26; }
-function isAlphanumeric(b: u32): bool { return isDigit(b) || isLetter(b); }
-function isSeparator(b: u32): bool { return b == 0x20 || b == 0x2d; }
-function at(text: usize, i: i32): u32 { return <u32>load<u8>(text + i); }
-function digitAt(text: usize, length: i32, i: i32): bool { return i >= 0 && i < length && isDigit(at(text, i)); }
-function alphanumericAt(text: usize, length: i32, i: i32): bool { return i >= 0 && i < length && isAlphanumeric(at(text, i)); }
+function isDigit(b: u32): bool {
+  return b - 0x30 < 10;
+}
+function isLetter(b: u32): bool {
+  return (b | 0x20) - 0x61 < 26;
+}
+function isAlphanumeric(b: u32): bool {
+  return isDigit(b) || isLetter(b);
+}
+function isSeparator(b: u32): bool {
+  return b == 0x20 || b == 0x2d;
+}
+function at(text: usize, i: i32): u32 {
+  return <u32>load<u8>(text + i);
+}
+function digitAt(text: usize, length: i32, i: i32): bool {
+  return i >= 0 && i < length && isDigit(at(text, i));
+}
+function alphanumericAt(text: usize, length: i32, i: i32): bool {
+  return i >= 0 && i < length && isAlphanumeric(at(text, i));
+}
 
 /** Digits gathered from a candidate, as values 0–9. */
 const digits = memory.data(40);
@@ -41,7 +60,8 @@ const ends = memory.data(40);
 
 /** The first digit at or past `i`, or `length`. */
 function nextDigit(text: usize, length: i32, i: i32): i32 {
-  const zero = i8x16.splat(0x30), ten = i8x16.splat(10);
+  const zero = i8x16.splat(0x30),
+    ten = i8x16.splat(10);
   for (; i + 16 <= length; i += 16) {
     const hits = i8x16.bitmask(i8x16.lt_u(i8x16.sub(v128.load(text + i), zero), ten));
     if (hits) return i + ctz(hits);
@@ -65,19 +85,26 @@ function prefix(n: i32): u32 {
 
 /** Bit n is set when an issuer that owns this prefix has card numbers of n digits (ISO/IEC 7812; the networks' published ranges). */
 function cardLengths(): u32 {
-  const first = prefix(1), two = prefix(2), three = prefix(3), four = prefix(4);
-  const L15: u32 = 1 << 15, L16: u32 = 1 << 16, TO_19: u32 = L16 | (1 << 17) | (1 << 18) | (1 << 19), FROM_14: u32 = TO_19 | L15 | (1 << 14), FROM_13: u32 = FROM_14 | (1 << 13);
-  if (first == 4) return (1 << 13) | L16 | (1 << 18) | (1 << 19);                          // Visa
-  if (two >= 51 && two <= 55) return L16;                                                  // Mastercard
-  if (four >= 2221 && four <= 2720) return L16;                                            // Mastercard, 2-series
-  if (four >= 2200 && four <= 2204) return TO_19;                                          // Mir
-  if (two == 34 || two == 37) return L15;                                                  // American Express
+  const first = prefix(1),
+    two = prefix(2),
+    three = prefix(3),
+    four = prefix(4);
+  const L15: u32 = 1 << 15,
+    L16: u32 = 1 << 16,
+    TO_19: u32 = L16 | (1 << 17) | (1 << 18) | (1 << 19),
+    FROM_14: u32 = TO_19 | L15 | (1 << 14),
+    FROM_13: u32 = FROM_14 | (1 << 13);
+  if (first == 4) return (1 << 13) | L16 | (1 << 18) | (1 << 19); // Visa
+  if (two >= 51 && two <= 55) return L16; // Mastercard
+  if (four >= 2221 && four <= 2720) return L16; // Mastercard, 2-series
+  if (four >= 2200 && four <= 2204) return TO_19; // Mir
+  if (two == 34 || two == 37) return L15; // American Express
   if ((three >= 300 && three <= 305) || three == 309 || two == 36 || two == 38 || two == 39) return FROM_14; // Diners Club
-  if (four == 2131 || four == 1800) return L15 | L16;                                      // JCB
-  if (four >= 3528 && four <= 3589) return TO_19;                                          // JCB
-  if (two == 81) return FROM_14;                                                           // UnionPay
-  if (two == 82 || four == 9792) return L16;                                               // RuPay, Troy
-  if (first == 6 || two == 50 || (two >= 56 && two <= 59)) return FROM_13;                 // Maestro; Discover, UnionPay, RuPay, Elo, Verve among it
+  if (four == 2131 || four == 1800) return L15 | L16; // JCB
+  if (four >= 3528 && four <= 3589) return TO_19; // JCB
+  if (two == 81) return FROM_14; // UnionPay
+  if (two == 82 || four == 9792) return L16; // RuPay, Troy
+  if (first == 6 || two == 50 || (two >= 56 && two <= 59)) return FROM_13; // Maestro; Discover, UnionPay, RuPay, Elo, Verve among it
   return 0;
 }
 
@@ -85,7 +112,10 @@ function luhn(n: i32): bool {
   let sum: u32 = 0;
   for (let i = n - 1, doubled = false; i >= 0; i--, doubled = !doubled) {
     let d = <u32>load<u8>(digits + i);
-    if (doubled) { d <<= 1; if (d > 9) d -= 9; }
+    if (doubled) {
+      d <<= 1;
+      if (d > 9) d -= 9;
+    }
     sum += d;
   }
   return sum % 10 == 0;
@@ -97,20 +127,24 @@ function paymentCard(text: usize, length: i32, from: i32, whole: bool): i32 {
     if (digitAt(text, length, start - 1)) continue;
     // The fraction of a number is no card number.
     if (start >= 2 && at(text, start - 1) == 0x2e && digitAt(text, length, start - 2)) continue;
-    let n = 0, complete: u32 = 0; // bit n: the text's n-th digit ends a group
+    let n = 0,
+      complete: u32 = 0; // bit n: the text's n-th digit ends a group
     for (let i = start; i < length && n <= 19; i++) {
       const b = at(text, i);
       if (isDigit(b)) {
-        if (n == 19) { n = 20; break; }
+        if (n == 19) {
+          n = 20;
+          break;
+        }
         store<u8>(digits + n++, <u8>(b - 0x30));
-        if (!digitAt(text, length, i + 1)) complete |= <u32>1 << n;
+        if (!digitAt(text, length, i + 1)) complete |= (<u32>1) << n;
         store<u8>(ends + n, <u8>(i - start + 1));
       } else if (!isSeparator(b) || !digitAt(text, length, i + 1)) break;
     }
     if (n < 13) continue;
     const lengths = cardLengths() & complete;
     for (let k = min(n, 19); k >= 13; k--) {
-      if (lengths & (<u32>1 << k) && luhn(k)) {
+      if (lengths & ((<u32>1) << k) && luhn(k)) {
         matchEnd = start + load<u8>(ends + k);
         return start;
       }
@@ -141,13 +175,15 @@ function iban(text: usize, length: i32, from: i32, whole: bool): i32 {
     if (start < from || !isLetter(at(text, start)) || !isLetter(at(text, start + 1)) || !isDigit(at(text, check + 1))) continue;
     if (alphanumericAt(text, length, start - 1)) continue;
     const wanted = ibanLength(at(text, start) & ~0x20, at(text, start + 1) & ~0x20);
-    let n = 0, i = start;
+    let n = 0,
+      i = start;
     // ISO 7064 mod 97-10 over the characters from the fifth on, then the first four.
     let remainder: u32 = 0;
     for (; i < length && n < wanted; i++) {
       const b = at(text, i);
-      if (isAlphanumeric(b)) { if (++n > 4) remainder = mod97(remainder, b); }
-      else if (!isSeparator(b) || !alphanumericAt(text, length, i + 1)) break;
+      if (isAlphanumeric(b)) {
+        if (++n > 4) remainder = mod97(remainder, b);
+      } else if (!isSeparator(b) || !alphanumericAt(text, length, i + 1)) break;
     }
     if (!wanted || n < wanted || alphanumericAt(text, length, i)) continue;
     for (let k = 0; k < 4; k++) remainder = mod97(remainder, at(text, start + k));
@@ -176,7 +212,13 @@ function digitsAt(text: usize, length: i32, i: i32, n: i32): bool {
 
 /** `123-45-6789` or `123 45 6789`; `123456789` only as a whole value. No area 000, 666 or 9xx, no group 00, no serial 0000. */
 function usSsn(text: usize, length: i32, from: i32, whole: bool): i32 {
-  if (whole && length == 9 && from == 0 && digitsAt(text, 9, 0, 9) && isIssued(number(text, 0, 3), number(text, 3, 2), number(text, 5, 4))) {
+  if (
+    whole &&
+    length == 9 &&
+    from == 0 &&
+    digitsAt(text, 9, 0, 9) &&
+    isIssued(number(text, 0, 3), number(text, 3, 2), number(text, 5, 4))
+  ) {
     matchEnd = 9;
     return 0;
   }
@@ -192,13 +234,19 @@ function usSsn(text: usize, length: i32, from: i32, whole: bool): i32 {
   return -1;
 }
 
-function isIssued(area: u32, group: u32, serial: u32): bool { return area != 0 && area != 666 && area < 900 && group != 0 && serial != 0; }
+function isIssued(area: u32, group: u32, serial: u32): bool {
+  return area != 0 && area != 666 && area < 900 && group != 0 && serial != 0;
+}
 
-const MAX_LOCAL: i32 = 64;   // RFC 5321, 4.5.3.1.1
+const MAX_LOCAL: i32 = 64; // RFC 5321, 4.5.3.1.1
 const MAX_DOMAIN: i32 = 254;
 
-function isLocal(b: u32): bool { return isAlphanumeric(b) || b == 0x2e || b == 0x5f || b == 0x25 || b == 0x2b || b == 0x2d || b == 0x27 || b >= 0x80; }
-function isDomain(b: u32): bool { return isAlphanumeric(b) || b == 0x2e || b == 0x2d || b >= 0x80; }
+function isLocal(b: u32): bool {
+  return isAlphanumeric(b) || b == 0x2e || b == 0x5f || b == 0x25 || b == 0x2b || b == 0x2d || b == 0x27 || b >= 0x80;
+}
+function isDomain(b: u32): bool {
+  return isAlphanumeric(b) || b == 0x2e || b == 0x2d || b >= 0x80;
+}
 
 /** The last 64 bytes at most of `[A-Za-z0-9._%+'-]` and non-ASCII letters, `@`, and a domain of two labels or more whose last is no number. */
 function email(text: usize, length: i32, from: i32, whole: bool): i32 {
@@ -225,7 +273,8 @@ function domainEnd(text: usize, length: i32, from: i32): i32 {
   while (end > from && end < length && (at(text, end) & 0xc0) == 0x80) end--; // not inside a character
   while (end > from) {
     // The last label: from the last dot on. Take it off while it cannot be a top-level domain.
-    let dot = end - 1, letters = 0;
+    let dot = end - 1,
+      letters = 0;
     for (; dot >= from && at(text, dot) != 0x2e; dot--) letters += i32(isLetter(at(text, dot)) || at(text, dot) >= 0x80);
     if (dot <= from) return 0;
     if (letters && end - dot > 2 && at(text, end - 1) != 0x2d) return end;
@@ -258,7 +307,10 @@ function phone(text: usize, length: i32, from: i32, whole: bool): i32 {
 
 /** The first plus, parenthesis or digit at or past `i`, or `length`. */
 function nextPhone(text: usize, length: i32, i: i32): i32 {
-  const zero = i8x16.splat(0x30), ten = i8x16.splat(10), plus = i8x16.splat(0x2b), open = i8x16.splat(0x28);
+  const zero = i8x16.splat(0x30),
+    ten = i8x16.splat(10),
+    plus = i8x16.splat(0x2b),
+    open = i8x16.splat(0x28);
   for (; i + 16 <= length; i += 16) {
     const v = v128.load(text + i);
     const hits = i8x16.bitmask(v128.or(i8x16.lt_u(i8x16.sub(v, zero), ten), v128.or(i8x16.eq(v, plus), i8x16.eq(v, open))));
@@ -268,12 +320,15 @@ function nextPhone(text: usize, length: i32, i: i32): i32 {
   return i;
 }
 
-function isPhoneSeparator(b: u32): bool { return b == 0x20 || b == 0x2d || b == 0x2e || b == 0x28 || b == 0x29 || b == 0x2f; }
+function isPhoneSeparator(b: u32): bool {
+  return b == 0x20 || b == 0x2d || b == 0x2e || b == 0x28 || b == 0x29 || b == 0x2f;
+}
 
 /** Past the digits from `i` on, up to two separators between two of them; 0 when they are not 8–15 or begin with 0. */
 function international(text: usize, length: i32, i: i32): i32 {
   if (!digitAt(text, length, i) || at(text, i) == 0x30) return 0;
-  let n = 0, end = i;
+  let n = 0,
+    end = i;
   for (let gap = 0; i < length && gap <= 2; i++) {
     const b = at(text, i);
     if (isDigit(b)) {
@@ -309,10 +364,14 @@ function northAmerican(text: usize, length: i32, i: i32): i32 {
   return digitAt(text, length, i + 8) ? 0 : i + 8;
 }
 
-function isTrunk(b: u32): bool { return b == 0x20 || b == 0x2d || b == 0x2e; }
+function isTrunk(b: u32): bool {
+  return b == 0x20 || b == 0x2d || b == 0x2e;
+}
 
 /** Three digits, the first 2–9: an area or exchange code. */
-function subscriberAt(text: usize, length: i32, i: i32): bool { return digitsAt(text, length, i, 3) && at(text, i) >= 0x32; }
+function subscriberAt(text: usize, length: i32, i: i32): bool {
+  return digitsAt(text, length, i, 3) && at(text, i) >= 0x32;
+}
 
 // Last in the file: a row takes its function, and with it all that the function reads.
 const DETECTORS: Detector[] = [

@@ -11,7 +11,10 @@ import { isUtf8 } from './utf8';
 /** Masks a complete field, decoded: by the rule of that index, or, for -1, by content. */
 export function maskField(plan: Plan, rule: i32, text: usize, length: u32, encoding: Encoding, out: ByteSink): Status {
   if (!isSingleByte(encoding) && !isUtf8(text, length)) return Status.MALFORMED;
-  if (rule >= 0) { maskInto(plan.rules[rule], text, length, Normal.AS_IS, encoding, out); return Status.OK; }
+  if (rule >= 0) {
+    maskInto(plan.rules[rule], text, length, Normal.AS_IS, encoding, out);
+    return Status.OK;
+  }
   const status = find(plan, text, length, 0, true, isSingleByte(encoding));
   if (status == Status.OK) writeMasked(plan, text, 0, length, Normal.AS_IS, encoding, out);
   return status;

@@ -11,10 +11,19 @@ class Spans {
   private cells: ByteSink = new ByteSink(384);
   length: i32 = 0;
 
-  @inline clear(): void { this.length = 0; this.cells.reset(); }
-  @inline start(i: i32): u32 { return load<u32>(this.cells.ptr + <usize>i * 12); }
-  @inline end(i: i32): u32 { return load<u32>(this.cells.ptr + <usize>i * 12, 4); }
-  @inline rule(i: i32): i32 { return load<i32>(this.cells.ptr + <usize>i * 12, 8); }
+  @inline clear(): void {
+    this.length = 0;
+    this.cells.reset();
+  }
+  @inline start(i: i32): u32 {
+    return load<u32>(this.cells.ptr + <usize>i * 12);
+  }
+  @inline end(i: i32): u32 {
+    return load<u32>(this.cells.ptr + <usize>i * 12, 4);
+  }
+  @inline rule(i: i32): i32 {
+    return load<i32>(this.cells.ptr + <usize>i * 12, 8);
+  }
 
   push(start: u32, end: u32, rule: i32): void {
     this.cells.reserve(12);
@@ -42,17 +51,23 @@ let hasAt = false;
 let isAscii = true;
 
 function census(p: usize, length: i32): void {
-  const end = p + length, zero = i8x16.splat(0x30), ten = i8x16.splat(10), at = i8x16.splat(0x40);
-  let digits = 0, ats = 0, high = 0;
+  const end = p + length,
+    zero = i8x16.splat(0x30),
+    ten = i8x16.splat(10),
+    at = i8x16.splat(0x40);
+  let digits = 0,
+    ats = 0,
+    high = 0;
   for (; p + 16 <= end; p += 16) {
     const v = v128.load(p);
     digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)));
     ats |= i8x16.bitmask(i8x16.eq(v, at));
     high |= i8x16.bitmask(v);
   }
-  if (p < end && p + 16 <= <usize>memory.size() << 16) {
+  if (p < end && p + 16 <= (<usize>memory.size()) << 16) {
     // Reads past the text, but not past the memory, and looks at nothing there.
-    const v = v128.load(p), inside = (<i32>1 << <i32>(end - p)) - 1;
+    const v = v128.load(p),
+      inside = ((<i32>1) << (<i32>(end - p))) - 1;
     digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)) & inside);
     ats |= i8x16.bitmask(i8x16.eq(v, at)) & inside;
     high |= i8x16.bitmask(v) & inside;
@@ -83,7 +98,8 @@ export function find(plan: Plan, text: usize, length: i32, context: u32, whole: 
     census(folded, foldedLength);
   }
   if (digitCount < plan.leastDigits && !(hasAt && plan.seeksAt)) return Status.OK;
-  const rules = plan.detections, from = indexOf(context);
+  const rules = plan.detections,
+    from = indexOf(context);
   for (let i = 0; i < rules.length; i++) {
     const rule = unchecked(rules[i]);
     const detector = rule.detector;
@@ -124,7 +140,8 @@ function merge(): void {
   let k = 0;
   for (let i = 0; i < matches.length; i++) {
     let start = matches.start(i);
-    const end = matches.end(i), rule = matches.rule(i);
+    const end = matches.end(i),
+      rule = matches.rule(i);
     for (; k < found.length && found.start(k) < end; k++) {
       if (start < found.start(k)) merged.push(start, found.start(k), rule);
       start = max(start, found.end(k));
@@ -158,4 +175,6 @@ export function certainUpTo(plan: Plan, text: usize, lineEnd: u32): u32 {
 }
 
 /** How many bytes before `offset` must stay in sight as context: the two characters that detectors and patterns look back at. */
-export function contextBefore(offset: u32): u32 { return offset - offsetOf(max(0, indexOf(offset) - 2)); }
+export function contextBefore(offset: u32): u32 {
+  return offset - offsetOf(max(0, indexOf(offset) - 2));
+}

@@ -5,7 +5,8 @@ import { sameBytes } from './sink';
 
 /** Whether a path can be said of a table's columns: one name (or `*`), after `**` or `[*]` (the rows) or neither. */
 function isFlat(path: Path): bool {
-  const last = path.length - 1, kind = path.kinds[last];
+  const last = path.length - 1,
+    kind = path.kinds[last];
   return (kind == Step.MEMBER || kind == Step.ANY_MEMBER) && (last == 0 || (last == 1 && path.kinds[0] == Step.ANY_ELEMENT));
 }
 
@@ -23,8 +24,10 @@ export function ruleForName(plan: Plan, name: usize, length: u32): i32 {
   for (let i = 0; i < plan.rules.length; i++) {
     const path = plan.rules[i].path;
     if (!path) continue;
-    const last = path.length - 1, wanted = path.names[last];
-    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && sameBytes(changetype<usize>(wanted), name, length))) return i;
+    const last = path.length - 1,
+      wanted = path.names[last];
+    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && sameBytes(changetype<usize>(wanted), name, length)))
+      return i;
   }
   return -1;
 }
@@ -48,7 +51,9 @@ export function ruleForField(plan: Plan, name: usize, length: u32): i32 {
   return rule;
 }
 
-function isDelimiter(b: u32): bool { return b == 0x2e || b == 0x5b || b == 0x5d; }
+function isDelimiter(b: u32): bool {
+  return b == 0x2e || b == 0x5b || b == 0x5d;
+}
 
 /** The first rule for one part of a field's name: the whole of it but for indices, or any part under a rule for any depth. */
 function ruleForPart(plan: Plan, part: usize, length: u32, first: bool, end: usize): i32 {
@@ -56,9 +61,11 @@ function ruleForPart(plan: Plan, part: usize, length: u32, first: bool, end: usi
   for (let i = 0; i < plan.rules.length; i++) {
     const path = plan.rules[i].path;
     if (!path) continue;
-    const last = path.length - 1, wanted = path.names[last];
+    const last = path.length - 1,
+      wanted = path.names[last];
     if (!whole && !path.deep[last] && !path.deep[0]) continue;
-    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && sameBytes(changetype<usize>(wanted), part, length))) return i;
+    if (path.kinds[last] == Step.ANY_MEMBER || (<u32>wanted.byteLength == length && sameBytes(changetype<usize>(wanted), part, length)))
+      return i;
   }
   return -1;
 }
@@ -68,4 +75,6 @@ function areIndices(p: usize, end: usize): bool {
   return true;
 }
 
-function earlier(a: i32, b: i32): i32 { return a < 0 || (b >= 0 && b < a) ? b : a; }
+function earlier(a: i32, b: i32): i32 {
+  return a < 0 || (b >= 0 && b < a) ? b : a;
+}

@@ -14,8 +14,8 @@ const map = new ByteSink();
 
 /** The first code point of each script's ten decimal digits (Unicode category Nd, ascending) that lies below the CJK blocks. */
 const ZEROS = memory.data<u16>([
-  0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0de6, 0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x1090, 0x17e0, 0x1810,
-  0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50,
+  0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6, 0x0d66, 0x0de6, 0x0e50, 0x0ed0, 0x0f20, 0x1040,
+  0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50,
 ]);
 const ZEROS_COUNT: usize = 28;
 
@@ -42,7 +42,7 @@ export function foldOf(cp: u32): i32 {
   if (cp >= 0xff01 && cp <= 0xff5e) return cp - 0xfee0;
   if (cp == 0xfe58 || cp == 0xfe63) return 0x2d;
   if (cp <= 0xfe0f || cp == 0xfeff) return LEAVE_OUT;
-  if (cp >= 0x1d7ce && cp <= 0x1d7ff) return 0x30 + (cp - 0x1d7ce) % 10;
+  if (cp >= 0x1d7ce && cp <= 0x1d7ff) return 0x30 + ((cp - 0x1d7ce) % 10);
   return KEEP;
 }
 
@@ -96,15 +96,19 @@ export function unfolded(p: usize, length: i32): void {
 }
 
 /** Where the folded byte `i` lies in the text; `foldedLength` lies at its end. */
-export function offsetOf(i: i32): u32 { return offsets ? load<u32>(offsets + (<usize>i << 2)) : <u32>i; }
+export function offsetOf(i: i32): u32 {
+  return offsets ? load<u32>(offsets + ((<usize>i) << 2)) : <u32>i;
+}
 
 /** The first folded byte at or past `offset` of the text. */
 export function indexOf(offset: u32): i32 {
   if (!offsets) return offset;
-  let low = 0, high = foldedLength;
+  let low = 0,
+    high = foldedLength;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (load<u32>(offsets + (<usize>middle << 2)) < offset) low = middle + 1; else high = middle;
+    if (load<u32>(offsets + ((<usize>middle) << 2)) < offset) low = middle + 1;
+    else high = middle;
   }
   return low;
 }

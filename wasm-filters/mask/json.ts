@@ -54,19 +54,37 @@ const IS_OBJECT: u32 = 1;
 const LIVE: u32 = 2;
 /** Keys must be seen: for paths, or for detectors. */
 const WATCHED: u32 = 4;
-function flagsOf(frame: usize): u32 { return load<u32>(frame); }
-function inheritedBy(frame: usize): i32 { return load<i32>(frame, 8); }
-function keptIn(frame: usize): u32 { return load<u32>(frame, 12); }
-function countKept(frame: usize): void { store<u32>(frame, load<u32>(frame, 12) + 1, 12); }
-function rowOf(frame: usize): usize { return frame + FRAME_BYTES; }
+function flagsOf(frame: usize): u32 {
+  return load<u32>(frame);
+}
+function inheritedBy(frame: usize): i32 {
+  return load<i32>(frame, 8);
+}
+function keptIn(frame: usize): u32 {
+  return load<u32>(frame, 12);
+}
+function countKept(frame: usize): void {
+  store<u32>(frame, load<u32>(frame, 12) + 1, 12);
+}
+function rowOf(frame: usize): usize {
+  return frame + FRAME_BYTES;
+}
 
-function isSpace(b: u32): bool { return b == 0x20 || b == 0x0a || b == 0x0d || b == 0x09; }
-function isDigit(b: u32): bool { return b - 0x30 < 10; }
-function isNumberByte(b: u32): bool { return isDigit(b) || b == 0x2e || b == 0x2d || b == 0x2b || (b | 0x20) == 0x65; }
+function isSpace(b: u32): bool {
+  return b == 0x20 || b == 0x0a || b == 0x0d || b == 0x09;
+}
+function isDigit(b: u32): bool {
+  return b - 0x30 < 10;
+}
+function isNumberByte(b: u32): bool {
+  return isDigit(b) || b == 0x2e || b == 0x2d || b == 0x2b || (b | 0x20) == 0x65;
+}
 
 /** The first byte at or past `p` that is not plain inside a string: a quote, a backslash, a control character or no ASCII. */
 function skipPlain(p: usize, end: usize): usize {
-  const quote = i8x16.splat(0x22), backslash = i8x16.splat(0x5c), space = i8x16.splat(0x20);
+  const quote = i8x16.splat(0x22),
+    backslash = i8x16.splat(0x5c),
+    space = i8x16.splat(0x20);
   for (; p + 16 <= end; p += 16) {
     const v = v128.load(p);
     // Compared as signed, bytes from 0x80 on lie below the space too.
@@ -84,7 +102,8 @@ function skipPlain(p: usize, end: usize): usize {
 function hexUnit(p: usize): i32 {
   let unit = 0;
   for (const end = p + 4; p < end; p++) {
-    const b = <u32>load<u8>(p), letter = (b | 0x20) - 0x61;
+    const b = <u32>load<u8>(p),
+      letter = (b | 0x20) - 0x61;
     if (!isDigit(b) && letter >= 6) return -1;
     unit = (unit << 4) | <i32>(isDigit(b) ? b - 0x30 : letter + 10);
   }
@@ -95,20 +114,36 @@ function hexUnit(p: usize): i32 {
 function escapeLength(p: usize, end: usize): i32 {
   if (p + 1 >= end) return 0;
   switch (<u32>load<u8>(p, 1)) {
-    case 0x22: case 0x5c: case 0x2f: case 0x62: case 0x66: case 0x6e: case 0x72: case 0x74: return 2;
-    case 0x75: return p + 6 > end ? 0 : hexUnit(p + 2) < 0 ? -1 : 6;
-    default: return -1;
+    case 0x22:
+    case 0x5c:
+    case 0x2f:
+    case 0x62:
+    case 0x66:
+    case 0x6e:
+    case 0x72:
+    case 0x74:
+      return 2;
+    case 0x75:
+      return p + 6 > end ? 0 : hexUnit(p + 2) < 0 ? -1 : 6;
+    default:
+      return -1;
   }
 }
 
 function simpleEscape(letter: u32): u32 {
   switch (letter) {
-    case 0x62: return 0x08;
-    case 0x66: return 0x0c;
-    case 0x6e: return 0x0a;
-    case 0x72: return 0x0d;
-    case 0x74: return 0x09;
-    default: return letter;
+    case 0x62:
+      return 0x08;
+    case 0x66:
+      return 0x0c;
+    case 0x6e:
+      return 0x0a;
+    case 0x72:
+      return 0x0d;
+    case 0x74:
+      return 0x09;
+    default:
+      return letter;
   }
 }
 
@@ -125,7 +160,10 @@ function characterEnd(p: usize, end: usize): usize {
   }
   const n = escapeLength(p, end);
   if (n <= 0) return n < 0 ? 0 : p;
-  if (n == 2) { character = simpleEscape(load<u8>(p, 1)); return p + 2; }
+  if (n == 2) {
+    character = simpleEscape(load<u8>(p, 1));
+    return p + 2;
+  }
   character = hexUnit(p + 2);
   if ((character & 0xfc00) != 0xd800) return p + 6;
   // A high surrogate: with a low one after it, it is half of a character.
@@ -159,7 +197,11 @@ function unescape(p: usize, end: usize): void {
 function appendCharacter(p: usize, end: usize): usize {
   const next = characterEnd(p, end);
   if (!next) return 0;
-  if (next == p) { plain.reserve(3); plain.length += encodeAt(plain.ptr + plain.length, hexUnit(p + 2)); return p + 6; }
+  if (next == p) {
+    plain.reserve(3);
+    plain.length += encodeAt(plain.ptr + plain.length, hexUnit(p + 2));
+    return p + 6;
+  }
   plain.reserve(4);
   plain.length += encodeAt(plain.ptr + plain.length, character);
   return next;
@@ -192,7 +234,10 @@ export class JsonMasker extends Masker {
   private hash: Sha256 | null = null;
   private search: TextStream | null = null;
 
-  constructor(private plan: Plan, private framing: Framing) {
+  constructor(
+    private plan: Plan,
+    private framing: Framing,
+  ) {
     super();
     this.frameBytes = FRAME_BYTES + plan.paths.rowBytes;
     this.frames = new ArrayBuffer(<i32>this.frameBytes * this.capacity);
@@ -242,14 +287,19 @@ export class JsonMasker extends Masker {
   }
 
   /** The token that begins at `token` goes on past the end of the input. */
-  @inline private wait(token: usize): usize { this.rest = token; return 0; }
+  @inline private wait(token: usize): usize {
+    this.rest = token;
+    return 0;
+  }
 
   @inline private flush(p: usize, out: ByteSink): void {
     if (this.muted < 0 && p > this.from) out.write(this.from, <u32>(p - this.from));
     this.from = p;
   }
 
-  @inline private frame(depth: i32): usize { return changetype<usize>(this.frames) + <usize>depth * this.frameBytes; }
+  @inline private frame(depth: i32): usize {
+    return changetype<usize>(this.frames) + <usize>depth * this.frameBytes;
+  }
 
   /** Reads up to `end`; where the next chunk must begin. */
   private run(p: usize, end: usize, final: bool, out: ByteSink): usize {
@@ -266,37 +316,62 @@ export class JsonMasker extends Masker {
       }
       let next: usize;
       switch (this.at) {
-        case At.START: next = this.byteOrderMark(p, end, final); break;
+        case At.START:
+          next = this.byteOrderMark(p, end, final);
+          break;
         case At.DOCUMENT:
           this.rule = -1;
           this.plan.paths.root(rowOf(this.frame(1)));
           this.at = At.VALUE;
           next = this.value(p, end, b, final, out);
           break;
-        case At.VALUE: next = this.value(p, end, b, final, out); break;
+        case At.VALUE:
+          next = this.value(p, end, b, final, out);
+          break;
         case At.FIRST_ELEMENT:
-          if (b == 0x5d) { next = this.close(p, b); break; }
+          if (b == 0x5d) {
+            next = this.close(p, b);
+            break;
+          }
           this.element(p, false, out);
           next = p;
           break;
         case At.FIRST_MEMBER:
-          if (b == 0x7d) { next = this.close(p, b); break; }
+          if (b == 0x7d) {
+            next = this.close(p, b);
+            break;
+          }
           next = flagsOf(this.frame(this.depth)) & WATCHED ? this.member(p, end, out) : this.key(p, end, b);
           break;
-        case At.MEMBER: next = this.key(p, end, b); break;
+        case At.MEMBER:
+          next = this.key(p, end, b);
+          break;
         case At.COLON:
           if (b != 0x3a) return this.fail(Status.MALFORMED);
           this.at = At.VALUE;
           this.rule = inheritedBy(this.frame(this.depth));
           next = p + 1;
           break;
-        case At.AFTER_VALUE: next = this.afterValue(p, end, b, out); break;
-        case At.STRING: next = this.copied(p, end, At.STRING); break;
-        case At.KEY: next = this.copied(p, end, At.KEY); break;
-        case At.STARS: next = this.stars(p, end, out); break;
-        case At.TOKEN: next = this.hashed(p, end, out); break;
-        case At.SEARCH: next = this.searched(p, end, out); break;
-        default: return this.fail(Status.MALFORMED); // something after the document
+        case At.AFTER_VALUE:
+          next = this.afterValue(p, end, b, out);
+          break;
+        case At.STRING:
+          next = this.copied(p, end, At.STRING);
+          break;
+        case At.KEY:
+          next = this.copied(p, end, At.KEY);
+          break;
+        case At.STARS:
+          next = this.stars(p, end, out);
+          break;
+        case At.TOKEN:
+          next = this.hashed(p, end, out);
+          break;
+        case At.SEARCH:
+          next = this.searched(p, end, out);
+          break;
+        default:
+          return this.fail(Status.MALFORMED); // something after the document
       }
       if (!next) return this.rest;
       p = next;
@@ -318,7 +393,10 @@ export class JsonMasker extends Masker {
   private afterValue(p: usize, end: usize, b: u32, out: ByteSink): usize {
     if (b != 0x2c) return this.close(p, b);
     const flags = flagsOf(this.frame(this.depth));
-    if (!(flags & IS_OBJECT)) { this.element(p, true, out); return p + 1; }
+    if (!(flags & IS_OBJECT)) {
+      this.element(p, true, out);
+      return p + 1;
+    }
     if (!this.seen && (this.muted >= 0 || !(this.plan.drops || this.plan.detects))) {
       const next = this.plainMembers(p, end, flags);
       if (next > p) return next;
@@ -334,13 +412,20 @@ export class JsonMasker extends Masker {
    * that is not so is left to the others, from its comma on or, once its key is known, from its value on.
    */
   private plainMembers(p: usize, end: usize, flags: u32): usize {
-    const frame = this.frame(this.depth), row = rowOf(frame), child = rowOf(this.frame(this.depth + 1));
-    const inherited = inheritedBy(frame), paths = this.plan.paths, live = (flags & LIVE) != 0;
+    const frame = this.frame(this.depth),
+      row = rowOf(frame),
+      child = rowOf(this.frame(this.depth + 1));
+    const inherited = inheritedBy(frame),
+      paths = this.plan.paths,
+      live = (flags & LIVE) != 0;
     while (p + 4 < end && load<u16>(p) == 0x222c) {
-      const name = p + 2, close = skipPlain(name, end), length = <u32>(close - name);
+      const name = p + 2,
+        close = skipPlain(name, end),
+        length = <u32>(close - name);
       if (close + 2 >= end || load<u16>(close) != 0x3a22 || length > 64) return p;
       const rule = live ? this.earlier(paths.member(row, child, name, length), inherited) : inherited;
-      const value = close + 2, b = <u32>load<u8>(value);
+      const value = close + 2,
+        b = <u32>load<u8>(value);
       let next: usize = 0;
       if (rule < 0) {
         if (b == 0x22) {
@@ -367,7 +452,10 @@ export class JsonMasker extends Masker {
   /** A value ends before `p`. */
   @inline private done(p: usize): usize {
     this.at = this.depth ? At.AFTER_VALUE : At.AFTER_DOCUMENT;
-    if (this.muted == this.depth) { this.muted = -1; this.from = p; }
+    if (this.muted == this.depth) {
+      this.muted = -1;
+      this.from = p;
+    }
     return p;
   }
 
@@ -378,9 +466,13 @@ export class JsonMasker extends Masker {
   }
 
   /** The earlier of the rule that selects a value itself and the one that its container was selected by. */
-  @inline private earlier(selected: i32, inherited: i32): i32 { return selected < 0 || (inherited >= 0 && inherited < selected) ? inherited : selected; }
+  @inline private earlier(selected: i32, inherited: i32): i32 {
+    return selected < 0 || (inherited >= 0 && inherited < selected) ? inherited : selected;
+  }
 
-  @inline private isDrop(rule: i32): bool { return rule >= 0 && this.plan.rules[rule].method == Method.DROP; }
+  @inline private isDrop(rule: i32): bool {
+    return rule >= 0 && this.plan.rules[rule].method == Method.DROP;
+  }
 
   /** An element is about to come; `p` is at its comma, or, for the first, at itself. */
   private element(p: usize, comma: bool, out: ByteSink): void {
@@ -402,7 +494,10 @@ export class JsonMasker extends Masker {
       this.mute(p, out);
       return false;
     }
-    if (comma && !keptIn(frame)) { this.flush(p, out); this.from = p + 1; }
+    if (comma && !keptIn(frame)) {
+      this.flush(p, out);
+      this.from = p + 1;
+    }
     countKept(frame);
     return true;
   }
@@ -436,8 +531,10 @@ export class JsonMasker extends Masker {
       const b = <u32>load<u8>(p);
       if (b == 0x22) return p;
       let n: i32;
-      if (b == 0x5c) { n = escapeLength(p, end); this.escaped = true; }
-      else n = b < 0x20 ? -1 : sequenceAt(p, end);
+      if (b == 0x5c) {
+        n = escapeLength(p, end);
+        this.escaped = true;
+      } else n = b < 0x20 ? -1 : sequenceAt(p, end);
       if (n < 0) return this.fail(Status.MALFORMED);
       if (!n) return this.wait(p);
       p += n;
@@ -457,7 +554,10 @@ export class JsonMasker extends Masker {
 
   /** The text between the quotes at `open` and `close`, without escapes, into `plain` if it has any; its length into `textLength`. */
   private textBetween(open: usize, close: usize): usize {
-    if (!this.escaped) { this.textLength = <u32>(close - open - 1); return open + 1; }
+    if (!this.escaped) {
+      this.textLength = <u32>(close - open - 1);
+      return open + 1;
+    }
     unescape(open + 1, close);
     this.textLength = plain.length;
     return plain.ptr;
@@ -477,25 +577,36 @@ export class JsonMasker extends Masker {
     if (!close) return this.heldKey(p, end);
     let colon = close + 1;
     while (colon < end && isSpace(load<u8>(colon))) colon++;
-    if (colon == end) { this.seen = close - p; return this.heldKey(p, end); }
+    if (colon == end) {
+      this.seen = close - p;
+      return this.heldKey(p, end);
+    }
     if (load<u8>(colon) != 0x3a) return this.fail(Status.MALFORMED);
     if (<u32>(colon - p) > this.plan.maxTokenBytes) return this.fail(Status.TOKEN_TOO_LONG);
 
-    const frame = this.frame(this.depth), name = this.textBetween(open, close), length = this.textLength;
+    const frame = this.frame(this.depth),
+      name = this.textBetween(open, close),
+      length = this.textLength;
     this.at = At.VALUE;
     this.rule = inheritedBy(frame);
-    if (flagsOf(frame) & LIVE) this.rule = this.earlier(this.plan.paths.member(rowOf(frame), rowOf(this.frame(this.depth + 1)), name, length), this.rule);
+    if (flagsOf(frame) & LIVE)
+      this.rule = this.earlier(this.plan.paths.member(rowOf(frame), rowOf(this.frame(this.depth + 1)), name, length), this.rule);
     if (this.plan.drops && !this.keepOrDrop(frame, p, comma, out)) return colon + 1;
     if (this.plan.detects && this.muted < 0 && !this.maskContent(name, length, open, close, true, out)) return 0;
     return colon + 1;
   }
 
-  private heldKey(p: usize, end: usize): usize { return this.status == Status.OK && <u32>(end - p) > this.plan.maxTokenBytes ? this.fail(Status.TOKEN_TOO_LONG) : this.wait(p); }
+  private heldKey(p: usize, end: usize): usize {
+    return this.status == Status.OK && <u32>(end - p) > this.plan.maxTokenBytes ? this.fail(Status.TOKEN_TOO_LONG) : this.wait(p);
+  }
 
   /** Masks what the detectors find in the text of the string between the quotes at `open` and `close`; false when the search fails. */
   private maskContent(text: usize, length: u32, open: usize, close: usize, isKey: bool, out: ByteSink): bool {
     const status = find(this.plan, text, length, 0, true, false);
-    if (status != Status.OK) { this.fail(status); return false; }
+    if (status != Status.OK) {
+      this.fail(status);
+      return false;
+    }
     if (!found.length) return true;
     if (!isKey && found.start(0) == 0 && found.end(0) == length) {
       const rule = this.plan.rules[found.rule(0)];
@@ -512,12 +623,19 @@ export class JsonMasker extends Masker {
 
   private value(p: usize, end: usize, b: u32, final: bool, out: ByteSink): usize {
     switch (b) {
-      case 0x22: return this.string(p, end, out);
-      case 0x7b: case 0x5b: return this.open(p, b == 0x7b, out);
-      case 0x74: return this.literal(p, end, TRUE_TEXT, 4, Kind.BOOLEAN, out);
-      case 0x66: return this.literal(p, end, FALSE_TEXT, 5, Kind.BOOLEAN, out);
-      case 0x6e: return this.literal(p, end, NULL_TEXT, 4, Kind.NULL, out);
-      default: return b == 0x2d || isDigit(b) ? this.number(p, end, final, out) : this.fail(Status.MALFORMED);
+      case 0x22:
+        return this.string(p, end, out);
+      case 0x7b:
+      case 0x5b:
+        return this.open(p, b == 0x7b, out);
+      case 0x74:
+        return this.literal(p, end, TRUE_TEXT, 4, Kind.BOOLEAN, out);
+      case 0x66:
+        return this.literal(p, end, FALSE_TEXT, 5, Kind.BOOLEAN, out);
+      case 0x6e:
+        return this.literal(p, end, NULL_TEXT, 4, Kind.NULL, out);
+      default:
+        return b == 0x2d || isDigit(b) ? this.number(p, end, final, out) : this.fail(Status.MALFORMED);
     }
   }
 
@@ -529,7 +647,9 @@ export class JsonMasker extends Masker {
     const known = this.depth == 0 || (flagsOf(this.frame(this.depth)) & LIVE) != 0;
     // One frame more than the depth: a child's row is filled before it is known to be a container.
     if (++this.depth + 2 > this.capacity) this.deepen();
-    const frame = this.frame(this.depth), row = rowOf(frame), paths = this.plan.paths;
+    const frame = this.frame(this.depth),
+      row = rowOf(frame),
+      paths = this.plan.paths;
     const live = known && this.muted < 0 && !paths.isEmpty(row);
     const watched = isObject && (live || (this.plan.detects && this.muted < 0));
     store<u32>(frame, u32(isObject) | (live ? LIVE : 0) | (watched ? WATCHED : 0));
@@ -595,7 +715,8 @@ export class JsonMasker extends Masker {
   /** A number in which a detector finds something is masked whole. It is read as it is written, and as the integer that it is. */
   private searchNumber(p: usize, end: usize, out: ByteSink): void {
     let status = find(this.plan, p, <i32>(end - p), 0, true, false);
-    if (status == Status.OK && !found.length && integerInto(plain, p, end)) status = find(this.plan, plain.ptr, plain.length, 0, true, false);
+    if (status == Status.OK && !found.length && integerInto(plain, p, end))
+      status = find(this.plan, plain.ptr, plain.length, 0, true, false);
     if (status != Status.OK) this.fail(status);
     else if (found.length) this.replaceScalar(this.plan.rules[found.rule(0)], p, end, Kind.NUMBER, out);
   }
@@ -606,8 +727,10 @@ export class JsonMasker extends Masker {
     if (this.rule < 0) return this.plan.detects ? this.heldString(p, end, null, out) : this.copy(p, end);
     const rule = this.plan.rules[this.rule];
     switch (rule.method) {
-      case Method.FULL: return this.beginStars(rule, p, out);
-      case Method.PARTIAL: return this.heldString(p, end, rule, out);
+      case Method.FULL:
+        return this.beginStars(rule, p, out);
+      case Method.PARTIAL:
+        return this.heldString(p, end, rule, out);
       case Method.HASH: {
         let hash = this.hash;
         if (!hash) this.hash = hash = new Sha256();
@@ -644,7 +767,8 @@ export class JsonMasker extends Masker {
       return rule ? this.beginStars(rule, p, out) : this.beginSearch(p, out);
     }
     if (!close) return 0;
-    const text = this.textBetween(p, close), length = this.textLength;
+    const text = this.textBetween(p, close),
+      length = this.textLength;
     if (rule) {
       this.flush(p + 1, out);
       maskInto(rule, text, length, Normal.AS_IS, Encoding.JSON, out);
@@ -748,8 +872,16 @@ function isNumber(p: usize, end: usize): bool {
   if (p < end && load<u8>(p) == 0x2d) p++;
   if (p == end) return false;
   if (load<u8>(p) == 0x30) p++;
-  else { const from = p; p = digitsEnd(p, end); if (p == from) return false; }
-  if (p < end && load<u8>(p) == 0x2e) { const from = ++p; p = digitsEnd(p, end); if (p == from) return false; }
+  else {
+    const from = p;
+    p = digitsEnd(p, end);
+    if (p == from) return false;
+  }
+  if (p < end && load<u8>(p) == 0x2e) {
+    const from = ++p;
+    p = digitsEnd(p, end);
+    if (p == from) return false;
+  }
   if (p < end && (load<u8>(p) | 0x20) == 0x65) {
     p++;
     if (p < end && (load<u8>(p) == 0x2b || load<u8>(p) == 0x2d)) p++;
@@ -760,17 +892,22 @@ function isNumber(p: usize, end: usize): bool {
   return p == end;
 }
 
-function digitsEnd(p: usize, end: usize): usize { while (p < end && isDigit(load<u8>(p))) p++; return p; }
+function digitsEnd(p: usize, end: usize): usize {
+  while (p < end && isDigit(load<u8>(p))) p++;
+  return p;
+}
 
 const MAX_INTEGER_DIGITS: i32 = 40;
 
 /** Writes a number with a fraction or an exponent as the integer of at most 40 digits that it is; false when it is none. */
 function integerInto(out: ByteSink, p: usize, end: usize): bool {
-  let point = -1, exponent = 0;
+  let point = -1,
+    exponent = 0;
   out.reset();
   if (load<u8>(p) == 0x2d) p++;
   for (; p < end && (load<u8>(p) | 0x20) != 0x65; p++) {
-    if (load<u8>(p) == 0x2e) point = out.length; else out.byte(load<u8>(p));
+    if (load<u8>(p) == 0x2e) point = out.length;
+    else out.byte(load<u8>(p));
   }
   if (point < 0 && p == end) return false;
   if (p < end) {
@@ -782,6 +919,7 @@ function integerInto(out: ByteSink, p: usize, end: usize): bool {
   const integerDigits = (point < 0 ? <i32>out.length : point) + exponent;
   if (integerDigits <= 0 || integerDigits > MAX_INTEGER_DIGITS) return false;
   for (let i: u32 = integerDigits; i < out.length; i++) if (load<u8>(out.ptr + i) != 0x30) return false;
-  if (integerDigits > <i32>out.length) out.fill(0x30, integerDigits - out.length); else out.length = integerDigits;
+  if (integerDigits > <i32>out.length) out.fill(0x30, integerDigits - out.length);
+  else out.length = integerDigits;
   return true;
 }

@@ -25,8 +25,12 @@ class TextMasker extends Masker {
     this.text = new TextStream(plan, encoding);
   }
 
-  write(ptr: usize, len: i32, out: ByteSink): Status { return this.text.write(ptr, len, out); }
-  end(out: ByteSink): Status { return this.text.end(out); }
+  write(ptr: usize, len: i32, out: ByteSink): Status {
+    return this.text.write(ptr, len, out);
+  }
+  end(out: ByteSink): Status {
+    return this.text.end(out);
+  }
 }
 
 /**
@@ -34,10 +38,12 @@ class TextMasker extends Masker {
  * Custom patterns read UTF-8 and nothing else.
  */
 export function createMasker(contentType: string, plan: Plan): Masker | null {
-  const media = parseMediaType(contentType), singleByte = media.charset == Charset.SINGLE_BYTE;
+  const media = parseMediaType(contentType),
+    singleByte = media.charset == Charset.SINGLE_BYTE;
   if (media.charset == Charset.UNKNOWN || (singleByte && plan.hasPatterns)) return null;
   switch (media.format) {
-    case Format.TEXT: return plan.hasPaths ? null : new TextMasker(plan, singleByte ? Encoding.SINGLE_BYTE : Encoding.PLAIN);
+    case Format.TEXT:
+      return plan.hasPaths ? null : new TextMasker(plan, singleByte ? Encoding.SINGLE_BYTE : Encoding.PLAIN);
     case Format.CSV:
     case Format.TSV:
       if (!isFlatPlan(plan) || (plan.hasPaths && media.headerAbsent)) return null;
@@ -46,12 +52,18 @@ export function createMasker(contentType: string, plan: Plan): Masker | null {
   }
   if (singleByte) return null;
   switch (media.format) {
-    case Format.JSON: return new JsonMasker(plan, Framing.SINGLE);
-    case Format.JSON_LINES: return new JsonMasker(plan, Framing.LINES);
-    case Format.JSON_SEQUENCE: return new JsonMasker(plan, Framing.SEQUENCE);
-    case Format.EVENT_STREAM: return new EventStreamMasker(plan);
-    case Format.FORM: return isFlatPlan(plan) ? new FormMasker(plan) : null;
-    default: return null;
+    case Format.JSON:
+      return new JsonMasker(plan, Framing.SINGLE);
+    case Format.JSON_LINES:
+      return new JsonMasker(plan, Framing.LINES);
+    case Format.JSON_SEQUENCE:
+      return new JsonMasker(plan, Framing.SEQUENCE);
+    case Format.EVENT_STREAM:
+      return new EventStreamMasker(plan);
+    case Format.FORM:
+      return isFlatPlan(plan) ? new FormMasker(plan) : null;
+    default:
+      return null;
   }
 }
 

@@ -1,7 +1,21 @@
 // Content types (RFC 9110, 8.3): the format of a body, and whether its charset can be read.
 
-export const enum Format { UNKNOWN, JSON, JSON_LINES, JSON_SEQUENCE, EVENT_STREAM, FORM, CSV, TSV, TEXT }
-export const enum Charset { UNKNOWN, UTF8, SINGLE_BYTE }
+export const enum Format {
+  UNKNOWN,
+  JSON,
+  JSON_LINES,
+  JSON_SEQUENCE,
+  EVENT_STREAM,
+  FORM,
+  CSV,
+  TSV,
+  TEXT,
+}
+export const enum Charset {
+  UNKNOWN,
+  UTF8,
+  SINGLE_BYTE,
+}
 
 export class MediaType {
   format: Format = Format.UNKNOWN;
@@ -13,7 +27,14 @@ export class MediaType {
 /** HTML and XML are left out on purpose: entities and tags can hide a value from every detector. */
 function formatOf(type: string): Format {
   if (type == 'application/json' || type == 'text/json' || type.endsWith('+json')) return Format.JSON;
-  if (type == 'application/x-ndjson' || type == 'application/ndjson' || type == 'application/jsonl' || type == 'application/x-jsonlines' || type == 'application/json-lines') return Format.JSON_LINES;
+  if (
+    type == 'application/x-ndjson' ||
+    type == 'application/ndjson' ||
+    type == 'application/jsonl' ||
+    type == 'application/x-jsonlines' ||
+    type == 'application/json-lines'
+  )
+    return Format.JSON_LINES;
   if (type == 'application/json-seq' || type.endsWith('+json-seq')) return Format.JSON_SEQUENCE;
   if (type == 'text/event-stream') return Format.EVENT_STREAM;
   if (type == 'application/x-www-form-urlencoded') return Format.FORM;
@@ -26,12 +47,13 @@ function formatOf(type: string): Format {
 /** Charsets in which every ASCII byte is that ASCII character and nothing else. */
 function charsetOf(name: string): Charset {
   if (name == 'utf-8' || name == 'utf8' || name == 'us-ascii' || name == 'ascii') return Charset.UTF8;
-  if (name == 'iso-8859-1' || name == 'latin1' || name == 'iso-8859-15' || name == 'windows-1252' || name == 'cp1252') return Charset.SINGLE_BYTE;
+  if (name == 'iso-8859-1' || name == 'latin1' || name == 'iso-8859-15' || name == 'windows-1252' || name == 'cp1252')
+    return Charset.SINGLE_BYTE;
   return Charset.UNKNOWN;
 }
 
 function isTokenCharacter(c: i32): bool {
-  return (c >= 0x30 && c <= 0x39) || (c >= 0x61 && c <= 0x7a) || '!#$%&\'*+-.^_`|~'.includes(String.fromCharCode(c));
+  return (c >= 0x30 && c <= 0x39) || (c >= 0x61 && c <= 0x7a) || "!#$%&'*+-.^_`|~".includes(String.fromCharCode(c));
 }
 
 function isToken(text: string): bool {
@@ -41,13 +63,16 @@ function isToken(text: string): bool {
 
 /** The media type; its format is UNKNOWN when the value is malformed. Parameters that say nothing about reading the body are passed over. */
 export function parseMediaType(value: string): MediaType {
-  const media = new MediaType(), text = value.toLowerCase();
+  const media = new MediaType(),
+    text = value.toLowerCase();
   let semicolon = text.indexOf(';');
-  const type = (semicolon < 0 ? text : text.substring(0, semicolon)).trim(), slash = type.indexOf('/');
+  const type = (semicolon < 0 ? text : text.substring(0, semicolon)).trim(),
+    slash = type.indexOf('/');
   if (slash < 0 || !isToken(type.substring(0, slash)) || !isToken(type.substring(slash + 1))) return media;
   let charsets = 0;
   while (semicolon >= 0) {
-    const from = semicolon + 1, end = parameterEnd(text, from);
+    const from = semicolon + 1,
+      end = parameterEnd(text, from);
     const parameter = text.substring(from, end).trim();
     semicolon = end < text.length ? end : -1;
     if (!parameter.length) continue;
@@ -69,7 +94,8 @@ export function parseMediaType(value: string): MediaType {
 
 /** The next semicolon outside quotes, or the end. */
 function parameterEnd(text: string, from: i32): i32 {
-  let quoted = false, i = from;
+  let quoted = false,
+    i = from;
   for (; i < text.length; i++) {
     const c = text.charCodeAt(i);
     if (c == 0x22) quoted = !quoted;

@@ -6,21 +6,51 @@ import { HmacKey, Sha256 } from './sha256';
 import { ByteSink } from './sink';
 import { codePointAt, countCharacters, encodeAt, widthOf } from './utf8';
 
-export const enum Kind { STRING, NUMBER, BOOLEAN, NULL }
-export const enum Fit { STARS, KEPT_ENDS, TOKEN, NULL }
+export const enum Kind {
+  STRING,
+  NUMBER,
+  BOOLEAN,
+  NULL,
+}
+export const enum Fit {
+  STARS,
+  KEPT_ENDS,
+  TOKEN,
+  NULL,
+}
 
 /** The one table of methods and kinds of JSON values. A method that does not fit a kind gives null. DROP never gets here by path. */
 const FITS = memory.data<i32>([
   //          STRING         NUMBER     BOOLEAN   NULL
-  /* -     */ Fit.NULL,      Fit.NULL,  Fit.NULL, Fit.NULL,
-  /* FULL  */ Fit.STARS,     Fit.NULL,  Fit.NULL, Fit.NULL,
-  /* PARTIAL*/Fit.KEPT_ENDS, Fit.NULL,  Fit.NULL, Fit.NULL,
-  /* HASH  */ Fit.TOKEN,     Fit.TOKEN, Fit.NULL, Fit.NULL,
-  /* NULL  */ Fit.NULL,      Fit.NULL,  Fit.NULL, Fit.NULL,
-  /* DROP  */ Fit.NULL,      Fit.NULL,  Fit.NULL, Fit.NULL,
+  /* -     */ Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  /* FULL  */ Fit.STARS,
+  Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  /* PARTIAL*/ Fit.KEPT_ENDS,
+  Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  /* HASH  */ Fit.TOKEN,
+  Fit.TOKEN,
+  Fit.NULL,
+  Fit.NULL,
+  /* NULL  */ Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  /* DROP  */ Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
+  Fit.NULL,
 ]);
 
-export function fitOf(method: Method, kind: Kind): Fit { return <Fit>load<i32>(FITS + (((<usize>method << 2) | <usize>kind) << 2)); }
+export function fitOf(method: Method, kind: Kind): Fit {
+  return <Fit>load<i32>(FITS + ((((<usize>method) << 2) | <usize>kind) << 2));
+}
 
 /** How a piece of text must be written where it stands. */
 export const enum Encoding {
@@ -37,22 +67,33 @@ export const enum Encoding {
   FORM,
 }
 
-export function isSingleByte(encoding: Encoding): bool { return encoding == Encoding.SINGLE_BYTE || encoding == Encoding.QUOTED_SINGLE_BYTE; }
+export function isSingleByte(encoding: Encoding): bool {
+  return encoding == Encoding.SINGLE_BYTE || encoding == Encoding.QUOTED_SINGLE_BYTE;
+}
 
 export const STAR: u32 = 0x2a;
 
 /** Writes a text as the encoding wants it. */
 export function writeText(p: usize, length: u32, encoding: Encoding, out: ByteSink): void {
   switch (encoding) {
-    case Encoding.JSON: writeJson(p, length, out); return;
+    case Encoding.JSON:
+      writeJson(p, length, out);
+      return;
     case Encoding.QUOTED:
-    case Encoding.QUOTED_SINGLE_BYTE: writeQuoted(p, length, out); return;
-    case Encoding.FORM: writeForm(p, length, out); return;
-    default: out.write(p, length);
+    case Encoding.QUOTED_SINGLE_BYTE:
+      writeQuoted(p, length, out);
+      return;
+    case Encoding.FORM:
+      writeForm(p, length, out);
+      return;
+    default:
+      out.write(p, length);
   }
 }
 
-function hexDigit(n: u32): u32 { return n < 10 ? 0x30 + n : 0x57 + n; }
+function hexDigit(n: u32): u32 {
+  return n < 10 ? 0x30 + n : 0x57 + n;
+}
 
 function writeUnit(unit: u32, out: ByteSink): void {
   out.byte(0x5c);
@@ -65,16 +106,25 @@ function writeJson(p: usize, length: u32, out: ByteSink): void {
   out.reserve(length);
   while (p < end) {
     const b = <u32>load<u8>(p);
-    if (b == 0x22 || b == 0x5c) { out.byte(0x5c); out.byte(b); p++; continue; }
+    if (b == 0x22 || b == 0x5c) {
+      out.byte(0x5c);
+      out.byte(b);
+      p++;
+      continue;
+    }
     if (b < 0x20) {
       const short: u32 = b == 0x0a ? 0x6e : b == 0x09 ? 0x74 : b == 0x0d ? 0x72 : b == 0x08 ? 0x62 : b == 0x0c ? 0x66 : 0;
-      if (short) { out.byte(0x5c); out.byte(short); } else writeUnit(b, out);
+      if (short) {
+        out.byte(0x5c);
+        out.byte(short);
+      } else writeUnit(b, out);
       p++;
       continue;
     }
     const width = widthOf(b);
     // A lone surrogate is no UTF-8: it goes back into the escape that it came from.
-    if (b == 0xed && load<u8>(p, 1) >= 0xa0) writeUnit(codePointAt(p, 3), out); else out.write(p, width);
+    if (b == 0xed && load<u8>(p, 1) >= 0xa0) writeUnit(codePointAt(p, 3), out);
+    else out.write(p, width);
     p += width;
   }
 }
@@ -95,8 +145,8 @@ function writeForm(p: usize, length: u32, out: ByteSink): void {
     else if (b == 0x20) out.byte(0x2b);
     else {
       out.byte(0x25);
-      out.byte((hexDigit(b >> 4) & (b >> 4 > 9 ? 0xdf : 0xff)));
-      out.byte((hexDigit(b & 15) & ((b & 15) > 9 ? 0xdf : 0xff)));
+      out.byte(hexDigit(b >> 4) & (b >> 4 > 9 ? 0xdf : 0xff));
+      out.byte(hexDigit(b & 15) & ((b & 15) > 9 ? 0xdf : 0xff));
     }
   }
 }
@@ -105,10 +155,17 @@ function writeForm(p: usize, length: u32, out: ByteSink): void {
 export function maskInto(rule: Rule, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {
   rule.count++;
   switch (rule.method) {
-    case Method.FULL: out.fill(STAR, charactersOf(p, length, encoding)); return;
-    case Method.PARTIAL: keepEnds(rule, p, length, encoding, out); return;
-    case Method.HASH: hashText(changetype<HmacKey>(rule.key), p, length, normal, encoding, out); return;
-    default: return;
+    case Method.FULL:
+      out.fill(STAR, charactersOf(p, length, encoding));
+      return;
+    case Method.PARTIAL:
+      keepEnds(rule, p, length, encoding, out);
+      return;
+    case Method.HASH:
+      hashText(changetype<HmacKey>(rule.key), p, length, normal, encoding, out);
+      return;
+    default:
+      return;
   }
 }
 
@@ -118,10 +175,15 @@ export function charactersOf(p: usize, length: u32, encoding: Encoding): u32 {
 
 /** The first and last characters stay, the others become stars; all do in a text of no more characters than would stay. */
 function keepEnds(rule: Rule, p: usize, length: u32, encoding: Encoding, out: ByteSink): void {
-  const characters = charactersOf(p, length, encoding), kept = rule.keepFirst + rule.keepLast;
-  if (characters <= kept) { out.fill(STAR, characters); return; }
+  const characters = charactersOf(p, length, encoding),
+    kept = rule.keepFirst + rule.keepLast;
+  if (characters <= kept) {
+    out.fill(STAR, characters);
+    return;
+  }
   const end = p + length;
-  let head = p, tail = end;
+  let head = p,
+    tail = end;
   for (let n = rule.keepFirst; n; n--) head += isSingleByte(encoding) ? 1 : widthOf(load<u8>(head));
   for (let n = rule.keepLast; n; n--) {
     tail--;
@@ -140,7 +202,11 @@ function hashText(key: HmacKey, p: usize, length: u32, normal: Normal, encoding:
   key.begin(hash);
   if (isSingleByte(encoding)) transcode(p, length);
   else if (normal != Normal.AS_IS) normalize(p, length, normal);
-  else { hash.update(p, length); writeToken(key, hash, out); return; }
+  else {
+    hash.update(p, length);
+    writeToken(key, hash, out);
+    return;
+  }
   hash.update(normalized.ptr, normalized.length);
   writeToken(key, hash, out);
 }
@@ -156,7 +222,8 @@ function normalize(p: usize, length: u32, normal: Normal): void {
   fold(p, length);
   normalized.reset();
   for (let i = 0; i < foldedLength; i++) {
-    const b = <u32>load<u8>(folded + i), letter = (b | 0x20) - 0x61 < 26;
+    const b = <u32>load<u8>(folded + i),
+      letter = (b | 0x20) - 0x61 < 26;
     const keep = normal == Normal.LOWER || b - 0x30 < 10 || (normal == Normal.ALPHANUMERIC && letter);
     if (keep) normalized.byte(letter ? (normal == Normal.LOWER ? b | 0x20 : b & ~0x20) : b);
   }

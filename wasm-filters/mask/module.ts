@@ -11,9 +11,17 @@ let plan: Plan = new Plan();
 let masker: Masker | null = null;
 
 /** Where to write `length` bytes of input. */
-export function inputFor(length: i32): usize { input.reset(); input.reserve(length); return input.ptr; }
-export function outputAt(): usize { return output.ptr; }
-export function outputLength(): i32 { return output.length; }
+export function inputFor(length: i32): usize {
+  input.reset();
+  input.reserve(length);
+  return input.ptr;
+}
+export function outputAt(): usize {
+  return output.ptr;
+}
+export function outputLength(): i32 {
+  return output.length;
+}
 
 /** The input is a plan. False when it is none; the one before then stays. */
 export function loadPlan(length: i32): bool {
@@ -23,8 +31,12 @@ export function loadPlan(length: i32): bool {
 }
 
 /** How many values the plan's rule has masked since it was loaded or `resetCounts`. */
-export function countOf(rule: i32): u64 { return plan.rules[rule].count; }
-export function resetCounts(): void { for (let i = 0; i < plan.rules.length; i++) plan.rules[i].count = 0; }
+export function countOf(rule: i32): u64 {
+  return plan.rules[rule].count;
+}
+export function resetCounts(): void {
+  for (let i = 0; i < plan.rules.length; i++) plan.rules[i].count = 0;
+}
 
 /** The input is a content type: begins a body of it. False when it cannot be masked under the plan. */
 export function begin(length: i32): bool {
@@ -58,7 +70,9 @@ function say(text: string): void {
   output.write(changetype<usize>(bytes), bytes.byteLength);
 }
 
-export function reason(status: Status): void { say(reasonOf(status)); }
+export function reason(status: Status): void {
+  say(reasonOf(status));
+}
 
 /** The input is a path: -1, or the byte at which it is none, and why in the output. */
 export function checkPath(length: i32): i32 {
@@ -75,4 +89,6 @@ export function checkPattern(length: i32): i32 {
 }
 
 /** Collects garbage: the module never does so by itself. Called from outside, when nothing of the module runs. */
-export function collect(): void { __collect(); }
+export function collect(): void {
+  __collect();
+}

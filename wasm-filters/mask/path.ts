@@ -8,7 +8,12 @@
 import { sameBytes } from './sink';
 import { encodeAt, sequenceAt } from './utf8';
 
-export const enum Step { MEMBER = 0, ANY_MEMBER = 1, ELEMENT = 2, ANY_ELEMENT = 3 }
+export const enum Step {
+  MEMBER = 0,
+  ANY_MEMBER = 1,
+  ELEMENT = 2,
+  ANY_ELEMENT = 3,
+}
 
 const MAX_STEPS = 32;
 
@@ -20,7 +25,9 @@ export class Path {
   names: ArrayBuffer[] = [];
   indices: u32[] = [];
 
-  @inline get length(): i32 { return this.kinds.length; }
+  @inline get length(): i32 {
+    return this.kinds.length;
+  }
 
   push(kind: Step, deep: bool, name: ArrayBuffer, index: u32): void {
     this.kinds.push(kind);
@@ -50,11 +57,13 @@ function isNameByte(b: u32): bool {
 export function parsePath(start: usize, length: u32): Path | null {
   const end = start + length;
   const path = new Path();
-  let p = start, deep = false;
+  let p = start,
+    deep = false;
   while (p < end) {
     let b = <u32>load<u8>(p);
     if (path.length == MAX_STEPS) return fail('a path has at most 32 steps', p - start);
-    if (b == 0x5b) { // [
+    if (b == 0x5b) {
+      // [
       p = bracket(path, deep, p, start, end);
       if (!p) return null;
       deep = false;
@@ -105,18 +114,27 @@ function bracket(path: Path, deep: bool, p: usize, start: usize, end: usize): us
     const to = changetype<usize>(room);
     let n: usize = 0;
     for (p++; ; ) {
-      if (p >= end) { fail('the quoted name has no end', open - start); return 0; }
+      if (p >= end) {
+        fail('the quoted name has no end', open - start);
+        return 0;
+      }
       const b = <u32>load<u8>(p);
       if (b == 0x22) break;
       if (b == 0x5c) {
         const at = p;
         p = escape(p, end);
-        if (!p) { fail('no such escape; \\" and \\\\ are, and \\uXXXX of a character that is no surrogate', at - start); return 0; }
+        if (!p) {
+          fail('no such escape; \\" and \\\\ are, and \\uXXXX of a character that is no surrogate', at - start);
+          return 0;
+        }
         n += encodeAt(to + n, escaped);
         continue;
       }
       const width = sequenceAt(p, end);
-      if (b < 0x20 || width <= 0) { fail('not a character of a quoted name', p - start); return 0; }
+      if (b < 0x20 || width <= 0) {
+        fail('not a character of a quoted name', p - start);
+        return 0;
+      }
       memory.copy(to + n, p, width);
       n += width;
       p += width;
@@ -127,10 +145,16 @@ function bracket(path: Path, deep: bool, p: usize, start: usize, end: usize): us
     const from = p;
     let index: u64 = 0;
     for (; p < end && <u32>load<u8>(p) - 0x30 < 10 && index < 0x80000000; p++) index = index * 10 + load<u8>(p) - 0x30;
-    if (p == from || index >= 0x80000000 || (p - from > 1 && load<u8>(from) == 0x30)) { fail('expected an index, "*" or a quoted name in "[ ]"', from - start); return 0; }
+    if (p == from || index >= 0x80000000 || (p - from > 1 && load<u8>(from) == 0x30)) {
+      fail('expected an index, "*" or a quoted name in "[ ]"', from - start);
+      return 0;
+    }
     path.push(Step.ELEMENT, deep, NONE, <u32>index);
   }
-  if (p >= end || load<u8>(p) != 0x5d) { fail('expected "]"', p - start); return 0; }
+  if (p >= end || load<u8>(p) != 0x5d) {
+    fail('expected "]"', p - start);
+    return 0;
+  }
   return p + 1;
 }
 
@@ -144,7 +168,8 @@ function escape(p: usize, end: usize): usize {
   if (escaped != 0x75 || p + 6 > end) return 0;
   escaped = 0;
   for (let i: usize = 2; i < 6; i++) {
-    const c = <u32>load<u8>(p + i), letter = (c | 0x20) - 0x61;
+    const c = <u32>load<u8>(p + i),
+      letter = (c | 0x20) - 0x61;
     if (c - 0x30 >= 10 && letter >= 6) return 0;
     escaped = (escaped << 4) | (c - 0x30 < 10 ? c - 0x30 : letter + 10);
   }
@@ -168,7 +193,10 @@ export class PathSet {
   /** `paths[i]` belongs to rule i; null where the rule is none by path. */
   constructor(paths: (Path | null)[]) {
     let n = 0;
-    for (let i = 0; i < paths.length; i++) { const path = paths[i]; if (path) n += path.length; }
+    for (let i = 0; i < paths.length; i++) {
+      const path = paths[i];
+      if (path) n += path.length;
+    }
     this.words = (n + 63) >> 6;
     this.kinds = new StaticArray<u8>(n);
     this.deep = new StaticArray<u8>(n);
@@ -190,7 +218,9 @@ export class PathSet {
   }
 
   /** Bytes of a row. */
-  @inline get rowBytes(): usize { return <usize>this.words << 3; }
+  @inline get rowBytes(): usize {
+    return (<usize>this.words) << 3;
+  }
 
   /** Fills the row of the document's root. */
   root(row: usize): void {
@@ -199,31 +229,38 @@ export class PathSet {
   }
 
   isEmpty(row: usize): bool {
-    for (let i = 0; i < this.words; i++) if (load<u64>(row + (<usize>i << 3))) return false;
+    for (let i = 0; i < this.words; i++) if (load<u64>(row + ((<usize>i) << 3))) return false;
     return true;
   }
 
   /** Steps into a member: fills the child's row; answers the first rule that selects it, or -1. `name` is unescaped UTF-8. */
-  member(row: usize, child: usize, name: usize, length: u32): i32 { return this.step(row, child, true, name, length); }
+  member(row: usize, child: usize, name: usize, length: u32): i32 {
+    return this.step(row, child, true, name, length);
+  }
 
   /** Steps into the element at `index`, likewise. */
-  element(row: usize, child: usize, index: u32): i32 { return this.step(row, child, false, 0, index); }
+  element(row: usize, child: usize, index: u32): i32 {
+    return this.step(row, child, false, 0, index);
+  }
 
   private step(row: usize, child: usize, isMember: bool, name: usize, measure: u32): i32 {
-    let selected = -1, carried: u64 = 0;
+    let selected = -1,
+      carried: u64 = 0;
     for (let word = 0; word < this.words; word++) {
       let alive: u64 = carried;
       carried = 0;
-      for (let bits = load<u64>(row + (<usize>word << 3)); bits; bits &= bits - 1) {
-        const bit = ctz(bits), at = (word << 6) + <i32>bit;
+      for (let bits = load<u64>(row + ((<usize>word) << 3)); bits; bits &= bits - 1) {
+        const bit = ctz(bits),
+          at = (word << 6) + <i32>bit;
         if (unchecked(this.deep[at])) alive |= (<u64>1) << bit;
         if (!this.matches(at, isMember, name, measure)) continue;
         const rule = unchecked(this.selects[at]);
-        if (rule >= 0) { if (selected < 0 || rule < selected) selected = rule; }
-        else if (bit == 63) carried = 1;
+        if (rule >= 0) {
+          if (selected < 0 || rule < selected) selected = rule;
+        } else if (bit == 63) carried = 1;
         else alive |= (<u64>2) << bit;
       }
-      store<u64>(child + (<usize>word << 3), alive);
+      store<u64>(child + ((<usize>word) << 3), alive);
     }
     return selected;
   }
@@ -238,6 +275,6 @@ export class PathSet {
 }
 
 function set(row: usize, at: i32): void {
-  const word = row + (<usize>(at >> 6) << 3);
+  const word = row + ((<usize>(at >> 6)) << 3);
   store<u64>(word, load<u64>(word) | ((<u64>1) << (at & 63)));
 }

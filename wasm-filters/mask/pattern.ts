@@ -6,16 +6,24 @@ import { compileProgram, inSet, isLineEnd, isWordByte, Op, Program, programError
 export let patternEnd: i32 = 0;
 /** Steps that simulations may still take on the text at hand; below 0 the search was given up. Owner: find.ts sets it for each text. */
 export let budget: i64 = 0;
-export function setBudget(steps: i64): void { budget = steps; }
+export function setBudget(steps: i64): void {
+  budget = steps;
+}
 
 const MAX_STATES = 256;
 /** What lies before the position: nothing or a line end, a word character, another. */
-const enum Before { LINE_START, WORD, OTHER }
+const enum Before {
+  LINE_START,
+  WORD,
+  OTHER,
+}
 const END_OF_TEXT: u32 = 256;
 const UNKNOWN: u16 = 0xffff;
 const MATCHED: u16 = 0xfffe;
 
-function beforeOf(b: u32): Before { return isLineEnd(b) ? Before.LINE_START : isWordByte(b) ? Before.WORD : Before.OTHER; }
+function beforeOf(b: u32): Before {
+  return isLineEnd(b) ? Before.LINE_START : isWordByte(b) ? Before.WORD : Before.OTHER;
+}
 
 export class Pattern {
   reach: u32;
@@ -62,7 +70,10 @@ export class Pattern {
     for (let b: u32 = 0; b <= END_OF_TEXT; b++) {
       let found = -1;
       for (let k = 0; k < this.classCount && found < 0; k++) if (this.alike(sets, b, this.samples[k])) found = k;
-      if (found < 0) { found = this.classCount++; this.samples[found] = <u16>b; }
+      if (found < 0) {
+        found = this.classCount++;
+        this.samples[found] = <u16>b;
+      }
       this.classes[b] = <u16>found;
     }
   }
@@ -101,7 +112,9 @@ export class Pattern {
   /** Whether there is a match in the text from `at` on. */
   mayMatch(text: usize, length: i32, at: i32): bool {
     let state: u16 = at > 0 ? <u16>beforeOf(load<u8>(text + at - 1)) : <u16>Before.LINE_START;
-    const table = this.table, classes = this.classes, classCount = this.classCount;
+    const table = this.table,
+      classes = this.classes,
+      classCount = this.classCount;
     for (let p = text + at, end = text + length; p < end; p++) {
       let to = unchecked(table[<i32>state * classCount + <i32>unchecked(classes[load<u8>(p)])]);
       if (to >= MATCHED) {
@@ -121,7 +134,8 @@ export class Pattern {
     const before = <Before>this.befores[state];
     this.begin();
     for (let i = 0; i < this.setWords; i++) {
-      for (let bits = this.sets[<i32>state * this.setWords + i]; bits; bits &= bits - 1) this.follow((i << 6) + <i32>ctz(bits), 0, before, byte);
+      for (let bits = this.sets[<i32>state * this.setWords + i]; bits; bits &= bits - 1)
+        this.follow((i << 6) + <i32>ctz(bits), 0, before, byte);
     }
     this.follow(0, 0, before, byte);
     for (let i = 0; i < this.setWords; i++) this.scratch[i] = 0;
@@ -129,7 +143,8 @@ export class Pattern {
     for (let i = 0; i < this.count; i++) {
       const pc = this.threads[i];
       if (this.program.ops[pc] == Op.MATCH) matched = true;
-      else if (byte != END_OF_TEXT && inSet(this.program.sets[this.program.first[pc]], byte)) this.scratch[(pc + 1) >> 6] |= (<u64>1) << ((pc + 1) & 63);
+      else if (byte != END_OF_TEXT && inSet(this.program.sets[this.program.first[pc]], byte))
+        this.scratch[(pc + 1) >> 6] |= (<u64>1) << ((pc + 1) & 63);
     }
     const cell = <i32>state * this.classCount + <i32>this.classes[byte];
     if (matched || byte == END_OF_TEXT) return (this.table[cell] = matched ? MATCHED : 0);
@@ -141,19 +156,35 @@ export class Pattern {
     return this.intern(beforeOf(byte));
   }
 
-  @inline private begin(): void { this.count = 0; this.generation++; }
+  @inline private begin(): void {
+    this.count = 0;
+    this.generation++;
+  }
 
   /** Puts what is reached from `pc` without reading a byte on the list of threads, in order. */
   private follow(pc: i32, start: i32, before: Before, after: u32): void {
     while (unchecked(this.marks[pc]) != this.generation) {
       unchecked((this.marks[pc] = this.generation));
       switch (this.program.ops[pc]) {
-        case Op.JUMP: pc = this.program.first[pc]; continue;
-        case Op.SPLIT: this.follow(this.program.first[pc], start, before, after); pc = this.program.second[pc]; continue;
-        case Op.LINE_START: if (before != Before.LINE_START) return; break;
-        case Op.LINE_END: if (after != END_OF_TEXT && !isLineEnd(after)) return; break;
-        case Op.WORD_EDGE: if ((before == Before.WORD) == (after != END_OF_TEXT && isWordByte(after))) return; break;
-        case Op.NO_WORD_EDGE: if ((before == Before.WORD) != (after != END_OF_TEXT && isWordByte(after))) return; break;
+        case Op.JUMP:
+          pc = this.program.first[pc];
+          continue;
+        case Op.SPLIT:
+          this.follow(this.program.first[pc], start, before, after);
+          pc = this.program.second[pc];
+          continue;
+        case Op.LINE_START:
+          if (before != Before.LINE_START) return;
+          break;
+        case Op.LINE_END:
+          if (after != END_OF_TEXT && !isLineEnd(after)) return;
+          break;
+        case Op.WORD_EDGE:
+          if ((before == Before.WORD) == (after != END_OF_TEXT && isWordByte(after))) return;
+          break;
+        case Op.NO_WORD_EDGE:
+          if ((before == Before.WORD) != (after != END_OF_TEXT && isWordByte(after))) return;
+          break;
         default:
           unchecked((this.threads[this.count] = pc));
           unchecked((this.starts[this.count++] = start));
@@ -165,7 +196,8 @@ export class Pattern {
 
   /** The start of the leftmost match at or past `at`, the longest of those that start there, or -1. Spends `budget`. */
   next(text: usize, length: i32, at: i32): i32 {
-    let best = -1, alive = 0;
+    let best = -1,
+      alive = 0;
     for (let i = at; i <= length; i++) {
       const before = i > 0 ? beforeOf(load<u8>(text + i - 1)) : Before.LINE_START;
       const byte = i < length ? <u32>load<u8>(text + i) : END_OF_TEXT;
@@ -177,9 +209,14 @@ export class Pattern {
       budget -= this.count + 1;
       if (budget < 0) return -1;
       for (let k = 0; k < this.count; k++) {
-        const pc = unchecked(this.threads[k]), start = unchecked(this.starts[k]);
+        const pc = unchecked(this.threads[k]),
+          start = unchecked(this.starts[k]);
         if (best >= 0 && start > best) break;
-        if (this.program.ops[pc] == Op.MATCH) { best = start; patternEnd = i; continue; }
+        if (this.program.ops[pc] == Op.MATCH) {
+          best = start;
+          patternEnd = i;
+          continue;
+        }
         if (byte == END_OF_TEXT || !inSet(this.program.sets[this.program.first[pc]], byte)) continue;
         unchecked((this.next_[alive] = pc + 1));
         unchecked((this.nextStarts[alive++] = start));
@@ -195,8 +232,12 @@ const MAX_CACHED = 64;
 let compiled = new Map<string, Pattern>();
 
 /** Why the last `compilePattern` answered null, and at which byte. */
-export function patternError(): string { return programError; }
-export function patternErrorAt(): u32 { return programErrorAt; }
+export function patternError(): string {
+  return programError;
+}
+export function patternErrorAt(): u32 {
+  return programErrorAt;
+}
 
 /** The pattern of `length` bytes of UTF-8, or null when it is no pattern, or too big. */
 export function compilePattern(p: usize, length: u32): Pattern | null {

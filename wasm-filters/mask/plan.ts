@@ -1,12 +1,19 @@
 // The plan of one exchange: what the decision obliges the filter to mask. Wire form: sluice.filter.v1.Plan, read strictly: a filter that
 // does not know a field cannot tell what it would have been obliged to do.
 import { Detector, detectorOf } from './detectors';
-import { Path, parsePath, PathSet } from './path';
+import { Path, PathSet, parsePath } from './path';
 import { compilePattern, Pattern, UNBOUNDED } from './pattern';
 import { HmacKey } from './sha256';
 import { isUtf8 } from './utf8';
 
-export const enum Method { UNSPECIFIED, FULL, PARTIAL, HASH, NULL, DROP }
+export const enum Method {
+  UNSPECIFIED,
+  FULL,
+  PARTIAL,
+  HASH,
+  NULL,
+  DROP,
+}
 
 /** One rule: a path, a detector or a custom pattern, and what becomes of what it selects. */
 export class Rule {
@@ -28,7 +35,8 @@ export class Rule {
 
   /** The longest match of a rule by content, in folded bytes, or UNBOUNDED. */
   get reach(): u32 {
-    const detector = this.detector, pattern = this.pattern;
+    const detector = this.detector,
+      pattern = this.pattern;
     return detector ? detector.reach : pattern ? pattern.reach : 0;
   }
 }
@@ -60,7 +68,9 @@ export class Plan {
 
   hasPatterns: bool = false;
 
-  @inline get detects(): bool { return this.detections.length > 0; }
+  @inline get detects(): bool {
+    return this.detections.length > 0;
+  }
 
   private complete(): void {
     const paths: (Path | null)[] = [];
@@ -103,12 +113,18 @@ export class Plan {
 }
 
 function readRule(rule: Rule, wire: Wire): bool {
-  let selectors = 0, key: usize = 0, keyLength: u32 = 0;
+  let selectors = 0,
+    key: usize = 0,
+    keyLength: u32 = 0;
   while (wire.next()) {
-    const p = wire.bytes, length = wire.length;
+    const p = wire.bytes,
+      length = wire.length;
     if (wire.field <= 4 && wire.type == 2) {
       if (!isUtf8(p, length)) return false;
-      if (wire.field == 1) { rule.id = String.UTF8.decodeUnsafe(p, length); continue; }
+      if (wire.field == 1) {
+        rule.id = String.UTF8.decodeUnsafe(p, length);
+        continue;
+      }
       selectors++;
       if (wire.field == 2) rule.path = parsePath(p, length);
       else if (wire.field == 3) rule.detector = detectorOf(String.UTF8.decodeUnsafe(p, length));
@@ -143,7 +159,10 @@ class Wire {
   length: u32 = 0;
   broken: bool = false;
 
-  constructor(private p: usize, private end: usize) {}
+  constructor(
+    private p: usize,
+    private end: usize,
+  ) {}
 
   /** Steps to the next field; false at the end, or when the message is broken. */
   next(): bool {
@@ -157,7 +176,11 @@ class Wire {
       else if (this.type == 2) {
         const length = this.varint();
         if (this.broken || length > this.end - this.p) this.broken = true;
-        else { this.bytes = this.p; this.length = <u32>length; this.p += <usize>length; }
+        else {
+          this.bytes = this.p;
+          this.length = <u32>length;
+          this.p += <usize>length;
+        }
       } else this.broken = true;
     }
     return !this.broken;

@@ -9,7 +9,16 @@
 import { foldOf, KEEP, LEAVE_OUT } from './fold';
 import { codePointAt, sequenceAt } from './utf8';
 
-export const enum Op { BYTE, SPLIT, JUMP, LINE_START, LINE_END, WORD_EDGE, NO_WORD_EDGE, MATCH }
+export const enum Op {
+  BYTE,
+  SPLIT,
+  JUMP,
+  LINE_START,
+  LINE_END,
+  WORD_EDGE,
+  NO_WORD_EDGE,
+  MATCH,
+}
 
 const MAX_PROGRAM = 1024;
 const MAX_PATTERN: usize = 1024;
@@ -28,7 +37,9 @@ export class Program {
   /** The longest match in bytes, or UNBOUNDED. */
   reach: u32 = 0;
 
-  @inline get length(): i32 { return this.ops.length; }
+  @inline get length(): i32 {
+    return this.ops.length;
+  }
 
   emit(op: Op, first: i32 = 0, second: i32 = 0): i32 {
     this.ops.push(op);
@@ -38,9 +49,15 @@ export class Program {
   }
 }
 
-export function inSet(set: StaticArray<u64>, byte: u32): bool { return (unchecked(set[byte >> 6]) >> (byte & 63)) & 1 ? true : false; }
-export function isWordByte(b: u32): bool { return b - 0x30 < 10 || (b | 0x20) - 0x61 < 26 || b == 0x5f; }
-export function isLineEnd(b: u32): bool { return b == 0x0a || b == 0x0d; }
+export function inSet(set: StaticArray<u64>, byte: u32): bool {
+  return (unchecked(set[byte >> 6]) >> (byte & 63)) & 1 ? true : false;
+}
+export function isWordByte(b: u32): bool {
+  return b - 0x30 < 10 || (b | 0x20) - 0x61 < 26 || b == 0x5f;
+}
+export function isLineEnd(b: u32): bool {
+  return b == 0x0a || b == 0x0d;
+}
 
 /** Why the last `compileProgram` answered null, and at which byte. */
 export let programError: string = '';
@@ -50,7 +67,9 @@ export function compileProgram(pattern: usize, length: u32): Program | null {
   return new Compiler(pattern, pattern + length).compile();
 }
 
-function range(set: StaticArray<u64>, from: u32, to: u32): void { for (let b = from; b <= to; b++) set[b >> 6] |= (<u64>1) << (b & 63); }
+function range(set: StaticArray<u64>, from: u32, to: u32): void {
+  for (let b = from; b <= to; b++) set[b >> 6] |= (<u64>1) << (b & 63);
+}
 
 class Compiler {
   private program: Program = new Program();
@@ -58,7 +77,10 @@ class Compiler {
   private anyCase: bool = false;
   private groups: i32 = 0;
 
-  constructor(private start: usize, private end: usize) {}
+  constructor(
+    private start: usize,
+    private end: usize,
+  ) {}
 
   compile(): Program | null {
     if (this.end - this.start > MAX_PATTERN) return this.refuse('longer than 1024 bytes', this.start);
@@ -69,7 +91,10 @@ class Compiler {
       p += n;
     }
     p = this.start;
-    if (this.end - p >= 4 && load<u32>(p) == 0x29693f28) { this.anyCase = true; p += 4; } // (?i)
+    if (this.end - p >= 4 && load<u32>(p) == 0x29693f28) {
+      this.anyCase = true;
+      p += 4;
+    } // (?i)
     const stop = this.skipAlternation(p);
     if (!this.failed && stop < this.end) this.fail('")" without "("', stop);
     if (!this.failed) this.alternation(p);
@@ -78,20 +103,31 @@ class Compiler {
     return this.measured();
   }
 
-  private refuse(why: string, at: usize): Program | null { this.fail(why, at); return null; }
+  private refuse(why: string, at: usize): Program | null {
+    this.fail(why, at);
+    return null;
+  }
 
   private fail(why: string, at: usize): usize {
-    if (!this.failed) { programError = why; programErrorAt = <u32>(at - this.start); }
+    if (!this.failed) {
+      programError = why;
+      programErrorAt = <u32>(at - this.start);
+    }
     this.failed = true;
     return this.end;
   }
 
   private emit(op: Op, first: i32 = 0, second: i32 = 0): i32 {
-    if (this.program.length >= MAX_PROGRAM) { this.fail('too big: its repetitions unfold to more than 1024 steps', this.start); return 0; }
+    if (this.program.length >= MAX_PROGRAM) {
+      this.fail('too big: its repetitions unfold to more than 1024 steps', this.start);
+      return 0;
+    }
     return this.program.emit(op, first, second);
   }
 
-  @inline private peek(p: usize): u32 { return p < this.end ? <u32>load<u8>(p) : 0x100; }
+  @inline private peek(p: usize): u32 {
+    return p < this.end ? <u32>load<u8>(p) : 0x100;
+  }
 
   // Skipping finds where a piece ends, and all its syntax errors, so that emitting can repeat a piece and needs to check no more.
 
@@ -111,7 +147,8 @@ class Compiler {
   private skipAtom(p: usize): usize {
     const b = this.peek(p);
     switch (b) {
-      case 0x28: { // (
+      case 0x28: {
+        // (
         let inner = p + 1;
         if (this.peek(inner) == 0x3f) {
           if (this.peek(inner + 1) != 0x3a) return this.fail('of the "(?" forms only "(?:" is known, and "(?i)" at the start', p);
@@ -121,14 +158,20 @@ class Compiler {
         if (this.failed) return this.end;
         return this.peek(close) == 0x29 ? close + 1 : this.fail('"(" without ")"', p);
       }
-      case 0x5b: return this.skipClass(p);
-      case 0x5c: { // backslash
+      case 0x5b:
+        return this.skipClass(p);
+      case 0x5c: {
+        // backslash
         const c = this.peek(p + 1);
         if (c == 0x100) return this.fail('a pattern does not end in "\\"', p);
         if (c >= 0x80 || ((isWordByte(c) || c < 0x20) && !isEscapeLetter(c))) return this.fail('no such escape', p);
         return p + 2;
       }
-      case 0x2a: case 0x2b: case 0x3f: case 0x7b: return this.fail('nothing to repeat', p);
+      case 0x2a:
+      case 0x2b:
+      case 0x3f:
+      case 0x7b:
+        return this.fail('nothing to repeat', p);
       default: {
         if (b < 0x20 && b != 0x09) return this.fail('a control character', p);
         const width = sequenceAt(p, this.end);
@@ -146,7 +189,8 @@ class Compiler {
       const b = this.peek(p);
       if (b == 0x100) return this.fail('"[" without "]"', open);
       if (b == 0x5d) return p + 1;
-      const low = this.member(p), wide = this.memberEnd(p);
+      const low = this.member(p),
+        wide = this.memberEnd(p);
       if (this.failed) return this.end;
       p = wide;
       if (this.peek(p) != 0x2d || this.peek(p + 1) == 0x5d) continue;
@@ -160,16 +204,30 @@ class Compiler {
   /** One member of a class: its byte, or -1 when it is a class itself (`\d`). */
   private member(p: usize): i32 {
     const b = this.peek(p);
-    if (b == 0x100) { this.fail('"[" without "]"', p); return 0; }
-    if (b >= 0x80) { this.fail('only ASCII characters may stand in a class', p); return 0; }
-    if (b != 0x5c) { if (b < 0x20 && b != 0x09) this.fail('a control character', p); return b; }
+    if (b == 0x100) {
+      this.fail('"[" without "]"', p);
+      return 0;
+    }
+    if (b >= 0x80) {
+      this.fail('only ASCII characters may stand in a class', p);
+      return 0;
+    }
+    if (b != 0x5c) {
+      if (b < 0x20 && b != 0x09) this.fail('a control character', p);
+      return b;
+    }
     const c = this.peek(p + 1);
     if (c == 0x74) return 0x09;
-    if (c >= 0x80 || c == 0x62 || c == 0x42 || ((isWordByte(c) || c < 0x20) && !isEscapeLetter(c))) { this.fail('no such escape in a class', p); return 0; }
+    if (c >= 0x80 || c == 0x62 || c == 0x42 || ((isWordByte(c) || c < 0x20) && !isEscapeLetter(c))) {
+      this.fail('no such escape in a class', p);
+      return 0;
+    }
     return isWordByte(c) ? -1 : c;
   }
 
-  @inline private memberEnd(p: usize): usize { return p + (this.peek(p) == 0x5c ? 2 : 1); }
+  @inline private memberEnd(p: usize): usize {
+    return p + (this.peek(p) == 0x5c ? 2 : 1);
+  }
 
   private low: i32 = 0;
   /** -1: without end. */
@@ -179,12 +237,23 @@ class Compiler {
   private quantifier(p: usize): usize {
     this.low = this.high = 1;
     const b = this.peek(p);
-    if (b == 0x3f) { this.low = 0; return p + 1; }
-    if (b == 0x2a) { this.low = 0; this.high = -1; return p + 1; }
-    if (b == 0x2b) { this.high = -1; return p + 1; }
+    if (b == 0x3f) {
+      this.low = 0;
+      return p + 1;
+    }
+    if (b == 0x2a) {
+      this.low = 0;
+      this.high = -1;
+      return p + 1;
+    }
+    if (b == 0x2b) {
+      this.high = -1;
+      return p + 1;
+    }
     if (b != 0x7b) return p;
     const open = p++;
-    let n = 0, from = p;
+    let n = 0,
+      from = p;
     for (; this.peek(p) - 0x30 < 10 && n <= MAX_REPEAT; p++) n = n * 10 + this.peek(p) - 0x30;
     if (p == from) return this.fail('expected "{m}", "{m,}" or "{m,n}"; write "\\{" for the brace itself', open);
     this.low = this.high = n;
@@ -194,7 +263,8 @@ class Compiler {
       this.high = p == from ? -1 : n;
     }
     if (this.peek(p) != 0x7d) return this.fail('expected "{m}", "{m,}" or "{m,n}" of at most 512', open);
-    if (this.low > MAX_REPEAT || this.high > MAX_REPEAT || (this.high >= 0 && this.high < this.low) || this.high == 0) return this.fail('not a number of times', open);
+    if (this.low > MAX_REPEAT || this.high > MAX_REPEAT || (this.high >= 0 && this.high < this.low) || this.high == 0)
+      return this.fail('not a number of times', open);
     return p + 1;
   }
 
@@ -227,10 +297,15 @@ class Compiler {
 
   private sequence(p: usize): usize {
     while (!this.failed && p < this.end && this.peek(p) != 0x7c && this.peek(p) != 0x29) {
-      const atomEnd = this.skipAtom(p), after = this.quantifier(atomEnd);
-      const low = this.low, high = this.high;
+      const atomEnd = this.skipAtom(p),
+        after = this.quantifier(atomEnd);
+      const low = this.low,
+        high = this.high;
       // An atom that takes no step, such as "()", is the same once as a thousand times.
-      for (let i = 0, was = -1; i < low && !this.failed && this.program.length != was; i++) { was = this.program.length; this.atom(p); }
+      for (let i = 0, was = -1; i < low && !this.failed && this.program.length != was; i++) {
+        was = this.program.length;
+        this.atom(p);
+      }
       if (high < 0) {
         const split = this.emit(Op.SPLIT, this.program.length + 1);
         this.atom(p);
@@ -238,7 +313,10 @@ class Compiler {
         if (!this.failed) this.program.second[split] = this.program.length;
       } else {
         const splits: i32[] = [];
-        for (let i = low; i < high && !this.failed; i++) { splits.push(this.emit(Op.SPLIT, this.program.length + 1)); this.atom(p); }
+        for (let i = low; i < high && !this.failed; i++) {
+          splits.push(this.emit(Op.SPLIT, this.program.length + 1));
+          this.atom(p);
+        }
         for (let i = 0; i < splits.length; i++) this.program.second[splits[i]] = this.program.length;
       }
       p = after;
@@ -249,9 +327,12 @@ class Compiler {
   private atom(p: usize): void {
     const b = this.peek(p);
     switch (b) {
-      case 0x28: this.alternation(p + (this.peek(p + 1) == 0x3f ? 3 : 1)); return;
+      case 0x28:
+        this.alternation(p + (this.peek(p + 1) == 0x3f ? 3 : 1));
+        return;
       case 0x5b: {
-        const set = new StaticArray<u64>(4), negated = this.peek(p + 1) == 0x5e;
+        const set = new StaticArray<u64>(4),
+          negated = this.peek(p + 1) == 0x5e;
         for (p += negated ? 2 : 1; this.peek(p) != 0x5d; ) {
           const low = this.member(p);
           if (low < 0) addClass(set, this.peek(p + 1));
@@ -262,27 +343,43 @@ class Compiler {
             p = this.memberEnd(p + 1);
           } else range(set, low, low);
         }
-        if (negated) this.character(complement(this.cased(set))); else this.byte(set);
+        if (negated) this.character(complement(this.cased(set)));
+        else this.byte(set);
         return;
       }
-      case 0x2e: this.character(complement(new StaticArray<u64>(4))); return;
-      case 0x5e: this.emit(Op.LINE_START); return;
-      case 0x24: this.emit(Op.LINE_END); return;
+      case 0x2e:
+        this.character(complement(new StaticArray<u64>(4)));
+        return;
+      case 0x5e:
+        this.emit(Op.LINE_START);
+        return;
+      case 0x24:
+        this.emit(Op.LINE_END);
+        return;
       case 0x5c: {
         const c = this.peek(p + 1);
-        if (c == 0x62) { this.emit(Op.WORD_EDGE); return; }
-        if (c == 0x42) { this.emit(Op.NO_WORD_EDGE); return; }
+        if (c == 0x62) {
+          this.emit(Op.WORD_EDGE);
+          return;
+        }
+        if (c == 0x42) {
+          this.emit(Op.NO_WORD_EDGE);
+          return;
+        }
         const set = new StaticArray<u64>(4);
         if (!isWordByte(c)) range(set, c, c);
         else if (c == 0x74) range(set, 0x09, 0x09);
         else addClass(set, c | 0x20);
-        if (isWordByte(c) && c < 0x60) this.character(complement(set)); else this.byte(set);
+        if (isWordByte(c) && c < 0x60) this.character(complement(set));
+        else this.byte(set);
         return;
       }
       default: {
         const width = sequenceAt(p, this.end);
         const folds = width == 1 ? <i32>b : foldOf(codePointAt(p, width));
-        if (folds == KEEP) { for (let i = 0; i < width; i++) this.one(load<u8>(p + i), load<u8>(p + i)); } else this.one(folds, folds);
+        if (folds == KEEP) {
+          for (let i = 0; i < width; i++) this.one(load<u8>(p + i), load<u8>(p + i));
+        } else this.one(folds, folds);
       }
     }
   }
@@ -332,8 +429,10 @@ class Compiler {
 
   /** Its reach, if it cannot match nothing. Every edge goes forward but those that close a loop. */
   private measured(): Program | null {
-    const program = this.program, n = program.length;
-    const longest = new StaticArray<u32>(n), shortest = new StaticArray<u32>(n);
+    const program = this.program,
+      n = program.length;
+    const longest = new StaticArray<u32>(n),
+      shortest = new StaticArray<u32>(n);
     let loops = false;
     for (let i = n - 2; i >= 0; i--) {
       const op = program.ops[i];
@@ -342,7 +441,11 @@ class Compiler {
         shortest[i] = min(shortest[program.first[i]], shortest[program.second[i]]);
       } else if (op == Op.JUMP) {
         const to = program.first[i];
-        if (to <= i) { loops = true; shortest[i] = UNBOUNDED >> 1; continue; }
+        if (to <= i) {
+          loops = true;
+          shortest[i] = UNBOUNDED >> 1;
+          continue;
+        }
         longest[i] = longest[to];
         shortest[i] = shortest[to];
       } else {
@@ -366,9 +469,19 @@ function isEscapeLetter(c: u32): bool {
 function addClass(set: StaticArray<u64>, letter: u32): void {
   const added = new StaticArray<u64>(4);
   switch (letter | 0x20) {
-    case 0x64: range(added, 0x30, 0x39); break;
-    case 0x77: range(added, 0x30, 0x39); range(added, 0x41, 0x5a); range(added, 0x61, 0x7a); range(added, 0x5f, 0x5f); break;
-    default: range(added, 0x09, 0x09); range(added, 0x0b, 0x0c); range(added, 0x20, 0x20);
+    case 0x64:
+      range(added, 0x30, 0x39);
+      break;
+    case 0x77:
+      range(added, 0x30, 0x39);
+      range(added, 0x41, 0x5a);
+      range(added, 0x61, 0x7a);
+      range(added, 0x5f, 0x5f);
+      break;
+    default:
+      range(added, 0x09, 0x09);
+      range(added, 0x0b, 0x0c);
+      range(added, 0x20, 0x20);
   }
   if (letter < 0x60) complement(added);
   for (let i = 0; i < 4; i++) set[i] |= added[i];
@@ -376,7 +489,7 @@ function addClass(set: StaticArray<u64>, letter: u32): void {
 
 /** The other ASCII characters, without the ends of a line: no match crosses one. */
 function complement(set: StaticArray<u64>): StaticArray<u64> {
-  set[0] = ~set[0] & ~((<u64>1 << 0x0a) | (<u64>1 << 0x0d));
+  set[0] = ~set[0] & ~(((<u64>1) << 0x0a) | ((<u64>1) << 0x0d));
   set[1] = ~set[1];
   set[2] = set[3] = 0;
   return set;

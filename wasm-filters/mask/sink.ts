@@ -5,24 +5,32 @@ const SHORT: u32 = 256;
 
 /** The two do not overlap. Reads nothing past `length`. */
 export function copyBytes(to: usize, from: usize, length: u32): void {
-  if (length > SHORT) { memory.copy(to, from, length); return; }
+  if (length > SHORT) {
+    memory.copy(to, from, length);
+    return;
+  }
   if (length >= 16) {
     const last = length - 16;
     for (let i: u32 = 0; i < last; i += 16) v128.store(to + i, v128.load(from + i));
     v128.store(to + last, v128.load(from + last));
   } else if (length >= 8) {
-    const head = load<u64>(from), tail = load<u64>(from + length - 8);
+    const head = load<u64>(from),
+      tail = load<u64>(from + length - 8);
     store<u64>(to, head);
     store<u64>(to + length - 8, tail);
   } else if (length >= 4) {
-    const head = load<u32>(from), tail = load<u32>(from + length - 4);
+    const head = load<u32>(from),
+      tail = load<u32>(from + length - 4);
     store<u32>(to, head);
     store<u32>(to + length - 4, tail);
   } else for (let i: u32 = 0; i < length; i++) store<u8>(to + i, load<u8>(from + i));
 }
 
 function fillBytes(to: usize, b: u32, length: u32): void {
-  if (length > SHORT) { memory.fill(to, <u8>b, length); return; }
+  if (length > SHORT) {
+    memory.fill(to, <u8>b, length);
+    return;
+  }
   const sixteen = i8x16.splat(<i8>b);
   let i: u32 = 0;
   for (; i + 16 <= length; i += 16) v128.store(to + i, sixteen);
@@ -51,10 +59,14 @@ export class ByteSink {
     this.capacity = capacity;
   }
 
-  @inline reset(): void { this.length = 0; }
+  @inline reset(): void {
+    this.length = 0;
+  }
 
   /** Makes room for `more` bytes past `length`. */
-  @inline reserve(more: u32): void { if (this.capacity - this.length < more) this.grow(more); }
+  @inline reserve(more: u32): void {
+    if (this.capacity - this.length < more) this.grow(more);
+  }
 
   private grow(more: u32): void {
     let capacity = this.capacity;

@@ -13,7 +13,12 @@ import { isUtf8 } from './utf8';
 const EVENT_TOKENS: u32 = 16;
 const MAX_WORD: u32 = 34;
 
-const enum LineEnd { NONE, LF, CR, CRLF }
+const enum LineEnd {
+  NONE,
+  LF,
+  CR,
+  CRLF,
+}
 
 export class EventStreamMasker extends Masker {
   private status: Status = Status.OK;
@@ -39,7 +44,8 @@ export class EventStreamMasker extends Masker {
       if (this.afterCr) {
         this.afterCr = false;
         if (load<u8>(p) == 0x0a) {
-          if (this.lastWasData) this.dataEnd = LineEnd.CRLF; else out.byte(0x0a);
+          if (this.lastWasData) this.dataEnd = LineEnd.CRLF;
+          else out.byte(0x0a);
           p++;
           continue;
         }
@@ -63,11 +69,18 @@ export class EventStreamMasker extends Masker {
     return this.status;
   }
 
-  private fail(status: Status): void { if (this.status == Status.OK) this.status = status; }
+  private fail(status: Status): void {
+    if (this.status == Status.OK) this.status = status;
+  }
 
   private endLine(by: LineEnd, out: ByteSink): void {
-    let p = this.line.ptr, length = this.line.length;
-    if (this.first && length >= 3 && (load<u32>(p) & 0xffffff) == 0xbfbbef) { out.write(p, 3); p += 3; length -= 3; }
+    let p = this.line.ptr,
+      length = this.line.length;
+    if (this.first && length >= 3 && (load<u32>(p) & 0xffffff) == 0xbfbbef) {
+      out.write(p, 3);
+      p += 3;
+      length -= 3;
+    }
     this.first = false;
     this.lastWasData = length >= 4 && load<u32>(p) == 0x61746164 && (length == 4 || load<u8>(p, 4) == 0x3a);
     if (!isText(p, length)) this.fail(Status.MALFORMED);
@@ -108,11 +121,15 @@ export class EventStreamMasker extends Masker {
   }
 
   private maskData(): void {
-    const data = this.data.ptr, length = this.data.length;
+    const data = this.data.ptr,
+      length = this.data.length;
     this.json.reset();
     let status = this.json.write(data, length, this.masked);
     if (status == Status.OK) status = this.json.end(this.masked);
-    if (status != Status.MALFORMED) { this.fail(status); return; }
+    if (status != Status.MALFORMED) {
+      this.fail(status);
+      return;
+    }
     // Not JSON. What looks like an object was meant to be; what paths could have selected must be no more than a word, as in `[DONE]`.
     this.masked.reset();
     if (load<u8>(data) == 0x7b) this.fail(Status.MALFORMED);

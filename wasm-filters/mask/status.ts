@@ -19,13 +19,20 @@ export const enum Status {
 /** One English clause per status, for problem documents and tap events; it never quotes the body. */
 export function reasonOf(status: Status): string {
   switch (status) {
-    case Status.OK: return 'ok';
-    case Status.MALFORMED: return 'the body is not well formed in its content type';
-    case Status.TOKEN_TOO_LONG: return 'a value is longer than can be held for masking';
-    case Status.TOO_DEEP: return 'the body is nested too deeply';
-    case Status.UNMASKABLE: return 'a masking rule cannot be applied to this body';
-    case Status.PATTERN_TOO_COSTLY: return 'a custom pattern takes too long on this body';
-    default: return 'unknown masking status';
+    case Status.OK:
+      return 'ok';
+    case Status.MALFORMED:
+      return 'the body is not well formed in its content type';
+    case Status.TOKEN_TOO_LONG:
+      return 'a value is longer than can be held for masking';
+    case Status.TOO_DEEP:
+      return 'the body is nested too deeply';
+    case Status.UNMASKABLE:
+      return 'a masking rule cannot be applied to this body';
+    case Status.PATTERN_TOO_COSTLY:
+      return 'a custom pattern takes too long on this body';
+    default:
+      return 'unknown masking status';
   }
 }
 

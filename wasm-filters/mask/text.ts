@@ -1,7 +1,7 @@
 // Text that streams: what can still become part of a match is held back, the rest leaves at once.
 import { Normal } from './detectors';
-import { skipAscii } from './fold';
 import { certainUpTo, contextBefore, find, found } from './find';
+import { skipAscii } from './fold';
 import { Encoding, maskInto, writeText } from './method';
 import { UNBOUNDED } from './pattern';
 import { Plan } from './plan';
@@ -22,7 +22,10 @@ export class TextStream {
   private lineStart: u32 = 0;
 
   /** `encoding`: that of what comes in and goes out; JSON means that what comes in is unescaped. */
-  constructor(private plan: Plan, private encoding: Encoding) {}
+  constructor(
+    private plan: Plan,
+    private encoding: Encoding,
+  ) {}
 
   reset(): void {
     this.buffer.reset();
@@ -40,11 +43,15 @@ export class TextStream {
   }
 
   /** The text is complete. */
-  end(out: ByteSink): Status { return this.valid < this.buffer.length ? Status.MALFORMED : this.drain(true, out); }
+  end(out: ByteSink): Status {
+    return this.valid < this.buffer.length ? Status.MALFORMED : this.drain(true, out);
+  }
 
   /** Extends `valid` and `lineEnd`, or says why not. NUL is no text: it would be the other half of a UTF-16 digit. */
   private validate(): Status {
-    const start = this.buffer.ptr, end = start + this.buffer.length, inJson = this.encoding == Encoding.JSON;
+    const start = this.buffer.ptr,
+      end = start + this.buffer.length,
+      inJson = this.encoding == Encoding.JSON;
     for (let p = start + this.valid; p < end; p++) {
       const b = <u32>load<u8>(p);
       if (b == 0x0a || b == 0x0d) {
@@ -54,23 +61,32 @@ export class TextStream {
       } else if (b == 0 && !inJson) return Status.MALFORMED;
     }
     if (this.isTooLong(this.buffer.length)) return Status.TOKEN_TOO_LONG;
-    if (this.encoding != Encoding.PLAIN) { this.valid = this.buffer.length; return Status.OK; }
+    if (this.encoding != Encoding.PLAIN) {
+      this.valid = this.buffer.length;
+      return Status.OK;
+    }
     for (let p = start + this.valid; ; ) {
       p = skipAscii(p, end);
       const n = p < end ? sequenceAt(p, end) : 0;
       if (n < 0) return Status.MALFORMED;
-      if (n) { p += n; continue; }
+      if (n) {
+        p += n;
+        continue;
+      }
       this.valid = <u32>(p - start);
       return Status.OK;
     }
   }
 
   /** Whether the line that reaches to `to` is longer than may be held, where lines must be. */
-  private isTooLong(to: u32): bool { return this.plan.reach == UNBOUNDED && to - this.lineStart > this.plan.maxTokenBytes; }
+  private isTooLong(to: u32): bool {
+    return this.plan.reach == UNBOUNDED && to - this.lineStart > this.plan.maxTokenBytes;
+  }
 
   /** Writes what is certain, and keeps the rest and its context. */
   private drain(final: bool, out: ByteSink): Status {
-    const text = this.buffer.ptr, length = this.valid;
+    const text = this.buffer.ptr,
+      length = this.valid;
     if (length == this.context) return Status.OK;
     const status = find(this.plan, text, length, this.context, false, this.encoding == Encoding.SINGLE_BYTE);
     if (status != Status.OK) return status;
@@ -94,7 +110,9 @@ export function writeMasked(plan: Plan, text: usize, from: u32, to: u32, asIs: N
   let at = from;
   const spans = found;
   for (let i = 0; i < spans.length && spans.start(i) < to; i++) {
-    const rule = plan.rules[spans.rule(i)], detector = rule.detector, start = spans.start(i);
+    const rule = plan.rules[spans.rule(i)],
+      detector = rule.detector,
+      start = spans.start(i);
     writeText(text + at, start - at, encoding, out);
     at = spans.end(i);
     maskInto(rule, text + start, at - start, detector ? detector.normal : asIs, encoding, out);

@@ -30,18 +30,31 @@ export function codePointAt(p: usize, length: i32): u32 {
 }
 
 /** Length of a character by its lead byte, where the text is known to be valid. */
-export function widthOf(lead: u32): i32 { return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4; }
+export function widthOf(lead: u32): i32 {
+  return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
 
 /** Writes `cp` at `p` and returns its length. A surrogate becomes three bytes (WTF-8), so that no two texts look alike to a hash. */
 export function encodeAt(p: usize, cp: u32): i32 {
-  if (cp < 0x80) { store<u8>(p, <u8>cp); return 1; }
-  if (cp < 0x800) { store<u8>(p, <u8>(0xc0 | (cp >> 6))); store<u8>(p, <u8>(0x80 | (cp & 0x3f)), 1); return 2; }
+  if (cp < 0x80) {
+    store<u8>(p, <u8>cp);
+    return 1;
+  }
+  if (cp < 0x800) {
+    store<u8>(p, <u8>(0xc0 | (cp >> 6)));
+    store<u8>(p, <u8>(0x80 | (cp & 0x3f)), 1);
+    return 2;
+  }
   if (cp < 0x10000) {
-    store<u8>(p, <u8>(0xe0 | (cp >> 12))); store<u8>(p, <u8>(0x80 | ((cp >> 6) & 0x3f)), 1); store<u8>(p, <u8>(0x80 | (cp & 0x3f)), 2);
+    store<u8>(p, <u8>(0xe0 | (cp >> 12)));
+    store<u8>(p, <u8>(0x80 | ((cp >> 6) & 0x3f)), 1);
+    store<u8>(p, <u8>(0x80 | (cp & 0x3f)), 2);
     return 3;
   }
-  store<u8>(p, <u8>(0xf0 | (cp >> 18))); store<u8>(p, <u8>(0x80 | ((cp >> 12) & 0x3f)), 1);
-  store<u8>(p, <u8>(0x80 | ((cp >> 6) & 0x3f)), 2); store<u8>(p, <u8>(0x80 | (cp & 0x3f)), 3);
+  store<u8>(p, <u8>(0xf0 | (cp >> 18)));
+  store<u8>(p, <u8>(0x80 | ((cp >> 12) & 0x3f)), 1);
+  store<u8>(p, <u8>(0x80 | ((cp >> 6) & 0x3f)), 2);
+  store<u8>(p, <u8>(0x80 | (cp & 0x3f)), 3);
   return 4;
 }
 

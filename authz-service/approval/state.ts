@@ -10,28 +10,11 @@
  * `approved` lasts no longer than it takes to tell a caller who is still waiting; without one it is a grant, for one request with the same fingerprint.
  * Times are Unix milliseconds.
  */
-import type { Hold, HoldTerms } from '../decision/decision.ts';
-import type { Identity, Run } from '../decision/request.ts';
+import type { HeldRequest } from '../decision/ports.ts';
+import type { Identity } from '../decision/request.ts';
 import { isNamed } from './principal.ts';
 
-/** What is held: all that an approver decides on, and all that an approval sets free. */
-export interface HeldRequest {
-  /** Equal for two requests that do the same thing on behalf of the same identity. */
-  readonly fingerprint: string;
-  readonly session: string;
-  readonly target: string;
-  readonly identity: Identity;
-  readonly run: Run;
-  readonly rule: string;
-  readonly reason: string;
-  /** One line for people: `DELETE /customers/7`. */
-  readonly summary: string;
-  readonly terms: HoldTerms;
-  /** What applies once it is approved: obligations and credential. */
-  readonly decision: Hold;
-  /** The policy's input with sensitive values masked, as JSON; empty when it is too long to be kept here (the session's record has it). */
-  readonly maskedInputJson: string;
-}
+export type { HeldRequest };
 
 export interface Answer {
   /** The approver's stable identity, and its name for people. */

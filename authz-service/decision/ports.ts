@@ -29,7 +29,9 @@ export interface ApprovalsPort {
   hold(request: HeldRequest): Promise<HoldHandle>;
 }
 
+/** What is held: all that an approver decides on, and all that an approval sets free. */
 export interface HeldRequest {
+  /** Equal for two requests that do the same thing, for the same identity, under the same terms. */
   readonly fingerprint: string;
   readonly session: string;
   readonly target: string;
@@ -40,7 +42,9 @@ export interface HeldRequest {
   /** One line for people, masked: `DELETE /customers/7`. */
   readonly summary: string;
   readonly terms: HoldTerms;
+  /** What applies once it is approved: obligations and credential. */
   readonly decision: Hold;
+  /** The policy's input with sensitive values masked, as JSON; empty when it is too long to be kept with the hold (the session's record has it). */
   readonly maskedInputJson: string;
 }
 

@@ -121,8 +121,8 @@ async function judged(
   }
 }
 
-/** A caller whom nobody knows leaves a trace too: an attack on the tokens must show in the record. */
-async function notIdentified(ports: CheckPorts, caller: NotIdentified, target: TargetInfo, session: string): Promise<CheckResponse> {
+/** A caller whom nobody knows is counted, not recorded: it could fill the disk. */
+function notIdentified(ports: CheckPorts, caller: NotIdentified, target: TargetInfo, session: string): CheckResponse {
   ports.observe.decision('unidentified', target.name, caller.code);
   const title = caller.status === 401 ? 'Unauthorized' : caller.status === 403 ? 'Forbidden' : 'Service Unavailable';
   const headers =

@@ -86,8 +86,8 @@ describe('is refused, and says why', () => {
     ],
     [
       'a probe that does not end',
-      'package sluice\n\ndecision := {"effect": "allow", "rule": "r", "reason": sprintf("%d", [count([1 | some i in numbers.range(1, 2000000); some j in numbers.range(1, 2000000); i == j])])}',
-      /took longer than|did not start|opa_malloc/,
+      'package sluice\n\ndecision := {"effect": "allow", "rule": "r", "reason": sprintf("%d", [count([1 | xs := numbers.range(1, 60000); some i in xs; some j in xs; i == j])])}',
+      /took longer than|did not start/,
     ],
   ])('%s', { timeout: 40_000 }, async (_, rego, said) => {
     write('main.rego', `${rego}\n`);

@@ -11,12 +11,12 @@ import { createApprovals } from './approval/approvals.ts';
 import { journalStore } from './approval/store.ts';
 import type { CheckPorts } from './check/check.ts';
 import { identifyBy } from './check/identify.ts';
-import { checkService } from './check/service.ts';
+import { checkMethod } from './check/service.ts';
 import { Targets } from './check/targets.ts';
 import { type Config, formatConfigError } from './config/config.ts';
 import { watchConfig } from './config/watch.ts';
 import type { RecordedEvent } from './decision/ports.ts';
-import { openDoor } from './grpc_server.ts';
+import { openDoor, openUnaryDoor } from './grpc_server.ts';
 import { createVerifier } from './identity/verifier.ts';
 import { openJournal } from './journal/journal.ts';
 import { loadMask } from './mask/mask.ts';
@@ -187,7 +187,7 @@ async function start(
     MAX_EMIT_BYTES,
   );
   opened(() => tapDoor.close(service.drainMs));
-  const checkDoor = await openDoor(service.check, [checkService(ports)], MAX_CHECK_BYTES);
+  const checkDoor = await openUnaryDoor(service.check, checkMethod(ports), MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
     health.stopping();

@@ -102,7 +102,7 @@ async function judged(
     },
     {
       summary: ports.maskText(`${request.method} ${request.path}`),
-      fingerprint: fingerprintOf(target.name, caller.identity.id, raw, request),
+      fingerprint: () => fingerprintOf(target.name, caller.identity.id, raw, request),
       downstreamAddress: downstreamOf(check),
       identityMicros: Math.round(identitySeconds * 1e6),
       waitMs: waitPreference(header('prefer')),

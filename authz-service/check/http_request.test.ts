@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { runs } from '../../test/fuzz/runs.ts';
 import { fingerprintOf, type RawRequest, typedRequest, UnclearRequestError } from './http_request.ts';
 
 const raw = (over: Partial<RawRequest> & { header?: Record<string, string[]> } = {}): RawRequest => ({
@@ -129,7 +130,7 @@ describe('bodies', () => {
           expect([200, 400]).toContain(status(raw({ path: `/${path}`, body, header: { 'content-type': [type] } })));
         },
       ),
-      { numRuns: 10_000 },
+      { numRuns: runs(10_000) },
     );
   });
 });

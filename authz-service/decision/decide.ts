@@ -39,15 +39,17 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
     case 'allow':
       return (await recorded(ports, judged(of))) ?? allowed(decision, '');
     case 'hold': {
-      const permit = termedFingerprint(caller.fingerprint, decision);
+      const fingerprint = caller.fingerprint();
+      const permit = termedFingerprint(fingerprint, decision);
+      const held = { ...of, fingerprint };
       try {
         const grant = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
-        if (grant) return (await recorded(ports, judged({ ...of, approval: grant.approval }))) ?? allowed(decision, grant.approval);
-        const failure = await recorded(ports, judged(of));
+        if (grant) return (await recorded(ports, judged({ ...held, approval: grant.approval }))) ?? allowed(decision, grant.approval);
+        const failure = await recorded(ports, judged(held));
         if (failure) return failure;
         // It may have been answered while that was written.
         const late = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
-        if (late) return (await recorded(ports, judged({ ...of, approval: late.approval }))) ?? allowed(decision, late.approval);
+        if (late) return (await recorded(ports, judged({ ...held, approval: late.approval }))) ?? allowed(decision, late.approval);
         const handle =
           ports.approvals.join(permit, request.identity.id) ??
           (await ports.approvals.hold({
@@ -173,6 +175,7 @@ interface Judgement {
   readonly micros?: number;
   readonly decisionJson?: string;
   readonly approval?: string;
+  readonly fingerprint?: string;
 }
 
 function judgedEvent(request: Request, caller: Caller, maskedInputJson: string, of: Judgement): RecordedEvent {
@@ -191,7 +194,7 @@ function judgedEvent(request: Request, caller: Caller, maskedInputJson: string, 
       approval: of.approval ?? '',
       identityMicros: caller.identityMicros,
       policyMicros: of.micros ?? 0,
-      fingerprint: caller.fingerprint,
+      fingerprint: of.fingerprint ?? '',
     },
   };
 }

@@ -105,7 +105,8 @@ export interface RecordedEvent {
 /** What a door knows of the caller beside the request. */
 export interface Caller {
   readonly summary: string;
-  readonly fingerprint: string;
+  /** Computed only for what is held. */
+  readonly fingerprint: () => string;
   readonly downstreamAddress: string;
   readonly identityMicros: number;
   /** How long the caller is ready to wait for an answer to a hold, milliseconds; `undefined`: as long as the hold lasts. */

@@ -110,15 +110,19 @@ export class Mask {
 
   /** Masks one JSON document. Throws a `MaskError`. */
   json(text: string, rules: readonly MaskRule[]): string {
-    return this.body('application/json', [Buffer.from(text)], rules).bytes.toString();
+    this.#load(rules);
+    this.#begin('application/json');
+    this.#settle(this.#core.write(this.#put(text)));
+    const masked = Buffer.from(this.#output());
+    this.#settle(this.#core.end());
+    return Buffer.concat([masked, this.#output()]).toString();
   }
 
   /** Masks a body of any type that the filter masks, given in chunks. Throws a `MaskError`. */
   body(contentType: string, chunks: Iterable<Uint8Array>, rules: readonly MaskRule[], maxTokenBytes = 0): MaskedBody {
     this.#load(rules, maxTokenBytes);
     this.#core.resetCounts();
-    if (!this.#core.begin(this.#put(contentType)))
-      throw new MaskError('unsupported_type', `a body of type ${contentType} cannot be masked under these rules`);
+    this.#begin(contentType);
     const parts: Buffer[] = [];
     for (const chunk of chunks) {
       this.#settle(this.#core.write(this.#put(chunk)));
@@ -158,6 +162,11 @@ export class Mask {
       json: (text) => shown(() => this.json(text, rules), '{"unmaskable":true}'),
       text: (text) => shown(() => this.text(text, rules), '(unmaskable)'),
     };
+  }
+
+  #begin(contentType: string): void {
+    if (!this.#core.begin(this.#put(contentType)))
+      throw new MaskError('unsupported_type', `a body of type ${contentType} cannot be masked under these rules`);
   }
 
   #load(rules: readonly MaskRule[], maxTokenBytes = 0): void {

@@ -15,6 +15,8 @@ import {
 } from './channel.ts';
 
 const LONGEST_START_MS = 5_000;
+/** Of UTF-8, for one code unit of UTF-16. */
+const MOST_BYTES_OF_CHARACTER = 3;
 
 export interface Job {
   readonly input: string;
@@ -98,11 +100,12 @@ export class Lane {
     let size = 0;
     let count = 0;
     for (const { input } of queue) {
-      const length = Buffer.byteLength(input);
-      if (count === Math.min(most, MOST_JOBS) || size + INPUT_HEADER + length > LARGEST_INPUT + INPUT_HEADER) break;
-      this.#reserve(size + INPUT_HEADER + length);
+      if (count === Math.min(most, MOST_JOBS)) break;
+      // Only where there is no room for the longest that it could be is it worth counting its bytes apart.
+      const fits = size + INPUT_HEADER + MOST_BYTES_OF_CHARACTER * input.length <= this.#inputs.length;
+      if (!fits && !this.#reserve(size + INPUT_HEADER + Buffer.byteLength(input))) break;
+      const length = this.#inputs.write(input, size + INPUT_HEADER);
       this.#inputs.writeInt32LE(length, size);
-      this.#inputs.write(input, size + INPUT_HEADER, length);
       size += INPUT_HEADER + length;
       count++;
     }
@@ -153,11 +156,13 @@ export class Lane {
     await this.#worker.terminate();
   }
 
-  #reserve(size: number): void {
-    if (size <= this.#inputs.length) return;
+  /** @returns whether there is room for `size` bytes of inputs */
+  #reserve(size: number): boolean {
+    if (size <= this.#inputs.length) return true;
     const { inputs } = this.#channel;
-    const written = this.#inputs;
-    inputs.grow(Math.min(Math.max(size, 2 * written.length), inputs.maxByteLength));
+    if (size > inputs.maxByteLength) return false;
+    inputs.grow(Math.min(Math.max(size, 2 * this.#inputs.length), inputs.maxByteLength));
     this.#inputs = Buffer.from(inputs);
+    return true;
   }
 }

@@ -23,6 +23,8 @@ const ROUND_SECONDS = 1.5;
 const COLD_ROUNDS = 5;
 const COLD_TOKENS = 300;
 const GOAL = 1.6;
+/** As `./sluice` starts the service. */
+const GATEWAY_FLAGS = ['--max-semi-space-size=64'];
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const dir = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
@@ -132,7 +134,10 @@ async function cpuMicros(child: ChildProcess): Promise<number> {
 
 async function start(program: string, socket: string, ...args: string[]): Promise<Side> {
   const profiled = process.env.SLUICE_BENCH_PROFILE;
-  const execArgv = profiled ? ['--cpu-prof', `--cpu-prof-dir=${join(profiled, program)}`] : [];
+  const execArgv = [
+    ...(program === 'gateway.ts' ? GATEWAY_FLAGS : []),
+    ...(profiled ? ['--cpu-prof', `--cpu-prof-dir=${join(profiled, program)}`] : []),
+  ];
   const child = fork(join(import.meta.dirname, 'decisions', program), args, { stdio: ['ignore', 2, 2, 'ipc'], execArgv });
   children.push(child);
   const [ready] = await Promise.race([once(child, 'message'), once(child, 'exit')]);

@@ -4,11 +4,11 @@
  * callers are not spoken: Envoy compresses nothing, and resets a stream whose time has passed.
  */
 import {
+  constants,
   createSecureServer,
   createServer,
-  type IncomingHttpHeaders,
-  constants,
   type Http2Server,
+  type IncomingHttpHeaders,
   type SecureServerOptions,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -40,7 +40,7 @@ export interface UnaryServer {
 }
 
 /** https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
-const STATUS = { unknown: 2, resourceExhausted: 8, unimplemented: 12, internal: 13 } as const;
+const STATUS = { resourceExhausted: 8, unimplemented: 12, internal: 13 } as const;
 
 const OK = { [constants.HTTP2_HEADER_STATUS]: 200, [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc' };
 const OK_TRAILERS = { 'grpc-status': '0' };
@@ -123,7 +123,10 @@ function take(method: UnaryMethod, maxMessageBytes: number, stream: ServerHttp2S
     stream.respond({ [constants.HTTP2_HEADER_STATUS]: 415 }, { endStream: true });
     return;
   }
-  if (headers[constants.HTTP2_HEADER_PATH] !== method.path) return refuse(stream, STATUS.unimplemented, 'there is no such method here');
+  if (headers[constants.HTTP2_HEADER_PATH] !== method.path) {
+    refuse(stream, STATUS.unimplemented, 'there is no such method here');
+    return;
+  }
   let first: Buffer | undefined;
   let rest: Buffer[] | undefined;
   let size = 0;
@@ -143,14 +146,17 @@ function take(method: UnaryMethod, maxMessageBytes: number, stream: ServerHttp2S
 }
 
 function answer(method: UnaryMethod, stream: ServerHttp2Stream, frame: Buffer | undefined): void {
-  if (!frame || frame.length < PREFIX_BYTES || frame.readUInt32BE(1) !== frame.length - PREFIX_BYTES)
-    return refuse(stream, STATUS.internal, 'the call does not hold exactly one message');
-  if (frame[0] !== 0) return refuse(stream, STATUS.unimplemented, 'compressed messages are not taken');
-  const failed = (): void => refuse(stream, STATUS.internal, 'the call failed');
-  try {
-    method.call(frame.subarray(PREFIX_BYTES), (callback) => whenGone(stream, callback)).then((message) => reply(stream, message), failed);
-  } catch {
-    refuse(stream, STATUS.internal, 'the message is not a request of this method');
+  if (!frame || frame.length < PREFIX_BYTES || frame.readUInt32BE(1) !== frame.length - PREFIX_BYTES) {
+    refuse(stream, STATUS.internal, 'the call does not hold exactly one message');
+  } else if (frame[0] !== 0) {
+    refuse(stream, STATUS.unimplemented, 'compressed messages are not taken');
+  } else {
+    const failed = (): void => refuse(stream, STATUS.internal, 'the call failed');
+    try {
+      method.call(frame.subarray(PREFIX_BYTES), (callback) => whenGone(stream, callback)).then((message) => reply(stream, message), failed);
+    } catch {
+      refuse(stream, STATUS.internal, 'the message is not a request of this method');
+    }
   }
 }
 

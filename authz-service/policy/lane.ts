@@ -1,18 +1,6 @@
 /** One decision worker as the engine sees it: what it was given, how far it is, and since when it has been at the same job. */
 import { Worker } from 'node:worker_threads';
-import {
-  ANSWER_HEADER,
-  ANSWERED,
-  BELL,
-  COUNT,
-  DONE,
-  INPUT_HEADER,
-  LARGEST_INPUT,
-  LIMIT,
-  MOST_JOBS,
-  openChannel,
-  type WorkerData,
-} from './channel.ts';
+import { ANSWER_HEADER, ANSWERED, BELL, COUNT, DONE, INPUT_HEADER, LIMIT, MOST_JOBS, openChannel, type WorkerData } from './channel.ts';
 
 const LONGEST_START_MS = 5_000;
 /** Of UTF-8, for one code unit of UTF-16. */

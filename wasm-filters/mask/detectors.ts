@@ -40,8 +40,9 @@ function isLetter(b: u32): bool {
 function isAlphanumeric(b: u32): bool {
   return isDigit(b) || isLetter(b);
 }
+/** A plus is how the query of an address writes a space. */
 function isSeparator(b: u32): bool {
-  return b == 0x20 || b == 0x2d;
+  return b == 0x20 || b == 0x2d || b == 0x2b;
 }
 function at(text: usize, i: i32): u32 {
   return <u32>load<u8>(text + i);
@@ -365,7 +366,7 @@ function northAmerican(text: usize, length: i32, i: i32): i32 {
 }
 
 function isTrunk(b: u32): bool {
-  return b == 0x20 || b == 0x2d || b == 0x2e;
+  return b == 0x20 || b == 0x2d || b == 0x2e || b == 0x2b;
 }
 
 /** Three digits, the first 2–9: an area or exchange code. */

@@ -84,6 +84,16 @@ function census(p: usize, length: i32): void {
   isAscii = !high;
 }
 
+function isCandidate(plan: Plan): bool {
+  return digitCount >= plan.leastDigits || (hasAt && plan.seeksAt);
+}
+
+/** Whether `find` could find anything in this text of ASCII. */
+export function mayMatch(plan: Plan, text: usize, length: u32): bool {
+  census(text, length);
+  return isCandidate(plan);
+}
+
 /**
  * Finds what the plan's detectors and patterns match in `length` bytes from `context` on (the bytes before are only looked at) and puts it
  * into `found`. Where two rules match the same bytes, they belong to the earlier rule, and what is left of the later match still to that one.
@@ -97,7 +107,7 @@ export function find(plan: Plan, text: usize, length: i32, context: u32, whole: 
     fold(text, length);
     census(folded, foldedLength);
   }
-  if (digitCount < plan.leastDigits && !(hasAt && plan.seeksAt)) return Status.OK;
+  if (!isCandidate(plan)) return Status.OK;
   const rules = plan.detections,
     from = indexOf(context);
   for (let i = 0; i < rules.length; i++) {

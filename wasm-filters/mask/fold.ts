@@ -1,16 +1,8 @@
 // Detectors read a folded view of a text: digits of any script, full-width forms, typographic hyphens and spaces become ASCII,
-// and characters that print nothing are left out. So `４１１１‑1111…` is as much a card number as `4111-1111…`.
+// and characters that print nothing are left out. So `４１１１‑1111…` is as much a card number as `4111-1111…`. Another view reads percent-escapes too.
+import { escapedAt, escapedCharacter } from './percent';
 import { ByteSink } from './sink';
-import { codePointAt, widthOf } from './utf8';
-
-/** The view that the last `fold` made. Owner: whoever called `fold` last; valid until the next call. */
-export let folded: usize = 0;
-export let foldedLength: i32 = 0;
-/** u32 for each folded byte and one more for the end: its offset in the text. 0 when the view is the text itself. */
-let offsets: usize = 0;
-
-const view = new ByteSink();
-const map = new ByteSink();
+import { codePointAt, encodeAt, widthOf } from './utf8';
 
 /** The first code point of each script's ten decimal digits (Unicode category Nd, ascending) that lies below the CJK blocks. */
 const ZEROS = memory.data<u16>([
@@ -56,59 +48,108 @@ export function skipAscii(p: usize, end: usize): usize {
   return p;
 }
 
-/** Folds valid UTF-8 (or WTF-8). */
-export function fold(p: usize, length: i32): void {
-  const end = p + length;
-  folded = p;
-  foldedLength = length;
-  offsets = 0;
-  let run = skipAscii(p, end);
-  if (run == end) return;
-  view.reset();
-  map.reset();
-  view.reserve(length);
-  map.reserve((length + 1) << 2);
-  let n: usize = 0;
-  for (let at = p; at < end; ) {
-    const width = widthOf(load<u8>(at));
-    const as = width == 1 ? <i32>load<u8>(at) : foldOf(codePointAt(at, width));
-    if (as == KEEP) {
-      for (let i = 0; i < width; i++, n++) put(n, load<u8>(at + i), at - p + i);
-    } else if (as >= 0) put(n++, <u8>as, at - p);
-    at += width;
+/** A folded text, and where each of its bytes comes from. Valid until it is made anew, or the text it was made of changes. */
+export class View {
+  ptr: usize = 0;
+  length: i32 = 0;
+  /** What it must have for a detector to match at all; whoever makes it counts. */
+  digits: i32 = 0;
+  hasAt: bool = false;
+  /** u32 for each folded byte and one more for the end: its offset in the text. 0 when the view is the text itself. */
+  private offsets: usize = 0;
+  private bytes: ByteSink = new ByteSink();
+  private map: ByteSink = new ByteSink();
+
+  /** A text that is to be read as it is, byte by byte. */
+  asIs(p: usize, length: i32): void {
+    this.ptr = p;
+    this.length = length;
+    this.offsets = 0;
   }
-  store<u32>(map.ptr + (n << 2), length);
-  folded = view.ptr;
-  foldedLength = <i32>n;
-  offsets = map.ptr;
-}
 
-function put(n: usize, byte: u8, offset: usize): void {
-  store<u8>(view.ptr + n, byte);
-  store<u32>(map.ptr + (n << 2), <u32>offset);
-}
-
-/** A text that is to be read as it is, byte by byte (a single-byte charset). */
-export function unfolded(p: usize, length: i32): void {
-  folded = p;
-  foldedLength = length;
-  offsets = 0;
-}
-
-/** Where the folded byte `i` lies in the text; `foldedLength` lies at its end. */
-export function offsetOf(i: i32): u32 {
-  return offsets ? load<u32>(offsets + ((<usize>i) << 2)) : <u32>i;
-}
-
-/** The first folded byte at or past `offset` of the text. */
-export function indexOf(offset: u32): i32 {
-  if (!offsets) return offset;
-  let low = 0,
-    high = foldedLength;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (load<u32>(offsets + ((<usize>middle) << 2)) < offset) low = middle + 1;
-    else high = middle;
+  /** Folds valid UTF-8 (or WTF-8). */
+  fold(p: usize, length: i32): void {
+    const end = p + length;
+    if (skipAscii(p, end) == end) {
+      this.asIs(p, length);
+      return;
+    }
+    this.begin(length);
+    for (let at = p; at < end; ) {
+      const width = widthOf(load<u8>(at));
+      const as = width == 1 ? <i32>load<u8>(at) : foldOf(codePointAt(at, width));
+      if (as == KEEP) for (let i = 0; i < width; i++) this.put(load<u8>(at + i), at - p + i);
+      else if (as >= 0) this.put(<u8>as, at - p);
+      at += width;
+    }
+    this.complete(length);
   }
-  return low;
+
+  /** Likewise, with percent-escapes read as what they stand for. `singleByte`: other bytes are read as they are. */
+  unescape(p: usize, length: i32, singleByte: bool): void {
+    const end = p + length;
+    this.begin(length);
+    for (let at = p; at < end; ) {
+      const escape = escapedAt(at, end),
+        b = load<u8>(at),
+        width = escape ? escape : singleByte ? 1 : widthOf(b);
+      if (!escape && (singleByte || width == 1)) this.put(b, at - p);
+      else {
+        const cp = escape ? escapedCharacter : codePointAt(at, width);
+        const as = cp < 0x80 ? <i32>cp : foldOf(cp);
+        // All bytes of a character come from where it begins: no match begins or ends inside an escape.
+        if (as == KEEP) for (let i = 0, n = encodeAt(character, cp); i < n; i++) this.put(load<u8>(character + i), at - p);
+        else if (as >= 0) this.put(<u8>as, at - p);
+      }
+      at += width;
+    }
+    this.complete(length);
+  }
+
+  private begin(length: i32): void {
+    this.bytes.reset();
+    this.map.reset();
+    this.bytes.reserve(length);
+    this.map.reserve((length + 1) << 2);
+    this.ptr = this.bytes.ptr;
+    this.offsets = this.map.ptr;
+    this.length = 0;
+  }
+
+  @inline private put(byte: u8, offset: usize): void {
+    const n = <usize>this.length;
+    this.length++;
+    store<u8>(this.ptr + n, byte);
+    store<u32>(this.offsets + (n << 2), <u32>offset);
+  }
+
+  private complete(length: i32): void {
+    store<u32>(this.offsets + ((<usize>this.length) << 2), length);
+  }
+
+  /** Where the folded byte `i` lies in the text; `length` lies at its end. */
+  offsetOf(i: i32): u32 {
+    return this.offsets ? load<u32>(this.offsets + ((<usize>i) << 2)) : <u32>i;
+  }
+
+  /** The first folded byte at or past `offset` of the text. */
+  indexOf(offset: u32): i32 {
+    if (!this.offsets) return offset;
+    let low = 0,
+      high = this.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (load<u32>(this.offsets + ((<usize>middle) << 2)) < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The last place of the text, at or before `offset`, where a folded byte begins. */
+  floor(offset: u32): u32 {
+    const i = this.indexOf(offset);
+    return i && this.offsetOf(i) > offset ? this.offsetOf(i - 1) : this.offsetOf(i);
+  }
 }
+
+const character = memory.data(4);

@@ -2,6 +2,7 @@
 import { maskField } from './field';
 import { ruleForField } from './flat';
 import { Encoding, STAR } from './method';
+import { hexValue } from './percent';
 import { Method, Plan } from './plan';
 import { ByteSink } from './sink';
 import { Masker, Status } from './status';
@@ -20,12 +21,6 @@ const enum Use {
 }
 
 const decoded = new ByteSink();
-
-function hexValue(b: u32): i32 {
-  if (b - 0x30 < 10) return b - 0x30;
-  const letter = (b | 0x20) - 0x61;
-  return letter < 6 ? letter + 10 : -1;
-}
 
 /** Decodes into `decoded`; false when an escape is none. */
 function decode(p: usize, length: u32): bool {

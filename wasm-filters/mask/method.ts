@@ -1,6 +1,7 @@
 // What becomes of a value: methods by kinds of value, and how a masked text is written in the encoding it stands in.
 import { Normal } from './detectors';
-import { fold, folded, foldedLength } from './fold';
+import { View } from './fold';
+import { escapedAt, escapedCharacter } from './percent';
 import { Method, Rule } from './plan';
 import { HmacKey, Sha256 } from './sha256';
 import { ByteSink } from './sink';
@@ -194,9 +195,73 @@ function keepEnds(rule: Rule, p: usize, length: u32, encoding: Encoding, out: By
   writeText(tail, <u32>(end - tail), encoding, out);
 }
 
+/**
+ * As `maskInto`, of a text with percent-escapes: an escaped character counts as one, stays as it is written or goes whole, and is hashed as
+ * what it stands for.
+ */
+export function maskEscaped(rule: Rule, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {
+  rule.count++;
+  const end = p + length,
+    singleByte = isSingleByte(encoding);
+  switch (rule.method) {
+    case Method.FULL:
+      out.fill(STAR, escapedCharacters(p, end, singleByte));
+      return;
+    case Method.PARTIAL: {
+      const characters = escapedCharacters(p, end, singleByte),
+        kept = rule.keepFirst + rule.keepLast,
+        stars = characters <= kept ? characters : characters - kept;
+      const head = characters <= kept ? p : skipEscaped(p, end, rule.keepFirst, singleByte),
+        tail = characters <= kept ? end : skipEscaped(head, end, stars, singleByte);
+      writeText(p, <u32>(head - p), encoding, out);
+      out.fill(STAR, stars);
+      writeText(tail, <u32>(end - tail), encoding, out);
+      return;
+    }
+    case Method.HASH:
+      unescape(p, end, singleByte);
+      hashText(changetype<HmacKey>(rule.key), unescaped.ptr, unescaped.length, normal, Encoding.PLAIN, out);
+      return;
+    default:
+      return;
+  }
+}
+
+/** Length of the character at `p`, escaped or not. */
+function writtenWidth(p: usize, end: usize, singleByte: bool): i32 {
+  const escape = escapedAt(p, end);
+  return escape ? escape : singleByte ? 1 : widthOf(load<u8>(p));
+}
+
+function skipEscaped(p: usize, end: usize, characters: u32, singleByte: bool): usize {
+  for (; characters && p < end; characters--) p += writtenWidth(p, end, singleByte);
+  return p;
+}
+
+function escapedCharacters(p: usize, end: usize, singleByte: bool): u32 {
+  let n: u32 = 0;
+  for (; p < end; n++) p += writtenWidth(p, end, singleByte);
+  return n;
+}
+
+const unescaped = new ByteSink();
+
+/** Writes what the text stands for into `unescaped`, as UTF-8. */
+function unescape(p: usize, end: usize, singleByte: bool): void {
+  unescaped.reset();
+  while (p < end) {
+    const escape = escapedAt(p, end),
+      width = escape ? escape : singleByte ? 1 : widthOf(load<u8>(p));
+    unescaped.reserve(4);
+    unescaped.length += encodeAt(unescaped.ptr + unescaped.length, escape ? escapedCharacter : codePointAt(p, width));
+    p += width;
+  }
+}
+
 const hash = new Sha256();
 const tag = memory.data(32);
 const normalized = new ByteSink();
+const view = new View();
 
 function hashText(key: HmacKey, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {
   key.begin(hash);
@@ -219,10 +284,10 @@ function transcode(p: usize, length: u32): void {
 }
 
 function normalize(p: usize, length: u32, normal: Normal): void {
-  fold(p, length);
+  view.fold(p, length);
   normalized.reset();
-  for (let i = 0; i < foldedLength; i++) {
-    const b = <u32>load<u8>(folded + i),
+  for (let i = 0; i < view.length; i++) {
+    const b = <u32>load<u8>(view.ptr + i),
       letter = (b | 0x20) - 0x61 < 26;
     const keep = normal == Normal.LOWER || b - 0x30 < 10 || (normal == Normal.ALPHANUMERIC && letter);
     if (keep) normalized.byte(letter ? (normal == Normal.LOWER ? b | 0x20 : b & ~0x20) : b);

@@ -2,8 +2,9 @@
 import { Normal } from './detectors';
 import { certainUpTo, contextBefore, find, found } from './find';
 import { skipAscii } from './fold';
-import { Encoding, maskInto, writeText } from './method';
+import { Encoding, maskEscaped, maskInto, writeText } from './method';
 import { UNBOUNDED } from './pattern';
+import { hasEscape } from './percent';
 import { Plan } from './plan';
 import { ByteSink } from './sink';
 import { Status } from './status';
@@ -115,7 +116,9 @@ export function writeMasked(plan: Plan, text: usize, from: u32, to: u32, asIs: N
       start = spans.start(i);
     writeText(text + at, start - at, encoding, out);
     at = spans.end(i);
-    maskInto(rule, text + start, at - start, detector ? detector.normal : asIs, encoding, out);
+    const normal = detector ? detector.normal : asIs;
+    if (hasEscape(text + start, at - start)) maskEscaped(rule, text + start, at - start, normal, encoding, out);
+    else maskInto(rule, text + start, at - start, normal, encoding, out);
   }
   writeText(text + at, to - at, encoding, out);
 }

@@ -65,7 +65,10 @@ function report(findings: readonly Finding[], say: (line: string) => void): numb
 
 async function checkEnvoy(config: Config): Promise<string[]> {
   const { wasm } = placesOf(config);
-  if (!existsSync(wasm)) return [`the HTTP filter ${wasm} does not exist; \`npm run setup\` builds it, \`envoy.wasm\` names another`];
+  const missing = [wasm.http, ...(config.targets.some(({ protocol }) => protocol === 'postgres') ? [wasm.postgres] : [])].find(
+    (file) => !existsSync(file),
+  );
+  if (missing !== undefined) return [`the filter ${missing} does not exist; \`npm run setup\` builds it, \`envoy.wasm\` names another`];
   const found = findEnvoy({ configured: config.envoy.bin });
   if (!found.ok) return [found.problem];
   const validation = await validateEnvoy(generateEnvoy(config), found.bin);

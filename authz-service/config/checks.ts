@@ -28,7 +28,7 @@ export interface Surroundings {
 type Damaged<T> = { readonly [K in keyof T]?: T[K] | undefined };
 type Check = (document: Damaged<Document>, surroundings: Surroundings) => void;
 
-const CHECKS: readonly Check[] = [names, issuers, listeners, virtualHosts, upstreamTls, credentials, endpoints, admin, patterns];
+const CHECKS: readonly Check[] = [names, issuers, listeners, waysIn, virtualHosts, upstreamTls, credentials, endpoints, admin, patterns];
 
 /** Reports what is wrong. @returns every address that is listened on */
 export function checkAcross(document: Damaged<Document>, surroundings: Surroundings): Addressed[] {
@@ -104,23 +104,45 @@ function keyPair(
     at(`${here}.key`, 'is not the key of the certificate', 'certificate and key must belong together');
 }
 
-function virtualHosts({ listeners: known = [], targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+/** How each target is reached: by listeners that exist, and one that carries a database carries nothing else. */
+function waysIn({ listeners: known = [], targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
   const listenerNames = known.flatMap(({ name }) => (name === undefined ? [] : [name]));
-  const taken = new Map<string, string>();
+  const exists = (path: string, listener: string): boolean => {
+    if (listenerNames.includes(listener)) return true;
+    const meant = closest(listener, listenerNames);
+    at(path, `there is no listener '${listener}'`, meant ? `did you mean '${meant}'?` : `must be one of ${listenerNames.join(', ')}`);
+    return false;
+  };
+  const databases = new Map<string, string>();
+  const http = new Map<string, string>();
   for (const target of targets) {
     const here = pathOf(target);
-    if (target.listener !== undefined && !listenerNames.includes(target.listener)) {
-      const meant = closest(target.listener, listenerNames);
-      at(
-        `${here}.listener`,
-        `there is no listener '${target.listener}'`,
-        meant ? `did you mean '${meant}'?` : `must be one of ${listenerNames.join(', ')}`,
-      );
+    if (target.listener !== undefined && exists(`${here}.listener`, target.listener)) {
+      const other = databases.get(target.listener) ?? (target.protocol === 'postgres' ? http.get(target.listener) : undefined);
+      if (other !== undefined)
+        at(`${here}.listener`, `'${target.listener}' carries target '${other}' already`, 'a database needs a listener of its own');
+      else (target.protocol === 'postgres' ? databases : http).set(target.listener, target.name);
     }
+    if (target.protocol === 'postgres' && target.listener === undefined && target.tunnel === undefined)
+      at(here, 'nothing leads to it', 'give `listener`, `tunnel`, or both');
+  }
+  for (const target of targets) {
+    if (target.protocol !== 'postgres' || target.tunnel === undefined) continue;
+    const other = exists(`${pathOf(target)}.tunnel`, target.tunnel) ? databases.get(target.tunnel) : undefined;
+    if (other !== undefined)
+      at(`${pathOf(target)}.tunnel`, `'${target.tunnel}' carries the database '${other}'`, 'a tunnel is a listener of HTTP targets');
+  }
+}
+
+function virtualHosts({ targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+  const taken = new Map<string, string>();
+  for (const target of targets) {
+    if (target.protocol !== 'http') continue;
     for (const host of target.hosts ?? []) {
       const slot = `${target.listener} ${host.toLowerCase()}`;
       const other = taken.get(slot);
-      if (other !== undefined) at(`${here}.hosts`, `'${host}' leads to ${other} already`, 'each host of a listener leads to one target');
+      if (other !== undefined)
+        at(`${pathOf(target)}.hosts`, `'${host}' leads to ${other} already`, 'each host of a listener leads to one target');
       else taken.set(slot, `target '${target.name}'`);
     }
   }
@@ -131,7 +153,8 @@ function upstreamTls({ targets = [] }: Damaged<Document>, { at, pathOf, elsewher
     const here = pathOf(target);
     if (target.url === undefined) continue;
     if (target.tls && target.url.scheme === 'http') at(`${here}.tls`, 'the URL is not https', 'change the URL, or leave `tls` out');
-    if (target.url.scheme === 'https' && target.tls?.ca === undefined && systemCa() === undefined && !elsewhere)
+    const verified = target.url.scheme === 'https' || (target.protocol === 'postgres' && target.tls !== undefined);
+    if (verified && target.tls?.ca === undefined && systemCa() === undefined && !elsewhere)
       at(`${here}.url`, 'this system has no CA bundle that is known here', 'give `tls: { ca: … }`');
     if ((target.tls?.certificate === undefined) !== (target.tls?.key === undefined))
       at(`${here}.tls`, '`certificate` and `key` belong together', 'give both or none');
@@ -143,6 +166,10 @@ function credentials({ targets = [] }: Damaged<Document>, { at, pathOf, whole }:
     if (target.credentials === undefined) continue;
     const here = pathOf(target);
     const known = Object.keys(target.credentials);
+    if (target.protocol === 'postgres' && known.length === 0) {
+      at(`${here}.credentials`, 'the gateway has nothing to log in with', 'give `NAME: { password: { username, password } }`');
+      continue;
+    }
     for (const [name, written] of Object.entries(target.credentials)) {
       const problem = whole(target) ? credentialProblem(credentialConfig(written)) : '';
       if (problem !== '') at(`${here}.credentials.${name}`, problem);

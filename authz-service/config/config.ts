@@ -10,7 +10,7 @@ import { SCHEMA } from './schema.ts';
 
 export { type ConfigError, formatConfigError } from './document.ts';
 export { formatHostPort, type HostPort, type Origin } from './kinds.ts';
-export type { Config, Endpoint, Listener, ServerTls, Target } from './resolve.ts';
+export type { Config, Endpoint, HttpTarget, Listener, PostgresTarget, ServerTls, Target } from './resolve.ts';
 
 export type ConfigResult = { readonly ok: true; readonly config: Config } | { readonly ok: false; readonly errors: readonly ConfigError[] };
 

@@ -32,6 +32,14 @@ export interface Kind<T, S extends string = ''> {
   read(value: Value, reader: Reader): T | undefined;
   /** The keys below, for the reference. */
   readonly rows?: Rows;
+  /** The keys below, where one of them says which there are: by its value. */
+  readonly variants?: Variants;
+}
+
+/** `tag` is the key that says which of the variants is meant. */
+export interface Variants {
+  readonly tag: string;
+  readonly rows: Readonly<Record<string, Rows>>;
 }
 
 /** One key: what it holds, whether it may be left out, and what it is for. `fallback` is YAML, read as if it were written. */
@@ -189,23 +197,33 @@ export const peer: Kind<HostPort> = scalarKind(
   (written) => hostPort(written, isHost),
 );
 
-export interface Origin extends HostPort {
-  readonly scheme: 'http' | 'https';
+export interface Origin<S extends string = string> extends HostPort {
+  readonly scheme: S;
 }
 
-/** `http://host[:port]` and nothing after it: a base path would make the target's path another than the one that policy judged. */
-export const origin: Kind<Origin> = scalarKind(
-  'URL',
-  '',
-  'must be http://HOST[:PORT] or https://HOST[:PORT], without user, path, query or fragment',
-  (written) => {
-    const url = /^https?:\/\/[^/?#@\\]+\/?$/.test(written) ? URL.parse(written) : null;
-    if (url === null) return undefined;
-    const scheme = url.protocol === 'https:' ? 'https' : 'http';
-    const host = url.hostname.replace(/^\[|\]$/g, '');
-    return isHost(host) ? { scheme, host, port: url.port === '' ? (scheme === 'https' ? 443 : 80) : Number(url.port) } : undefined;
-  },
-);
+/**
+ * `SCHEME://host[:port]` and nothing after it: a base path would make the target's path another than the one that policy judged, and
+ * users, databases and secrets have keys of their own.
+ * @param ports the default port of each scheme
+ */
+export const origin = <const P extends Readonly<Record<string, number>>>(ports: P): Kind<Origin<keyof P & string>> =>
+  scalarKind(
+    'URL',
+    '',
+    `must be ${Object.keys(ports)
+      .map((scheme) => `${scheme}://HOST[:PORT]`)
+      .join(' or ')}, without user, path, query or fragment`,
+    (written) => {
+      const [, scheme = '', authority = ''] = /^([a-z]+):\/\/([^/?#@\\]+)\/?$/i.exec(written) ?? [];
+      const known = Object.keys(ports).find((one) => one === scheme.toLowerCase());
+      // Parsed as an HTTP URL, whatever the scheme: of the schemes that URL does not know it takes hosts as they are.
+      const url = known === undefined ? null : URL.parse(`http://${authority}`);
+      if (known === undefined || url === null) return undefined;
+      const host = url.hostname.replace(/^\[|\]$/g, '');
+      const port = Number(/:(\d+)$/.exec(authority)?.[1] ?? ports[known]);
+      return isHost(host) && port > 0 ? { scheme: known, host, port } : undefined;
+    },
+  );
 
 const PATH = text('a path');
 
@@ -241,17 +259,19 @@ export function list<T>(
   item: Kind<T, string>,
   { least = 0, unique = true }: { least?: number; unique?: boolean } = {},
 ): Kind<readonly T[]> {
+  const label = `list of ${item.label}${item.rows || item.variants ? 's' : ''}`;
   return {
-    label: `list of ${item.label}${item.rows ? 's' : ''}`,
+    label,
     suffix: '',
     ...(item.rows && { rows: item.rows }),
+    ...(item.variants && { variants: item.variants }),
     read(value, reader) {
       const written = items(value, reader.resolve);
       if (written === null || written.length < least) {
         reader.report(
           value,
           written === null ? `${describe(value)} is not a list` : 'the list is too short',
-          `must be a list of ${item.label}${item.rows ? 's' : ''}${least > 0 ? `, at least ${least}` : ''}`,
+          `must be a ${label}${least > 0 ? `, at least ${least}` : ''}`,
         );
         return undefined;
       }
@@ -322,6 +342,21 @@ export function object<const R extends Rows>(rows: R): ObjectKind<R> {
       reader.paths.set(read, value.path);
       if (reader.errorCount() > before) reader.damaged.add(read);
       return read as Read<R>;
+    },
+  };
+}
+
+/** A mapping whose other keys depend on the value of `tag`. Where that is absent the first variant is meant. */
+export function variants<const V extends Readonly<Record<string, ObjectKind<Rows>>>>(tag: string, kinds: V): Kind<TypeOf<V[keyof V]>> {
+  const known = choice(...Object.keys(kinds));
+  return {
+    label: 'mapping',
+    suffix: '',
+    variants: { tag, rows: Object.fromEntries(Object.entries(kinds).map(([name, { rows }]) => [name, rows])) },
+    read(value, reader) {
+      const member = members(value, reader.resolve)?.find(({ key }) => key === tag);
+      const chosen = member ? known.read(member, reader) : Object.keys(kinds)[0];
+      return chosen === undefined ? undefined : (kinds[chosen]?.read(value, reader) as TypeOf<V[keyof V]> | undefined);
     },
   };
 }

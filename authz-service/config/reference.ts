@@ -1,6 +1,6 @@
 /** The reference in docs/configuration.md, made of the schema's rows. Run this file to bring the document up to date. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { Kind, Rows } from './kinds.ts';
+import type { Kind, Rows, Variants } from './kinds.ts';
 import { SCHEMA } from './schema.ts';
 
 const DOCUMENT = new URL('../../docs/configuration.md', import.meta.url);
@@ -10,19 +10,28 @@ const [BEGIN, END] = ['<!-- The reference begins: made by authz-service/config/r
 export function reference(): string {
   return Object.entries(SCHEMA.rows)
     .map(([key, row]) =>
-      [`### \`${key}\``, `${row.doc} ${presence(row.presence, row.kind)}`, ...(row.kind.rows ? [table(row.kind.rows)] : [])].join('\n\n'),
+      [
+        `### \`${key}\``,
+        `${row.doc} ${presence(row.presence, row.kind)}`,
+        ...(row.kind.rows ? [table(row.kind.rows)] : []),
+        ...(row.kind.variants ? tables(row.kind.variants) : []),
+      ].join('\n\n'),
     )
     .join('\n\n');
 }
 
-const presence = (how: Rows[string]['presence'], { label, rows }: Kind<unknown, string>): string => {
-  const what = rows ? label.charAt(0).toUpperCase() + label.slice(1) : `A ${label}`;
+const presence = (how: Rows[string]['presence'], { label, rows, variants }: Kind<unknown, string>): string => {
+  const what = rows || variants ? label.charAt(0).toUpperCase() + label.slice(1) : `A ${label}`;
   return how === 'required'
     ? `${what}; required.`
     : typeof how === 'object' && !rows
       ? `${what}; by default \`${how.fallback}\`.`
       : `${what}; may be left out.`;
 };
+
+/** A table for each value of the key that says which keys there are. */
+const tables = ({ tag, rows }: Variants): string[] =>
+  Object.entries(rows).flatMap(([value, below]) => [`With \`${tag}: ${value}\`:`, table(below)]);
 
 const table = (rows: Rows): string => ['| key | value | default | |', '| --- | --- | --- | --- |', ...lines(rows, '')].join('\n');
 

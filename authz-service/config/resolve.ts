@@ -7,11 +7,15 @@ import type { Document } from './schema.ts';
 
 export type Listener = Document['listeners'][number];
 type WrittenTarget = Document['targets'][number];
-export interface Target extends Omit<WrittenTarget, 'credential' | 'credentials'> {
+interface Credentialed {
   /** The name of the default credential; empty when the target has none. */
   readonly credential: string;
   readonly credentials: Readonly<Record<string, CredentialConfig>>;
 }
+type Resolved<T> = T extends WrittenTarget ? Omit<T, keyof Credentialed> & Credentialed : never;
+export type Target = Resolved<WrittenTarget>;
+export type HttpTarget = Extract<Target, { readonly protocol: 'http' }>;
+export type PostgresTarget = Extract<Target, { readonly protocol: 'postgres' }>;
 
 export interface ServerTls {
   readonly certificate: string;
@@ -92,16 +96,24 @@ export function credentialConfig(written: WrittenCredential): CredentialConfig {
       return { type: 'header', name: written.value.name, secret: written.value.value };
     case 'none':
       return { type: 'none' };
+    case 'password':
+      return { type: 'password', username: written.value.username, secret: written.value.password };
   }
 }
 
 /** The default: as written, or `default`, or the only one there is. `undefined` when there are several to choose from. */
-export function defaultCredential({ credential, credentials }: Pick<WrittenTarget, 'credential' | 'credentials'>): string | undefined {
+export function defaultCredential({
+  credential,
+  credentials,
+}: {
+  readonly credential: string | undefined;
+  readonly credentials: Readonly<Record<string, unknown>>;
+}): string | undefined {
   const names = Object.keys(credentials);
   return credential ?? (names.includes('default') ? 'default' : names.length > 1 ? undefined : (names[0] ?? ''));
 }
 
-const credentialsOf = (target: WrittenTarget): Pick<Target, 'credential' | 'credentials'> => ({
+const credentialsOf = (target: WrittenTarget): Credentialed => ({
   credential: defaultCredential(target) ?? '',
   credentials: Object.fromEntries(Object.entries(target.credentials).map(([name, written]) => [name, credentialConfig(written)])),
 });

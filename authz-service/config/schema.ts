@@ -22,6 +22,7 @@ import {
   type TypeOf,
   tagged,
   text,
+  variants,
   version,
 } from './kinds.ts';
 
@@ -91,7 +92,7 @@ const issuer = object({
   ),
 });
 
-const credential = tagged(
+const httpCredential = tagged(
   {
     bearer: secret(),
     basic: object({ username: required(text(), 'The user name.'), password: required(secret(), 'The password.') }),
@@ -101,9 +102,38 @@ const credential = tagged(
   '`bearer: SECRET`, `basic: { username, password: SECRET }`, `header: { name, value: SECRET }` or `none: {}`',
 );
 
-const target = object({
+const databaseCredential = tagged(
+  {
+    password: object({
+      username: required(text(), 'The role that the gateway logs in as.'),
+      password: required(secret(), 'Its password, or a token that the database takes as one.'),
+    }),
+  },
+  '`password: { username, password: SECRET }`',
+);
+
+const upstreamTls = object({
+  ca: optional(envoyPath, "CA certificates, PEM. Default: the system's."),
+  server_name: optional(text('a host name'), "The name asked for (SNI) and verified. Default: the URL's host."),
+  certificate: optional(envoyPath, 'The client certificate that the gateway presents, PEM.'),
+  key: optional(envoyPath, 'The private key of the client certificate, PEM.'),
+});
+
+/** What targets of every protocol have. */
+const targetRows = {
   name: required(name, 'The name by which policy and record know it.'),
+  labels: preset(
+    map(text('a text', /^[^\p{Cc}]*$/u), /^[\w./-]{1,63}$/, 'letters, digits, `_`, `.`, `/` and `-`, at most 63'),
+    '{}',
+    'What policy may go by, as `env: prod`.',
+  ),
+  credential: optional(name, 'The credential that is used when the policy names none. Default: the one named `default`, or the only one.'),
+  connect_timeout: preset(duration('100ms', '5m'), '5s', 'For a connection to the target.'),
+} as const;
+
+const httpTarget = object({
   protocol: preset(choice('http'), 'http', 'What it speaks.'),
+  ...targetRows,
   listener: required(name, 'The listener that it is reached through.'),
   hosts: preset(
     list(text('a host name without port, `*.SUFFIX`, or `*`', /^(?:\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/i, 'host'), {
@@ -112,28 +142,50 @@ const target = object({
     '["*"]',
     'The hosts of the listener that lead to it.',
   ),
-  url: required(origin, 'Where the target is: `http://HOST[:PORT]`, or `https://` for TLS with its certificate verified.'),
+  url: required(
+    origin({ http: 80, https: 443 }),
+    'Where the target is: `http://HOST[:PORT]`, or `https://` for TLS with its certificate verified.',
+  ),
   http_version: preset(choice('auto', '1', '2'), 'auto', 'Towards the target. `auto`: negotiated over TLS, HTTP/1.1 without.'),
-  tls: optional(
-    object({
-      ca: optional(envoyPath, "CA certificates, PEM. Default: the system's."),
-      server_name: optional(text('a host name'), "The name asked for (SNI) and verified. Default: the URL's host."),
-      certificate: optional(envoyPath, 'The client certificate that the gateway presents, PEM.'),
-      key: optional(envoyPath, 'The private key of the client certificate, PEM.'),
-    }),
-    'TLS towards an `https` target.',
-  ),
-  labels: preset(
-    map(text('a text', /^[^\p{Cc}]*$/u), /^[\w./-]{1,63}$/, 'letters, digits, `_`, `.`, `/` and `-`, at most 63'),
-    '{}',
-    'What policy may go by, as `env: prod`.',
-  ),
-  credential: optional(name, 'The credential that is used when the policy names none. Default: the one named `default`, or the only one.'),
-  credentials: preset(map(credential, NAME, nameWant), '{}', 'What the gateway proves itself to the target with, by name.'),
+  tls: optional(upstreamTls, 'TLS towards an `https` target.'),
+  credentials: preset(map(httpCredential, NAME, nameWant), '{}', 'What the gateway proves itself to the target with, by name.'),
   request_body_limit: preset(size('1B', '64MiB'), '1MiB', 'Longer request bodies get 413: policy judges whole requests only.'),
-  connect_timeout: preset(duration('100ms', '5m'), '5s', 'For a connection to the target.'),
   response_timeout: preset(duration('0s', '24h'), '0s', 'From the end of the request to the end of the response; `0s`: none.'),
 });
+
+const COLUMN = /^(?:\*|[^.*"\p{Cc}]+)(?:\.(?:\*|[^.*"\p{Cc}]+)){2}$/u;
+
+const postgresTarget = object({
+  protocol: required(choice('postgres'), 'What it speaks: the PostgreSQL protocol, version 3.'),
+  ...targetRows,
+  listener: optional(name, 'The listener that it is reached through; it carries nothing else. This, `tunnel`, or both.'),
+  tunnel: optional(name, 'A listener of HTTP targets through which it is reached by `CONNECT NAME:PORT`, as `sluice connect` does.'),
+  url: required(origin({ postgres: 5432, postgresql: 5432 }), 'Where the server is: `postgres://HOST[:PORT]`.'),
+  database: required(
+    text('the name of a database', /^[^\p{Cc}]{1,63}$/u),
+    'The database that sessions are let into, whatever they ask for.',
+  ),
+  tls: optional(upstreamTls, 'TLS towards the server, from the first byte (PostgreSQL 17 and later). Left out: none.'),
+  credentials: required(map(databaseCredential, NAME, nameWant), 'What the gateway logs in with, by name.'),
+  sensitive: preset(
+    list(
+      text(
+        '`SCHEMA.TABLE.COLUMN` as the catalog has them, each of the three or `*`; a pattern that begins with `*` needs quotes',
+        COLUMN,
+        'column pattern',
+      ),
+    ),
+    '[]',
+    'Columns that hold sensitive values: what the policy does with them is its own to say, by default they are masked.',
+  ),
+  idle_timeout: preset(
+    duration('0s', '7d'),
+    '24h',
+    'After so long without a byte a session is ended; `0s`: never. Not before the longest hold.',
+  ),
+});
+
+const target = variants('protocol', { http: httpTarget, postgres: postgresTarget });
 
 const endpoint = object({
   socket: optional(path('new file'), 'A Unix socket. Default: in `run/` of the state directory.'),
@@ -233,7 +285,10 @@ export const SCHEMA = object({
         'Towards a service at an `address`.',
       ),
       dir: optional(envoyPath, "Where the generated files are on Envoy's machine. Default: `envoy/` of the state directory."),
-      wasm: optional(envoyPath, "Where the HTTP filter is on Envoy's machine. Default: the one that was built here."),
+      wasm: optional(
+        envoyPath,
+        "Where the filters are on Envoy's machine: their directory, or the file of the HTTP filter with the others beside it. Default: those that were built here.",
+      ),
     }),
     '{}',
     'Envoy itself.',

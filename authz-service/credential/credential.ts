@@ -15,6 +15,8 @@ export type CredentialConfig =
   | { readonly type: 'bearer'; readonly secret: SecretSource }
   | { readonly type: 'basic'; readonly username: string; readonly secret: SecretSource }
   | { readonly type: 'header'; readonly name: string; readonly secret: SecretSource }
+  /** A log-in of the target's own protocol: `session/` computes it. */
+  | { readonly type: 'password'; readonly username: string; readonly secret: SecretSource }
   | { readonly type: 'none' };
 
 /** Header names in lower case; the values print as `[secret]`. */
@@ -44,6 +46,8 @@ export function credentialProblem(config: CredentialConfig): string {
     return `name must not be ${config.name.toLowerCase()}, which the gateway sets itself`;
   if (config.type === 'basic' && /[:\p{Cc}]/u.test(config.username))
     return 'username must have no colon and no control characters (RFC 7617)';
+  if (config.type === 'password' && (/\p{Cc}/u.test(config.username) || Buffer.byteLength(config.username) > 63))
+    return 'username must be the name of a role: at most 63 bytes, no control characters';
   return '';
 }
 
@@ -116,6 +120,7 @@ function remake(reader: SecretReader, make: (secret: string) => readonly [string
 /** The header, or why the secret cannot be one. */
 function header(secret: string, config: Exclude<CredentialConfig, { type: 'none' }>): readonly [string, string] | string {
   if (config.type === 'basic') return ['authorization', `Basic ${Buffer.from(`${config.username}:${secret}`).toString('base64')}`];
+  if (config.type === 'password') return 'a password is for log-ins of databases, and no header carries it';
   if (!/^[\x20-\x7E]+$/.test(secret)) return 'the secret has characters outside of ASCII, which no header carries safely';
   if (config.type === 'header') return [config.name.toLowerCase(), secret];
   return secret.includes(' ') ? 'the secret has a space, so it is no bearer token' : ['authorization', `Bearer ${secret}`];

@@ -15,6 +15,10 @@ export function bootstrap(config: Config, dir: string, secrets: Secrets): Messag
     node: { id: 'sluice', cluster: 'sluice' },
     ...(socket !== undefined && { admin: { address: pipe(socket, 0o600), ignore_global_conn_limit: true } }),
     dynamic_resources: { lds_config: fromFile(dir, 'lds.yaml'), cds_config: fromFile(dir, 'cds.yaml') },
+    // For tunnels, whether or not there are any yet: a new one must not need a new Envoy.
+    bootstrap_extensions: [
+      extension('envoy.bootstrap.internal_listener', 'envoy.extensions.bootstrap.internal_listener.v3.InternalListener'),
+    ],
     static_resources: { clusters: serviceClusters(config, secrets) },
     overload_manager: overload(config),
   };

@@ -1,14 +1,16 @@
 /** Clusters: the targets (in cds.yaml), and the two doors of the service (in the bootstrap). */
 import { isIP } from 'node:net';
-import type { Config, Endpoint, HostPort, Target } from '../config/config.ts';
+import type { Config, Endpoint, HostPort, HttpTarget, PostgresTarget, Target } from '../config/config.ts';
 import { type Limits, limitsOf } from './limits.ts';
-import { duration, type Message, pipe, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
+import { duration, extension, type Message, pipe, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
 import { BUNDLES, systemCa } from './system_ca.ts';
 import { type Secrets, upstreamTls } from './tls.ts';
 
 export const CHECK_CLUSTER = 'sluice_check';
 export const TAP_CLUSTER = 'sluice_tap';
 export const targetCluster = (target: string): string => `target_${target}`;
+/** The listener inside Envoy by which a CONNECT reaches a database, and the cluster that leads to it. */
+export const tunnel = (target: string): string => `tunnel_${target}`;
 
 const CLUSTER = 'envoy.config.cluster.v3.Cluster';
 
@@ -30,25 +32,59 @@ const protocol = (fields: Message): Message => ({
   },
 });
 
-export function targetClusters(config: Config, secrets: Secrets): Message[] {
+export const targetClusters = (config: Config, secrets: Secrets): Message[] =>
+  config.targets.flatMap((target) =>
+    target.protocol === 'http'
+      ? [siteCluster(target, config, secrets)]
+      : [databaseCluster(target, config, secrets), ...(target.tunnel === undefined ? [] : [tunnelCluster(target, config)])],
+  );
+
+const reached = (target: Target, bufferBytes: number, limits: Limits): Message => ({
+  name: targetCluster(target.name),
+  connect_timeout: duration(target.connectTimeoutMs),
+  // Bounds what one read can inflate to, too.
+  per_connection_buffer_limit_bytes: bufferBytes,
+  ...resolved(targetCluster(target.name), socketAddress(target.url), target.url.host),
+  circuit_breakers: thresholds(limits),
+  upstream_connection_options: { tcp_keepalive: TCP_KEEPALIVE },
+});
+
+function siteCluster(target: HttpTarget, config: Config, secrets: Secrets): Message {
   const limits = limitsOf(config);
-  return config.targets.map((target) => {
-    const name = targetCluster(target.name);
-    return typed(CLUSTER, {
-      name,
-      connect_timeout: duration(target.connectTimeoutMs),
-      // Bounds what one read can inflate to, too.
-      per_connection_buffer_limit_bytes: limits.bufferBytes,
-      ...resolved(name, socketAddress(target.url), target.url.host),
-      circuit_breakers: thresholds(limits),
-      upstream_connection_options: { tcp_keepalive: TCP_KEEPALIVE },
-      ...targetProtocol(target),
-      ...(target.url.scheme === 'https' && { transport_socket: targetTls(target, name, secrets) }),
-    });
+  return typed(CLUSTER, {
+    ...reached(target, limits.bufferBytes, limits),
+    ...targetProtocol(target),
+    // `auto` sets its own.
+    ...(target.url.scheme === 'https' && {
+      transport_socket: targetTls(target, target.httpVersion === 'auto' ? [] : target.httpVersion === '2' ? ['h2'] : ['http/1.1'], secrets),
+    }),
   });
 }
 
-function targetProtocol({ httpVersion, url }: Target): Message {
+function databaseCluster(target: PostgresTarget, config: Config, secrets: Secrets): Message {
+  const limits = limitsOf(config);
+  return typed(CLUSTER, {
+    ...reached(target, limits.sessionBufferBytes, limits),
+    // From the first byte: a server that knows only the switch in the midst of the protocol refuses the connection.
+    ...(target.tls && { transport_socket: targetTls(target, ['postgresql'], secrets) }),
+  });
+}
+
+/** Leads to a listener of this Envoy, and takes the filter state of the CONNECT along. */
+const tunnelCluster = ({ name }: PostgresTarget, config: Config): Message =>
+  typed(CLUSTER, {
+    name: tunnel(name),
+    connect_timeout: '2s',
+    ...resolved(tunnel(name), { envoy_internal_address: { server_listener_name: tunnel(name) } }, ''),
+    circuit_breakers: thresholds(limitsOf(config)),
+    transport_socket: extension(
+      'envoy.transport_sockets.internal_upstream',
+      'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport',
+      { transport_socket: extension('envoy.transport_sockets.raw_buffer', 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer') },
+    ),
+  });
+
+function targetProtocol({ httpVersion, url }: HttpTarget): Message {
   const idle = { common_http_protocol_options: { idle_timeout: '300s' } };
   if (httpVersion === '2') return protocol({ ...idle, explicit_http_config: { http2_protocol_options: {} } });
   // Without TLS there is no ALPN to negotiate by.
@@ -57,15 +93,14 @@ function targetProtocol({ httpVersion, url }: Target): Message {
   return protocol({ ...idle, explicit_http_config: { http_protocol_options: {} } });
 }
 
-const targetTls = ({ tls, url, httpVersion }: Target, name: string, secrets: Secrets): Message =>
+const targetTls = ({ name, tls, url }: Target, alpn: readonly string[], secrets: Secrets): Message =>
   upstreamTls(
-    name,
+    targetCluster(name),
     {
       ca: tls?.ca ?? systemCa() ?? BUNDLES[0],
       serverName: tls?.serverName ?? url.host,
       client: tls?.certificate !== undefined && tls.key !== undefined ? { certificate: tls.certificate, key: tls.key } : undefined,
-      // `auto` sets its own.
-      alpn: httpVersion === 'auto' ? [] : httpVersion === '2' ? ['h2'] : ['http/1.1'],
+      alpn,
     },
     secrets,
   );

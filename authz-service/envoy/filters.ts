@@ -1,7 +1,7 @@
-/** The HTTP filters in their order: judge, mask and tap, decompress what is to be masked, route. Responses pass them from the last to the first. */
-import type { Config } from '../config/config.ts';
-import { CHECK_CLUSTER, TAP_CLUSTER } from './cluster.ts';
-import { limitsOf } from './limits.ts';
+/** The filters in their order. Of HTTP: judge, mask and tap, decompress what is to be masked, route; responses pass them from the last to the first. */
+import type { Config, PostgresTarget } from '../config/config.ts';
+import { CHECK_CLUSTER, TAP_CLUSTER, targetCluster } from './cluster.ts';
+import { limitsOf, sessionIdleMs } from './limits.ts';
 import { duration, extension, type Message, typed } from './message.ts';
 
 export const CHECK_FILTER = 'envoy.filters.http.ext_authz';
@@ -14,7 +14,10 @@ export const requestBody = (limitBytes: number): Message => ({
   pack_as_bytes: true,
 });
 
-export const httpFilters = (config: Config, wasm: string): Message[] => [check(config), mask(config, wasm), decompress, router];
+export const httpFilters = (config: Config, file: string): Message[] => [check(config), mask(config, file), decompress, router];
+
+/** What a CONNECT passes in their place: it is judged, and the session that was opened for it goes with the connection. */
+export const tunnelFilters = (config: Config): Message[] => [check(config), passage, router];
 
 const check = (config: Config): Message =>
   extension(CHECK_FILTER, 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz', {
@@ -31,19 +34,22 @@ const check = (config: Config): Message =>
     stat_prefix: 'sluice',
   });
 
-const mask = ({ tap }: Config, wasm: string): Message =>
+/** One of ours. `settings` reach it as JSON; filters of one `vm` share what a trap takes down. */
+const wasm = (vm: string, filename: string, settings: Message): Message => ({
+  name: 'sluice',
+  root_id: 'sluice',
+  vm_config: { vm_id: vm, runtime: 'envoy.wasm.runtime.v8', code: { local: { filename } }, allow_precompiled: false },
+  configuration: typed('google.protobuf.StringValue', { value: JSON.stringify(settings) }),
+  // A trap ends the VM's streams and lets none of them through; the next request gets a new VM.
+  failure_policy: 'FAIL_RELOAD',
+  // Envoy's default, 1 s, would refuse everything for so long after a second trap; an instance costs about a millisecond.
+  reload_config: { backoff: { base_interval: '0.020s' } },
+});
+
+const mask = ({ tap }: Config, file: string): Message =>
   extension(MASK_FILTER, 'envoy.extensions.filters.http.wasm.v3.Wasm', {
     config: {
-      name: 'sluice',
-      root_id: 'sluice',
-      vm_config: { vm_id: 'sluice', runtime: 'envoy.wasm.runtime.v8', code: { local: { filename: wasm } }, allow_precompiled: false },
-      configuration: typed('google.protobuf.StringValue', {
-        value: JSON.stringify({ tap_cluster: TAP_CLUSTER, tap_require: tap.require, queue_bytes: tap.queueBytes }),
-      }),
-      // A trap ends the VM's streams and lets none of them through; the next request gets a new VM.
-      failure_policy: 'FAIL_RELOAD',
-      // Envoy's default, 1 s, would refuse everything for so long after a second trap; an instance costs about a millisecond.
-      reload_config: { backoff: { base_interval: '0.020s' } },
+      ...wasm('sluice', file, { tap_cluster: TAP_CLUSTER, tap_require: tap.require, queue_bytes: tap.queueBytes }),
       // Headers wait until the filter knows that the response can be masked, or are replaced.
       allow_on_headers_stop_iteration: true,
     },
@@ -94,3 +100,40 @@ const decompress: Message = {
 };
 
 const router = extension('envoy.filters.http.router', 'envoy.extensions.filters.http.router.v3.Router', { suppress_envoy_headers: true });
+
+/** Where the filter of a tunnelled connection finds the session that ext_authz opened for it. No caller can set it. */
+const PASSAGE = 'sluice.passage';
+
+const passage = extension('passage', 'envoy.extensions.filters.http.set_filter_state.v3.Config', {
+  on_request_headers: [
+    {
+      object_key: PASSAGE,
+      factory_key: 'envoy.string',
+      format_string: {
+        text_format_source: { inline_string: `%DYNAMIC_METADATA(${CHECK_FILTER}:session)%` },
+        omit_empty_values: true,
+      },
+      skip_if_empty: true,
+      read_only: true,
+      shared_with_upstream: 'ONCE',
+    },
+  ],
+});
+
+/** The filters of a database's connection: every byte passes ours, in both directions. A VM of its own for each target, so that a trap ends no other's sessions. */
+export const databaseFilters = (target: PostgresTarget, config: Config, file: string): Message[] => [
+  extension('sluice', 'envoy.extensions.filters.network.wasm.v3.Wasm', {
+    config: wasm(`sluice_postgres_${target.name}`, file, {
+      target: target.name,
+      tap_cluster: TAP_CLUSTER,
+      door_cluster: CHECK_CLUSTER,
+      tap_require: config.tap.require,
+      queue_bytes: config.tap.queueBytes,
+    }),
+  }),
+  extension('envoy.filters.network.tcp_proxy', 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', {
+    stat_prefix: `target_${target.name}`,
+    cluster: targetCluster(target.name),
+    idle_timeout: duration(sessionIdleMs(config, target)),
+  }),
+];

@@ -1,5 +1,5 @@
 /** From the configuration to the files that Envoy reads. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import type { Config } from '../config/config.ts';
@@ -21,13 +21,17 @@ export interface EnvoyConfig {
   readonly secrets: ReadonlyMap<string, Message>;
 }
 
-const BUILT_WASM = fileURLToPath(new URL('../../build/sluice-http.wasm', import.meta.url));
+const BUILT = fileURLToPath(new URL('../../build', import.meta.url));
 
 /** Where things are on Envoy's machine: as configured, or as they are here. */
-export const placesOf = ({ envoy, stateDir }: Config): Places => ({
-  dir: envoy.dir ?? join(stateDir, 'envoy'),
-  wasm: envoy.wasm ?? BUILT_WASM,
-});
+export function placesOf({ envoy, stateDir }: Config): Places {
+  const file = envoy.wasm?.endsWith('.wasm') ? envoy.wasm : undefined;
+  const directory = file === undefined ? (envoy.wasm ?? BUILT) : dirname(file);
+  return {
+    dir: envoy.dir ?? join(stateDir, 'envoy'),
+    wasm: { http: file ?? join(directory, 'sluice-http.wasm'), postgres: join(directory, 'sluice-postgres.wasm') },
+  };
+}
 
 export function generateEnvoy(config: Config, places: Places = placesOf(config)): EnvoyConfig {
   const secrets = secretFiles(places.dir);

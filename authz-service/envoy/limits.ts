@@ -1,5 +1,5 @@
 /** Time-outs and bounds of the generated configuration that follow from Sluice's own: each place that could end a hold early is set from here. */
-import type { Config } from '../config/config.ts';
+import type { Config, PostgresTarget } from '../config/config.ts';
 
 export interface Limits {
   /** How long Envoy waits for the answer to a check: the longest hold, and time to identify, judge and record around it. */
@@ -10,6 +10,8 @@ export interface Limits {
   readonly requests: number;
   /** What Envoy buffers of one stream in each direction before it stops reading. */
   readonly bufferBytes: number;
+  /** The same of a database's session: rows come in bulk, and each byte of them passes the filter. */
+  readonly sessionBufferBytes: number;
 }
 
 const AROUND_HOLD_MS = 30_000;
@@ -20,4 +22,9 @@ export const limitsOf = ({ approvals }: Config): Limits => ({
   idleMs: approvals.maxTtlMs + 2 * AROUND_HOLD_MS,
   requests: approvals.maxOpen + BESIDE_HOLDS,
   bufferBytes: 256 * 1024,
+  sessionBufferBytes: 1024 * 1024,
 });
+
+/** How long a database's session may be silent, 0 for ever: pools keep idle sessions, and a held command is silent, too. */
+export const sessionIdleMs = (config: Config, { idleTimeoutMs }: PostgresTarget): number =>
+  idleTimeoutMs === 0 ? 0 : Math.max(idleTimeoutMs, limitsOf(config).idleMs);

@@ -1,24 +1,60 @@
-/** Listeners (lds.yaml): one for each of the configuration's, hardened for untrusted callers. */
-import type { Config, Listener } from '../config/config.ts';
-import { httpFilters } from './filters.ts';
+/** Listeners (lds.yaml): one for each of the configuration's, hardened for untrusted callers, and one inside Envoy for each database that is reached by CONNECT. */
+import type { Config, Listener, PostgresTarget } from '../config/config.ts';
+import { tunnel } from './cluster.ts';
+import { databaseFilters, httpFilters, tunnelFilters } from './filters.ts';
 import { limitsOf } from './limits.ts';
 import { localReplies } from './local_reply.ts';
 import { duration, extension, fromFile, type Message, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
 import { routeFile } from './route.ts';
+import { databasesOf, tunnelsOf } from './targets.ts';
 import { downstreamTls, type Secrets } from './tls.ts';
 
 export interface Places {
   /** The directory of the generated files, on Envoy's machine. */
   readonly dir: string;
-  /** The compiled HTTP filter, on Envoy's machine. */
-  readonly wasm: string;
+  /** The compiled filters, on Envoy's machine. */
+  readonly wasm: { readonly http: string; readonly postgres: string };
 }
 
-export const listeners = (config: Config, places: Places, secrets: Secrets): Message[] =>
-  config.listeners.map((listener) => httpListener(listener, config, places, secrets));
+const LISTENER = 'envoy.config.listener.v3.Listener';
+
+export const listeners = (config: Config, places: Places, secrets: Secrets): Message[] => {
+  const databases = databasesOf(config);
+  return [
+    ...config.listeners.map((listener) => {
+      const database = databases.find((target) => target.listener === listener.name);
+      return database ? databaseListener(listener, database, config, places, secrets) : httpListener(listener, config, places, secrets);
+    }),
+    ...databases.filter(({ tunnel }) => tunnel !== undefined).map((target) => tunnelListener(target, config, places)),
+  ];
+};
+
+const databaseListener = (listener: Listener, target: PostgresTarget, config: Config, { wasm }: Places, secrets: Secrets): Message =>
+  typed(LISTENER, {
+    name: listener.name,
+    address: socketAddress(listener.address),
+    per_connection_buffer_limit_bytes: limitsOf(config).sessionBufferBytes,
+    tcp_keepalive: TCP_KEEPALIVE,
+    filter_chains: [
+      {
+        transport_socket_connect_timeout: '10s',
+        filters: databaseFilters(target, config, wasm.postgres),
+        ...(listener.tls && { transport_socket: downstreamTls(`listener-${listener.name}`, listener.tls, ['postgresql'], secrets) }),
+      },
+    ],
+  });
+
+/** Inside Envoy: only a CONNECT that was judged leads here. */
+const tunnelListener = (target: PostgresTarget, config: Config, { wasm }: Places): Message =>
+  typed(LISTENER, {
+    name: tunnel(target.name),
+    internal_listener: {},
+    per_connection_buffer_limit_bytes: limitsOf(config).sessionBufferBytes,
+    filter_chains: [{ filters: databaseFilters(target, config, wasm.postgres) }],
+  });
 
 const httpListener = (listener: Listener, config: Config, places: Places, secrets: Secrets): Message =>
-  typed('envoy.config.listener.v3.Listener', {
+  typed(LISTENER, {
     name: listener.name,
     address: socketAddress(listener.address),
     per_connection_buffer_limit_bytes: limitsOf(config).bufferBytes,
@@ -33,18 +69,20 @@ const httpListener = (listener: Listener, config: Config, places: Places, secret
             connectionManager(listener, config, places),
           ),
         ],
-        ...(listener.tls && { transport_socket: downstreamTls(`listener-${listener.name}`, listener.tls, secrets) }),
+        ...(listener.tls && { transport_socket: downstreamTls(`listener-${listener.name}`, listener.tls, ['h2', 'http/1.1'], secrets) }),
       },
     ],
   });
 
 function connectionManager(listener: Listener, config: Config, { dir, wasm }: Places): Message {
   const { idleMs } = limitsOf(config);
+  const tunnels = tunnelsOf(config, listener.name).length > 0;
   return {
     stat_prefix: listener.name,
     codec_type: 'AUTO',
     rds: { route_config_name: listener.name, config_source: fromFile(dir, routeFile(listener.name)) },
-    http_filters: httpFilters(config, wasm),
+    http_filters: httpFilters(config, wasm.http),
+    ...(tunnels && { upgrade_configs: [{ upgrade_type: 'CONNECT', filters: tunnelFilters(config) }] }),
     local_reply_config: localReplies(),
     server_name: 'sluice',
     // The path that policy judges is the one that the target gets: normalised here, once, or refused.
@@ -69,7 +107,12 @@ function connectionManager(listener: Listener, config: Config, { dir, wasm }: Pl
     forward_client_cert_details: 'SANITIZE',
     max_request_headers_kb: 60,
     common_http_protocol_options: { idle_timeout: '3600s', max_headers_count: 100, headers_with_underscores_action: 'REJECT_REQUEST' },
-    http2_protocol_options: { max_concurrent_streams: 1024, initial_stream_window_size: 65_536, initial_connection_window_size: 1_048_576 },
+    http2_protocol_options: {
+      max_concurrent_streams: 1024,
+      initial_stream_window_size: 65_536,
+      initial_connection_window_size: 1_048_576,
+      ...(tunnels && { allow_connect: true }),
+    },
     request_headers_timeout: '10s',
     // While a request is held nothing moves on its stream. So a body that arrives slowly has as long: Envoy has one clock for both.
     stream_idle_timeout: duration(idleMs),

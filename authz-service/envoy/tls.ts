@@ -60,13 +60,14 @@ interface Pair {
 export const downstreamTls = (
   name: string,
   { certificate, key, clientCa }: Pair & { readonly clientCa: string | undefined },
+  alpn: readonly string[],
   secrets: Secrets,
 ): Message => ({
   name: 'envoy.transport_sockets.tls',
   typed_config: typed('envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext', {
     common_tls_context: {
       tls_params: PARAMETERS,
-      alpn_protocols: ['h2', 'http/1.1'],
+      alpn_protocols: alpn,
       tls_certificate_sds_secret_configs: [secrets.certificate(`${name}-certificate`, certificate, key)],
       ...(clientCa !== undefined && { validation_context_sds_secret_config: secrets.authorities(`${name}-client-ca`, clientCa) }),
     },

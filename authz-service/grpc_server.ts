@@ -44,14 +44,14 @@ export async function openDoor(endpoint: Endpoint, services: readonly GrpcServic
   return openOn(endpoint, listen, close);
 }
 
-/** A door of one method that every request comes through. @throws {Error} when the endpoint cannot be listened on. */
-export async function openUnaryDoor(endpoint: Endpoint, method: UnaryMethod, maxMessageBytes: number): Promise<GrpcDoor> {
+/** A door of unary methods, that every request comes through. @throws {Error} when the endpoint cannot be listened on. */
+export async function openUnaryDoor(endpoint: Endpoint, methods: readonly UnaryMethod[], maxMessageBytes: number): Promise<GrpcDoor> {
   if (endpoint.kind === 'socket') {
-    const server = unaryServer(method, { maxMessageBytes });
+    const server = unaryServer(methods, { maxMessageBytes });
     return openOn(endpoint, () => server.listen({ path: endpoint.path }), server.close);
   }
   const { certificate: cert, key, clientCa: ca } = filesOf(endpoint);
-  const server = unaryServer(method, { maxMessageBytes, tls: { cert, key, ca } });
+  const server = unaryServer(methods, { maxMessageBytes, tls: { cert, key, ca } });
   return openOn(endpoint, () => server.listen(endpoint.address), server.close);
 }
 

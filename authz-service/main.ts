@@ -187,7 +187,7 @@ async function start(
     MAX_EMIT_BYTES,
   );
   opened(() => tapDoor.close(service.drainMs));
-  const checkDoor = await openUnaryDoor(service.check, checkMethod(ports), MAX_CHECK_BYTES);
+  const checkDoor = await openUnaryDoor(service.check, [checkMethod(ports)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
     health.stopping();

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type UnaryMethod, type UnaryServer, unaryServer } from './unary_server.ts';
 
 const PATH = '/test.v1.Echo/Echo';
+const SHOUT_PATH = '/test.v1.Echo/Shout';
 const MAX = 100_000;
 
 let dir: string;
@@ -20,7 +21,13 @@ beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'sluice-unary-'));
   socket = join(dir, 'unary.sock');
   call = async (message) => message;
-  server = unaryServer({ path: PATH, call: (message, onGone) => call(message, onGone) }, { maxMessageBytes: MAX });
+  server = unaryServer(
+    [
+      { path: PATH, call: (message, onGone) => call(message, onGone) },
+      { path: SHOUT_PATH, call: async (message) => Buffer.from(message.toString().toUpperCase()) },
+    ],
+    { maxMessageBytes: MAX },
+  );
   await server.listen({ path: socket });
 });
 
@@ -60,6 +67,11 @@ describe('a client of grpc-js', () => {
   ])('is refused %s', async (_, message, path, code) => {
     await expect(asked(message, path)).rejects.toMatchObject({ code });
     expect(await asked(Buffer.from('next'))).toEqual(Buffer.from('next'));
+  });
+
+  test('gets the answer of the method that it calls', async () => {
+    expect(await asked(Buffer.from('a word'), SHOUT_PATH)).toEqual(Buffer.from('A WORD'));
+    expect(await asked(Buffer.from('a word'))).toEqual(Buffer.from('a word'));
   });
 
   test('is told INTERNAL, and no more, when the call fails or takes the bytes for no request', async () => {

@@ -1,5 +1,5 @@
 /**
- * One unary gRPC method over Node's HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Every request of every agent comes through
+ * Unary gRPC methods over Node's HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Every request of every agent comes through
  * here, and a call of a general gRPC server costs more CPU than judging it does; a peer is always Envoy. Streams, compression and deadlines of
  * callers are not spoken: Envoy compresses nothing, and resets a stream whose time has passed.
  */
@@ -54,7 +54,8 @@ const PONG_MS = 20_000;
 /** Envoy resets the stream of each caller that goes away, and thousands may go at once. */
 const MOST_RESETS = 1_000_000;
 
-export function unaryServer(method: UnaryMethod, { tls, maxMessageBytes }: UnaryServerOptions): UnaryServer {
+export function unaryServer(methods: readonly UnaryMethod[], { tls, maxMessageBytes }: UnaryServerOptions): UnaryServer {
+  const byPath = new Map(methods.map((method) => [method.path, method]));
   const options = {
     settings: { maxConcurrentStreams: 0xffff_ffff, initialWindowSize: STREAM_WINDOW_BYTES },
     maxSessionMemory: Number.MAX_SAFE_INTEGER,
@@ -76,7 +77,7 @@ export function unaryServer(method: UnaryMethod, { tls, maxMessageBytes }: Unary
       sessions.delete(session);
     });
   });
-  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => take(method, maxMessageBytes, stream, headers));
+  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => take(byPath, maxMessageBytes, stream, headers));
   // A peer that cannot shake hands is nobody's call.
   server.on('sessionError', () => {});
   server.on('tlsClientError', () => {});
@@ -116,14 +117,20 @@ function keepAlive(session: ServerHttp2Session): NodeJS.Timeout {
   }, PING_MS).unref();
 }
 
-function take(method: UnaryMethod, maxMessageBytes: number, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+function take(
+  methods: ReadonlyMap<string, UnaryMethod>,
+  maxMessageBytes: number,
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+): void {
   // It is closed as well: whoever waits is told there.
   stream.on('error', () => {});
   if (!String(headers[constants.HTTP2_HEADER_CONTENT_TYPE]).startsWith('application/grpc')) {
     stream.respond({ [constants.HTTP2_HEADER_STATUS]: 415 }, { endStream: true });
     return;
   }
-  if (headers[constants.HTTP2_HEADER_PATH] !== method.path) {
+  const method = methods.get(String(headers[constants.HTTP2_HEADER_PATH]));
+  if (!method) {
     refuse(stream, STATUS.unimplemented, 'there is no such method here');
     return;
   }

@@ -4,6 +4,7 @@ import type { Approval } from './state.ts';
 export interface ApprovalEvent {
   readonly session: string;
   readonly target: string;
+  readonly command?: number;
   readonly body: RequestHeld | HoldAnswered;
 }
 
@@ -27,7 +28,12 @@ export interface HoldAnswered {
   readonly reason: string;
 }
 
-const about = ({ request: { session, target } }: Approval, body: ApprovalEvent['body']): ApprovalEvent => ({ session, target, body });
+const about = ({ request: { session, target, command } }: Approval, body: ApprovalEvent['body']): ApprovalEvent => ({
+  session,
+  target,
+  ...(command !== undefined && { command }),
+  body,
+});
 
 export const heldEvent = (approval: Approval): ApprovalEvent => {
   const { id, expiresAt, request } = approval;

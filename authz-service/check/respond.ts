@@ -60,6 +60,9 @@ export function turnAway(verdict: Exclude<Verdict, { kind: 'allow' }>, session: 
         ['preference-applied', 'respond-async'],
       ]);
     }
+    case 'later':
+      // A request of its own is judged once: nothing may pass under a decision that was put off.
+      return turnAway({ kind: 'failed', code: 'undecided', reason: 'The decision was put off' }, session);
     case 'gone':
       return refuse({
         status: 499,

@@ -18,6 +18,7 @@ const EVENTS = [
     run: 'run-1',
     onBehalfOf: 'corp:sam',
     downstreamAddress: '127.0.0.1:5000',
+    emitter: '',
   }),
   event('request_judged', 1, {
     request: 'DELETE /customers/7',
@@ -44,7 +45,21 @@ const EVENTS = [
   }),
   event('payload_chunk', 511, { direction: 'response', offset: 0, data: 'AAAA', last: true, truncated: false }),
   event('notice', 512, { notice: 'policy-reloaded', text: '' }),
-  event('session_closed', 513, { outcome: 'complete' }),
+  event(
+    'command_finished',
+    513,
+    {
+      outcome: 'complete',
+      tag: 'SELECT 2',
+      rows: 2,
+      bytes: 300,
+      durationMicros: 900,
+      masked: [{ rule: 'public.customers.ssn', count: '2' }],
+      code: '',
+    },
+    { command: 7 },
+  ),
+  event('session_closed', 514, { outcome: 'complete' }),
 ];
 
 it('tells a session event by event, with what was masked', () => {
@@ -63,7 +78,10 @@ it('tells a session event by event, with what was masked', () => {
               masked **.ssn: 3
    +511.0 ms  response payload from byte 0: 3 B, masked
    +512.0 ms  notice policy-reloaded
-   +513.0 ms  closed: complete`);
+   +513.0 ms  [7] complete SELECT 2
+              2 rows, 300 B out; after 900 µs
+              masked public.customers.ssn: 2
+   +514.0 ms  closed: complete`);
 });
 
 it('knows every kind of event that the record has', () =>

@@ -12,6 +12,8 @@ export interface ReplayedEvent {
   readonly session: string;
   readonly target: string;
   readonly kind: string;
+  /** Which command of the session it is about; absent: of the session as a whole. */
+  readonly command?: number;
   readonly body: Body;
   /** Fields that their writer shortened. */
   readonly truncated?: readonly string[];
@@ -78,6 +80,11 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
   payload_chunk: (body) => [
     `${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`,
   ],
+  command_finished: (body) => [
+    `${word(body, 'outcome')}${word(body, 'tag') ? ` ${word(body, 'tag')}` : ''}${word(body, 'code') ? ` with ${word(body, 'code')}` : ''}`,
+    `${number(body, 'rows')} ${number(body, 'rows') === 1 ? 'row' : 'rows'}, ${bytes(number(body, 'bytes'))} out; after ${micros(number(body, 'durationMicros'))}`,
+    ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
+  ],
   notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
 };
 
@@ -93,11 +100,12 @@ export function timeline(session: string, events: readonly ReplayedEvent[]): str
   const [first] = events;
   if (!first) return `${session}: no events`;
   const start = nanos(first.time);
-  const lines = events.flatMap(({ time, kind, body, truncated = [], late = false }) => {
-    const told = TELLS[kind as Kind]?.(body) ?? [`${kind}: this version does not know it`];
+  const lines = events.flatMap(({ time, kind, command, body, truncated = [], late = false }) => {
+    const [what = '', ...more] = TELLS[kind as Kind]?.(body) ?? [`${kind}: this version does not know it`];
     const after = Number((nanos(time) - start) / 1000n);
     const [head = '', ...rest] = [
-      ...told,
+      command === undefined ? what : `[${command}] ${what}`,
+      ...more,
       ...(truncated.length > 0 ? [`shortened by its writer: ${truncated.join(', ')}`] : []),
       ...(late ? ['arrived after the end had been recorded as unknown'] : []),
     ].map(printable);

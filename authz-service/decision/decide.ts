@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Allow, Decision, Hold } from './decision.ts';
-import type { Caller, HoldHandle, HoldOutcome, Ports, RecordedEvent, Verdict } from './ports.ts';
+import type { Allowed, Caller, HoldHandle, HoldOutcome, Ports, RecordedEvent, Verdict } from './ports.ts';
 import type { Identity, Request } from './request.ts';
 
 /**
@@ -11,13 +11,22 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   const requestJson = JSON.stringify(request.request);
   const envelope = envelopeOf(request);
   const evaluation = await ports.policy.evaluate(`${envelope}${requestJson}}`);
-  const maskedInputJson = `${envelope}${ports.maskRequest(requestJson)}}`;
-  const judged = (fields: Judgement): RecordedEvent[] => [opened(request, caller), judgedEvent(request, caller, maskedInputJson, fields)];
+  const { within } = caller;
+  if (evaluation.ok && evaluation.decision.effect !== 'deny' && within?.kind === 'command' && within.later(evaluation.decision)) {
+    ports.observe.stage('policy', evaluation.micros / 1e6);
+    return { ...allowed(evaluation.decision, evaluation.revision, ''), kind: 'later' };
+  }
+  const command = within?.kind === 'command' ? within.number() : undefined;
+  const maskedInputJson = `${envelope}${ports.maskRequest(caller.recorded ? JSON.stringify(caller.recorded) : requestJson)}}`;
+  const judged = (fields: Judgement): RecordedEvent[] => {
+    const event = judgedEvent(request, caller, maskedInputJson, fields);
+    return command === undefined ? [opened(request, caller), event] : [{ ...event, command }];
+  };
 
   if (!evaluation.ok) {
     ports.observe.decision('error', request.target.name, evaluation.code);
     const events = judged({ effect: 'deny', rule: evaluation.code, reason: evaluation.reason });
-    return (await recorded(ports, [...events, closed(request, 'failed')])) ?? failed(evaluation.code, evaluation.reason);
+    return (await recorded(ports, [...events, ...ended(request, caller, 'failed')])) ?? failed(evaluation.code, evaluation.reason);
   }
 
   const { decision, revision, micros } = evaluation;
@@ -28,7 +37,7 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   switch (decision.effect) {
     case 'deny':
       return (
-        (await recorded(ports, [...judged(of), closed(request, 'denied')])) ?? {
+        (await recorded(ports, [...judged(of), ...ended(request, caller, 'denied')])) ?? {
           kind: 'deny',
           rule: decision.rule,
           reason: decision.reason,
@@ -37,24 +46,27 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
         }
       );
     case 'allow':
-      return (await recorded(ports, judged(of))) ?? allowed(decision, '');
+      return (await recorded(ports, judged(of))) ?? allowed(decision, revision, '');
     case 'hold': {
       const fingerprint = caller.fingerprint();
       const permit = termedFingerprint(fingerprint, decision);
       const held = { ...of, fingerprint };
       try {
         const grant = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
-        if (grant) return (await recorded(ports, judged({ ...held, approval: grant.approval }))) ?? allowed(decision, grant.approval);
+        if (grant)
+          return (await recorded(ports, judged({ ...held, approval: grant.approval }))) ?? allowed(decision, revision, grant.approval);
         const failure = await recorded(ports, judged(held));
         if (failure) return failure;
         // It may have been answered while that was written.
         const late = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
-        if (late) return (await recorded(ports, judged({ ...held, approval: late.approval }))) ?? allowed(decision, late.approval);
+        if (late)
+          return (await recorded(ports, judged({ ...held, approval: late.approval }))) ?? allowed(decision, revision, late.approval);
         const handle =
           ports.approvals.join(permit, request.identity.id) ??
           (await ports.approvals.hold({
             fingerprint: permit,
             session: request.session.id,
+            ...(command !== undefined && { command }),
             target: request.target.name,
             identity: request.identity,
             run: { id: request.run.id, onBehalfOf: request.run.on_behalf_of, source: request.run.source },
@@ -65,7 +77,7 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
             decision,
             maskedInputJson,
           }));
-        return await answered(ports, request, caller, decision, handle);
+        return await answered(ports, request, caller, { decision, revision, handle });
       } catch (error) {
         return failed('hold_unavailable', reasonOf(error));
       }
@@ -73,32 +85,40 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   }
 }
 
-async function answered(ports: Ports, request: Request, caller: Caller, decision: Hold, handle: HoldHandle): Promise<Verdict> {
+interface Holding {
+  readonly decision: Hold;
+  readonly revision: string;
+  readonly handle: HoldHandle;
+}
+
+async function answered(ports: Ports, request: Request, caller: Caller, { decision, revision, handle }: Holding): Promise<Verdict> {
+  caller.onHeld?.({ approval: handle.id, rule: decision.rule, reason: decision.reason });
   const since = performance.now();
   const end = await firstOf(handle, caller);
   ports.observe.stage('hold', (performance.now() - since) / 1000);
   const name = { rule: decision.rule, approval: handle.id };
   if (end === 'gone') {
-    await recorded(ports, [closed(request, 'cancelled')]);
+    await recorded(ports, ended(request, caller, 'cancelled'));
     return { kind: 'gone' };
   }
   if (end === 'waited')
-    return (await recorded(ports, [closed(request, 'pending')])) ?? { kind: 'pending', reason: decision.reason, ...name };
+    return (await recorded(ports, ended(request, caller, 'pending'))) ?? { kind: 'pending', reason: decision.reason, ...name };
   switch (end.state) {
     case 'approved':
       // The answer was made durable before the outcome resolved.
-      return allowed(decision, handle.id);
+      return allowed(decision, revision, handle.id);
     case 'denied':
     case 'expired': {
       const reason = end.state === 'denied' ? `denied by ${end.by.join(', ')}: ${end.reason}` : 'nobody answered in time';
-      return (await recorded(ports, [closed(request, 'denied')])) ?? { kind: 'deny', reason, answer: end.state, ...name };
+      return (await recorded(ports, ended(request, caller, 'denied'))) ?? { kind: 'deny', reason, answer: end.state, ...name };
     }
     case 'interrupted':
-      await recorded(ports, [closed(request, 'cancelled')]);
+      await recorded(ports, ended(request, caller, 'cancelled'));
       return failed('hold_interrupted', end.reason);
     case 'cancelled':
       return (
-        (await recorded(ports, [closed(request, 'cancelled')])) ?? failed('hold_cancelled', end.reason || 'the held request was cancelled')
+        (await recorded(ports, ended(request, caller, 'cancelled'))) ??
+        failed('hold_cancelled', end.reason || 'the held request was cancelled')
       );
   }
 }
@@ -121,8 +141,8 @@ function firstOf(handle: HoldHandle, caller: Caller): Promise<HoldOutcome | 'gon
   });
 }
 
-function allowed(decision: Allow | Hold, approval: string): Verdict {
-  return { kind: 'allow', rule: decision.rule, obligations: decision.obligations, credential: decision.credential, approval };
+function allowed({ effect, rule, obligations, credential, dependsOn }: Allow | Hold, revision: string, approval: string): Allowed {
+  return { kind: 'allow', effect, rule, obligations, credential, approval, dependsOn, revision };
 }
 
 function failed(code: string, reason: string): Verdict {
@@ -130,6 +150,7 @@ function failed(code: string, reason: string): Verdict {
 }
 
 async function recorded(ports: Ports, events: readonly RecordedEvent[]): Promise<Verdict | undefined> {
+  if (events.length === 0) return undefined;
   const since = performance.now();
   try {
     await ports.record(events);
@@ -211,12 +232,15 @@ function opened(request: Request, caller: Caller): RecordedEvent {
       run: request.run.id,
       onBehalfOf: request.run.on_behalf_of,
       downstreamAddress: caller.downstreamAddress,
+      emitter: caller.within?.kind === 'opening' ? caller.within.emitter : '',
     },
   };
 }
 
-function closed(request: Request, outcome: string): RecordedEvent {
-  return { session: request.session.id, target: request.target.name, body: { kind: 'session_closed', outcome } };
+/** The end of the session that the request was; of a command there is none. */
+function ended(request: Request, caller: Caller, outcome: string): RecordedEvent[] {
+  if (caller.within?.kind === 'command') return [];
+  return [{ session: request.session.id, target: request.target.name, body: { kind: 'session_closed', outcome } }];
 }
 
 function reasonOf(error: unknown): string {

@@ -1,5 +1,5 @@
-import type { Decision, Hold, HoldTerms, Obligation } from './decision.ts';
-import type { Identity, Run } from './request.ts';
+import type { Allow, Decision, Hold, HoldTerms, Obligation } from './decision.ts';
+import type { Identity, Run, TypedRequest } from './request.ts';
 
 /** What `decide` needs from the rest of the service, said in its own words, so that it imports none of it. */
 export interface Ports {
@@ -34,6 +34,8 @@ export interface HeldRequest {
   /** Equal for two requests that do the same thing, for the same identity, under the same terms. */
   readonly fingerprint: string;
   readonly session: string;
+  /** Which command of the session it is, from 1; absent: the request that opens it. */
+  readonly command?: number;
   readonly target: string;
   readonly identity: Identity;
   readonly run: Run;
@@ -74,6 +76,8 @@ export interface Observer {
 export interface RecordedEvent {
   readonly session: string;
   readonly target: string;
+  /** Which command of the session it is about, from 1; absent: the session as a whole. */
+  readonly command?: number;
   readonly body:
     | {
         readonly kind: 'session_opened';
@@ -83,6 +87,7 @@ export interface RecordedEvent {
         readonly run: string;
         readonly onBehalfOf: string;
         readonly downstreamAddress: string;
+        readonly emitter: string;
       }
     | {
         readonly kind: 'request_judged';
@@ -113,17 +118,51 @@ export interface Caller {
   readonly waitMs: number | undefined;
   /** Calls back once, when the caller has gone. */
   readonly onGone: (callback: () => void) => void;
+  /** Told once when the request is held, before anybody has answered. */
+  readonly onHeld?: (held: { readonly approval: string; readonly rule: string; readonly reason: string }) => void;
+  /** The request as the record shows it, where the door knows which of its values are sensitive; what looks sensitive is masked in it besides. */
+  readonly recorded?: TypedRequest;
+  /** Absent: the request is a session of its own, which ends with it. */
+  readonly within?: SessionOpening | SessionCommand;
+}
+
+/** The request asks for a session, in which commands follow. */
+export interface SessionOpening {
+  readonly kind: 'opening';
+  /** Of the tap's emitter that will tell how the commands end. */
+  readonly emitter: string;
+}
+
+/** The request is a command of a session that is open: its record neither opens nor ends one. */
+export interface SessionCommand {
+  readonly kind: 'command';
+  /** Gives the command its number, from 1: called once, when it is recorded. */
+  readonly number: () => number;
+  /**
+   * Whether a decision other than a deny is left for when the command runs: nothing is held, nothing is recorded. Nothing may run under
+   * the verdict `later`.
+   */
+  readonly later: (decision: Allow | Hold) => boolean;
+}
+
+export interface Allowed {
+  readonly kind: 'allow';
+  readonly effect: 'allow' | 'hold';
+  readonly rule: string;
+  readonly obligations: readonly Obligation[];
+  readonly credential: string;
+  readonly approval: string;
+  /** What of the input the decision rests on, as the policy says; empty when it does not. */
+  readonly dependsOn: readonly string[];
+  /** The policy's. */
+  readonly revision: string;
 }
 
 /** What `decide` answers: the door says it in its protocol's words. */
 export type Verdict =
-  | {
-      readonly kind: 'allow';
-      readonly rule: string;
-      readonly obligations: readonly Obligation[];
-      readonly credential: string;
-      readonly approval: string;
-    }
+  | Allowed
+  /** It would be allowed or held; it is to be judged again when it runs. */
+  | (Omit<Allowed, 'kind'> & { readonly kind: 'later' })
   | {
       readonly kind: 'deny';
       readonly rule: string;

@@ -61,8 +61,43 @@ export interface HttpBody {
   readonly form?: Readonly<Record<string, readonly string[]>>;
 }
 
+/** One string of SQL, as the target will run it. */
+export interface SqlRequest {
+  readonly protocol: 'postgres';
+  readonly database: string;
+  /** The text as it was sent; empty for `connect`. */
+  readonly statement: string;
+  /** What its statements do, in order, each once: `connect` when the session is opened, then `select`, `delete`, `ddl`, …: policies/schemas/input.json has them all. */
+  readonly commands: readonly string[];
+  /** A name without a schema stands here once for each schema that has such a relation, or with an empty schema when none is known. */
+  readonly reads: readonly RelationName[];
+  readonly writes: readonly RelationName[];
+  readonly columns: readonly ColumnUse[];
+  /** With a schema where it was written so; built-in ones that are known to be pure are left out. */
+  readonly functions: readonly string[];
+  /** Whether that is all: false when something in it cannot be seen through. */
+  readonly complete: boolean;
+  /** Why it is not complete, for people. */
+  readonly incomplete: readonly string[];
+  /** Values that it runs with; absent where the text alone is judged. Binary ones of types that are not read here are hexadecimal, after `\x`. */
+  readonly parameters?: readonly (string | null)[];
+}
+
+export interface RelationName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+export interface ColumnUse {
+  readonly schema: string;
+  readonly table: string;
+  readonly column: string;
+  readonly use: 'output' | 'predicate' | 'written';
+  readonly sensitive: boolean;
+}
+
 /** The union grows by one member for each protocol. */
-export type TypedRequest = HttpRequest;
+export type TypedRequest = HttpRequest | SqlRequest;
 
 export interface Request {
   readonly time: { readonly now: string; readonly unix: number };

@@ -44,18 +44,20 @@ const bodies = fc.oneof(
   ),
 ) as unknown as fc.Arbitrary<TapBody>;
 
-const events: fc.Arbitrary<TapEvent> = fc.record({
-  emitter: fc.stringMatching(/^[0-9a-f]{32}$/),
-  sequence: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
-  timeUnixNanos: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
-  session: fc.stringMatching(/^[\x21-\x7e]{1,40}$/),
-  target: fc.string({ maxLength: 20 }),
-  truncated: fc.array(fc.constantFrom('reason', 'maskedInputJson'), { maxLength: 2 }),
-  body: bodies,
-});
+const events: fc.Arbitrary<TapEvent> = fc
+  .record({
+    emitter: fc.stringMatching(/^[0-9a-f]{32}$/),
+    sequence: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+    timeUnixNanos: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    session: fc.stringMatching(/^[\x21-\x7e]{1,40}$/),
+    target: fc.string({ maxLength: 20 }),
+    truncated: fc.array(fc.constantFrom('reason', 'maskedInputJson'), { maxLength: 2 }),
+    body: bodies,
+  })
+  .chain((event) => fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }).map((command) => (command === 0 ? event : { ...event, command })));
 
 /** The event as protobufjs wants it, made from the .proto file's names and not from the tables' numbers. */
-const toProto = ({ sequence, timeUnixNanos, body, ...event }: TapEvent): Record<string, unknown> => {
+const toProto = ({ sequence, timeUnixNanos, body, command = 0, ...event }: TapEvent): Record<string, unknown> => {
   const long = (value: bigint | number): unknown => Long.fromString(String(value), true);
   const { kind, ...fields } = body;
   const types = BODIES[kind].fields as Record<string, FieldType>;
@@ -70,7 +72,7 @@ const toProto = ({ sequence, timeUnixNanos, body, ...event }: TapEvent): Record<
     }),
   );
   const name = kind.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  return { ...event, sequence: long(sequence), timeUnixNanos: long(timeUnixNanos), [name]: message };
+  return { ...event, sequence: long(sequence), timeUnixNanos: long(timeUnixNanos), command: long(command), [name]: message };
 };
 
 const sample = (body: TapBody, changes: Partial<TapEvent> = {}): TapEvent => ({

@@ -155,18 +155,19 @@ const messages: readonly Message[] = (Object.keys(BODIES) as Kind[]).map((kind) 
 const messageOfKind = new Map(messages.map((message) => [message.kind, message]));
 const messageOfNumber = new Map(messages.map((message) => [message.tag >>> 3, message]));
 
-const [EMITTER_TAG, SEQUENCE_TAG, TIME_TAG, SESSION_TAG, TARGET_TAG, TRUNCATED_TAG] = [
+const [EMITTER_TAG, SEQUENCE_TAG, TIME_TAG, SESSION_TAG, TARGET_TAG, TRUNCATED_TAG, COMMAND_TAG] = [
   (1 << 3) | BYTES,
   (2 << 3) | VARINT,
   (3 << 3) | FIXED64,
   (4 << 3) | BYTES,
   (5 << 3) | BYTES,
   (6 << 3) | BYTES,
+  (7 << 3) | VARINT,
 ] as const;
 
 const writer = new Writer();
 
-const writeEvent = ({ emitter, sequence, timeUnixNanos, session, target, truncated, body }: TapEvent): void => {
+const writeEvent = ({ emitter, sequence, timeUnixNanos, session, target, truncated, command = 0, body }: TapEvent): void => {
   const message = messageOfKind.get(body.kind) as Message;
   const values = body as unknown as Record<string, Value>;
   writer.reset();
@@ -177,6 +178,7 @@ const writeEvent = ({ emitter, sequence, timeUnixNanos, session, target, truncat
   if (session !== '') writeText(writer, SESSION_TAG, session);
   if (target !== '') writeText(writer, TARGET_TAG, target);
   for (const name of truncated) writeText(writer, TRUNCATED_TAG, name);
+  if (command > 0) writeNumber(writer, COMMAND_TAG, command);
   writer.varint(message.tag);
   writer.message(() => {
     for (const { name, coding, tag } of message.fields) {
@@ -302,12 +304,13 @@ const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {
     throw new WireError('too_large', `an event of ${bytes.length} bytes; ${MAX_EVENT_BYTES} are the most`);
   let [emitter, sequence, timeUnixNanos, session, target] = ['', 0, 0n, '', ''];
   const truncated: string[] = [];
+  let command = 0;
   let body: TapBody | undefined;
   let seen = 0;
   while (!reader.done) {
     const tag = reader.tag();
     const number = tag >>> 3;
-    if (number < 6) {
+    if (number <= 7 && number !== 6) {
       if (seen & (1 << number)) throw new WireError('malformed', `field ${number} of an event is there twice`);
       seen |= 1 << number;
     }
@@ -317,7 +320,8 @@ const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {
     else if (tag === SESSION_TAG) session = reader.string();
     else if (tag === TARGET_TAG) target = reader.string();
     else if (tag === TRUNCATED_TAG) truncated.push(reader.string());
-    else if (number <= 6) throw new WireError('malformed', `field ${number} of an event has wire type ${tag & 7}`);
+    else if (tag === COMMAND_TAG) command = reader.varint();
+    else if (number <= 7) throw new WireError('malformed', `field ${number} of an event has wire type ${tag & 7}`);
     else {
       const message = messageOfNumber.get(number);
       if (message === undefined) reader.skip(tag & 7);
@@ -332,7 +336,7 @@ const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {
   if (session.length > MAX_NAME_LENGTH || !PRINTABLE.test(session))
     throw new WireError('malformed', 'a session is at most 128 printable characters');
   if (session === '' && body.kind !== 'notice') throw new WireError('malformed', `${body.kind} without a session`);
-  return { emitter, sequence, timeUnixNanos, session, target, truncated, body };
+  return { emitter, sequence, timeUnixNanos, session, target, truncated, ...(command > 0 && { command }), body };
 };
 
 export type EmitRequest =

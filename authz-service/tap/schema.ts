@@ -39,6 +39,7 @@ export const BODIES = {
       run: 'string',
       onBehalfOf: 'string',
       downstreamAddress: 'string',
+      emitter: 'string',
     },
   },
   request_judged: {
@@ -80,6 +81,18 @@ export const BODIES = {
   payload_chunk: { number: 17, fields: { direction: 'direction', offset: 'uint64', data: 'bytes', last: 'bool', truncated: 'bool' } },
   // The protocol calls the first one `kind`, which tells the bodies apart here.
   notice: { number: 18, fields: { notice: 'string', text: 'string' } },
+  command_finished: {
+    number: 19,
+    fields: {
+      outcome: 'string',
+      tag: 'string',
+      rows: 'uint64',
+      bytes: 'uint64',
+      durationMicros: 'uint64',
+      masked: 'masked',
+      code: 'string',
+    },
+  },
 } as const satisfies Record<string, { number: number; fields: Record<string, FieldType> }>;
 
 export type Kind = keyof typeof BODIES;
@@ -98,5 +111,7 @@ export interface TapEvent {
   readonly target: string;
   /** Names of the body's fields that were cut so that the event fits. */
   readonly truncated: readonly string[];
+  /** Which command of the session it is about, from 1; absent: of the session as a whole. */
+  readonly command?: number;
   readonly body: TapBody;
 }

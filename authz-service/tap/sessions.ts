@@ -18,8 +18,10 @@ export interface SessionSummary {
   /** `undefined` while it goes on. */
   closedAt: number | undefined;
   state: SessionState;
-  /** The judged request in one line. */
+  /** The judged request in one line; of a session's commands the last of those that were judged most strictly. */
   request: string;
+  /** How many of its commands were judged; 0 when the session is one request. */
+  commands: number;
   /** allow, deny or hold; empty before it was judged. */
   effect: string;
   rule: string;
@@ -44,12 +46,14 @@ export interface Session {
   readonly summary: SessionSummary;
   /** Where its events stand in the record. */
   readonly indices: number[];
-  /** Who forwarded its request; empty before. */
+  /** Who forwards its request or its commands; empty before that is known. */
   emitter: string;
   /** When it was let through, by the sink's clock in Unix milliseconds; `undefined` when it was not. */
   letThroughAt: number | undefined;
   /** A `request_held` of its own was recorded: without one, a held session waits for another's approval. */
   held: boolean;
+  /** It goes on after its opening was judged: commands follow. */
+  carriesCommands: boolean;
 }
 
 export interface SessionFilter {
@@ -86,6 +90,7 @@ const newSession = ({ session: id, target, timeUnixNanos }: TapEvent): Session =
     closedAt: undefined,
     state: 'open',
     request: '',
+    commands: 0,
     effect: '',
     rule: '',
     approval: '',
@@ -100,20 +105,27 @@ const newSession = ({ session: id, target, timeUnixNanos }: TapEvent): Session =
   emitter: '',
   letThroughAt: undefined,
   held: false,
+  carriesCommands: false,
 });
 
+/** What was judged, the mildest first: a session shows the strictest of what it did. */
+const STRICTNESS: readonly string[] = ['', 'allow', 'hold', 'deny'];
+
 /** What one event changes. `now` is when the sink learned of it, Unix milliseconds. */
-const apply = (session: Session, { emitter, timeUnixNanos }: TapEvent, body: TapBody, now: number): void => {
+const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEvent, body: TapBody, now: number): void => {
   const { summary } = session;
   switch (body.kind) {
     case 'session_opened': {
       const { protocol, identity, run, onBehalfOf } = body;
       Object.assign(summary, { protocol, identity, run, onBehalfOf });
+      session.emitter = body.emitter;
+      session.carriesCommands = body.emitter !== '';
       return;
     }
     case 'request_judged': {
       const { request, effect, rule, approval } = body;
-      Object.assign(summary, { request, effect, rule, approval });
+      summary.commands = Math.max(summary.commands, command);
+      if (STRICTNESS.indexOf(effect) >= STRICTNESS.indexOf(summary.effect)) Object.assign(summary, { request, effect, rule, approval });
       // A hold with an approval is one that a grant let through.
       if (effect === 'allow' || (effect === 'hold' && approval !== '')) session.letThroughAt ??= now;
       else if (effect === 'hold' && summary.state === 'open') summary.state = 'held';
@@ -137,6 +149,9 @@ const apply = (session: Session, { emitter, timeUnixNanos }: TapEvent, body: Tap
       return;
     case 'response_finished':
       summary.status = body.status;
+      summary.masked += body.masked.reduce((sum, { count }) => sum + count, 0);
+      return;
+    case 'command_finished':
       summary.masked += body.masked.reduce((sum, { count }) => sum + count, 0);
       return;
     case 'session_closed':

@@ -18,6 +18,7 @@ const opened: TapBody = {
   run: 'run-1',
   onBehalfOf: '',
   downstreamAddress: '',
+  emitter: '',
 };
 const judged = (effect: string, approval = ''): TapBody => ({
   kind: 'request_judged',

@@ -42,6 +42,7 @@ export class SinkError extends Error {
 export interface OwnEvent {
   readonly session: string;
   readonly target: string;
+  readonly command?: number;
   readonly body: TapBody;
   /** Default: now. */
   readonly timeUnixNanos?: bigint;
@@ -123,6 +124,8 @@ export interface Sink {
   list(filter?: SessionFilter): Promise<SessionSummary[]>;
   /** All events of one session in the order of the record; `undefined` when there are none. */
   events(session: string): Promise<SessionEvent[] | undefined>;
+  /** Whether an emitter is connected, or has not been away for longer than the grace. One that was never heard of is not. */
+  serves(emitter: string): boolean;
   /** Begins a stream. Throws a `SinkError`. */
   attach(hello: { readonly emitter: string; readonly software: string; readonly firstSequence: number }, peer: Peer): Attachment;
   /** Records the ends that nobody will tell any more. Runs by itself every second. */
@@ -231,7 +234,7 @@ class RecordSink implements Sink {
     try {
       if (this.#closed) throw new SinkError('unavailable', 'the sink is closed');
       for (const { session, body } of events) checkSession(session, body.kind);
-      for (const { session, target, body, timeUnixNanos = BigInt(this.#now()) * 1_000_000n } of events) {
+      for (const { session, target, body, command, timeUnixNanos = BigInt(this.#now()) * 1_000_000n } of events) {
         const own = this.#own;
         const { bytes, event } = encodeEventView({
           emitter: own.id,
@@ -240,6 +243,7 @@ class RecordSink implements Sink {
           session,
           target,
           truncated: [],
+          ...(command !== undefined && { command }),
           body,
         });
         this.#stage(own, event, bytes, undefined);
@@ -248,6 +252,11 @@ class RecordSink implements Sink {
       return Promise.reject(error instanceof WireError ? new SinkError('malformed', error.message, error) : error);
     }
     return this.#gathering?.recorded ?? Promise.resolve();
+  }
+
+  serves(id: string): boolean {
+    const emitter = this.#emitters.get(id);
+    return emitter !== undefined && (emitter.stream !== undefined || !this.#graceIsOver(emitter.goneAt, this.#now()));
   }
 
   attach({ emitter: id, firstSequence }: { emitter: string; firstSequence: number }, peer: Peer): Attachment {
@@ -468,7 +477,9 @@ class RecordSink implements Sink {
   #interrupted(): OwnEvent[] {
     const ends: OwnEvent[] = [];
     for (const session of this.#table.open) {
-      const { summary, letThroughAt, held } = session;
+      const { summary, letThroughAt, held, carriesCommands } = session;
+      // The service forgot it, so it can only end; what it was doing may have been done.
+      if (letThroughAt !== undefined && carriesCommands) ends.push(endOf(summary, 'unknown'));
       if (letThroughAt !== undefined) continue;
       // It waited for the approval of an earlier request: whether that came in time, its own events do not say.
       if (summary.effect === 'hold' && !held) session.letThroughAt = this.#openedAt;
@@ -482,7 +493,7 @@ class RecordSink implements Sink {
     // Nobody said yet that it was forwarded: any emitter may.
     if (id === '') return this.#graceIsOver(Math.max(letThroughAt, this.#returnedAt), now) && !this.#awaitsAny(now);
     const emitter = this.#emitters.get(id);
-    return emitter?.stream === undefined && this.#graceIsOver(emitter?.goneAt ?? 0, now);
+    return emitter?.stream === undefined && this.#graceIsOver(emitter?.goneAt ?? letThroughAt, now);
   }
 
   #graceIsOver(since: number, now: number): boolean {

@@ -56,6 +56,7 @@ const bodies: TapBody[] = [
     run: 'r',
     onBehalfOf: 'dana',
     downstreamAddress: '127.0.0.1:1',
+    emitter: '',
   },
   {
     kind: 'request_held',

@@ -19,10 +19,14 @@ const modules: readonly { readonly name: string; readonly entry: string; readonl
   // An empty abort: the core never throws, so a failed assertion of the runtime is a bare trap and needs no import.
   { name: 'mask', entry: 'wasm-filters/mask/module.ts', flags: ['--use', 'abort='] },
   { name: 'sluice-http', entry: 'wasm-filters/filters/http.ts', flags: ['--use', 'abort='] },
+  { name: 'sluice-postgres', entry: 'wasm-filters/filters/postgres.ts', flags: ['--use', 'abort='] },
+  // For tests of the framework of network filters alone.
+  { name: 'test-echo', entry: 'test/echo/filter.ts', flags: ['--use', 'abort='] },
 ];
 
-function digestOf(moduleFlags: readonly string[]): string {
+function digestOf(entry: string, moduleFlags: readonly string[]): string {
   const hash = createHash('sha256').update(JSON.stringify([asc.version, flags, moduleFlags]));
+  hash.update(readFileSync(join(root, entry)));
   const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts') && !f.endsWith('.test.ts'));
   for (const file of files.sort()) hash.update(`\0${file}\0`).update(readFileSync(join(source, file)));
   return hash.digest('hex');
@@ -31,7 +35,7 @@ function digestOf(moduleFlags: readonly string[]): string {
 async function compile(module: (typeof modules)[number]): Promise<'built' | 'unchanged' | 'failed'> {
   const wasm = join(build, `${module.name}.wasm`);
   const stamp = `${wasm}.sha256`;
-  const digest = digestOf(module.flags);
+  const digest = digestOf(module.entry, module.flags);
   if (existsSync(wasm) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return 'unchanged';
   // Compiled beside and renamed: whoever loads the module at this moment sees the old one or the new one, never half of it.
   const fresh = `build/.${module.name}.${process.pid}.wasm`;

@@ -36,7 +36,7 @@ export class ByteBuffer {
   /** Address of the first byte; changes when the buffer grows, so read it after the last write. */
   ptr: usize;
   length: u32 = 0;
-  private capacity: u32;
+  capacity: u32;
 
   constructor(capacity: u32) {
     this.ptr = heap.alloc(capacity);

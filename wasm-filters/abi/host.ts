@@ -24,6 +24,8 @@ export const enum StreamType {
 export const enum BufferType {
   REQUEST_BODY = 0,
   RESPONSE_BODY = 1,
+  DOWNSTREAM_DATA = 2,
+  UPSTREAM_DATA = 3,
   GRPC_RECEIVE = 5,
   PLUGIN_CONFIGURATION = 7,
 }
@@ -42,6 +44,11 @@ export const enum DataStatus {
   CONTINUE = 0,
   STOP_AND_BUFFER = 1,
   STOP_NO_BUFFER = 3,
+}
+/** Of a network filter's data: stopped bytes stay in the host's buffer and are shown again with those that follow. */
+export const enum NetworkStatus {
+  CONTINUE = 0,
+  STOP = 1,
 }
 export const enum TrailersStatus {
   CONTINUE = 0,
@@ -146,14 +153,49 @@ export class Metric {
   }
 }
 
+/** envoy.config.core.v3.GrpcService { envoy_grpc (1) { cluster_name (1) } }, lengths below 128. */
+function grpcService(cluster: ArrayBuffer): ArrayBuffer {
+  const n = cluster.byteLength,
+    service = new ArrayBuffer(n + 4);
+  store<u32>(at(service), 0x0a | ((n + 2) << 8) | (0x0a << 16) | (n << 24));
+  memory.copy(at(service) + 4, at(cluster), n);
+  return service;
+}
+
 /** A gRPC stream to a cluster; its callbacks come to the root context, with the token. 0: could not be opened. */
 export function openGrpcStream(cluster: ArrayBuffer, service: ArrayBuffer, method: ArrayBuffer): u32 {
-  // envoy.config.core.v3.GrpcService { envoy_grpc (1) { cluster_name (1) } }, lengths below 128.
-  const n = cluster.byteLength;
-  const target = new ArrayBuffer(n + 4);
-  store<u32>(at(target), 0x0a | ((n + 2) << 8) | (0x0a << 16) | (n << 24));
-  memory.copy(at(target) + 4, at(cluster), n);
-  const result = host.proxy_grpc_stream(at(target), n + 4, at(service), service.byteLength, at(method), method.byteLength, 0, 0, slot);
+  const target = grpcService(cluster),
+    result = host.proxy_grpc_stream(
+      at(target),
+      target.byteLength,
+      at(service),
+      service.byteLength,
+      at(method),
+      method.byteLength,
+      0,
+      0,
+      slot,
+    );
+  return result == Result.OK ? load<u32>(slot) : 0;
+}
+
+/** One question to a cluster; its answer, or its failure, comes to the root context with the token, once. `timeout` in milliseconds. 0: could not be asked. */
+export function callGrpc(cluster: ArrayBuffer, service: ArrayBuffer, method: ArrayBuffer, ptr: usize, length: u32, timeout: u32): u32 {
+  const target = grpcService(cluster),
+    result = host.proxy_grpc_call(
+      at(target),
+      target.byteLength,
+      at(service),
+      service.byteLength,
+      at(method),
+      method.byteLength,
+      0,
+      0,
+      ptr,
+      length,
+      timeout,
+      slot,
+    );
   return result == Result.OK ? load<u32>(slot) : 0;
 }
 
@@ -161,7 +203,7 @@ export function sendGrpc(token: u32, ptr: usize, length: u32): bool {
   return host.proxy_grpc_send(token, ptr, length, 0) == Result.OK;
 }
 
-/** Ends the stream and forgets it. Needed after the peer has closed too: the host keeps a stream until both sides are done with it. */
+/** Ends a stream or a call and forgets it. Of streams needed after the peer has closed too: the host keeps a stream until both sides are done with it. */
 export function cancelGrpc(token: u32): void {
   host.proxy_grpc_cancel(token);
 }

@@ -19,6 +19,7 @@
 @external("env", "proxy_define_metric") export declare function proxy_define_metric(kind: u32, name: usize, nameSize: usize, metric: usize): u32;
 @external("env", "proxy_increment_metric") export declare function proxy_increment_metric(metric: u32, offset: i64): u32;
 @external("env", "proxy_grpc_stream") export declare function proxy_grpc_stream(target: usize, targetSize: usize, service: usize, serviceSize: usize, method: usize, methodSize: usize, metadata: usize, metadataSize: usize, token: usize): u32;
+@external("env", "proxy_grpc_call") export declare function proxy_grpc_call(target: usize, targetSize: usize, service: usize, serviceSize: usize, method: usize, methodSize: usize, metadata: usize, metadataSize: usize, message: usize, messageSize: usize, timeout: u32, token: usize): u32;
 @external("env", "proxy_grpc_send") export declare function proxy_grpc_send(token: u32, message: usize, size: usize, endStream: u32): u32;
 @external("env", "proxy_grpc_cancel") export declare function proxy_grpc_cancel(token: u32): u32;
 @external("wasi_snapshot_preview1", "clock_time_get") export declare function clock_time_get(clock: u32, precision: u64, nanos: usize): u32;

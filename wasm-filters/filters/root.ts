@@ -14,8 +14,8 @@ import {
   monotonicNanos,
   setTickPeriod,
 } from '../abi/host';
+import { parseConfig, TapConfig } from '../tap/config';
 import { Admission, Emitter } from '../tap/emitter';
-import { FilterConfig, parseConfig } from './config';
 
 const TICK_MS: u32 = 50;
 /** How long a request waits for the sink. */
@@ -43,7 +43,7 @@ export class Root {
 
   private constructor(
     private context: u32,
-    config: FilterConfig,
+    config: TapConfig,
     software: string,
   ) {
     this.emitter = new Emitter(utf8(config.tapCluster), utf8(software), config.queueBytes, config.tapRequire);

@@ -19,18 +19,23 @@ export const enum GrpcStatus {
   OK = 0,
   CANCELLED = 1,
   DEADLINE_EXCEEDED = 4,
+  INTERNAL = 13,
   UNAVAILABLE = 14,
 }
 
 /** One connection of a client, and the target's behind it. */
 export abstract class Connection {
-  /** Bytes for the target. They leave in order, when the callback returns; at any callback but `ended`, once the client has sent something. */
+  /** Bytes for the target, copied. They leave in order, when the callback returns; at any callback but `ended`, once the client has sent something. */
   abstract sendUpstream(ptr: usize, length: u32): void;
+  /** The same for a span of what `downstream` was given that passes as it came, byte for byte: not copied while such spans follow each other. */
+  abstract passUpstream(ptr: usize, length: u32): void;
   /**
-   * Bytes for the client. Only within `upstream`: the host has no way to inject there (send the target something harmless and answer in place of its
-   * reply); elsewhere it traps. A span that lies in what `upstream` was given is not copied while spans come in order, so say it as it is.
+   * Bytes for the client, copied. Only within `upstream`: the host has no way to inject there (send the target something harmless and answer in place of
+   * its reply); elsewhere it traps.
    */
   abstract sendDownstream(ptr: usize, length: u32): void;
+  /** The same for a span of what `upstream` was given that passes as it came, byte for byte. Never for bytes that were changed in place: they might pass unchanged. */
+  abstract passDownstream(ptr: usize, length: u32): void;
   /**
    * Asks the door; `answered` follows with the same tag, never before `ask` has returned, unless the connection ends before or the question is given up.
    * `request` is copied. False: it cannot be asked (the service is away). A question asked within `ended` is sent, and its answer dropped.
@@ -38,7 +43,7 @@ export abstract class Connection {
   abstract ask(method: DoorMethod, request: ByteBuffer, tag: u32): bool;
   /** The door sees that the call was cancelled; `answered` does not follow. */
   abstract giveUp(tag: u32): void;
-  /** Ends both sides, after what was sent to the client in this callback has left. No callback but `ended` follows. */
+  /** Ends both sides, after what was sent in this callback has left; what is sent after it is dropped. No callback but `ended` follows. */
   abstract close(): void;
   /** Whether `ticked` is wanted. Not at first. */
   abstract tick(wanted: bool): void;
@@ -71,8 +76,9 @@ export abstract class Protocol {
 
   /**
    * All unconsumed bytes from the client; answers how many of them it has consumed. What is not consumed comes again with what arrives later, or after
-   * `resume`; the framework keeps up to `BACKLOG_BYTES` and then lets the client wait. Only what was sent with `sendUpstream` reaches the target.
-   * `end`: the client sends no more. Called with `end` and no bytes too; the target hears of the end when all is consumed.
+   * `resume`; the framework keeps up to `BACKLOG_BYTES` and then lets the client wait. Only what was sent or passed reaches the target.
+   * `end`: the client sends no more. Called with `end` and no bytes too; the target hears of the end when all is consumed, and before that with the first
+   * bytes that are sent: only what is sent within one callback reaches it then.
    */
   abstract downstream(ptr: usize, length: u32, end: bool): u32;
 

@@ -62,7 +62,8 @@ function randomId(): ArrayBuffer {
 }
 
 export class Emitter {
-  private id: ArrayBuffer = randomId();
+  /** 32 hexadecimal digits. */
+  readonly id: ArrayBuffer = randomId();
   private queue: EventQueue = new EventQueue();
   /** Room promised to exchanges under way, for the events that end them. */
   private reserved: u32 = 0;

@@ -1,0 +1,166 @@
+// A root context of a network filter: one configuration in one worker's VM, with its emitter, and whom the door's answers and the passing of time are for.
+import { utf8 } from '../abi/bytes';
+import {
+  actAs,
+  BufferType,
+  bufferBytes,
+  cancelGrpc,
+  done,
+  givenAt,
+  givenLength,
+  LogLevel,
+  log,
+  monotonicNanos,
+  setTickPeriod,
+} from '../abi/host';
+import { Emitter } from '../tap/emitter';
+import { StreamConfig } from './config';
+import { Call, FilteredConnection } from './connection';
+import { GrpcStatus } from './protocol';
+
+const TICK_MS: u32 = 50;
+/** A little less than a tick, so that timers that are early do not skip one. */
+const TICK: u64 = 45_000_000;
+/** How soon a connection ends whose last bytes the host is still taking. */
+const SOON_MS: u32 = 1;
+/** How long an old configuration's emitter may still deliver. */
+const DRAIN: u64 = 10_000_000_000;
+
+export class StreamRoot {
+  emitter: Emitter;
+  door: ArrayBuffer;
+  target: ArrayBuffer;
+  private calls: Map<u32, Call> = new Map<u32, Call>();
+  private ticking: Map<u32, FilteredConnection> = new Map<u32, FilteredConnection>();
+  private closing: FilteredConnection[] = [];
+  private tickedAt: u64 = 0;
+  private drainUntil: u64 = 0;
+
+  private constructor(
+    private context: u32,
+    config: StreamConfig,
+    software: string,
+  ) {
+    this.emitter = new Emitter(utf8(config.tapCluster), utf8(software), config.queueBytes, config.tapRequire);
+    this.door = utf8(config.doorCluster);
+    this.target = utf8(config.target);
+    setTickPeriod(TICK_MS);
+  }
+
+  /** proxy_on_configure; null when the configuration is refused. */
+  static configure(context: u32, size: u32, software: string): StreamRoot | null {
+    bufferBytes(BufferType.PLUGIN_CONFIGURATION, size);
+    const config = new StreamConfig();
+    if (config.read(String.UTF8.decodeUnsafe(givenAt, givenLength)) && config.whole) return new StreamRoot(context, config, software);
+    log(
+      LogLevel.CRITICAL,
+      'the configuration is not {"target": "NAME", "tap_cluster": "NAME", "door_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824}',
+    );
+    return null;
+  }
+
+  /** Whether a whole tick has passed, and not only the time of those that end soon. */
+  get due(): bool {
+    return monotonicNanos() - this.tickedAt >= TICK;
+  }
+
+  tick(): void {
+    if (this.closing.length) {
+      const closing = this.closing;
+      this.closing = [];
+      setTickPeriod(TICK_MS);
+      for (let i = 0; i < closing.length; i++) {
+        actAs(closing[i].context);
+        closing[i].closeNow();
+      }
+      actAs(this.context);
+    }
+    if (!this.due) return;
+    const now = (this.tickedAt = monotonicNanos());
+    this.emitter.tick();
+    if (this.ticking.size) {
+      const ticking = this.ticking.values();
+      for (let i = 0; i < ticking.length; i++) {
+        actAs(ticking[i].context);
+        ticking[i].ticked(now);
+      }
+      actAs(this.context);
+    }
+    if (this.drainUntil && (this.idle || now > this.drainUntil)) {
+      this.drainUntil = 0;
+      done();
+    }
+  }
+
+  tickFor(connection: FilteredConnection): void {
+    this.ticking.set(connection.context, connection);
+  }
+
+  untick(connection: FilteredConnection): void {
+    this.ticking.delete(connection.context);
+  }
+
+  /** Within a callback of the connection's. */
+  closeSoon(connection: FilteredConnection): void {
+    this.closing.push(connection);
+    actAs(this.context);
+    setTickPeriod(SOON_MS);
+    actAs(connection.context);
+  }
+
+  remember(call: Call): void {
+    this.calls.set(call.token, call);
+  }
+
+  /** The call is not wanted any more. */
+  forget(call: Call): void {
+    this.calls.delete(call.token);
+    cancelGrpc(call.token);
+  }
+
+  /** proxy_on_grpc_receive. */
+  received(token: u32, size: u32): void {
+    if (!this.calls.has(token)) {
+      this.emitter.received(token, size);
+      return;
+    }
+    const read = size == 0 || bufferBytes(BufferType.GRPC_RECEIVE, size);
+    this.answer(token, read ? GrpcStatus.OK : GrpcStatus.INTERNAL, givenAt, size && read ? givenLength : 0);
+  }
+
+  /** proxy_on_grpc_close. A call that the host could not even begin is closed before its token is known; `ask` answers for it. */
+  closed(token: u32, status: u32): void {
+    if (!this.calls.has(token)) this.emitter.closed(token, status);
+    // Without an answer, OK is none.
+    else this.answer(token, status == GrpcStatus.OK ? GrpcStatus.INTERNAL : status, 0, 0);
+  }
+
+  private answer(token: u32, status: u32, ptr: usize, length: u32): void {
+    const call = this.calls.get(token),
+      connection = call.connection;
+    this.calls.delete(token);
+    if (!connection) return;
+    actAs(connection.context);
+    connection.answered(call, status, ptr, length);
+    actAs(this.context);
+  }
+
+  private get idle(): bool {
+    return this.emitter.idle && this.calls.size == 0;
+  }
+
+  /** proxy_on_done: true when there is nothing left to deliver. */
+  drain(): bool {
+    if (this.idle) return true;
+    this.drainUntil = monotonicNanos() + DRAIN;
+    return false;
+  }
+
+  /** proxy_on_delete. */
+  free(): void {
+    const calls = this.calls.values();
+    for (let i = 0; i < calls.length; i++) cancelGrpc(calls[i].token);
+    this.calls.clear();
+    this.emitter.free();
+  }
+}

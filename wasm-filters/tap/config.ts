@@ -1,0 +1,45 @@
+// What every filter is told of the tap, as members of its plugin configuration.
+import { FlatObject, Scanner } from '../abi/flat_json';
+
+const MIN_QUEUE: u32 = 16 << 10;
+const MAX_QUEUE: u32 = 1 << 30;
+/** One byte of length in the message that names the cluster. */
+const MAX_CLUSTER = 100;
+
+/** A filter that needs more extends it. */
+export class TapConfig extends FlatObject {
+  /** The cluster of the tap sink. */
+  tapCluster: string = '';
+  /** Whether a request may pass only while the sink takes events. */
+  tapRequire: bool = true;
+  /** Bound of the events kept for the sink, per worker. */
+  queueBytes: u32 = 4 << 20;
+
+  protected member(name: string, scanner: Scanner): bool {
+    if (name == 'tap_cluster') {
+      this.tapCluster = scanner.string();
+      return isCluster(this.tapCluster);
+    }
+    const word = scanner.word();
+    if (name == 'tap_require') {
+      this.tapRequire = word == 'true';
+      return word == 'true' || word == 'false';
+    }
+    if (name == 'queue_bytes' && word.length > 0 && word.length <= 10) {
+      const value = <u64>I64.parseInt(word);
+      this.queueBytes = <u32>min(value, MAX_QUEUE);
+      return value.toString() == word && value >= MIN_QUEUE && value <= MAX_QUEUE;
+    }
+    return false;
+  }
+}
+
+export function isCluster(name: string): bool {
+  return name.length > 0 && name.length <= MAX_CLUSTER;
+}
+
+/** Null when the text is not exactly such an object, or a value is out of its range. */
+export function parseConfig(text: string): TapConfig | null {
+  const config = new TapConfig();
+  return config.read(text) && config.tapCluster.length > 0 ? config : null;
+}

@@ -77,6 +77,8 @@ export class ProtoReader {
   value: u64 = 0;
   ptr: usize = 0;
   length: u32 = 0;
+  /** Whether the field at hand is bytes, a text or a message. */
+  delimited: bool = false;
   broken: bool = false;
   private end: usize;
 
@@ -110,6 +112,9 @@ export class ProtoReader {
     this.field = <u32>(tag >> 3);
     if (this.broken || tag > 0xffff_ffff || this.field == 0) return this.fail();
     const left = <u32>(this.end - this.p);
+    this.delimited = (<u32>tag & 7) == WireType.LEN;
+    this.value = 0;
+    this.length = 0;
     switch (<u32>tag & 7) {
       case WireType.VARINT:
         this.value = this.varint();

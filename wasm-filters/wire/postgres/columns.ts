@@ -1,0 +1,63 @@
+// RowDescription → what becomes of each column of a result.
+import { Rule } from '../../mask/plan';
+import { CommandPlan } from '../../stream/plan';
+import { be16, be32, textLength } from './frame';
+
+/** The server's own bound (MaxTupleAttributeNumber). */
+const MAX_COLUMNS: u32 = 1664;
+/** Of a field's description, behind its name. */
+const FIXED: u32 = 18;
+
+/** Types whose values are texts, the same bytes in both formats: their values can be masked as texts. All others become NULL. */
+function isText(type: u32): bool {
+  switch (type) {
+    case 18: // "char"
+    case 19: // name
+    case 25: // text
+    case 705: // unknown
+    case 1042: // bpchar
+    case 1043: // varchar
+      return true;
+    default:
+      return false;
+  }
+}
+
+export class Columns {
+  rules: StaticArray<Rule | null>;
+  texts: StaticArray<bool>;
+  masked: bool = false;
+  /** Every masked column is of a text type: its values can be filled where they stand. */
+  fillable: bool = true;
+
+  constructor(public count: u32) {
+    this.rules = new StaticArray<Rule | null>(count);
+    this.texts = new StaticArray<bool>(count);
+  }
+}
+
+/** Null when the body is malformed. */
+export function readColumns(plan: CommandPlan, p: usize, length: u32): Columns | null {
+  const end = p + length;
+  if (length < 2) return null;
+  const count = be16(p);
+  if (count > MAX_COLUMNS) return null;
+  const columns = new Columns(count);
+  p += 2;
+  for (let i: u32 = 0; i < count; i++) {
+    const n = textLength(p, end);
+    if (n < 0) return null;
+    p += n + 1;
+    if (end - p < <usize>FIXED) return null;
+    const rule = plan.ruleFor(i, be32(p), be16(p + 4)),
+      text = isText(be32(p + 6));
+    columns.rules[i] = rule;
+    columns.texts[i] = text;
+    if (rule) {
+      columns.masked = true;
+      if (!text) columns.fillable = false;
+    }
+    p += FIXED;
+  }
+  return p == end ? columns : null;
+}

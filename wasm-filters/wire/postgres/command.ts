@@ -1,0 +1,96 @@
+// One command on its way: what it may show, and what is told of it when it ends.
+import { utf8 } from '../../abi/bytes';
+import { CommandPlan } from '../../stream/plan';
+import { Connection } from '../../stream/protocol';
+
+/** Bytes of events kept for each command under way. */
+export const COMMAND_ROOM: u32 = 1024;
+/** What is left of it for counts, beside the other fields and the event's own. */
+const MASKED_BYTES: i32 = 512;
+const MAX_TAG: u32 = 64;
+
+const NONE = new ArrayBuffer(0);
+
+export class Command {
+  rows: u64 = 0;
+  bytes: u64 = 0;
+  tag: ArrayBuffer = NONE;
+  /** SQLSTATE of an error that it ended with. */
+  code: string = '';
+  denied: bool = false;
+
+  constructor(
+    /** Counts the session's commands from 1; 0: it was refused without being judged, and nothing is told of it. */
+    public number: u64,
+    public plan: CommandPlan,
+    private startedAt: u64,
+  ) {}
+
+  setTag(p: usize, length: u32): void {
+    const n = min(length, MAX_TAG);
+    this.tag = new ArrayBuffer(n);
+    memory.copy(changetype<usize>(this.tag), p, n);
+  }
+
+  /** Tells the tap, and gives the room back. `outcome`: when neither an error nor a denial says otherwise. */
+  report(connection: Connection, session: ArrayBuffer, outcome: string): void {
+    if (this.number) {
+      const w = connection.event(session);
+      w.uint(7, this.number);
+      const body = w.open(19);
+      w.bytes(1, utf8(this.denied ? 'denied' : this.code.length ? 'failed' : outcome));
+      w.bytes(2, this.tag);
+      w.uint(3, this.rows);
+      w.uint(4, this.bytes);
+      w.uint(5, (connection.now() - this.startedAt) / 1000);
+      const masked = this.takeCounts();
+      for (let i = 0; i < masked.length; i++) {
+        const field = w.open(6);
+        w.bytes(1, utf8(masked[i].rule));
+        w.uint(2, masked[i].count);
+        w.close(field);
+      }
+      w.bytes(7, utf8(this.code));
+      w.close(body);
+      connection.emit(true);
+    }
+    connection.release(COMMAND_ROOM);
+  }
+
+  /** The counts by obligation; what does not fit is counted together, under `…`. */
+  private takeCounts(): Masked[] {
+    const masked: Masked[] = [],
+      rules = this.plan.rules;
+    let room = MASKED_BYTES,
+      rest: u64 = 0;
+    for (let i = 0; i < rules.length; i++) {
+      const rule = rules[i],
+        count = rule.count;
+      rule.count = 0;
+      if (!count) continue;
+      let known = false;
+      for (let k = 0; k < masked.length && !known; k++)
+        if (masked[k].rule == rule.id) {
+          masked[k].count += count;
+          known = true;
+        }
+      if (known) continue;
+      const size = String.UTF8.byteLength(rule.id) + 16;
+      if (size > room) {
+        rest += count;
+        continue;
+      }
+      room -= size;
+      masked.push(new Masked(rule.id, count));
+    }
+    if (rest) masked.push(new Masked('…', rest));
+    return masked;
+  }
+}
+
+class Masked {
+  constructor(
+    public rule: string,
+    public count: u64,
+  ) {}
+}

@@ -1,0 +1,36 @@
+// What the target keeps for the client between messages: prepared statements and portals. The filter's picture of them is made when a message is sent and
+// confirmed by its reply; a reply that comes for one that failed cuts the session, because then the picture and the target disagree.
+import { CommandPlan } from '../../stream/plan';
+import { Columns } from './columns';
+
+export class Statement {
+  /** Its creation failed, or was skipped. */
+  failed: bool = false;
+
+  constructor(
+    public name: string,
+    public text: ArrayBuffer,
+    public types: StaticArray<u32>,
+    public command: u64,
+    public plan: CommandPlan,
+    public eachExecution: bool,
+    public revision: ArrayBuffer,
+  ) {}
+}
+
+export class Portal {
+  failed: bool = false;
+  /** A Describe has been sent since it was bound. */
+  described: bool = false;
+  /** What the target says of its columns; null: not known yet, or none. */
+  columns: Columns | null = null;
+
+  constructor(
+    public name: string,
+    public statement: Statement,
+    public command: u64,
+    public plan: CommandPlan,
+    /** Counts Sync and Query messages: later ones may have taken it away. */
+    public epoch: u32,
+  ) {}
+}

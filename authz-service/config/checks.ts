@@ -134,15 +134,20 @@ function waysIn({ listeners: known = [], targets = [] }: Damaged<Document>, { at
   }
 }
 
+/** Each host of a listener leads to one target; a tunnel's host is the name of its target. */
 function virtualHosts({ targets = [] }: Damaged<Document>, { at, pathOf }: Surroundings): void {
   const taken = new Map<string, string>();
   for (const target of targets) {
-    if (target.protocol !== 'http') continue;
-    for (const host of target.hosts ?? []) {
-      const slot = `${target.listener} ${host.toLowerCase()}`;
+    const [key, listener, hosts] =
+      target.protocol === 'http'
+        ? (['hosts', target.listener, target.hosts] as const)
+        : (['tunnel', target.tunnel, [target.name]] as const);
+    if (listener === undefined) continue;
+    for (const host of hosts ?? []) {
+      const slot = `${listener} ${host?.toLowerCase()}`;
       const other = taken.get(slot);
       if (other !== undefined)
-        at(`${pathOf(target)}.hosts`, `'${host}' leads to ${other} already`, 'each host of a listener leads to one target');
+        at(`${pathOf(target)}.${key}`, `'${host}' leads to ${other} already`, 'each host of a listener leads to one target');
       else taken.set(slot, `target '${target.name}'`);
     }
   }
@@ -166,7 +171,7 @@ function credentials({ targets = [] }: Damaged<Document>, { at, pathOf, whole }:
     if (target.credentials === undefined) continue;
     const here = pathOf(target);
     const known = Object.keys(target.credentials);
-    if (target.protocol === 'postgres' && known.length === 0) {
+    if (target.protocol === 'postgres' && known.length === 0 && whole(target)) {
       at(`${here}.credentials`, 'the gateway has nothing to log in with', 'give `NAME: { password: { username, password } }`');
       continue;
     }

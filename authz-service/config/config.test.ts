@@ -402,3 +402,181 @@ test('the smallest file of docs/configuration.md is right', () => {
   const [, yaml = ''] = /```yaml\n(version: 1[\s\S]*?)```/.exec(document) ?? [];
   expect(errors(yaml, { elsewhere: true })).toEqual([]);
 });
+
+describe('databases', () => {
+  const LEDGER = `  - name: ledger
+    protocol: postgres
+    listener: db
+    url: postgres://127.0.0.1
+    database: ledger
+    credentials: { default: { password: { username: app, password: { file: secret } } } }
+`;
+  const base = MINIMAL.replace('  - { name: http, address: 127.0.0.1:8080 }\n', '$&  - { name: db, address: 127.0.0.1:5432 }\n').replace(
+    'policy:',
+    `${LEDGER}policy:`,
+  );
+  const changed = (from: string, to: string): string =>
+    base.includes(from) ? base.replace(from, to) : expect.fail(`${from} is not in the file`);
+
+  test('the smallest one has every default filled in', () => {
+    expect(config(base).targets[1]).toEqual({
+      name: 'ledger',
+      protocol: 'postgres',
+      listener: 'db',
+      tunnel: undefined,
+      url: { scheme: 'postgres', host: '127.0.0.1', port: 5432 },
+      database: 'ledger',
+      tls: undefined,
+      labels: {},
+      credential: 'default',
+      credentials: { default: { type: 'password', username: 'app', secret: { file: join(dir, 'secret') } } },
+      sensitive: [],
+      connectTimeoutMs: 5_000,
+      idleTimeoutMs: 86_400_000,
+    });
+  });
+
+  test('columns, TLS, a tunnel beside the listener or in its place', () => {
+    expect(
+      config(
+        changed(
+          '    database: ledger\n',
+          '    database: ledger\n    tunnel: http\n    tls: {}\n    sensitive: [public.customers.ssn, "*.*.email"]\n',
+        ),
+      ).targets[1],
+    ).toMatchObject({
+      listener: 'db',
+      tunnel: 'http',
+      tls: { ca: undefined },
+      sensitive: ['public.customers.ssn', '*.*.email'],
+    });
+    expect(config(changed('listener: db', 'tunnel: http')).targets[1]).toMatchObject({ listener: undefined, tunnel: 'http' });
+    expect(config(changed('postgres://127.0.0.1', 'postgresql://DB.example:80')).targets[1]).toMatchObject({
+      url: { scheme: 'postgresql', host: 'db.example', port: 80 },
+    });
+  });
+
+  test.each<[string, string, string, string[]]>([
+    [
+      'a listener that carries HTTP',
+      'listener: db',
+      'listener: http',
+      ["sluice.yaml:11:15: targets[1].listener: 'http' carries target 'orders' already; a database needs a listener of its own"],
+    ],
+    ['no way in', '    listener: db\n', '', ['sluice.yaml:9:5: targets[1]: nothing leads to it; give `listener`, `tunnel`, or both']],
+    [
+      'a listener that does not exist',
+      'listener: db',
+      'listener: dbs',
+      ["sluice.yaml:11:15: targets[1].listener: there is no listener 'dbs'; did you mean 'db'?"],
+    ],
+    [
+      'a tunnel that does not exist',
+      'listener: db',
+      'tunnel: htpp',
+      ["sluice.yaml:11:13: targets[1].tunnel: there is no listener 'htpp'; did you mean 'http'?"],
+    ],
+    [
+      'a tunnel through a database',
+      'listener: db',
+      'listener: db\n    tunnel: db',
+      ["sluice.yaml:12:13: targets[1].tunnel: 'db' carries the database 'ledger'; a tunnel is a listener of HTTP targets"],
+    ],
+    [
+      'a URL of HTTP',
+      'postgres://127.0.0.1',
+      'http://127.0.0.1:5432',
+      [
+        "sluice.yaml:12:10: targets[1].url: 'http://127.0.0.1:5432' does not fit; must be postgres://HOST[:PORT] or postgresql://HOST[:PORT], without user, path, query or fragment",
+      ],
+    ],
+    [
+      'no database',
+      '    database: ledger\n',
+      '',
+      [
+        'sluice.yaml:9:5: targets[1]: `database` is missing; give `database: …`, a text: the database that sessions are let into, whatever they ask for',
+      ],
+    ],
+    [
+      'no credentials',
+      / +credentials.*\n/.exec(LEDGER)?.[0] ?? '',
+      '',
+      [
+        'sluice.yaml:9:5: targets[1]: `credentials` is missing; give `credentials: …`, a mapping of names to `password: { username, password: SECRET }`: what the gateway logs in with, by name',
+      ],
+    ],
+    [
+      'empty credentials',
+      /\{ default.*/.exec(LEDGER)?.[0] ?? '',
+      '{}',
+      [
+        'sluice.yaml:14:18: targets[1].credentials: the gateway has nothing to log in with; give `NAME: { password: { username, password } }`',
+      ],
+    ],
+    [
+      'a credential of HTTP',
+      /\{ password: .* \} \}/.exec(LEDGER)?.[0] ?? '',
+      '{ bearer: { file: secret } } }',
+      ['sluice.yaml:14:31: targets[1].credentials.default.bearer: unknown key `bearer`; known here: password'],
+    ],
+    [
+      'patterns that are none',
+      '    database: ledger\n',
+      '    database: ledger\n    sensitive: [customers.ssn, public.customers.s*n, "public..ssn"]\n',
+      [17, 32, 54].map((column) =>
+        expect.stringMatching(
+          `sluice.yaml:14:${column}: targets\\[1\\]\\.sensitive\\[\\d\\]: .* does not fit; must be .SCHEMA.TABLE.COLUMN.`,
+        ),
+      ) as unknown as string[],
+    ],
+    [
+      'keys of HTTP',
+      '    database: ledger\n',
+      '    database: ledger\n    hosts: [x]\n',
+      [expect.stringMatching('sluice.yaml:14:5: targets\\[1\\].hosts: unknown key `hosts`') as unknown as string],
+    ],
+    [
+      'a protocol that there is not',
+      'protocol: postgres',
+      'protocol: mysql',
+      ["sluice.yaml:10:15: targets[1].protocol: 'mysql' does not fit; must be one of http, postgres"],
+    ],
+    [
+      'one half of a client certificate',
+      '    database: ledger\n',
+      '    database: ledger\n    tls: { key: one.key }\n',
+      ['sluice.yaml:14:10: targets[1].tls: `certificate` and `key` belong together; give both or none'],
+    ],
+    [
+      'a listener in clear on the network',
+      '127.0.0.1:5432',
+      '0.0.0.0:5432',
+      [
+        'sluice.yaml:4:26: listeners[1].address: tokens would cross the network in clear; give `tls`, a loopback address, or `private: true` where the network itself is protected',
+      ],
+    ],
+    ['a role that is none', 'username: app', 'username: "a\\nb"', [expect.stringContaining('sluice.yaml:14:') as unknown as string]],
+  ])('%s', (_, from, to, told) => {
+    expect(errors(changed(from, to))).toEqual(told);
+  });
+
+  test('two of one listener, and a tunnel by the name of a host', () => {
+    const twice = base.replace('policy:', `${LEDGER.replace('name: ledger', 'name: second')}policy:`);
+    expect(errors(twice)).toEqual([
+      "sluice.yaml:17:15: targets[2].listener: 'db' carries target 'ledger' already; a database needs a listener of its own",
+    ]);
+    const host = base
+      .replace('listener: db', 'listener: db\n    tunnel: http')
+      .replace('listener: http,', 'listener: http, hosts: [Ledger],');
+    expect(errors(host)).toEqual([
+      "sluice.yaml:12:13: targets[1].tunnel: 'ledger' leads to target 'orders' already; each host of a listener leads to one target",
+    ]);
+  });
+
+  test('an HTTP target cannot have a password', () => {
+    expect(errors(target('credentials: { a: { password: { username: x, password: { file: secret } } } }'))).toEqual([
+      expect.stringContaining('targets[0].credentials.a.password: unknown key `password`'),
+    ]);
+  });
+});

@@ -108,7 +108,8 @@ const passage = extension('passage', 'envoy.extensions.filters.http.set_filter_s
   on_request_headers: [
     {
       object_key: PASSAGE,
-      factory_key: 'envoy.string',
+      // Hashable: connections inside Envoy are pooled by it. With a plain string a caller got the passage of the one that the pool was made for (seen on 1.40).
+      factory_key: 'envoy.hashable_string',
       format_string: {
         text_format_source: { inline_string: `%DYNAMIC_METADATA(${CHECK_FILTER}:session)%` },
         omit_empty_values: true,

@@ -168,6 +168,72 @@ describe('what follows from the configuration', () => {
   });
 });
 
+describe('databases', () => {
+  const LEDGER = `targets:
+  - name: ledger
+    protocol: postgres
+    listener: ledger
+    tunnel: agents
+    url: postgres://10.20.0.20
+    database: ledger
+    credentials: { default: { password: { username: app, password: { file: secrets/ledger } } } }
+`;
+  const withLedger = (...changes: readonly (readonly [string, string])[]): EnvoyConfig =>
+    example(['targets:\n', LEDGER], ['listeners:', 'listeners:\n  - { name: ledger, address: 127.0.0.1:5432 }'], ...changes);
+  const resources = (message: unknown) => all(message, 'resources').flat() as Record<string, unknown>[];
+  const proxies = (config: EnvoyConfig) =>
+    (all(config.lds, 'filters').flat() as { name: string; typed_config: Record<string, unknown> }[]).filter(
+      ({ name }) => name === 'envoy.filters.network.tcp_proxy',
+    );
+
+  test('each has a listener of TCP, one inside Envoy for CONNECT, and the routes name no listener of TCP', () => {
+    const { lds, rds } = withLedger();
+    expect(resources(lds).map(({ name, internal_listener }) => [name, internal_listener])).toEqual([
+      ['ledger', undefined],
+      ['agents', undefined],
+      ['tunnel_ledger', {}],
+    ]);
+    expect([...rds.keys()]).toEqual(['rds-agents.yaml']);
+  });
+
+  test('without a tunnel no listener lets CONNECT in', () => {
+    const none = JSON.stringify(withLedger(['    tunnel: agents\n', '']).lds);
+    expect([none.includes('CONNECT'), none.includes('allow_connect'), none.includes('internal_listener')]).toEqual([false, false, false]);
+    expect(all(withLedger().lds, 'upgrade_type')).toEqual(['CONNECT']);
+  });
+
+  test('no time-out ends a session before the longest hold, and none at all where none is wanted', () => {
+    const idle = (config: EnvoyConfig) => [
+      ...proxies(config).map(({ typed_config }) => typed_config.idle_timeout),
+      ...all([...config.rds.values()], 'idle_timeout'),
+    ];
+    expect(idle(withLedger())).toEqual(['86400s', '86400s', '86400s']);
+    expect(idle(withLedger(['database: ledger', 'database: ledger\n    idle_timeout: 5m']))).toEqual(Array(3).fill(`${8 * 3600 + 60}s`));
+    expect(idle(withLedger(['database: ledger', 'database: ledger\n    idle_timeout: 0s']))).toEqual(['0s', '0s', '0s']);
+  });
+
+  test('a changed address changes clusters alone; a secret is nowhere', () => {
+    expect(changed(withLedger(), withLedger(['postgres://10.20.0.20', 'postgres://10.20.0.21:6432']))).toEqual(['cds.yaml']);
+    expect([...envoyFiles(withLedger()).values()].join()).not.toMatch(/secrets\/ledger|username/);
+  });
+
+  test('TLS towards the server only where it is said, verified, by ALPN', () => {
+    const sockets = (config: EnvoyConfig) =>
+      JSON.stringify(resources(config.cds).find(({ name }) => name === 'target_ledger')?.transport_socket ?? null);
+    expect(sockets(withLedger())).toBe('null');
+    const tls = sockets(withLedger(['database: ledger', 'database: ledger\n    tls: { ca: /etc/ca.pem, server_name: db.internal }']));
+    for (const part of ['"sni":"db.internal"', '"alpn_protocols":["postgresql"]', 'validation_context_sds_secret_config'])
+      expect(tls).toContain(part);
+  });
+
+  test('one setting says where the filters are: their directory, or the file of one of them', () => {
+    const files = (config: EnvoyConfig) => [...new Set(all(config.lds, 'filename'))];
+    const from = ['wasm: /usr/lib/sluice/sluice-http.wasm', 'wasm: /usr/lib/sluice'] as const;
+    const both = ['/usr/lib/sluice/sluice-postgres.wasm', '/usr/lib/sluice/sluice-http.wasm'];
+    expect([files(withLedger()), files(withLedger(from))]).toEqual([both, both]);
+  });
+});
+
 describe('the files', () => {
   let dir: string;
   beforeEach(() => {

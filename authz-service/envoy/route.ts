@@ -40,7 +40,7 @@ export const routeConfigurations = (config: Config): Message[] => {
       return typed('envoy.config.route.v3.RouteConfiguration', {
         name,
         request_headers_to_remove: NEVER_UPSTREAM,
-        // Envoy compares hosts without their port (strip_any_host_port), but for CONNECT.
+        // Envoy compares hosts without their port: see strip_any_host_port.
         virtual_hosts: [
           ...sites.map(virtualHost),
           ...tunnelsOf(config, name).map((target) => tunnelHost(target, config)),
@@ -81,7 +81,7 @@ const hostHeader = ({ url }: HttpTarget): string => {
 /** A database by CONNECT NAME:PORT, whatever the port. There is nothing else to ask it for. */
 const tunnelHost = (target: PostgresTarget, config: Config): Message => ({
   name: target.name,
-  domains: [`${target.name}:*`],
+  domains: [target.name],
   routes: [
     {
       match: { connect_matcher: {} },

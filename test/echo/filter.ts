@@ -1,15 +1,16 @@
 // A protocol for trying the network filter's framework: lines in both directions. The first letter of a client's line says what becomes of it.
 //   p…   passes          P… passes, as it was sent, in as few copies as the framework makes
 //   j…   is judged first: the door's answer to JUDGE goes before it (grpc status N: "!N ")
-//   a…   waits until the door answers AWAIT, then passes; everything behind it waits too
+//   a…   waits until the door answers AWAIT, then passes; everything behind it waits too     A… passes without the answer, as it was sent
 //   g…   as `a`, and is given up at the next tick: passes with "given up " before it
 //   h…   is never consumed (what waits for ever)
 //   x…   closes      b… injects "ping\n", whose reply becomes "refused\n", and then closes
 //   t…   traps       f… reports the facts of the connection upstream
-//   e…   emits a notice with the line in it, and passes
-// Of the target's lines, those that begin with `s` become upper case; `d…` are dropped; `k…` close after they have passed.
+//   e…   emits a notice with the line in it, and passes     E… keeps room for one, never gives it back, and passes
+// Of the target's lines, those that begin with `s` become upper case; `d…` are dropped; `k…` close after they have passed;
+// `i…` have "ping\n" injected upstream.
 import { at, ByteBuffer, utf8 } from '../../wasm-filters/abi/bytes';
-import { Connection, DoorMethod, GrpcStatus, Protocol } from '../../wasm-filters/stream/protocol';
+import { DoorMethod, GrpcStatus, Protocol } from '../../wasm-filters/stream/protocol';
 import { serve } from '../../wasm-filters/stream/serve';
 import { Admission } from '../../wasm-filters/tap/emitter';
 import { writeNotice } from '../../wasm-filters/tap/event';
@@ -61,11 +62,16 @@ class Echo extends Protocol {
         c.passUpstream(ptr, size);
         return true;
       case 0x6a:
+      case 0x41:
       case 0x61:
       case 0x67: {
         if (this.released) {
           this.released = false;
           this.asked = 0;
+          if (load<u8>(ptr) == 0x41) {
+            c.passUpstream(ptr, size);
+            return true;
+          }
           c.sendUpstream(this.prefix.ptr, this.prefix.length);
           c.sendUpstream(ptr, size);
           return true;
@@ -111,6 +117,10 @@ class Echo extends Protocol {
         this.prefix.byte(LF);
         c.sendUpstream(this.prefix.ptr, this.prefix.length);
         return true;
+      case 0x45:
+        if (c.admit(1000) != Admission.ADMITTED) c.sendUpstream(at(UNRECORDED), UNRECORDED.byteLength);
+        c.sendUpstream(ptr, size);
+        return true;
       case 0x65: {
         if (c.admit(1000) != Admission.ADMITTED) c.sendUpstream(at(UNRECORDED), UNRECORDED.byteLength);
         else {
@@ -140,6 +150,7 @@ class Echo extends Protocol {
         continue;
       }
       const first = load<u8>(from);
+      if (first == 0x69) this.connection.sendUpstream(at(PING), PING.byteLength);
       if (first == 0x64) continue;
       if (first == 0x73) {
         for (let i: u32 = 0; i < size; i++) {

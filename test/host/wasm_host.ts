@@ -38,6 +38,17 @@ export interface GrpcStream {
   closed: boolean;
 }
 
+/** A unary call of the filter, until it is answered, failed or cancelled. */
+export interface GrpcCall {
+  readonly token: number;
+  readonly cluster: string;
+  readonly service: string;
+  readonly method: string;
+  readonly message: Buffer;
+  /** Milliseconds; 0: none. */
+  readonly timeout: number;
+}
+
 type Callback = (...args: number[]) => number;
 
 const modules = new Map<string, WebAssembly.Module>();
@@ -52,9 +63,11 @@ export interface WasmHostOptions {
 export class WasmHost {
   readonly rootId = 2;
   readonly grpcStreams: GrpcStream[] = [];
+  /** Calls under way, by token. */
+  readonly grpcCalls = new Map<number, GrpcCall>();
   readonly metrics = new Map<string, number>();
   readonly logs: { level: number; message: string }[] = [];
-  /** Whether `proxy_grpc_stream` works; Envoy refuses when the cluster is unknown to this worker. */
+  /** Whether gRPC can be begun; Envoy refuses when the cluster is unknown to this worker, or has no host that it could reach. */
   grpcAvailable = true;
   tickMillis = 0;
   nanos: bigint;
@@ -78,6 +91,8 @@ export class WasmHost {
   #stopNext = false;
   #sinceTick = 0;
   readonly #afterCall: (() => void)[] = [];
+  #depth = 0;
+  readonly #later: (() => void)[] = [];
 
   constructor({ wasm, configuration, startNanos = 1_700_000_000_000_000_000n }: WasmHostOptions) {
     let module = modules.get(wasm);
@@ -125,16 +140,25 @@ export class WasmHost {
     if (callback === undefined) return { value: 0, answered: false };
     const saved = [this.#current, this.#effective] as const;
     this.#current = this.#effective = context;
+    this.#depth++;
     const value = callback(...args);
+    this.#depth--;
     [this.#current, this.#effective] = saved;
     const answered = this.#stopNext;
     this.#stopNext = false;
     for (let action = this.#afterCall.shift(); action; action = this.#afterCall.shift()) action();
+    if (this.#depth === 0) for (let action = this.#later.shift(); action; action = this.#later.shift()) action();
     return { value, answered };
   }
 
   afterCall(action: () => void): void {
     this.#afterCall.push(action);
+  }
+
+  /** Done when no callback is running any more. */
+  later(action: () => void): void {
+    if (this.#depth === 0) action();
+    else this.#later.push(action);
   }
 
   /** Lets time pass; ticks come as the filter asked for them. */
@@ -164,6 +188,25 @@ export class WasmHost {
   grpcClose(stream: GrpcStream, status: number): void {
     stream.closed = true;
     this.call(this.rootId, 'proxy_on_grpc_close', this.rootId, stream.token, status);
+  }
+
+  /** The last call of this method that waits for its answer. */
+  grpcCall(method: string): GrpcCall {
+    const found = [...this.grpcCalls.values()].findLast((call) => call.method === method);
+    if (!found) throw new Error(`no call of ${method} waits: ${[...this.grpcCalls.values()].map((call) => call.method)}`);
+    return found;
+  }
+
+  grpcAnswer({ token }: GrpcCall, message: Buffer): void {
+    if (!this.grpcCalls.delete(token)) throw new Error('answered a call that is over');
+    this.#received = message;
+    this.call(this.rootId, 'proxy_on_grpc_receive', this.rootId, token, message.length);
+    this.#received = undefined;
+  }
+
+  grpcFail({ token }: GrpcCall, status: number): void {
+    if (!this.grpcCalls.delete(token)) throw new Error('failed a call that is over');
+    this.call(this.rootId, 'proxy_on_grpc_close', this.rootId, token, status);
   }
 
   /** Removes the root context; false when the filter wants to deliver first (then `done` says when it has). */
@@ -214,6 +257,14 @@ export class WasmHost {
     if (type === 7) return this.#configuring ? { bytes: this.#configuration } : undefined;
     if (type === 5) return this.#received === undefined ? undefined : { bytes: this.#received };
     return this.#stream?.buffer(type);
+  }
+
+  /** envoy.config.core.v3.GrpcService { envoy_grpc { cluster_name } } */
+  #cluster(ptr: number, size: number): string {
+    const target = this.#bytes(ptr, size);
+    if (target[0] !== 0x0a || target[1] !== target.length - 2 || target[2] !== 0x0a || target[3] !== target.length - 4)
+      throw new Error('not a GrpcService');
+    return target.toString('utf8', 4);
   }
 
   #map(type: number): Headers {
@@ -307,6 +358,7 @@ export class WasmHost {
         return OK;
       },
       proxy_set_tick_period_milliseconds: (period = 0) => {
+        if (this.#effective !== this.rootId) throw new Error('a tick period of a stream');
         this.tickMillis = period;
         return OK;
       },
@@ -332,14 +384,11 @@ export class WasmHost {
         tokenPtr = 0,
       ) => {
         if (!this.grpcAvailable) return INTERNAL_FAILURE;
-        const target = this.#bytes(targetPtr, targetSize);
-        // envoy.config.core.v3.GrpcService { envoy_grpc { cluster_name } }
-        if (target[0] !== 0x0a || target[1] !== target.length - 2 || target[2] !== 0x0a || target[3] !== target.length - 4)
-          throw new Error('not a GrpcService');
+        const cluster = this.#cluster(targetPtr, targetSize);
         const token = this.#nextToken++;
         this.grpcStreams.push({
           token,
-          cluster: target.toString('utf8', 4),
+          cluster,
           service: this.#text(servicePtr, serviceSize),
           method: this.#text(methodPtr, methodSize),
           messages: [],
@@ -347,6 +396,33 @@ export class WasmHost {
           cancelled: false,
           closed: false,
         });
+        this.#u32(tokenPtr, token);
+        return OK;
+      },
+      proxy_grpc_call: (
+        targetPtr = 0,
+        targetSize = 0,
+        servicePtr = 0,
+        serviceSize = 0,
+        methodPtr = 0,
+        methodSize = 0,
+        _metadata = 0,
+        _size = 0,
+        messagePtr = 0,
+        messageSize = 0,
+        timeout = 0,
+        tokenPtr = 0,
+      ) => {
+        const cluster = this.#cluster(targetPtr, targetSize);
+        const token = this.#nextToken++;
+        if (!this.grpcAvailable) {
+          // Inside the hostcall, with a token that the filter has not been told.
+          this.call(this.rootId, 'proxy_on_grpc_close', this.rootId, token, 14);
+          return INTERNAL_FAILURE;
+        }
+        const [service, method] = [this.#text(servicePtr, serviceSize), this.#text(methodPtr, methodSize)];
+        const message = Buffer.from(this.#bytes(messagePtr, messageSize));
+        this.grpcCalls.set(token, { token, cluster, service, method, message, timeout });
         this.#u32(tokenPtr, token);
         return OK;
       },
@@ -359,6 +435,7 @@ export class WasmHost {
         return OK;
       },
       proxy_grpc_cancel: (token = 0) => {
+        if (this.grpcCalls.delete(token)) return OK;
         const stream = this.grpcStreams.find((candidate) => candidate.token === token);
         if (stream === undefined || stream.cancelled) return NOT_FOUND;
         stream.cancelled = true;

@@ -27,7 +27,7 @@ const ADDRESS = utf8('source\0address'),
   PASSAGE = utf8('filter_state\0sluice.passage');
 const NONE = new ArrayBuffer(0);
 /** Of a client that is made to wait, and of whom the host has more each time that something is injected. */
-const MOST_BACKLOG: u32 = 16 << 20;
+const MOST_BACKLOG: u32 = 8 << 20;
 
 const DOOR = utf8('sluice.session.v1.SessionDoor');
 /** By `DoorMethod`. */

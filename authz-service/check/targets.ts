@@ -13,7 +13,11 @@ export class Targets {
 
   replace(targets: readonly Target[]): void {
     this.#known = new Map(
-      targets.map(({ name, protocol, labels, credential }) => [name, { info: { name, protocol, labels }, credential }]),
+      targets.map((target) => {
+        const { name, protocol, labels, credential } = target;
+        const info = { name, protocol, labels, ...(target.protocol === 'postgres' && { sensitive: target.sensitive }) };
+        return [name, { info, credential }];
+      }),
     );
     this.#credentials = createCredentials(Object.fromEntries(targets.map(({ name, credentials }) => [name, credentials])));
   }
@@ -31,6 +35,13 @@ export class Targets {
     const found = this.#credentials.headersFor(target, name || (this.#known.get(target)?.credential ?? ''));
     if ('error' in found) throw new Error(found.error.message);
     return found.headers.map(([header, secret]) => [header, secret.reveal()]);
+  }
+
+  /** As `credential`, of a target that is logged in to. @throws {Error} as it does */
+  logIn(target: string, name: string): { readonly credential: string; readonly username: string; readonly password: string } {
+    const found = this.#credentials.logInFor(target, name || (this.#known.get(target)?.credential ?? ''));
+    if ('error' in found) throw new Error(found.error.message);
+    return { ...found, password: found.password.reveal() };
   }
 
   /** Credentials that cannot be used now. */

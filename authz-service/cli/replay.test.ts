@@ -18,7 +18,6 @@ const EVENTS = [
     run: 'run-1',
     onBehalfOf: 'corp:sam',
     downstreamAddress: '127.0.0.1:5000',
-    emitter: '',
   }),
   event('request_judged', 1, {
     request: 'DELETE /customers/7',

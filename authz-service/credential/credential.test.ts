@@ -86,6 +86,35 @@ describe('headersFor', () => {
   });
 });
 
+describe('logInFor', () => {
+  const password: CredentialConfig = { type: 'password', username: 'app', secret: { env: 'PASSWORD' } };
+
+  it('gives the default, and the one of a name', () => {
+    const held = credentialsOf({ ledger: { default: password, other: { ...password, username: 'other' } } });
+    const logIn = held.logInFor('ledger', '');
+    expect(logIn).toMatchObject({ credential: 'default', username: 'app' });
+    expect('password' in logIn && logIn.password.reveal()).toBe(env.PASSWORD);
+    expect(JSON.stringify(logIn)).not.toContain(env.PASSWORD);
+    expect(held.logInFor('ledger', 'other')).toMatchObject({ credential: 'other', username: 'other' });
+    expect(held.problems()).toEqual([]);
+  });
+
+  it('fails for a name that is not there, for a credential of HTTP, and for a secret that is not there', () => {
+    const held = credentialsOf({
+      ledger: { default: { ...password, secret: { env: 'UNSET' } }, http: { type: 'bearer', secret: { env: 'TOKEN' } } },
+    });
+    expect(held.logInFor('ledger', 'none')).toMatchObject({ error: { code: 'credential_unknown' } });
+    expect(held.logInFor('elsewhere', '')).toMatchObject({ error: { code: 'credential_unknown' } });
+    expect(held.logInFor('ledger', 'http')).toMatchObject({ error: { code: 'credential_unknown' } });
+    expect(held.logInFor('ledger', '')).toMatchObject({ error: { code: 'secret_missing' } });
+    expect(held.problems()).toMatchObject([{ credential: 'default', error: { code: 'secret_missing' } }]);
+  });
+
+  it('is no header', () => {
+    expect(shown(credentialsOf({ ledger: { default: password } }).headersFor('ledger', ''))).toBe('credential_unknown');
+  });
+});
+
 describe('a file', () => {
   it('is read without its last line break, and only that', () => {
     for (const [content, value] of [

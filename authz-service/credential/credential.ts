@@ -24,12 +24,19 @@ export type CredentialHeaders =
   | { readonly headers: readonly (readonly [name: string, value: Secret])[] }
   | { readonly error: CredentialError };
 
+/** A log-in of the target's own protocol; the password prints as `[secret]`. */
+export type CredentialLogIn =
+  /** `credential`: its name. */
+  { readonly credential: string; readonly username: string; readonly password: Secret } | { readonly error: CredentialError };
+
 export interface Credentials {
   /**
    * The headers to add to a request to the target. Synchronous, and from memory but for five looks a second at each file.
    * @param name as the policy chose it; empty for the target's default: the one named `default`, or the only one, or none when the target has none.
    */
   headersFor(target: string, name: string): CredentialHeaders;
+  /** As `headersFor`, of a target that is logged in to. */
+  logInFor(target: string, name: string): CredentialLogIn;
   /** Every credential that cannot be used now, for a check before the doors open. */
   problems(): readonly { readonly target: string; readonly credential: string; readonly error: CredentialError }[];
 }
@@ -62,44 +69,71 @@ export function createCredentials(
       new Map(Object.entries(named).map(([name, config]) => [name, credential(target, name, config, surroundings)])),
     ]),
   );
+  const chosenOf = (target: string, name: string): Credential | undefined => {
+    const named = targets.get(target) ?? new Map<string, Credential>();
+    return named.get(name || 'default') ?? (name === '' && named.size === 1 ? [...named.values()][0] : undefined);
+  };
+  const unknown = (target: string, name: string): { readonly error: CredentialError } => ({
+    error: {
+      code: 'credential_unknown',
+      message:
+        name === ''
+          ? `target ${target} has several credentials and none named default`
+          : `target ${target} has no credential of the name that the policy chose`,
+    },
+  });
   return {
     headersFor(target, name) {
-      const named = targets.get(target) ?? new Map<string, Credential>();
-      const chosen = named.get(name || 'default') ?? (name === '' && named.size === 1 ? [...named.values()][0] : undefined);
-      if (chosen !== undefined) return chosen();
-      if (name === '' && named.size === 0) return { headers: [] };
-      return {
-        error: {
-          code: 'credential_unknown',
-          message:
-            name === ''
-              ? `target ${target} has several credentials and none named default`
-              : `target ${target} has no credential of the name that the policy chose`,
-        },
-      };
+      const chosen = chosenOf(target, name);
+      if (chosen !== undefined) return chosen.headers();
+      return name === '' && (targets.get(target)?.size ?? 0) === 0 ? { headers: [] } : unknown(target, name);
     },
+    logInFor: (target, name) => chosenOf(target, name)?.logIn() ?? unknown(target, name),
     problems: () =>
       [...targets].flatMap(([target, named]) =>
-        [...named].flatMap(([name, headers]) => {
-          const outcome = headers();
+        [...named].flatMap(([name, { usable }]) => {
+          const outcome = usable();
           return isError(outcome) ? [{ target, credential: name, error: outcome.error }] : [];
         }),
       ),
   };
 }
 
-type Credential = () => CredentialHeaders;
+interface Credential {
+  readonly headers: () => CredentialHeaders;
+  readonly logIn: () => CredentialLogIn;
+  /** Whichever of the two it is for. */
+  readonly usable: () => CredentialHeaders | CredentialLogIn;
+}
 
 function credential(target: string, name: string, config: CredentialConfig, surroundings: SecretSurroundings): Credential {
   const problem = credentialProblem(config);
   if (problem !== '') throw new TypeError(`credential ${name} of target ${target}: ${problem}`);
-  if (config.type === 'none') return () => ({ headers: [] });
+  const label = `credential ${name} of target ${target}`;
+  const unfit = (what: string) => () => ({ error: { code: 'credential_unknown', message: `${label} ${what}` } }) as const;
+  if (config.type === 'none') {
+    const headers = (): CredentialHeaders => ({ headers: [] });
+    return { headers, logIn: unfit('is none'), usable: headers };
+  }
   const reader = secretReader(config.secret, surroundings);
-  return remake(reader, (secret) => header(secret, config), `credential ${name} of target ${target}`);
+  if (config.type !== 'password') {
+    const headers = remake(reader, (secret) => header(secret, config), label);
+    return { headers, logIn: unfit('is for HTTP'), usable: headers };
+  }
+  const logIn = (): CredentialLogIn => {
+    const outcome = reader.read();
+    if (isError(outcome)) return { error: { ...outcome.error, message: `${label}: ${outcome.error.message}` } };
+    return { credential: name, username: config.username, password: outcome.secret };
+  };
+  return { headers: unfit('is a password, which no header carries'), logIn, usable: logIn };
 }
 
 /** Makes the headers anew only when the secret has changed. */
-function remake(reader: SecretReader, make: (secret: string) => readonly [string, string] | string, label: string): Credential {
+function remake(
+  reader: SecretReader,
+  make: (secret: string) => readonly [string, string] | string,
+  label: string,
+): () => CredentialHeaders {
   let last: Secret | undefined;
   let made: CredentialHeaders = { headers: [] };
   return () => {
@@ -118,9 +152,8 @@ function remake(reader: SecretReader, make: (secret: string) => readonly [string
 }
 
 /** The header, or why the secret cannot be one. */
-function header(secret: string, config: Exclude<CredentialConfig, { type: 'none' }>): readonly [string, string] | string {
+function header(secret: string, config: Exclude<CredentialConfig, { type: 'none' | 'password' }>): readonly [string, string] | string {
   if (config.type === 'basic') return ['authorization', `Basic ${Buffer.from(`${config.username}:${secret}`).toString('base64')}`];
-  if (config.type === 'password') return 'a password is for log-ins of databases, and no header carries it';
   if (!/^[\x20-\x7E]+$/.test(secret)) return 'the secret has characters outside of ASCII, which no header carries safely';
   if (config.type === 'header') return [config.name.toLowerCase(), secret];
   return secret.includes(' ') ? 'the secret has a space, so it is no bearer token' : ['authorization', `Bearer ${secret}`];

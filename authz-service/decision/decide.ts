@@ -11,12 +11,11 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   const requestJson = JSON.stringify(request.request);
   const envelope = envelopeOf(request);
   const evaluation = await ports.policy.evaluate(`${envelope}${requestJson}}`);
-  const { within } = caller;
-  if (evaluation.ok && evaluation.decision.effect !== 'deny' && within?.kind === 'command' && within.later(evaluation.decision)) {
+  if (evaluation.ok && evaluation.decision.effect !== 'deny' && caller.command?.later(evaluation.decision)) {
     ports.observe.stage('policy', evaluation.micros / 1e6);
     return { ...allowed(evaluation.decision, evaluation.revision, ''), kind: 'later' };
   }
-  const command = within?.kind === 'command' ? within.number() : undefined;
+  const command = caller.command?.number();
   const maskedInputJson = `${envelope}${ports.maskRequest(caller.recorded ? JSON.stringify(caller.recorded) : requestJson)}}`;
   const judged = (fields: Judgement): RecordedEvent[] => {
     const event = judgedEvent(request, caller, maskedInputJson, fields);
@@ -232,14 +231,13 @@ function opened(request: Request, caller: Caller): RecordedEvent {
       run: request.run.id,
       onBehalfOf: request.run.on_behalf_of,
       downstreamAddress: caller.downstreamAddress,
-      emitter: caller.within?.kind === 'opening' ? caller.within.emitter : '',
     },
   };
 }
 
 /** The end of the session that the request was; of a command there is none. */
 function ended(request: Request, caller: Caller, outcome: string): RecordedEvent[] {
-  if (caller.within?.kind === 'command') return [];
+  if (caller.command) return [];
   return [{ session: request.session.id, target: request.target.name, body: { kind: 'session_closed', outcome } }];
 }
 

@@ -87,7 +87,6 @@ export interface RecordedEvent {
         readonly run: string;
         readonly onBehalfOf: string;
         readonly downstreamAddress: string;
-        readonly emitter: string;
       }
     | {
         readonly kind: 'request_judged';
@@ -103,6 +102,7 @@ export interface RecordedEvent {
         readonly policyMicros: number;
         readonly fingerprint: string;
       }
+    | { readonly kind: 'request_forwarded'; readonly emitter: string }
     | { readonly kind: 'session_closed'; readonly outcome: string }
     | { readonly kind: 'notice'; readonly notice: string; readonly text: string };
 }
@@ -122,20 +122,12 @@ export interface Caller {
   readonly onHeld?: (held: { readonly approval: string; readonly rule: string; readonly reason: string }) => void;
   /** The request as the record shows it, where the door knows which of its values are sensitive; what looks sensitive is masked in it besides. */
   readonly recorded?: TypedRequest;
-  /** Absent: the request is a session of its own, which ends with it. */
-  readonly within?: SessionOpening | SessionCommand;
-}
-
-/** The request asks for a session, in which commands follow. */
-export interface SessionOpening {
-  readonly kind: 'opening';
-  /** Of the tap's emitter that will tell how the commands end. */
-  readonly emitter: string;
+  /** Absent: the request is a session of its own, or opens one. */
+  readonly command?: SessionCommand;
 }
 
 /** The request is a command of a session that is open: its record neither opens nor ends one. */
 export interface SessionCommand {
-  readonly kind: 'command';
   /** Gives the command its number, from 1: called once, when it is recorded. */
   readonly number: () => number;
   /**

@@ -31,6 +31,8 @@ export interface TargetInfo {
   readonly name: string;
   readonly protocol: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Of a database: the patterns `schema.table.column` of its sensitive columns. */
+  readonly sensitive?: readonly string[];
 }
 
 /** An HTTP request as the target will get it. Paths are as Envoy normalised them. */

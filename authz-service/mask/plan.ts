@@ -18,7 +18,7 @@ export interface MaskingTerms {
 
 /** An obligation that this configuration cannot carry out. Its message holds no secret. */
 export class ObligationError extends Error {
-  readonly code: 'no_key' | 'no_pattern' | 'no_detector';
+  readonly code: 'no_key' | 'no_pattern' | 'no_detector' | 'unsupported';
 
   constructor(code: ObligationError['code'], message: string) {
     super(message);
@@ -66,12 +66,12 @@ interface Plan {
 }
 
 /** Keys by target, of the secret as it is now. */
-class TargetKeys {
+export class TargetKeys {
   readonly #reader: SecretReader | undefined;
   readonly #keys = new Map<string, Uint8Array>();
   #of: Secret | undefined;
 
-  constructor(source: SecretSource | undefined, surroundings: SecretSurroundings) {
+  constructor(source: SecretSource | undefined, surroundings: SecretSurroundings = { env: process.env, now: Date.now }) {
     this.#reader = source && secretReader(source, surroundings);
   }
 

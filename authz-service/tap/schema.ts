@@ -39,7 +39,6 @@ export const BODIES = {
       run: 'string',
       onBehalfOf: 'string',
       downstreamAddress: 'string',
-      emitter: 'string',
     },
   },
   request_judged: {
@@ -63,7 +62,7 @@ export const BODIES = {
     fields: { approval: 'string', approvers: 'strings', quorum: 'uint32', expiresUnixNanos: 'fixed64', rule: 'string', reason: 'string' },
   },
   hold_answered: { number: 13, fields: { approval: 'string', answer: 'string', by: 'string', reason: 'string' } },
-  request_forwarded: { number: 14, fields: {} },
+  request_forwarded: { number: 14, fields: { emitter: 'string' } },
   response_finished: {
     number: 15,
     fields: {

@@ -118,8 +118,6 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
     case 'session_opened': {
       const { protocol, identity, run, onBehalfOf } = body;
       Object.assign(summary, { protocol, identity, run, onBehalfOf });
-      session.emitter = body.emitter;
-      session.carriesCommands = body.emitter !== '';
       return;
     }
     case 'request_judged': {
@@ -143,7 +141,8 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
       if (body.answer === 'approved') session.letThroughAt ??= now;
       return;
     case 'request_forwarded':
-      session.emitter = emitter;
+      session.emitter = body.emitter || emitter;
+      session.carriesCommands = body.emitter !== '';
       session.letThroughAt ??= now;
       if (summary.state === 'held') summary.state = 'open';
       return;

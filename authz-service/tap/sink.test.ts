@@ -18,7 +18,6 @@ const opened: TapBody = {
   run: 'run-1',
   onBehalfOf: '',
   downstreamAddress: '',
-  emitter: '',
 };
 const judged = (effect: string, approval = ''): TapBody => ({
   kind: 'request_judged',
@@ -36,7 +35,7 @@ const judged = (effect: string, approval = ''): TapBody => ({
 });
 const held: TapBody = { kind: 'request_held', approval: 'apr_1', approvers: [], quorum: 1, expiresUnixNanos: 0n, rule: '', reason: '' };
 const answered = (answer: string): TapBody => ({ kind: 'hold_answered', approval: 'apr_1', answer, by: 'corp:dana', reason: '' });
-const forwarded: TapBody = { kind: 'request_forwarded' };
+const forwarded: TapBody = { kind: 'request_forwarded', emitter: '' };
 const finished: TapBody = {
   kind: 'response_finished',
   outcome: 'complete',

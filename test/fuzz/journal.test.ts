@@ -56,7 +56,6 @@ const bodies: TapBody[] = [
     run: 'r',
     onBehalfOf: 'dana',
     downstreamAddress: '127.0.0.1:1',
-    emitter: '',
   },
   {
     kind: 'request_held',
@@ -68,7 +67,7 @@ const bodies: TapBody[] = [
     reason: '…',
   },
   { kind: 'hold_answered', approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: 'fine' },
-  { kind: 'request_forwarded' },
+  { kind: 'request_forwarded', emitter: '' },
   {
     kind: 'response_finished',
     outcome: 'complete',
@@ -206,7 +205,7 @@ describe(`${RUNS} mutations`, () => {
               session: 's',
               target: '',
               truncated: [],
-              body: { kind: 'request_forwarded' },
+              body: { kind: 'request_forwarded', emitter: '' },
             }),
           );
         const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,7 +1,7 @@
 /** RFC 4013, as PostgreSQL applies it to passwords: what cannot be prepared is used as it is. */
 
 /** RFC 3454 table B.1: mapped to nothing. */
-const TO_NOTHING = /[\u00ad\u034f\u1806\u180b-\u180d\u200b-\u200d\u2060\ufe00-\ufe0f\ufeff]/gu;
+const TO_NOTHING = /[\u00ad\u1806\u200b-\u200d\u2060\ufeff]|\u034f|\u180b|\u180c|\u180d|[\ufe00-\ufe0f]/gu;
 /** Table C.1.2: mapped to a space. */
 const SPACES = /[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/gu;
 /** Tables C.2 to C.9. */

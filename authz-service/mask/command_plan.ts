@@ -1,0 +1,165 @@
+/** Obligations of a decision on SQL → what the filter does with the command's results (`sluice.session.v1.CommandPlan`). */
+import type { Obligation } from '../decision/decision.ts';
+import { type MaskingTerms, ObligationError, TargetKeys } from './plan.ts';
+
+/** What the analysis found of a text's results. */
+export interface ResultFacts {
+  /** Each column of the last result, or undefined where that is not known. `origin`: the server says where it is from. */
+  readonly result: readonly ('origin' | 'clear' | 'sensitive')[] | undefined;
+  /** It reads a table that holds a sensitive column, or may. */
+  readonly touchesSensitive: boolean;
+  readonly copyOut: CopyFacts | undefined;
+  readonly statements: number;
+  /** It reads something that the catalog does not know, so an origin that is not known proves nothing. */
+  readonly unknownReads: boolean;
+  readonly complete: boolean;
+  readonly writes: boolean;
+}
+
+export interface CopyFacts {
+  readonly format: 'text' | 'csv' | 'binary';
+  readonly columns: readonly ('clear' | 'sensitive')[] | undefined;
+  readonly delimiter?: string | undefined;
+  readonly quote?: string | undefined;
+  readonly escape?: string | undefined;
+  readonly nullText?: string | undefined;
+}
+
+export interface Origin {
+  /** The table's OID and the column's number. */
+  readonly table: number;
+  readonly attribute: number;
+}
+
+/** As protobufjs takes them; names and numbers are the protocol's. */
+export interface PlannedRule {
+  readonly id: string;
+  readonly method: number;
+  readonly keepFirst: number;
+  readonly keepLast: number;
+  readonly key?: Uint8Array;
+}
+
+export interface CommandPlan {
+  readonly origins: readonly (Origin & { readonly rule: PlannedRule })[];
+  readonly unproven?: PlannedRule;
+  readonly clearPositions: readonly number[];
+  readonly positions: readonly { readonly position: number; readonly rule: PlannedRule }[];
+  readonly maskMessages: boolean;
+  readonly copyOut: CopyPlan | undefined;
+}
+
+interface CopyPlan {
+  readonly format: number;
+  readonly columns: readonly Partial<PlannedRule>[];
+  readonly delimiter: Uint8Array;
+  readonly quote: Uint8Array;
+  readonly escape: Uint8Array;
+  readonly nullText: Uint8Array;
+}
+
+const METHOD = { full: 1, partial: 2, hash: 3, null: 4, drop: 5 } as const;
+const FORMAT = { text: 1, csv: 2 } as const;
+
+/** Columns without an origin that may hold something sensitive: of what, nobody knows, so nothing of it is shown. */
+const UNPROVEN: PlannedRule = { id: 'unproven', method: METHOD.full, keepFirst: 0, keepLast: 0 };
+const PASSES: Partial<PlannedRule> = { id: '' };
+
+export type CommandPlanner = (
+  target: string,
+  obligations: readonly Obligation[],
+  facts: ResultFacts,
+  columns: SensitiveOrigins,
+) => CommandPlan;
+
+/** Where sensitive columns are in the target's catalog, by patterns `schema.table.column`. */
+export interface SensitiveOrigins {
+  /** The columns that a pattern means, in their tables and in those that share them by inheritance or partitioning. */
+  of(pattern: string): readonly Origin[];
+  /** Every column of every view through which some of them may be seen. */
+  throughViews(patterns: readonly string[]): readonly Origin[];
+}
+
+/** @returns a function that throws an `ObligationError` rather than leave an obligation out */
+export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner {
+  const keys = new TargetKeys(terms.key);
+  return (target, obligations, facts, columns) => {
+    const masks = obligations.filter((obligation) => obligation.type === 'mask');
+    if (obligations.some(({ type }) => type === 'detect'))
+      throw new ObligationError('unsupported', 'the policy asks for detectors, which results of SQL are not searched by');
+    if (masks.length === 0) return { ...NOTHING, copyOut: facts.copyOut && passing(facts.copyOut) };
+
+    const origins = new Map<string, Origin & { rule: PlannedRule }>();
+    // The strictest obligation stands first, and the first that names a column counts.
+    const add = (found: readonly Origin[], rule: PlannedRule): void => {
+      for (const { table, attribute } of found) {
+        const at = `${table} ${attribute}`;
+        if (!origins.has(at)) origins.set(at, { table, attribute, rule });
+      }
+    };
+    for (const { field, method, keepFirst, keepLast } of masks)
+      add(columns.of(field), {
+        id: field,
+        method: METHOD[method],
+        keepFirst,
+        keepLast,
+        ...(method === 'hash' && { key: keys.of(target) }),
+      });
+
+    const suspect = facts.touchesSensitive || !facts.complete || facts.unknownReads;
+    if (facts.unknownReads)
+      throw new ObligationError(
+        'unsupported',
+        'it reads a relation that the gateway does not know, so what must be masked in it cannot be known',
+      );
+    if (facts.statements > 1 && suspect && facts.result === undefined)
+      throw new ObligationError(
+        'unsupported',
+        'of several statements in one string it is not known which of their columns are sensitive: send them one by one',
+      );
+
+    // Positions are known of one result only.
+    const result = facts.statements > 1 ? undefined : facts.result;
+    if (suspect && result === undefined) add(columns.throughViews(masks.map(({ field }) => field)), UNPROVEN);
+    return {
+      origins: [...origins.values()],
+      ...(suspect && { unproven: UNPROVEN }),
+      clearPositions: places(result, 'clear'),
+      positions: places(facts.result, 'sensitive').map((position) => ({ position, rule: UNPROVEN })),
+      maskMessages: suspect || facts.writes,
+      copyOut: facts.copyOut && (suspect ? masking(facts.copyOut) : passing(facts.copyOut)),
+    };
+  };
+}
+
+const NOTHING = { origins: [], clearPositions: [], positions: [], maskMessages: false } as const;
+
+const places = (result: ResultFacts['result'], what: string): number[] => (result ?? []).flatMap((kind, at) => (kind === what ? [at] : []));
+
+/** Without columns everything passes, in whatever format it is. */
+const passing = (of: CopyFacts): CopyPlan => ({
+  ...formOf(of.format === 'binary' ? { format: 'text', columns: undefined } : of),
+  columns: [],
+});
+
+function masking(of: CopyFacts): CopyPlan {
+  const { columns } = of;
+  if (columns === undefined) throw new ObligationError('unsupported', 'which columns of this COPY are sensitive is not known');
+  if (!columns.includes('sensitive')) return passing(of);
+  if (of.format === 'binary')
+    throw new ObligationError('unsupported', 'sensitive columns are not copied in binary format: use text or CSV');
+  return { ...formOf(of), columns: columns.map((kind) => (kind === 'clear' ? PASSES : UNPROVEN)) };
+}
+
+function formOf({ format, nullText = '', ...marks }: CopyFacts): Omit<CopyPlan, 'columns'> {
+  const [delimiterByte, quoteByte, escapeByte] = [marks.delimiter, marks.quote, marks.escape].map((text) => Buffer.from(text ?? ''));
+  if ([delimiterByte, quoteByte, escapeByte].some((bytes) => (bytes?.length ?? 0) > 1))
+    throw new ObligationError('unsupported', 'a delimiter, quote or escape of COPY is one byte');
+  return {
+    format: format === 'csv' ? FORMAT.csv : FORMAT.text,
+    delimiter: delimiterByte ?? Buffer.alloc(0),
+    quote: quoteByte ?? Buffer.alloc(0),
+    escape: escapeByte ?? Buffer.alloc(0),
+    nullText: Buffer.from(nullText),
+  };
+}

@@ -1,0 +1,547 @@
+/**
+ * The session door: opens sessions with databases, logs them in, judges their commands. The table of sessions is here alone: a filter keeps one connection,
+ * and a cancellation comes by another.
+ */
+import { isUtf8 } from 'node:buffer';
+import { hash } from 'node:crypto';
+import { connectRequest } from '../decision/connect.ts';
+import { decide } from '../decision/decide.ts';
+import type { Allow, Hold } from '../decision/decision.ts';
+import type { Allowed, Caller, Verdict } from '../decision/ports.ts';
+import type { Identity, Request, Run, SqlRequest, TypedRequest } from '../decision/request.ts';
+import type { CommandPlan } from '../mask/command_plan.ts';
+import { LogInError } from './login/error.ts';
+import { type LogIn, postgresLogIn } from './login/postgres.ts';
+import type {
+  AwaitRequest,
+  CancelRequest,
+  CloseRequest,
+  JudgeRequest,
+  JudgeResponse,
+  LogInRequest,
+  OnGone,
+  OpenRequest,
+  OpenResponse,
+  ReadyRequest,
+  Refusal,
+  SessionDoor,
+} from './messages.ts';
+import { REFUSAL } from './messages.ts';
+import { parameterTexts } from './parameters.ts';
+import { type Analysed, AnalysisFailure, type Database, type Proved, type SessionPorts } from './ports.ts';
+import { greeting, StartupError, startupParameters } from './startup.ts';
+import { refusalOf, unavailable, unsupported } from './words.ts';
+
+export interface SessionDoorOptions {
+  /** Default 20,000. */
+  readonly maxSessions?: number;
+  /** A session whose emitter is not known is given this long, milliseconds. Default 30,000. */
+  readonly graceMs?: number;
+  /** How often sessions are looked for whose emitter has gone, milliseconds. Default 5,000. */
+  readonly sweepEveryMs?: number;
+}
+
+export interface Sessions extends SessionDoor {
+  /** Open ones. */
+  readonly size: number;
+  /** Gives up every hold, and forgets the sessions. */
+  stop(): void;
+}
+
+/** As the filter collects it; a longer one it refuses itself. */
+const MAX_TEXT_BYTES = 1024 * 1024;
+const MAX_TOKEN_BYTES = 16 * 1024;
+const MAX_SUMMARY = 200;
+const MASKED = '*****';
+
+/** What a decision may rest on and still be good for each execution of the same text in the same session. */
+const SAME_FOR_EACH_EXECUTION = new Set(['identity', 'run', 'target', 'session', 'request', 'statement']);
+/** After these the catalog may be another. */
+const CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', 'maintenance', 'other']);
+
+interface HeldCommand {
+  /** Never rejects. */
+  readonly answer: Promise<JudgeResponse>;
+  /** Nobody waits for it any more. */
+  readonly giveUp: () => void;
+}
+
+interface Session {
+  readonly id: string;
+  readonly target: string;
+  readonly database: Database;
+  readonly emitter: string;
+  readonly identity: Identity;
+  readonly run: Run;
+  readonly downstreamAddress: string;
+  readonly credential: string;
+  readonly openedAt: number;
+  readonly logIn: LogIn;
+  state: 'logging-in' | 'ready' | 'ended';
+  cancelKey: string;
+  commands: number;
+  /** By approval. */
+  readonly held: Map<string, HeldCommand>;
+  /** It has run what may have changed the catalog. */
+  changes: 'none' | 'one' | 'until-commit';
+}
+
+export function createSessions(ports: SessionPorts, options: SessionDoorOptions = {}): Sessions {
+  const { maxSessions = 20_000, graceMs = 30_000, sweepEveryMs = 5_000 } = options;
+  const sessions = new Map<string, Session>();
+  const byCancelKey = new Map<string, Session>();
+  let opening = 0;
+
+  const forget = (session: Session): void => {
+    session.state = 'ended';
+    sessions.delete(session.id);
+    if (byCancelKey.get(session.cancelKey) === session) byCancelKey.delete(session.cancelKey);
+    for (const { giveUp } of session.held.values()) giveUp();
+  };
+  const recordEnd = ({ id, target }: { readonly id: string; readonly target: string }, outcome: string): Promise<void> =>
+    ports.record([{ session: id, target, body: { kind: 'session_closed', outcome } }]).catch((error: unknown) => ports.fault(error));
+  const fail = async (session: Session, refusal: Refusal): Promise<{ readonly refusal: Refusal }> => {
+    forget(session);
+    await recordEnd(session, 'failed');
+    return { refusal };
+  };
+
+  // Their ends stand in the record already, by what the sink knows of the emitter.
+  const sweep = setInterval(() => {
+    const now = Date.now();
+    for (const session of [...sessions.values()]) if (now - session.openedAt > graceMs && !ports.serves(session.emitter)) forget(session);
+  }, sweepEveryMs).unref();
+
+  async function open(request: OpenRequest, onGone: OnGone): Promise<OpenResponse> {
+    const database = ports.database(request.target);
+    if (!database) return { session: '', refusal: unsupported('there is no such database behind this gateway') };
+    if (sessions.size + opening >= maxSessions) return { session: '', refusal: unavailable('too many sessions are open') };
+    opening += 1;
+    try {
+      return await opened(request, database, onGone);
+    } finally {
+      opening -= 1;
+    }
+  }
+
+  async function opened(request: OpenRequest, database: Database, onGone: OnGone): Promise<OpenResponse> {
+    const departure = new Departure(onGone);
+    const admission = await admit(request, database, departure.onGone);
+    if ('refusal' in admission) return admission;
+    const { id, identity, run, credential } = admission;
+    const refuse = async (refusal: Refusal, outcome: string): Promise<OpenResponse> => {
+      await recordEnd({ id, target: request.target }, outcome);
+      return { session: id, refusal };
+    };
+    if (departure.gone) return refuse({ kind: REFUSAL.cancelled, message: 'the client has gone' }, 'cancelled');
+    try {
+      const parameters = startupParameters(request.parameters, database.name);
+      const login = database.logIn(credential);
+      sessions.set(id, {
+        id,
+        target: request.target,
+        database,
+        emitter: request.emitter,
+        identity,
+        run,
+        downstreamAddress: request.downstreamAddress,
+        credential: login.credential,
+        openedAt: Date.now(),
+        logIn: postgresLogIn(login),
+        state: 'logging-in',
+        cancelKey: '',
+        commands: 0,
+        held: new Map(),
+        changes: 'none',
+      });
+      return { session: id, greeting: greeting(login.username, database.name, parameters) };
+    } catch (error) {
+      if (error instanceof StartupError) return refuse(unsupported(error.message, error.hint), 'failed');
+      return refuse(unavailable(`the gateway cannot log in to the target: ${reasonOf(error)}`), 'failed');
+    }
+  }
+
+  type Admission =
+    | { readonly session: string; readonly refusal: Refusal }
+    | { readonly id: string; readonly identity: Identity; readonly run: Run; readonly credential: string };
+
+  /** Who it is, and whether they may come in: judged here, or before by the door of HTTP. */
+  async function admit(request: OpenRequest, database: Database, onGone: OnGone): Promise<Admission> {
+    if (request.proof === 'passage') {
+      const passage = ports.passage(request.passage, request.target);
+      if (!passage) return { session: '', refusal: unavailable('the tunnel that this connection came by is not known', 'Connect again.') };
+      return { id: request.passage, ...passage };
+    }
+    const since = performance.now();
+    const caller = await identified(request.token);
+    const identitySeconds = (performance.now() - since) / 1000;
+    ports.observe.stage('identity', identitySeconds);
+    if (!caller.ok) {
+      // A caller whom nobody knows is counted, not recorded: it could fill the disk.
+      ports.observe.decision('unidentified', request.target, caller.code);
+      return { session: '', refusal: caller.refusal };
+    }
+    try {
+      startupParameters(request.parameters, database.name);
+    } catch (error) {
+      if (!(error instanceof StartupError)) throw error;
+      ports.observe.decision('refused', request.target, 'unclear-request');
+      return { session: '', refusal: unsupported(error.message, error.hint) };
+    }
+    const id = ports.newSession();
+    const { identity, run } = caller;
+    const verdict = await decide(ports, requestOf({ id, database, identity, run }, connectRequest(database.name)), {
+      summary: `connect to ${database.name}`,
+      fingerprint: () => hash('sha256', JSON.stringify(['connect', request.target, identity.id, database.name])),
+      downstreamAddress: request.downstreamAddress,
+      identityMicros: Math.round(identitySeconds * 1e6),
+      waitMs: undefined,
+      onGone,
+    });
+    if (verdict.kind !== 'allow') return { session: id, refusal: refusalOf(verdict, id, 'this session') };
+    return { id, identity, run, credential: verdict.credential };
+  }
+
+  async function identified(token: Buffer): Promise<Proved | { readonly ok: false; readonly code: string; readonly refusal: Refusal }> {
+    const refused = (code: string, message: string) =>
+      ({ ok: false, code, refusal: { kind: REFUSAL.unauthenticated, message, hint: TOKEN_HINT } }) as const;
+    if (token.length === 0) return refused('token_missing', 'a token is needed as the password');
+    if (token.length > MAX_TOKEN_BYTES || !/^[\x21-\x7e]+$/.test(token.toString('latin1')))
+      return refused('token_malformed', 'the password is no token');
+    const caller = await ports.identify(token.toString('latin1'));
+    if (caller.ok) return caller;
+    if (caller.unavailable) return { ok: false, code: caller.code, refusal: unavailable(caller.description) };
+    return refused(caller.code, caller.description);
+  }
+
+  async function logIn({ session: id, message }: LogInRequest) {
+    const session = sessions.get(id);
+    if (session?.state !== 'logging-in') return { refusal: UNKNOWN_SESSION };
+    try {
+      return { reply: await session.logIn.step(message) };
+    } catch (error) {
+      if (!(error instanceof LogInError)) throw error;
+      return fail(session, unavailable(error.message, 'Whoever runs the gateway can look at its credential for this target.'));
+    }
+  }
+
+  async function ready({ session: id, cancelKey }: ReadyRequest) {
+    const session = sessions.get(id);
+    if (session?.state !== 'logging-in') return { refusal: UNKNOWN_SESSION };
+    if (!session.logIn.complete) return fail(session, unavailable('the target ended the log-in before it had proved itself', ''));
+    try {
+      await ports.record([{ session: id, target: session.target, body: { kind: 'request_forwarded', emitter: session.emitter } }]);
+    } catch (error) {
+      return fail(session, unavailable(`the session could not be recorded: ${reasonOf(error)}`));
+    }
+    if (sessions.get(id) !== session) return { refusal: UNKNOWN_SESSION };
+    session.state = 'ready';
+    if (cancelKey.length > 0) {
+      session.cancelKey = keyOf(session.target, cancelKey);
+      byCancelKey.set(session.cancelKey, session);
+    }
+    return {};
+  }
+
+  async function judge(request: JudgeRequest, onGone: OnGone): Promise<JudgeResponse> {
+    const session = sessions.get(request.session);
+    if (session?.state !== 'ready') return { command: 0, refused: UNKNOWN_SESSION };
+    const refused = (refusal: Refusal): JudgeResponse => ({ command: 0, refused: refusal });
+    if (request.text.length > MAX_TEXT_BYTES) return refused(unsupported(`a statement takes at most ${MAX_TEXT_BYTES} bytes`));
+    if (!isUtf8(request.text)) return refused(unsupported('the statement is not UTF-8'));
+    const parameters = parameterTexts(request.parameters, request.parameterTypes);
+    if (!parameters) return refused(unsupported('a parameter is not UTF-8'));
+    const text = request.text.toString();
+    let analysed: Analysed;
+    try {
+      analysed = await analyse(session, text);
+    } catch (error) {
+      return unclear(session, error);
+    }
+    const given = request.parameters.length > 0 ? { parameters } : {};
+    return judged(session, { text, analysed, given, prepare: request.prepare }, onGone);
+  }
+
+  interface Command {
+    readonly text: string;
+    readonly analysed: Analysed;
+    readonly given: { readonly parameters?: readonly (string | null)[] };
+    /** It does not run yet. */
+    readonly prepare: boolean;
+  }
+
+  function judged(session: Session, command: Command, onGone: OnGone): Promise<JudgeResponse> {
+    const { text, analysed, given, prepare } = command;
+    const { analysis } = analysed;
+    const typed = { protocol: 'postgres', database: session.database.name, statement: text, ...analysis.request, ...given } as const;
+    const each = ({ effect, dependsOn }: { readonly effect: string; readonly dependsOn: readonly string[] }): boolean =>
+      !analysis.readOnly || effect === 'hold' || dependsOn.length === 0 || !dependsOn.every((what) => SAME_FOR_EACH_EXECUTION.has(what));
+    let number = 0;
+    let held = '';
+    const departure = new Departure(onGone);
+    return new Promise<JudgeResponse>((resolve) => {
+      const caller: Caller = {
+        summary: ports.maskText(summaryOf(analysis.maskedText)),
+        fingerprint: () =>
+          hash('sha256', JSON.stringify([session.target, session.identity.id, session.database.name, text, given.parameters ?? []])),
+        downstreamAddress: session.downstreamAddress,
+        identityMicros: 0,
+        waitMs: undefined,
+        onGone: departure.onGone,
+        recorded: recordedOf(typed, analysed),
+        command: {
+          number: () => (number = session.commands += 1),
+          later: (decision: Allow | Hold) => prepare && each(decision),
+        },
+        onHeld: ({ approval, reason }) => {
+          held = approval;
+          session.held.set(approval, { answer, giveUp: () => departure.leave() });
+          resolve({
+            command: number,
+            held: {
+              approval,
+              message: `this statement waits for an approval (${approval}): ${reason}`,
+              hint: `An approver answers with: sluice approve ${approval}. Cancel the statement to give it up.`,
+            },
+          });
+          // It was ended while this was decided.
+          if (session.state === 'ended') departure.leave();
+        },
+      };
+      const answer = decide(ports, requestOf(session, typed), caller)
+        .then((verdict) => answerTo(session, command, { number: () => number, verdict, each }))
+        .catch((error: unknown): JudgeResponse => {
+          ports.fault(error);
+          return { command: number, refused: unavailable('the statement could not be judged; the log of the service says why') };
+        });
+      answer.then(resolve);
+      answer.finally(() => {
+        // What nobody asks for is not kept for ever: the session's end takes it along.
+        if (held !== '' && session.state === 'ended') session.held.delete(held);
+      });
+    });
+  }
+
+  async function answerTo(
+    session: Session,
+    { analysed, text }: Command,
+    {
+      number,
+      verdict,
+      each,
+    }: { number: () => number; verdict: Verdict; each: (of: Allowed | (Omit<Allowed, 'kind'> & { kind: 'later' })) => boolean },
+  ): Promise<JudgeResponse> {
+    const command = number();
+    if (verdict.kind !== 'allow' && verdict.kind !== 'later') return { command, refused: refusalOf(verdict, session.id, 'this statement') };
+    if (verdict.credential !== '' && verdict.credential !== session.credential)
+      return {
+        command,
+        refused: unsupported(
+          `the policy lets this statement run with the credential "${verdict.credential}" only, and the session has "${session.credential}"`,
+        ),
+      };
+    let plan: CommandPlan;
+    try {
+      plan = await planOf(session, text, analysed, verdict);
+    } catch (error) {
+      return {
+        command,
+        refused: unsupported(`the policy's obligations cannot be met: ${reasonOf(error)}`),
+      };
+    }
+    if (verdict.kind === 'allow') noteChanges(session, analysed.analysis.request.commands);
+    return { command, allowed: { plan, eachExecution: each(verdict), policyRevision: verdict.revision } };
+  }
+
+  async function planOf(
+    session: Session,
+    text: string,
+    analysed: Analysed,
+    { obligations }: Pick<Allowed, 'obligations'>,
+  ): Promise<CommandPlan> {
+    const { database, target } = session;
+    const others: string[] = [];
+    for (const obligation of obligations)
+      if (obligation.type === 'mask' && !(await database.covers(obligation.field))) others.push(obligation.field);
+    // What must be masked though the target does not name it as sensitive: where it goes was not looked at yet.
+    const { analysis, columns } = others.length === 0 ? analysed : await database.analyse(text, others);
+    const { result, touchesSensitive, copyOut, statements, request } = analysis;
+    const { complete, reads, writes } = request;
+    const unknownReads = reads.some(({ schema }) => schema === '');
+    return ports.plan(
+      target,
+      obligations,
+      { result, touchesSensitive, copyOut, statements, unknownReads, complete, writes: writes.length > 0 },
+      columns,
+    );
+  }
+
+  /** Under a catalog that knows what this session has changed, and what others have created since it was read. */
+  async function analyse(session: Session, text: string): Promise<Analysed> {
+    const { database } = session;
+    if (session.changes !== 'none') await database.refresh();
+    if (session.changes === 'one') session.changes = 'none';
+    const analysed = await database.analyse(text);
+    const { reads, writes } = analysed.analysis.request;
+    if (![...reads, ...writes].some(({ schema }) => schema === '')) return analysed;
+    await database.refresh();
+    return database.analyse(text);
+  }
+
+  function noteChanges(session: Session, commands: readonly string[]): void {
+    const ends = commands.includes('transaction') && session.changes !== 'none';
+    // Inside of a transaction nobody else sees the change before its end: the catalog is read again until then.
+    if (commands.some((command) => CHANGING.has(command.replace(/:.*/, '')))) session.changes = 'until-commit';
+    else if (ends) session.changes = 'one';
+  }
+
+  /** It cannot be judged as what the target would run: denied, and recorded as that. Its text is not: which of its literals are sensitive cannot be told. */
+  async function unclear(session: Session, error: unknown): Promise<JudgeResponse> {
+    if (!(error instanceof AnalysisFailure)) {
+      ports.fault(error);
+      return { command: 0, refused: unavailable('the statement could not be analysed; the log of the service says why') };
+    }
+    ports.observe.decision('refused', session.target, 'unclear-request');
+    const command = (session.commands += 1);
+    const reason = `${error.code}: the statement cannot be analysed`;
+    const body = {
+      kind: 'request_judged',
+      request: '(a statement that cannot be analysed)',
+      effect: 'deny',
+      rule: 'unclear-request',
+      reason,
+      policyRevision: '',
+      maskedInputJson: '',
+      decisionJson: '',
+      approval: '',
+      identityMicros: 0,
+      policyMicros: 0,
+      fingerprint: '',
+    } as const;
+    try {
+      await ports.record([{ session: session.id, target: session.target, command, body }]);
+    } catch (failure) {
+      return { command, refused: unavailable(`the statement could not be recorded: ${reasonOf(failure)}`) };
+    }
+    const refusal = error.code === 'unavailable' || error.code === 'timeout' ? unavailable : unsupported;
+    return { command, refused: refusal(error.message) };
+  }
+
+  async function awaited({ session: id, approval }: AwaitRequest, onGone: OnGone): Promise<JudgeResponse> {
+    const session = sessions.get(id);
+    const held = session?.held.get(approval);
+    if (!session || !held) return { command: 0, refused: UNKNOWN_SESSION };
+    onGone(held.giveUp);
+    const answer = await held.answer;
+    session.held.delete(approval);
+    return answer;
+  }
+
+  async function cancel({ target, cancelKey }: CancelRequest) {
+    const session = byCancelKey.get(keyOf(target, cancelKey));
+    for (const { giveUp } of session?.held.values() ?? []) giveUp();
+    return { known: session !== undefined };
+  }
+
+  async function close({ session: id, outcome }: CloseRequest) {
+    const session = sessions.get(id);
+    if (!session) return {};
+    const waiting = [...session.held.values()].map(({ answer }) => answer);
+    forget(session);
+    await Promise.all(waiting);
+    await recordEnd(session, OUTCOMES.has(outcome) ? outcome : 'failed');
+    return {};
+  }
+
+  /** Nothing rejects: a fault of ours lets nothing through. */
+  const safely =
+    <Q, A>(method: (request: Q, onGone: OnGone) => Promise<A>, otherwise: (refusal: Refusal) => A) =>
+    (request: Q, onGone: OnGone = () => {}): Promise<A> =>
+      method(request, onGone).catch((error: unknown) => {
+        ports.fault(error);
+        return otherwise(unavailable('the gateway has failed; the log of the service says why'));
+      });
+
+  return {
+    open: safely(open, (refusal): OpenResponse => ({ session: '', refusal })),
+    logIn: safely(logIn, (refusal) => ({ refusal })),
+    ready: safely<ReadyRequest, { refusal?: Refusal }>(ready, (refusal) => ({ refusal })),
+    judge: safely(judge, (refused): JudgeResponse => ({ command: 0, refused })),
+    await: safely(awaited, (refused): JudgeResponse => ({ command: 0, refused })),
+    cancel: safely(cancel, () => ({ known: false })),
+    close: safely<CloseRequest, object>(close, () => ({})),
+    get size() {
+      return sessions.size;
+    },
+    stop() {
+      clearInterval(sweep);
+      for (const session of [...sessions.values()]) forget(session);
+    },
+  };
+}
+
+/** Tells once that nobody waits any more; who asks later is told at once. */
+class Departure {
+  #gone = false;
+  readonly #told: (() => void)[] = [];
+
+  constructor(onGone: OnGone) {
+    onGone(() => this.leave());
+  }
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  leave(): void {
+    this.#gone = true;
+    for (const callback of this.#told.splice(0)) callback();
+  }
+
+  readonly onGone: OnGone = (callback) => {
+    if (this.#gone) callback();
+    else this.#told.push(callback);
+  };
+}
+
+const TOKEN_HINT = 'Give an access token of a trusted issuer as the password.';
+const UNKNOWN_SESSION = unavailable('the gateway does not know this session any more', 'Connect again.');
+const OUTCOMES = new Set(['complete', 'cut', 'failed', 'cancelled', 'denied']);
+
+const keyOf = (target: string, key: Buffer): string => `${target}\0${key.toString('latin1')}`;
+
+interface Asking {
+  readonly id: string;
+  readonly database: Database;
+  readonly identity: Identity;
+  readonly run: Run;
+}
+
+function requestOf({ id, database, identity, run }: Asking, request: TypedRequest): Request {
+  const now = Date.now();
+  return {
+    time: { now: new Date(now).toISOString(), unix: Math.floor(now / 1000) },
+    identity,
+    run: { id: run.id, on_behalf_of: run.onBehalfOf, source: run.source },
+    target: database.info,
+    session: { id },
+    request,
+  };
+}
+
+/** As the record has it: no literal and no parameter that may be of a sensitive column. */
+function recordedOf(request: SqlRequest, { analysis }: Analysed): SqlRequest {
+  const suspect = analysis.touchesSensitive || !request.complete || request.writes.length > 0;
+  return {
+    ...request,
+    statement: analysis.maskedText,
+    ...(request.parameters && { parameters: request.parameters.map((value) => (value === null || !suspect ? value : MASKED)) }),
+  };
+}
+
+function summaryOf(text: string): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  return line.length > MAX_SUMMARY ? `${line.slice(0, MAX_SUMMARY)}…` : line;
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

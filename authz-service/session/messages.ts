@@ -1,0 +1,114 @@
+/** The messages of `sluice.session.v1.SessionDoor`, from its own description in proto/. */
+import { fileURLToPath } from 'node:url';
+import protobuf from 'protobufjs';
+import type { CommandPlan } from '../mask/command_plan.ts';
+import type { UnaryMethod } from '../unary_server.ts';
+
+export interface OpenRequest {
+  readonly target: string;
+  readonly downstreamAddress: string;
+  readonly emitter: string;
+  readonly proof?: 'token' | 'passage';
+  readonly token: Buffer;
+  readonly passage: string;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+/** By their number in the protocol. */
+export const REFUSAL = { unauthenticated: 1, denied: 2, unavailable: 3, unsupported: 4, cancelled: 5 } as const;
+
+/** In words for the client. */
+export interface Refusal {
+  readonly kind: (typeof REFUSAL)[keyof typeof REFUSAL];
+  readonly message: string;
+  readonly detail?: string;
+  readonly hint?: string;
+}
+
+export type OpenResponse =
+  | { readonly session: string; readonly greeting: Uint8Array }
+  | { readonly session: string; readonly refusal: Refusal };
+
+export interface LogInRequest {
+  readonly session: string;
+  readonly message: Buffer;
+}
+export type LogInResponse = { readonly reply: Uint8Array } | { readonly refusal: Refusal };
+
+export interface ReadyRequest {
+  readonly session: string;
+  readonly cancelKey: Buffer;
+}
+export interface ReadyResponse {
+  readonly refusal?: Refusal;
+}
+
+export interface JudgeRequest {
+  readonly session: string;
+  readonly text: Buffer;
+  readonly parameters: readonly { readonly null: boolean; readonly binary: boolean; readonly value: Buffer }[];
+  readonly prepare: boolean;
+  readonly parameterTypes: readonly number[];
+  readonly name: string;
+}
+export type JudgeResponse = { readonly command: number } & (
+  | { readonly allowed: { readonly plan: CommandPlan; readonly eachExecution: boolean; readonly policyRevision: string } }
+  | { readonly refused: Refusal }
+  | { readonly held: { readonly approval: string; readonly message: string; readonly hint: string } }
+);
+
+export interface AwaitRequest {
+  readonly session: string;
+  readonly approval: string;
+}
+export interface CancelRequest {
+  readonly target: string;
+  readonly cancelKey: Buffer;
+}
+export interface CancelResponse {
+  readonly known: boolean;
+}
+export interface CloseRequest {
+  readonly session: string;
+  readonly outcome: string;
+}
+
+/** The service's methods. None rejects: what goes wrong is a refusal. `onGone` calls back once, when the caller is there no longer. */
+export interface SessionDoor {
+  open(request: OpenRequest, onGone: OnGone): Promise<OpenResponse>;
+  logIn(request: LogInRequest): Promise<LogInResponse>;
+  ready(request: ReadyRequest): Promise<ReadyResponse>;
+  judge(request: JudgeRequest, onGone: OnGone): Promise<JudgeResponse>;
+  await(request: AwaitRequest, onGone: OnGone): Promise<JudgeResponse>;
+  cancel(request: CancelRequest): Promise<CancelResponse>;
+  close(request: CloseRequest): Promise<object>;
+}
+export type OnGone = (callback: () => void) => void;
+
+const PROTO = fileURLToPath(new URL('../../proto/', import.meta.url));
+
+export function loadSessionProto(): protobuf.Root {
+  const root = new protobuf.Root();
+  root.resolvePath = (_, path) => (path.startsWith(PROTO) ? path : `${PROTO}${path}`);
+  root.loadSync('sluice/session/v1/session.proto');
+  root.resolveAll();
+  return root;
+}
+
+const READ: protobuf.IConversionOptions = { defaults: true, arrays: true, objects: true, oneofs: true, longs: Number };
+
+/** The door's methods, as a server of unary methods takes them. */
+export function sessionMethods(door: SessionDoor): UnaryMethod[] {
+  const service = loadSessionProto().lookupService('sluice.session.v1.SessionDoor');
+  return service.methodsArray.map(({ name, resolvedRequestType: asked, resolvedResponseType: answered }) => {
+    if (!asked || !answered) throw new Error(`${name} has no types`);
+    const method = `${name.charAt(0).toLowerCase()}${name.slice(1)}` as keyof SessionDoor;
+    return {
+      path: `/${service.fullName.slice(1)}/${name}`,
+      call: async (message, onGone) => {
+        const request = asked.toObject(asked.decode(message), READ);
+        return answered.encode(await door[method](request as never, onGone)).finish();
+      },
+    };
+  });
+}

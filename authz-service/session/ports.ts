@@ -1,0 +1,93 @@
+/** What the session door needs of the rest of the service, beside what every door needs. */
+import type { Ports } from '../decision/ports.ts';
+import type { Identity, Run, SqlRequest, TargetInfo } from '../decision/request.ts';
+import type { CommandPlanner, CopyFacts, SensitiveOrigins } from '../mask/command_plan.ts';
+
+export interface SessionPorts extends Ports {
+  /** A new session's id. */
+  newSession(): string;
+  /** Who a token proves; never rejects. */
+  identify(token: string): Proved | NotProved | Promise<Proved | NotProved>;
+  /** Takes the session that a CONNECT was let through for: once, on the target that it was for. */
+  passage(session: string, target: string): Passage | undefined;
+  database(target: string): Database | undefined;
+  readonly plan: CommandPlanner;
+  /** Whether the emitter of a session may still tell how its commands end. */
+  serves(emitter: string): boolean;
+  /** Masks a line for people. */
+  maskText(text: string): string;
+  /** Told of what fails here and is nobody's fault but ours. */
+  fault(error: unknown): void;
+}
+
+export interface Proved {
+  readonly ok: true;
+  readonly identity: Identity;
+  readonly run: Run;
+}
+
+export interface NotProved {
+  readonly ok: false;
+  readonly code: string;
+  /** One sentence for the client. */
+  readonly description: string;
+  readonly unavailable: boolean;
+}
+
+export interface Passage {
+  readonly identity: Identity;
+  readonly run: Run;
+  /** As the decision named it; empty for the target's default. */
+  readonly credential: string;
+}
+
+/** A target that speaks SQL. */
+export interface Database {
+  readonly info: TargetInfo;
+  /** The database that sessions are let into, whatever they ask for. */
+  readonly name: string;
+  /**
+   * @param credential as the policy chose it; empty for the target's default
+   * @throws {Error} when it cannot be had; the message holds no secret
+   */
+  logIn(credential: string): { readonly credential: string; readonly username: string; readonly password: string };
+  /**
+   * What a text does, under the catalog as it is known.
+   * @param alsoSensitive patterns of columns that count as sensitive besides the target's own
+   * @throws {AnalysisFailure} when that cannot be told
+   */
+  analyse(text: string, alsoSensitive?: readonly string[]): Promise<Analysed>;
+  /** Reads the catalog anew. Rejects when it cannot be had; nothing is analysed before it can. */
+  refresh(): Promise<void>;
+  /** Whether every column that a pattern means is one of the target's own sensitive ones. */
+  covers(pattern: string): Promise<boolean>;
+}
+
+export interface Analysed {
+  readonly analysis: Analysis;
+  readonly columns: SensitiveOrigins;
+}
+
+/** What the analysis of `analysis/` answers. */
+export interface Analysis {
+  readonly request: Omit<SqlRequest, 'protocol' | 'database' | 'statement' | 'parameters'>;
+  readonly result: readonly ('origin' | 'clear' | 'sensitive')[] | undefined;
+  readonly touchesSensitive: boolean;
+  readonly copyOut: CopyFacts | undefined;
+  /** The text with its literals masked where they meet a sensitive column, or might. */
+  readonly maskedText: string;
+  readonly fingerprint: string;
+  readonly readOnly: boolean;
+  readonly statements: number;
+}
+
+/** `unavailable`: nothing is wrong with the text. */
+export class AnalysisFailure extends Error {
+  readonly code: 'syntax' | 'too_large' | 'timeout' | 'unsupported' | 'unavailable';
+
+  constructor(code: AnalysisFailure['code'], message: string) {
+    super(message);
+    this.name = 'AnalysisFailure';
+    this.code = code;
+  }
+}

@@ -8,6 +8,7 @@ package sluice.lib.http
 import data.sluice.lib.scopes
 
 action := "delete" if {
+	input.request.protocol == "http"
 	destructive
 } else := method_action
 

@@ -7,8 +7,11 @@ applying := [data.sluice.targets[name] | some name in [input.target.name, "*"]]
 
 # METADATA
 # description: |
-#   Whether an entry of the data concerns this request's path. An entry without `paths` concerns all of them.
-covers_path(entry) if not entry.paths
+#   Whether an entry of the data concerns this request's path. An entry without `paths` concerns all of them, but one with `tables` is about SQL.
+covers_path(entry) if {
+	not entry.paths
+	not entry.tables
+}
 
 covers_path(entry) if {
 	some pattern in entry.paths

@@ -1,13 +1,17 @@
 # METADATA
 # title: detect-sensitive
 # description: |
-#   Defence in depth: payment cards, social security numbers, IBANs and e-mail addresses are masked wherever they turn up in a response, also where
+#   Defence in depth: payment cards, social security numbers, IBANs and e-mail addresses are masked wherever they turn up in an HTTP response, also where
 #   no field is known to hold them. What the operator's data says of a detector, for this target or for all, takes the default's place.
 package sluice.rules.detect_sensitive
 
 import data.sluice.lib.scopes
 
-obligations := [obligation | some obligation in defaults; not obligation.detector in stated]
+obligations := [obligation |
+	input.request.protocol == "http"
+	some obligation in defaults
+	not obligation.detector in stated
+]
 
 defaults := [
 	{"type": "detect", "detector": "payment-card", "method": "partial", "keep_last": 4},

@@ -11,5 +11,6 @@ deny contains {
 	"rule": "known-method",
 	"reason": "the method is not one of GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
 } if {
+	input.request.protocol == "http"
 	not http.method_action
 }

@@ -1,0 +1,178 @@
+/** One string of SQL → what it does. Runs in a worker, for the parser cannot be interrupted. */
+import { fingerprintSync, hasSqlDetails, normalizeSync, parseSync, scanSync } from 'libpg-query';
+import type { SqlRequest } from '../decision/request.ts';
+import type { Catalog, Relation, SensitiveColumns } from './catalog.ts';
+import { AnalysisError } from './error.ts';
+import { CLEAR, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
+import { constantsIn, maskText, type Token } from './masked_text.ts';
+import { type Definitions, fieldsOf, Model } from './model.ts';
+import { type Output, Walk } from './query.ts';
+import { inner, itemOf } from './scope.ts';
+import { fieldsOf as bare, listOf, nodeOf, unwrap } from './tree.ts';
+import { analyseStatement, type CopyOut, type Rows, type Seen } from './utility.ts';
+
+export type ResultColumn = 'origin' | 'clear' | 'sensitive';
+
+export interface Analysis {
+  readonly request: Omit<SqlRequest, 'protocol' | 'database' | 'statement' | 'parameters'>;
+  /**
+   * The columns of the rows that come back: a plain column, of which the server says where it comes from; one that comes of nothing sensitive; or one that
+   * does, or may. Nothing where they are not known one by one, or where more than one statement gives rows.
+   */
+  readonly result: readonly ResultColumn[] | undefined;
+  /** For each of `result` the sensitive columns that it comes of, as `schema.table.column`; empty where they are not known. */
+  readonly sources: readonly (readonly string[])[] | undefined;
+  /** Reads a table that holds a sensitive column, or may. */
+  readonly touchesSensitive: boolean;
+  /** Of COPY … TO STDOUT. */
+  readonly copyOut: CopyOut | undefined;
+  /** The text for the record: literals masked where they meet a sensitive column or the analysis is incomplete. */
+  readonly maskedText: string;
+  /** The text with `$n` for each literal: the same for statements that differ in their literals only. */
+  readonly fingerprint: string;
+  /** Writes, locks and calls nothing that changes anything. */
+  readonly readOnly: boolean;
+  readonly statements: number;
+  /** Names of prepared statements and cursors. */
+  readonly prepares: readonly string[];
+  readonly executes: readonly string[];
+  readonly declares: readonly string[];
+  readonly fetches: readonly string[];
+}
+
+/** Bytes of UTF-8. */
+export const LARGEST_TEXT = 1_048_576;
+const MOST_STATEMENTS = 1_000;
+const DEEPEST_VIEWS = 32;
+
+export const makeModel = (catalog: Catalog, sensitive: SensitiveColumns): Model => new Model(catalog, sensitive, (model) => definitions(model, 0));
+
+/** @throws {AnalysisError} */
+export function analyse(text: string, model: Model): Analysis {
+  if (Buffer.byteLength(text) > LARGEST_TEXT) throw new AnalysisError('too_large', `a statement of more than ${LARGEST_TEXT} bytes`);
+  if (text.includes('\0')) throw new AnalysisError('unsupported', 'a statement with a zero byte');
+  // The parser would take another text than the server gets.
+  if (!text.isWellFormed()) throw new AnalysisError('unsupported', 'a statement that is not Unicode');
+  const statements = parse(text);
+  if (statements.length > MOST_STATEMENTS) throw new AnalysisError('too_large', `more than ${MOST_STATEMENTS} statements in one string`);
+  const walk = new Walk(model);
+  const seen: Seen = {
+    copyOut: undefined,
+    secret: false,
+    prepares: new Set(),
+    executes: new Set(),
+    declares: new Set(),
+    fetches: new Set(),
+  };
+  const rows = statements.flatMap((statement) => analyseStatement(statement, walk, seen) ?? []);
+  for (const given of rows) if (given !== 'unforeseen') walk.use(given.all, 'output');
+  if (statements.length > 1 && seen.copyOut) seen.copyOut = { ...seen.copyOut, columns: undefined };
+  const result = rows.length === 1 ? columnsOf(rows[0]) : rows.length === 0 ? [] : undefined;
+  const hidden = walk.incomplete.size > 0 || seen.secret;
+  return {
+    request: requestOf(walk),
+    result: result?.map(({ flow, plain }) => (plain ? 'origin' : isSensitive(flow) ? 'sensitive' : 'clear')),
+    sources: result?.map(({ flow }) => fieldsOf(flow)),
+    touchesSensitive: walk.touchesSensitive,
+    copyOut: seen.copyOut,
+    maskedText: maskText(text, tokensOf(text), hidden ? 'all' : constantsIn(statements, walk.tainted)),
+    fingerprint: normalised(text),
+    readOnly: !walk.changes,
+    statements: statements.length,
+    prepares: [...seen.prepares],
+    executes: [...seen.executes],
+    declares: [...seen.declares],
+    fetches: [...seen.fetches],
+  };
+}
+
+const columnsOf = (rows: Rows): Output['columns'] => (rows === 'unforeseen' ? undefined : rows?.columns);
+
+function requestOf(walk: Walk): Analysis['request'] {
+  return {
+    commands: [...walk.commands],
+    reads: [...walk.reads.values()],
+    writes: [...walk.writes.values()],
+    columns: [...walk.uses].flatMap(([id, uses]) =>
+      [...uses].map((use) => ({ schema: id.schema, table: id.table, column: id.column, use, sensitive: id.sensitive })),
+    ),
+    functions: [...walk.functions],
+    complete: walk.incomplete.size === 0,
+    incomplete: [...walk.incomplete],
+  };
+}
+
+/** @returns the statements, each a wrapped node @throws {AnalysisError} */
+function parse(text: string): unknown[] {
+  const tree = guarded(() => parseSync(text));
+  return listOf(bare(tree)?.stmts).map((statement) => unwrap(statement, 'RawStmt')?.stmt);
+}
+
+function tokensOf(text: string): Token[] {
+  return guarded(() => scanSync(text)).tokens.map((token) => ({ start: token.start, end: token.end, name: token.tokenName }));
+}
+
+function normalised(text: string): string {
+  try {
+    return normalizeSync(text);
+  } catch {
+    return guarded(() => fingerprintSync(text));
+  }
+}
+
+/** An error that is not the parser's own, by which it may have come to harm: the worker has to be replaced. */
+export class ParserBroken extends AnalysisError {}
+
+/** @throws {AnalysisError} for whatever the parser throws */
+function guarded<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (!hasSqlDetails(error) && !(error instanceof Error && error.name === 'SqlError')) {
+      throw new ParserBroken('too_large', 'the statement is too large or nested too deeply for the parser');
+    }
+    const { message } = error;
+    if (/memory exhausted|stack depth|too deep/i.test(message)) throw new AnalysisError('too_large', 'the statement is nested too deeply');
+    const position = hasSqlDetails(error) ? (error.sqlDetails?.cursorPosition ?? -1) + 1 : 0;
+    throw position > 0 ? new AnalysisError('syntax', message, position) : new AnalysisError('syntax', message);
+  }
+}
+
+function definitions(model: Model, depth: number): Definitions {
+  let level = depth;
+  const selectOf = (text: string): unknown => nodeOf(parse(text)[0])?.fields;
+  const unknown = (reason: string): ReturnType<Definitions['view']> => ({ flows: undefined, reads: [], functions: [], incomplete: [reason] });
+  return {
+    view: (definition, relation) => {
+      if (++level > DEEPEST_VIEWS) return unknown('is a view of too many views');
+      try {
+        const walk = new Walk(model);
+        const output = walk.select(bare(selectOf(definition)) ?? {}, undefined);
+        const reads: readonly Relation[] = [...walk.readRelations];
+        return { flows: output.columns?.map(({ flow }) => flow), reads, functions: [...walk.functions], incomplete: [...walk.incomplete] };
+      } catch (error) {
+        if (error instanceof ParserBroken) throw error;
+        return unknown('is a view that cannot be understood');
+      } finally {
+        level--;
+      }
+    },
+    generated: (expression, relation): Flow => {
+      try {
+        const select = bare(selectOf(`SELECT ${expression}`));
+        const columns = relation.columns.map(({ name }) => {
+          const flow: Flow = { columns: new Set([model.id(relation, name)]), unknown: false };
+          return { name, flow, plain: true };
+        });
+        const [target] = listOf(select?.targetList);
+        const table = { name: relation.name, schemas: [relation.schema], columns, open: undefined, base: true };
+        const walk = new Walk(model);
+        const flow = walk.expression(unwrap(target, 'ResTarget')?.val, inner(undefined, [itemOf(table)]));
+        return walk.incomplete.size > 0 ? union([flow, UNKNOWN]) : isSensitive(flow) ? flow : CLEAR;
+      } catch (error) {
+        if (error instanceof ParserBroken) throw error;
+        return UNKNOWN;
+      }
+    },
+  };
+}

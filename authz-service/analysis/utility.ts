@@ -1,0 +1,366 @@
+/** The statements that are no queries: what each is called, and what it makes of the analysis. */
+import { CLEAR, isSensitive, UNKNOWN } from './flow.ts';
+import { DML, type Output, type Walk } from './query.ts';
+import { inner } from './scope.ts';
+import { childrenOf, type Fields, fieldsOf, listOf, type Node, namesOf, nodeOf, stringOf, textOf, unwrap } from './tree.ts';
+
+/** What one statement gives the client: rows of these columns, rows that nobody can foresee, or none. */
+export type Rows = Output | 'unforeseen' | undefined;
+
+export interface CopyOut {
+  readonly format: 'text' | 'csv' | 'binary';
+  /** Nothing where they are not known one by one. */
+  readonly columns: readonly ('clear' | 'sensitive')[] | undefined;
+  readonly delimiter?: string;
+  readonly quote?: string;
+  readonly escape?: string;
+  readonly nullText?: string;
+}
+
+export interface Named {
+  readonly prepares: Set<string>;
+  readonly executes: Set<string>;
+  readonly declares: Set<string>;
+  readonly fetches: Set<string>;
+}
+
+export interface Seen extends Named {
+  copyOut: CopyOut | undefined;
+  /** Every literal is a secret: passwords and the like. */
+  secret: boolean;
+}
+
+const ONE_CLEAR = (name: string): Output => ({ columns: [{ name, flow: CLEAR, plain: false }], all: CLEAR });
+
+/** Kinds of which nothing but their command, the relations that they name and the functions that they call is told. */
+const COMMANDS: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    [
+      ...['CreateStmt', 'IndexStmt', 'CreateSchemaStmt', 'CreateSeqStmt', 'AlterSeqStmt', 'AlterTableStmt', 'AlterTableMoveAllStmt', 'DropStmt'],
+      ...['RenameStmt', 'AlterObjectSchemaStmt', 'AlterObjectDependsStmt', 'CommentStmt', 'SecLabelStmt', 'CreateFunctionStmt', 'AlterFunctionStmt'],
+      ...['CreateTrigStmt', 'RuleStmt', 'CreateDomainStmt', 'AlterDomainStmt', 'DefineStmt', 'CompositeTypeStmt', 'CreateEnumStmt', 'AlterEnumStmt'],
+      ...['CreateRangeStmt', 'AlterTypeStmt', 'CreateCastStmt', 'CreateTransformStmt', 'CreateConversionStmt', 'CreateOpClassStmt', 'CreateOpFamilyStmt'],
+      ...['AlterOpFamilyStmt', 'AlterOperatorStmt', 'CreateExtensionStmt', 'AlterExtensionStmt', 'AlterExtensionContentsStmt', 'CreatePLangStmt'],
+      ...['CreateFdwStmt', 'AlterFdwStmt', 'CreateForeignServerStmt', 'AlterForeignServerStmt', 'CreateForeignTableStmt', 'ImportForeignSchemaStmt'],
+      ...['CreateUserMappingStmt', 'AlterUserMappingStmt', 'DropUserMappingStmt', 'CreatePublicationStmt', 'AlterPublicationStmt'],
+      ...['CreateSubscriptionStmt', 'AlterSubscriptionStmt', 'DropSubscriptionStmt', 'CreateStatsStmt', 'AlterStatsStmt', 'CreateAmStmt'],
+      ...['CreateEventTrigStmt', 'AlterEventTrigStmt', 'CreatedbStmt', 'AlterDatabaseStmt', 'AlterDatabaseSetStmt', 'AlterDatabaseRefreshCollStmt'],
+      ...['DropdbStmt', 'CreateTableSpaceStmt', 'DropTableSpaceStmt', 'AlterTableSpaceOptionsStmt', 'AlterTSDictionaryStmt', 'AlterCollationStmt'],
+      ...['AlterTSConfigurationStmt', 'AlterSystemStmt', 'RefreshMatViewStmt'],
+    ].map((kind) => [kind, 'ddl']),
+  ),
+  ...Object.fromEntries(
+    ['GrantStmt', 'AlterDefaultPrivilegesStmt', 'AlterOwnerStmt', 'ReassignOwnedStmt', 'CreatePolicyStmt', 'AlterPolicyStmt'].map((kind) => [
+      kind,
+      'privilege',
+    ]),
+  ),
+  ...Object.fromEntries(
+    ['CreateRoleStmt', 'AlterRoleStmt', 'AlterRoleSetStmt', 'DropRoleStmt', 'GrantRoleStmt', 'DropOwnedStmt'].map((kind) => [kind, 'role']),
+  ),
+  TruncateStmt: 'truncate',
+  LockStmt: 'lock',
+  ListenStmt: 'listen',
+  UnlistenStmt: 'listen',
+  NotifyStmt: 'notify',
+  DeallocateStmt: 'deallocate',
+  ClosePortalStmt: 'close',
+  ConstraintsSetStmt: 'transaction',
+  VacuumStmt: 'maintenance',
+  ClusterStmt: 'maintenance',
+  ReindexStmt: 'maintenance',
+  CheckPointStmt: 'maintenance',
+};
+
+/** Of these the literals are passwords, connection strings and the like. */
+const SECRET = new Set([
+  ...['CreateRoleStmt', 'AlterRoleStmt', 'CreateUserMappingStmt', 'AlterUserMappingStmt', 'CreateForeignServerStmt', 'AlterForeignServerStmt'],
+  ...['CreateSubscriptionStmt', 'AlterSubscriptionStmt', 'AlterSystemStmt', 'CreateFdwStmt', 'AlterFdwStmt', 'CreateForeignTableStmt'],
+]);
+
+const CHANGES_NOTHING = new Set(['DeallocateStmt', 'ClosePortalStmt']);
+const NOT_WRITTEN = new Set(['GrantStmt', 'AlterOwnerStmt', 'CreatePolicyStmt', 'AlterPolicyStmt', 'LockStmt']);
+
+export function analyseStatement(value: unknown, walk: Walk, seen: Seen): Rows {
+  const node = nodeOf(value);
+  if (!node) {
+    walk.commands.add('other');
+    walk.hide('a statement of an unknown kind');
+    return 'unforeseen';
+  }
+  const dml = DML[node.kind];
+  return dml === undefined ? utility(node, walk, seen) : query(dml, value, node.fields, walk);
+}
+
+function query(command: string, value: unknown, fields: Fields, walk: Walk): Rows {
+  walk.commands.add(command);
+  if (command !== 'select') walk.changes = true;
+  const output = walk.statement(value, undefined);
+  if (!output) return 'unforeseen';
+  if (command !== 'select') return fields.returningClause ? output : undefined;
+  return fields.intoClause ? undefined : output;
+}
+
+function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
+  switch (kind) {
+    case 'ExplainStmt':
+      return explain(fields, walk, seen);
+    case 'CopyStmt':
+      return copy(fields, walk, seen);
+    case 'VariableSetStmt':
+      return set(fields, walk);
+    case 'VariableShowStmt':
+      walk.commands.add('show');
+      return fields.name === 'all'
+        ? { columns: ['name', 'setting', 'description'].map((name) => ({ name, flow: CLEAR, plain: false })), all: CLEAR }
+        : ONE_CLEAR(textOf(fields.name));
+    case 'PrepareStmt':
+      walk.commands.add('prepare');
+      seen.prepares.add(textOf(fields.name));
+      analyseStatement(fields.query, walk, seen);
+      return undefined;
+    case 'ExecuteStmt':
+      walk.commands.add('execute');
+      seen.executes.add(textOf(fields.name));
+      walk.expression(fields.params, undefined);
+      walk.changes = true;
+      walk.hide('runs a statement that was prepared before');
+      return 'unforeseen';
+    case 'DeclareCursorStmt':
+      walk.commands.add('declare');
+      seen.declares.add(textOf(fields.portalname));
+      analyseStatement(fields.query, walk, seen);
+      return undefined;
+    case 'FetchStmt':
+      // What it may fetch was judged when its cursor was declared; which cursor that is, only the session knows.
+      walk.commands.add('fetch');
+      seen.fetches.add(textOf(fields.portalname));
+      walk.touchesSensitive = true;
+      return fields.ismove === true ? undefined : 'unforeseen';
+    case 'CreateTableAsStmt':
+      return createTableAs(fields, walk, seen);
+    case 'ViewStmt':
+      return createView(fields, walk);
+    case 'DoStmt':
+      walk.commands.add('do');
+      walk.changes = true;
+      walk.hide('runs a block of code');
+      return undefined;
+    case 'CallStmt':
+      walk.commands.add('call');
+      walk.expression(fields.funccall, undefined);
+      walk.changes = true;
+      walk.hide('calls a procedure');
+      return 'unforeseen';
+    case 'TransactionStmt':
+      walk.commands.add('transaction');
+      if (!['TRANS_STMT_BEGIN', 'TRANS_STMT_START', 'TRANS_STMT_SAVEPOINT'].includes(textOf(fields.kind))) walk.changes = true;
+      return undefined;
+    case 'DiscardStmt':
+      for (const command of ['set', 'role', 'deallocate', 'close']) walk.commands.add(command);
+      walk.commands.add('set:*');
+      walk.changes = true;
+      return undefined;
+    case 'LoadStmt':
+      walk.commands.add('file-access');
+      walk.changes = true;
+      walk.hide('loads a library');
+      return undefined;
+    default:
+      return other(kind, fields, walk, seen);
+  }
+}
+
+function other(kind: string, fields: Fields, walk: Walk, seen: Seen): Rows {
+  const command = COMMANDS[kind];
+  if (command === undefined) walk.hide(`a statement of the kind ${kind}`);
+  walk.commands.add(command ?? 'other');
+  // A policy decides about the rows that others see: an unknown privilege.
+  if (kind === 'CreateStmt' && fieldsOf(fields.relation)?.relpersistence === 't') walk.commands.add('ddl:temporary');
+  if (kind === 'AlterRoleSetStmt' || kind === 'AlterDatabaseSetStmt' || kind === 'AlterSystemStmt') {
+    walk.commands.add(`set:${textOf(unwrap(fields.setstmt, 'VariableSetStmt')?.name).toLowerCase() || '*'}`);
+  }
+  if (SECRET.has(kind)) seen.secret = true;
+  if (!CHANGES_NOTHING.has(kind)) walk.changes = true;
+  if (!NOT_WRITTEN.has(kind)) {
+    for (const { schema, name } of relationsIn(fields)) written(walk, schema, name);
+    for (const names of kind === 'DropStmt' ? listOf(fields.objects).map(namesOf) : []) written(walk, names.at(-2) ?? '', names.at(-1) ?? '');
+  } else {
+    for (const { schema, name } of relationsIn(fields)) read(walk, schema, name);
+  }
+  walk.scan(fields);
+  return command === undefined ? 'unforeseen' : undefined;
+}
+
+function resolved(walk: Walk, schema: string, name: string): readonly { readonly schema: string; readonly name: string }[] {
+  const found = walk.model.catalog.find(schema || undefined, name);
+  return found.length > 0 ? found : [{ schema, name }];
+}
+
+function written(walk: Walk, schema: string, name: string): void {
+  if (name === '') return;
+  for (const relation of resolved(walk, schema, name)) walk.wrote(relation.schema, relation.name);
+}
+
+function read(walk: Walk, schema: string, name: string): void {
+  for (const relation of resolved(walk, schema, name)) {
+    walk.reads.set(`${relation.schema}.${relation.name}`, { schema: relation.schema, name: relation.name });
+  }
+}
+
+/** Each relation that is named somewhere below, wrapped or not. */
+function relationsIn(value: unknown): { schema: string; name: string }[] {
+  const node = nodeOf(value);
+  const fields = node ? node.fields : fieldsOf(value);
+  const own =
+    fields && typeof fields.relname === 'string' ? [{ schema: textOf(fields.schemaname), name: fields.relname }] : [];
+  return [...own, ...childrenOf(value).flatMap(relationsIn)];
+}
+
+const FALSE = new Set(['false', 'off', '0', 'no']);
+
+function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
+  const analyze = listOf(fields.options).some((option) => {
+    const definition = unwrap(option, 'DefElem');
+    return definition?.defname === 'analyze' && !FALSE.has((stringOf(definition.arg) ?? 'true').toLowerCase());
+  });
+  const before = { commands: [...walk.commands], changes: walk.changes, writes: new Set(walk.writes.keys()) };
+  analyseStatement(fields.query, walk, seen);
+  if (!analyze) {
+    // Planned, not run: what it would write is only looked at.
+    for (const command of [...walk.commands]) if (!before.commands.includes(command) && command !== 'file-access') walk.commands.delete(command);
+    for (const [key, relation] of [...walk.writes]) {
+      if (before.writes.has(key)) continue;
+      walk.writes.delete(key);
+      walk.reads.set(key, relation);
+    }
+    walk.changes = before.changes;
+  }
+  walk.commands.add('explain');
+  return walk.incomplete.size > 0 ? { columns: [{ name: 'QUERY PLAN', flow: UNKNOWN, plain: false }], all: UNKNOWN } : ONE_CLEAR('QUERY PLAN');
+}
+
+/** Settings under which the analysis reads a text otherwise than the server does. */
+const READING = new Set(['standard_conforming_strings', 'backslash_quote', 'escape_string_warning']);
+
+function set(fields: Fields, walk: Walk): Rows {
+  const kind = textOf(fields.kind);
+  const name = kind === 'VAR_RESET_ALL' ? '*' : textOf(fields.name).toLowerCase();
+  const value = stringOf(listOf(fields.args)[0])?.toLowerCase();
+  walk.commands.add('set');
+  walk.commands.add(`set:${name.replaceAll(' ', '_')}`);
+  walk.changes = true;
+  if (name === '*' || name === 'role' || name === 'session_authorization') walk.commands.add('role');
+  if (READING.has(name) && !(name === 'standard_conforming_strings' && ['on', 'true', '1', 'yes'].includes(value ?? ''))) {
+    walk.hide(`sets ${name}, by which strings are read`);
+  }
+  if (name === 'client_encoding' && !['utf8', 'utf-8', 'unicode'].includes(value ?? '')) walk.hide('sets client_encoding to another than UTF8');
+  return undefined;
+}
+
+function createTableAs(fields: Fields, walk: Walk, seen: Seen): Rows {
+  const select = nodeOf(fields.query);
+  if (select?.kind === 'ExecuteStmt') {
+    analyseStatement(fields.query, walk, seen);
+    walk.into(unwrap(fields.into, 'IntoClause'), { columns: undefined, all: UNKNOWN });
+    return undefined;
+  }
+  const output = walk.statement(fields.query, undefined) ?? { columns: undefined, all: UNKNOWN };
+  // A materialized view is one more relation whose columns come of others, which the catalog will tell.
+  walk.use(output.all, 'output');
+  walk.into(unwrap(fields.into, 'IntoClause'), output);
+  return undefined;
+}
+
+function createView(fields: Fields, walk: Walk): Rows {
+  const view = fieldsOf(fields.view);
+  walk.commands.add('ddl');
+  if (view?.relpersistence === 't') walk.commands.add('ddl:temporary');
+  const output = walk.statement(fields.query, undefined) ?? { columns: undefined, all: UNKNOWN };
+  walk.use(output.all, 'output');
+  walk.wrote(textOf(view?.schemaname), textOf(view?.relname));
+  return undefined;
+}
+
+/** Encodings in which no byte of a character can be taken for a separator. */
+const PLAIN_ENCODINGS = new Set(['utf8', 'utf-8', 'unicode', 'sql_ascii', 'latin1', 'iso_8859_1']);
+const COPY_OPTIONS = new Set(['format', 'delimiter', 'null', 'header', 'quote', 'escape', 'force_quote', 'encoding', 'freeze', 'oids']);
+
+function copy(fields: Fields, walk: Walk, seen: Seen): Rows {
+  const from = fields.is_from === true;
+  walk.commands.add(from ? 'copy-from' : 'copy-to');
+  if (fields.is_program === true) walk.commands.add('copy-program');
+  else if (textOf(fields.filename) !== '') walk.commands.add('file-access');
+  if (fields.is_program === true || textOf(fields.filename) !== '') {
+    walk.changes = true;
+    walk.hide(fields.is_program === true ? 'runs a program on the server' : 'reaches a file of the server');
+  }
+  if (from) {
+    copyFrom(fields, walk);
+    return undefined;
+  }
+  const output = copied(fields, walk);
+  walk.use(output.all, 'output');
+  if (textOf(fields.filename) === '') seen.copyOut = seen.copyOut ? { format: 'text', columns: undefined } : copyOut(fields, output);
+  return undefined;
+}
+
+function copyFrom(fields: Fields, walk: Walk): void {
+  const relation = fieldsOf(fields.relation) ?? {};
+  const listed = listOf(fields.attlist);
+  // The same as an INSERT of values that come with the statement.
+  const cols = listed.map((name) => ({ ResTarget: { name: stringOf(name) } }));
+  const found = walk.model.catalog.find(textOf(relation.schemaname) || undefined, textOf(relation.relname));
+  const names = listed.length > 0 ? cols : [...new Set(found.flatMap((each) => each.columns.map((column) => column.name)))].map((name) => ({ ResTarget: { name } }));
+  const values = [{ List: { items: names.map(() => ({ SetToDefault: {} })) } }];
+  walk.statement({ InsertStmt: { relation, cols: names, selectStmt: { SelectStmt: { valuesLists: values } } } }, undefined);
+  walk.changes = true;
+  if (fields.whereClause) {
+    walk.statement({ UpdateStmt: { relation, targetList: [], whereClause: fields.whereClause } }, undefined);
+  }
+}
+
+function copied(fields: Fields, walk: Walk): Output {
+  if (fields.query) {
+    const command = DML[nodeOf(fields.query)?.kind ?? ''];
+    if (command !== 'select') {
+      walk.commands.add(command ?? 'other');
+      walk.changes = true;
+    }
+    return walk.statement(fields.query, undefined) ?? { columns: undefined, all: UNKNOWN };
+  }
+  const relation = fieldsOf(fields.relation) ?? {};
+  const found = walk.model.catalog.find(textOf(relation.schemaname) || undefined, textOf(relation.relname));
+  const listed = listOf(fields.attlist).map((name) => stringOf(name) ?? '');
+  // COPY leaves out generated columns unless they are named.
+  const lists = found.map((each) => each.columns.filter((column) => column.generated === undefined).map((column) => column.name));
+  const names = listed.length > 0 ? listed : lists.length === 1 ? lists[0] : undefined;
+  const star = { ResTarget: { val: { ColumnRef: { fields: [{ A_Star: {} }] } } } };
+  const target = (name: string): unknown => ({ ResTarget: { val: { ColumnRef: { fields: [{ String: { sval: name } }] } } } });
+  const output = walk.select({ targetList: names?.map(target) ?? [star], fromClause: [{ RangeVar: relation }] }, inner(undefined));
+  return names ? output : { columns: undefined, all: output.all };
+}
+
+function copyOut(fields: Fields, output: Output): CopyOut {
+  const options = new Map<string, string>();
+  let plain = true;
+  for (const option of listOf(fields.options)) {
+    const definition = unwrap(option, 'DefElem') ?? {};
+    const name = textOf(definition.defname);
+    if (!COPY_OPTIONS.has(name)) plain = false;
+    options.set(name, stringOf(definition.arg) ?? 'true');
+  }
+  if (!PLAIN_ENCODINGS.has((options.get('encoding') ?? 'utf8').toLowerCase())) plain = false;
+  const format = (options.get('format') ?? 'text').toLowerCase();
+  if (format !== 'text' && format !== 'csv' && format !== 'binary') plain = false;
+  const columns = plain ? output.columns?.map(({ flow }) => (isSensitive(flow) ? ('sensitive' as const) : ('clear' as const))) : undefined;
+  const [delimiter, quote, escape, nullText] = ['delimiter', 'quote', 'escape', 'null'].map((name) => options.get(name));
+  return {
+    format: format === 'csv' || format === 'binary' ? format : 'text',
+    columns,
+    ...(delimiter === undefined ? {} : { delimiter }),
+    ...(quote === undefined ? {} : { quote }),
+    ...(escape === undefined ? {} : { escape }),
+    ...(nullText === undefined ? {} : { nullText }),
+  };
+}

@@ -1,0 +1,92 @@
+/** Reads the catalog of a PostgreSQL. */
+import type { ClientBase } from 'pg';
+import { Catalog, type Column, type Relation } from '../analysis/catalog.ts';
+
+/** Only PostgreSQL's own names are left unqualified in the definitions of views that it prints. */
+const PIN = `SET search_path = pg_catalog; SET statement_timeout = '20s'; SET default_transaction_read_only = on`;
+
+const RELATIONS = `
+  SELECT c.oid::int8::text AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+         CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+              THEN pg_get_viewdef(c.oid) END AS definition,
+         EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS rewrites,
+         coalesce((SELECT array_agg(i.inhparent::int8::text) FROM pg_inherits i WHERE i.inhrelid = c.oid), '{}') AS parents
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(toast|temp_|toast_temp_)'`;
+
+const COLUMNS = `
+  SELECT a.attrelid::int8::text AS oid, a.attname AS name, a.attnum AS attribute, a.atttypid::int8::text AS type,
+         CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generated
+    FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+   WHERE a.attnum > 0 AND NOT a.attisdropped
+     AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
+   ORDER BY a.attrelid, a.attnum`;
+
+const FUNCTIONS = `SELECT DISTINCT proname AS name FROM pg_proc WHERE pronamespace <> 'pg_catalog'::regnamespace
+  AND pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'information_schema')`;
+const OPERATORS = `SELECT DISTINCT oprname AS name FROM pg_operator WHERE oprnamespace <> 'pg_catalog'::regnamespace`;
+
+const KINDS: Readonly<Record<string, Relation['kind']>> = {
+  r: 'table',
+  p: 'table',
+  v: 'view',
+  m: 'materialized-view',
+  f: 'foreign-table',
+  S: 'sequence',
+};
+
+/** @param client connected, and used for nothing else @throws what the driver throws */
+export async function readCatalog(client: ClientBase): Promise<Catalog> {
+  const path = await client.query<{ path: string[] }>('SELECT current_schemas(false)::text[] AS path');
+  await client.query(PIN);
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  const columns = await readColumns(client);
+  const relations = await client.query<Row>(RELATIONS);
+  const functions = await client.query<{ name: string }>(FUNCTIONS);
+  const operators = await client.query<{ name: string }>(OPERATORS);
+  await client.query('COMMIT');
+  return new Catalog({
+    relations: relations.rows.map((row) => relationOf(row, columns.get(row.oid) ?? [])),
+    functions: functions.rows.map((row) => row.name),
+    operators: operators.rows.map((row) => row.name),
+    searchPath: path.rows[0]?.path ?? [],
+  });
+}
+
+interface Row {
+  readonly oid: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly definition: string | null;
+  readonly rewrites: boolean;
+  readonly parents: readonly string[];
+}
+
+function relationOf(row: Row, columns: readonly Column[]): Relation {
+  return {
+    oid: Number(row.oid),
+    schema: row.schema,
+    name: row.name,
+    kind: KINDS[row.kind] ?? 'table',
+    columns,
+    ...(row.definition === null ? {} : { definition: row.definition }),
+    parents: row.parents.map(Number),
+    rewrites: row.rewrites,
+  };
+}
+
+async function readColumns(client: ClientBase): Promise<Map<string, Column[]>> {
+  const rows = await client.query<{ oid: string; name: string; attribute: number; type: string; generated: string | null }>(COLUMNS);
+  const columns = new Map<string, Column[]>();
+  for (const { oid, name, attribute, type, generated } of rows.rows) {
+    const column: Column = { name, attribute, type: Number(type), ...(generated === null ? {} : { generated }) };
+    const known = columns.get(oid);
+    if (known) known.push(column);
+    else columns.set(oid, [column]);
+  }
+  return columns;
+}

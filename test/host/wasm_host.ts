@@ -118,6 +118,11 @@ export class WasmHost {
     return this.#memory.buffer.byteLength;
   }
 
+  /** Whether a text stands anywhere in the VM's memory. */
+  memoryIncludes(text: string): boolean {
+    return Buffer.from(this.#memory.buffer).includes(text);
+  }
+
   /** Gives the stream its context id; its `proxy_on_context_create` follows when the host would make it. */
   adopt(make: (id: number) => StreamHost): void {
     const id = this.#nextId++;

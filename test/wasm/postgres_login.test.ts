@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Vm } from './postgres_host.fixture.ts';
 import { answer, connected, GREETING, logIn, open } from './postgres_session.fixture.ts';
 import { back, cancel, front, GSSENC_REQUEST, message, SSL_REQUEST, startup, words } from './postgres_wire.fixture.ts';
 
@@ -64,9 +65,7 @@ describe('the start of a session', () => {
   });
 
   test('a passage needs no password', () => {
-    const wire = connected();
-    wire.vm.passage = 'ses-9';
-    const through = wire.vm.connect();
+    const through = new Vm().connect('ses-9');
     through.client(start);
     expect(open(through, 'Open').request).toMatchObject({ passage: 'ses-9' });
     expect(open(through, 'Open').request['token']).toBeUndefined();
@@ -102,7 +101,7 @@ describe('who is not let in', () => {
     expect(words(wire.got())).toEqual([NO_PROTOCOL]);
     wire.target(back.error({ S: 'FATAL', V: 'FATAL', C: '0A000', M: 'unsupported frontend protocol' }));
     expect(words(wire.seen())).toEqual([`E{S:FATAL | C:${code} | M:because}`]);
-    wire.vm.advance(100);
+    wire.vm.host.advance(100);
     expect(wire.closed).toBe(true);
   });
 
@@ -110,7 +109,7 @@ describe('who is not let in', () => {
     for (const away of [true, false]) {
       const wire = connected();
       wire.client(start).target(Buffer.from('N'));
-      wire.vm.doorAvailable = !away;
+      wire.vm.host.grpcAvailable = !away;
       wire.client(front.password('t'));
       if (!away) answer(wire, 'Open', 14);
       wire.seen();
@@ -137,7 +136,7 @@ describe('who is not let in', () => {
     const wire = connected();
     wire.client(start).target(Buffer.from(reply));
     expect(words(wire.seen())[0]).toMatch(fatal('08006', /target/));
-    wire.vm.advance(100);
+    wire.vm.host.advance(100);
     expect(wire.closed).toBe(true);
   });
 
@@ -224,7 +223,7 @@ describe('who is not let in', () => {
     wire.client(front.password('very-secret-token'));
     answer(wire, 'Open', { session: 's', greeting: GREETING });
     wire.target(message('N', Buffer.from('SNOTICE\0\0')));
-    expect(wire.vm.find('very-secret-token')).toBe(false);
+    expect(wire.vm.host.memoryIncludes('very-secret-token')).toBe(false);
   });
 });
 

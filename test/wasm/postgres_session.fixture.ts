@@ -58,7 +58,7 @@ export function logIn(wire: Wire): Wire {
   wire.target(back.ready());
   wire.got();
   wire.seen();
-  wire.vm.asked.length = 0;
+  wire.vm.asked.splice(0);
   return wire;
 }
 

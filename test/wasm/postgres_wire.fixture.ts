@@ -156,6 +156,6 @@ function word(type: string, body: Buffer): string {
     case 'B':
       return type;
     default:
-      return `${type} ${body.toString().replace(/\0+$/, '').replaceAll('\0', '·')}`.trim();
+      return body.length === 0 ? type : `${type} ${body.toString().replace(/\0+$/, '').replaceAll('\0', '·')}`;
   }
 }

@@ -215,8 +215,11 @@ export class FilteredConnection extends Connection {
 
   private flush(): void {
     const from = this.fromClient;
+    if (toTarget.length && !this.seen) {
+      this.closing = true;
+      return;
+    }
     if (toTarget.length) {
-      if (!this.seen) unreachable();
       // What was left in the host's buffer must not pass with what is put into it.
       if (this.inHost && !this.taken) {
         toTarget.detach();
@@ -254,12 +257,12 @@ export class FilteredConnection extends Connection {
   }
 
   sendDownstream(ptr: usize, length: u32): void {
-    if (!this.inUpstream) unreachable();
+    if (!this.inUpstream) this.closing = true;
     if (!this.closing) toClient.send(ptr, length);
   }
 
   passDownstream(ptr: usize, length: u32): void {
-    if (!this.inUpstream) unreachable();
+    if (!this.inUpstream) this.closing = true;
     if (!this.closing) toClient.pass(ptr, length);
   }
 

@@ -25,13 +25,13 @@ export const enum GrpcStatus {
 
 /** One connection of a client, and the target's behind it. */
 export abstract class Connection {
-  /** Bytes for the target, copied. They leave in order, when the callback returns; at any callback but `ended`, once the client has sent something. */
+  /** Bytes for the target, copied. They leave in order, when the callback returns; at any callback but `ended`, once the client has sent something: before that the connection is closed. */
   abstract sendUpstream(ptr: usize, length: u32): void;
   /** The same for a span of what `downstream` was given that passes as it came, byte for byte: not copied while such spans follow each other. */
   abstract passUpstream(ptr: usize, length: u32): void;
   /**
    * Bytes for the client, copied. Only within `upstream`: the host has no way to inject there (send the target something harmless and answer in place of
-   * its reply); elsewhere it traps.
+   * its reply); elsewhere the connection is closed.
    */
   abstract sendDownstream(ptr: usize, length: u32): void;
   /** The same for a span of what `upstream` was given that passes as it came, byte for byte. Never for bytes that were changed in place: they might pass unchanged. */

@@ -5,6 +5,7 @@
 #   A rule is a package below data.sluice.rules that adds to `deny`, `hold` or `allow` (objects with `rule` and `reason`; a hold has its terms in
 #   `hold`, hold and allow may name a `credential`), or that has `obligations`: a list, for the runtime hashes each member of a set whenever it
 #   looks at it, or a set where that does not matter.
+#   Rules below data.sluice.rules.sql are asked about SQL only.
 #   deny > hold > allow, and nothing at all is a deny. Within an effect the smallest rule name answers, of holds the one with the highest
 #   quorum, so the same input always gets the same answer.
 # scope: subpackages
@@ -53,15 +54,25 @@ decision := {
 	"depends_on": basis,
 }
 
-denies := [[verdict.rule, verdict] | some verdict in data.sluice.rules[_].deny]
+denies := array.concat([[verdict.rule, verdict] | some verdict in data.sluice.rules[_].deny], of_sql.denies)
 
 # A larger quorum goes first.
-holds := [[0 - verdict.hold.quorum, verdict.rule, verdict] | some verdict in data.sluice.rules[_].hold]
+holds := array.concat([[0 - verdict.hold.quorum, verdict.rule, verdict] | some verdict in data.sluice.rules[_].hold], of_sql.holds)
 
-allows := [[verdict.rule, verdict] | some verdict in data.sluice.rules[_].allow]
+allows := array.concat([[verdict.rule, verdict] | some verdict in data.sluice.rules[_].allow], of_sql.allows)
 
 # In no order: the service puts the strictest first and drops what is said twice.
-obligations := [obligation | some obligation in data.sluice.rules[_].obligations]
+obligations := array.concat([obligation | some obligation in data.sluice.rules[_].obligations], of_sql.obligations)
+
+# Rules below data.sluice.rules.sql are about SQL alone: other requests do not pay for them.
+of_sql := {
+	"denies": [[verdict.rule, verdict] | some verdict in data.sluice.rules.sql[_].deny],
+	"holds": [[0 - verdict.hold.quorum, verdict.rule, verdict] | some verdict in data.sluice.rules.sql[_].hold],
+	"allows": [[verdict.rule, verdict] | some verdict in data.sluice.rules.sql[_].allow],
+	"obligations": [obligation | some obligation in data.sluice.rules.sql[_].obligations],
+} if {
+	input.request.protocol == "postgres"
+} else := {"denies": [], "holds": [], "allows": [], "obligations": []}
 
 basis := ["identity", "target", "request"]
 

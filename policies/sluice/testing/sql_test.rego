@@ -8,6 +8,8 @@ ledgers := {
 			{"group": "support", "actions": ["insert", "update"], "tables": ["public.notes"], "credential": "notes"},
 			{"group": "support", "actions": ["read"], "tables": ["public.notes"]},
 			{"group": "support", "actions": ["ddl"], "tables": ["scratch.*"]},
+			{"role": "Notes.Insert", "actions": ["insert"], "tables": ["public.notes"]},
+			{"role": "Notes.Update", "actions": ["update"], "tables": ["public.notes"]},
 			{"role": "Ledger.Write", "actions": ["write"], "tables": ["public.*"]},
 			{"identity": "corp:batch", "actions": ["select"], "tables": ["*.*"]},
 			{"group": "pages", "actions": ["read", "write"], "paths": ["/**"]},

@@ -2,7 +2,7 @@
 # title: sql-server-access
 # description: |
 #   A database is no way to its server's programs and files.
-package sluice.rules.sql_server_access
+package sluice.rules.sql.server_access
 
 deny contains {
 	"rule": "sql-server-access",

@@ -3,7 +3,7 @@
 # description: |
 #   Whoever has a grant on the database may open a session, and do in it what concerns the session alone: transactions, SHOW, cursors, and SET of
 #   settings that change neither how a text is read nor who runs it. A setting that is not known to be harmless is refused.
-package sluice.rules.sql_session
+package sluice.rules.sql.session
 
 import data.sluice.lib.grants
 import data.sluice.lib.sql

@@ -1,4 +1,4 @@
-package sluice.rules.sql_server_access_test
+package sluice.rules.sql.server_access_test
 
 import data.sluice
 import data.sluice.testing

@@ -3,7 +3,7 @@
 # description: |
 #   What changes the database itself (DDL, TRUNCATE, privileges, roles, maintenance) needs a grant of `ddl` and then an approval, by the first
 #   entry of `approvals` that covers its relations. Where no entry does, nobody could answer, so it is denied at once.
-package sluice.rules.sql_ddl_needs_approval
+package sluice.rules.sql.ddl_needs_approval
 
 import data.sluice.lib.grants
 import data.sluice.lib.sql

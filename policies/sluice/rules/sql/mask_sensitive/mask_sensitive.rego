@@ -3,7 +3,7 @@
 # description: |
 #   The sensitive columns of a database are masked in every result: as the operator's data says, but for the groups in `clear_for`; in full where
 #   it says nothing of a pattern of the configuration. An entry takes the default's place by naming the pattern as the configuration does.
-package sluice.rules.sql_mask_sensitive
+package sluice.rules.sql.mask_sensitive
 
 import data.sluice.lib.scopes
 import data.sluice.lib.sql

@@ -1,4 +1,4 @@
-package sluice.rules.sql_ddl_needs_approval_test
+package sluice.rules.sql.ddl_needs_approval_test
 
 import data.sluice
 import data.sluice.testing

@@ -3,7 +3,7 @@
 # description: |
 #   What cannot be seen through (dynamic SQL, procedures, functions that nobody knows) needs an approval, by whoever has a grant on the
 #   target. What could be seen of it must be granted all the same.
-package sluice.rules.sql_incomplete_needs_approval
+package sluice.rules.sql.incomplete_needs_approval
 
 import data.sluice.lib.sql
 

@@ -1,4 +1,4 @@
-package sluice.rules.sql_mask_sensitive_test
+package sluice.rules.sql.mask_sensitive_test
 
 import data.sluice
 import data.sluice.testing

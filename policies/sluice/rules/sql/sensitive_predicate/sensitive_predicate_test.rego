@@ -1,4 +1,4 @@
-package sluice.rules.sql_sensitive_predicate_test
+package sluice.rules.sql.sensitive_predicate_test
 
 import data.sluice
 import data.sluice.testing

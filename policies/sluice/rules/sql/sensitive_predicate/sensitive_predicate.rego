@@ -3,7 +3,7 @@
 # description: |
 #   Whoever may compare a sensitive column can find out its values, masked or not, by asking often enough. So a condition, an order or a group
 #   over one needs an approval, but for the groups that see the column in clear.
-package sluice.rules.sql_sensitive_predicate
+package sluice.rules.sql.sensitive_predicate
 
 import data.sluice.lib.sql
 

@@ -2,7 +2,7 @@
 # title: sql-write-by-grant
 # description: |
 #   A statement that changes rows is allowed to whom grants give every relation in it, those that it reads included.
-package sluice.rules.sql_write_by_grant
+package sluice.rules.sql.write_by_grant
 
 import data.sluice.lib.grants
 import data.sluice.lib.sql

@@ -1,4 +1,4 @@
-package sluice.rules.sql_read_by_grant_test
+package sluice.rules.sql.read_by_grant_test
 
 import data.sluice
 import data.sluice.testing

@@ -1,4 +1,4 @@
-package sluice.rules.sql_session_test
+package sluice.rules.sql.session_test
 
 import data.sluice
 import data.sluice.testing

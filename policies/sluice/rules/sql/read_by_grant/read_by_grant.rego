@@ -2,7 +2,7 @@
 # title: sql-read-by-grant
 # description: |
 #   A statement that reads is allowed to whom grants give every relation in it.
-package sluice.rules.sql_read_by_grant
+package sluice.rules.sql.read_by_grant
 
 import data.sluice.lib.grants
 import data.sluice.lib.sql

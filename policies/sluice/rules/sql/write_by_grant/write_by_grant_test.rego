@@ -1,4 +1,4 @@
-package sluice.rules.sql_write_by_grant_test
+package sluice.rules.sql.write_by_grant_test
 
 import data.sluice
 import data.sluice.testing
@@ -47,3 +47,29 @@ test_one_action_is_not_another if {
 }
 
 test_an_empty_list_of_relations_is_no_way_around if rule_of(testing.changed(write(["delete"], []), "/identity/id", "corp:batch")) == "default-deny"
+
+test_each_command_by_its_own_action if {
+	every role, may in {"Notes.Insert": ["insert", "copy-from"], "Notes.Update": ["update"]} {
+		every command in ["insert", "copy-from", "update", "delete", "merge", "lock"] {
+			one := testing.changed(testing.changed(write([command], ["public.notes"]), "/identity/groups", []), "/identity/roles", [role])
+			expected(command in may) == rule_of(one)
+		}
+	}
+}
+
+expected(true) := "sql-write-by-grant"
+
+expected(false) := "default-deny"
+
+fired(input_) := {fired.rule | some fired in judged(input_).matched}
+
+test_fires_alone if {
+	fired(write(["insert"], ["public.notes"])) == {"sql-write-by-grant"}
+	fired(testing.reading_and_writing(["insert", "select"], ["public.customers"], ["public.notes"])) == {"sql-write-by-grant"}
+	fired(testing.reading_and_writing(["select"], ["public.customers"], [])) == {"sql-read-by-grant"}
+	fired(write(["ddl"], ["scratch.old"])) == {"sql-ddl-needs-approval"}
+	fired(testing.changed(write(["insert"], ["public.notes"]), "/request/complete", false)) == {"sql-incomplete-needs-approval"}
+	fired(testing.changed(testing.reading_and_writing(["select"], ["public.customers"], []), "/request/complete", false)) == {"sql-incomplete-needs-approval"}
+	fired(as_writer(testing.reading_and_writing(["select", "execute"], ["public.customers"], ["public.notes"]))) == set()
+	fired(testing.statement(["transaction"])) == {"sql-session"}
+}

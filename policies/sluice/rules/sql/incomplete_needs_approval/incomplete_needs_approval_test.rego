@@ -1,4 +1,4 @@
-package sluice.rules.sql_incomplete_needs_approval_test
+package sluice.rules.sql.incomplete_needs_approval_test
 
 import data.sluice
 import data.sluice.testing

@@ -11,7 +11,19 @@ import { stringify } from 'yaml';
 import { findEnvoy } from '../../authz-service/envoy/binary.ts';
 import { freePort, listening } from './envoy_gateway.fixture.ts';
 
-const WASM = fileURLToPath(new URL('../../build/test-echo.wasm', import.meta.url));
+const wasmOf = (module: string): string => fileURLToPath(new URL(`../../build/${module}.wasm`, import.meta.url));
+
+export interface StreamGatewayOptions {
+  /** Without `.wasm`. */
+  readonly module?: string;
+  /** Where the connections go in place of the server that answers each line with itself. */
+  readonly targetPort?: number;
+  /** Filter state `sluice.passage`; empty: none. */
+  readonly passage?: string;
+  readonly tapRequire?: boolean;
+  /** Of Envoy, for each connection. */
+  readonly bufferLimit?: number;
+}
 
 export interface Question {
   readonly method: string;
@@ -130,10 +142,16 @@ export class StreamGateway {
     this.doorPort = doorPort;
   }
 
-  static async start({ bufferLimit = 1 << 20 } = {}): Promise<StreamGateway> {
+  static async start({
+    module = 'test-echo',
+    targetPort,
+    passage = 'ses-of-the-tunnel',
+    tapRequire = true,
+    bufferLimit = 1 << 20,
+  }: StreamGatewayOptions = {}): Promise<StreamGateway> {
     const gateway = new StreamGateway(mkdtempSync(join(tmpdir(), 'sluice-stream-')), await freePort(), await freePort());
     await gateway.door.listen(gateway.doorPort);
-    const { server, port: targetPort } = await listening(
+    const { server, port: echoPort } = await listening(
       createTcpServer({ allowHalfOpen: true }, (socket) => {
         const connection = { received: Buffer.alloc(0), ended: false, socket };
         const chunks: Buffer[] = [];
@@ -182,7 +200,7 @@ export class StreamGateway {
             filter_chains: [
               {
                 filters: [
-                  {
+                  passage !== '' && {
                     name: 'envoy.filters.network.set_filter_state',
                     typed_config: {
                       '@type': 'type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config',
@@ -190,7 +208,7 @@ export class StreamGateway {
                         {
                           object_key: 'sluice.passage',
                           factory_key: 'envoy.string',
-                          format_string: { text_format_source: { inline_string: 'ses-of-the-tunnel' } },
+                          format_string: { text_format_source: { inline_string: passage } },
                         },
                       ],
                     },
@@ -204,9 +222,9 @@ export class StreamGateway {
                         failure_policy: 'FAIL_RELOAD',
                         configuration: {
                           '@type': 'type.googleapis.com/google.protobuf.StringValue',
-                          value: JSON.stringify({ target: 'lines', tap_cluster: 'door', door_cluster: 'door', tap_require: true }),
+                          value: JSON.stringify({ target: 'lines', tap_cluster: 'door', door_cluster: 'door', tap_require: tapRequire }),
                         },
-                        vm_config: { vm_id: 'lines', runtime: 'envoy.wasm.runtime.v8', code: { local: { filename: WASM } } },
+                        vm_config: { vm_id: 'lines', runtime: 'envoy.wasm.runtime.v8', code: { local: { filename: wasmOf(module) } } },
                       },
                     },
                   },
@@ -218,12 +236,12 @@ export class StreamGateway {
                       cluster: 'target',
                     },
                   },
-                ],
+                ].filter(Boolean),
               },
             ],
           },
         ],
-        clusters: [cluster('target', targetPort, false), cluster('door', gateway.doorPort, true)],
+        clusters: [cluster('target', targetPort ?? echoPort, false), cluster('door', gateway.doorPort, true)],
       },
     };
     writeFileSync(join(gateway.#dir, 'envoy.yaml'), stringify(config));
@@ -236,16 +254,12 @@ export class StreamGateway {
     for (const deadline = Date.now() + 30_000; ; await sleep(50)) {
       if (envoy.exitCode !== null || Date.now() > deadline) throw new Error(`Envoy did not start\n${gateway.log.join('')}`);
       const client = new Client(gateway.port);
-      const up = await client.says('').then(
-        async () => {
-          client.send('pready\n');
-          return client.says('pready').then(
-            () => true,
-            () => false,
-          );
-        },
-        () => false,
-      );
+      const up = await client
+        .until(({ socket }) => socket.readyState === 'open', 500)
+        .then(
+          () => true,
+          () => false,
+        );
       client.socket.destroy();
       if (up) return gateway;
     }

@@ -41,7 +41,7 @@ export async function readTargets(file: string): Promise<{ readonly targets: unk
 
 /** Alternatives that do not apply are noise beside the error that says which alternative was meant. */
 function mostSpecific(errors: readonly ErrorObject[]): ErrorObject[] {
-  const useful = errors.filter(({ keyword }) => keyword !== 'const' && keyword !== 'oneOf' && keyword !== 'if');
+  const useful = errors.filter(({ keyword }) => keyword !== 'const' && keyword !== 'oneOf' && keyword !== 'anyOf' && keyword !== 'if');
   return useful.length > 0 ? useful : [...errors];
 }
 

@@ -72,4 +72,5 @@ test_fires_alone if {
 	fired(testing.changed(testing.reading_and_writing(["select"], ["public.customers"], []), "/request/complete", false)) == {"sql-incomplete-needs-approval"}
 	fired(as_writer(testing.reading_and_writing(["select", "execute"], ["public.customers"], ["public.notes"]))) == set()
 	fired(testing.statement(["transaction"])) == {"sql-session"}
+	fired(as_writer(testing.statement(["select", "notify"]))) == {"sql-write-by-grant"}
 }

@@ -89,3 +89,17 @@ test('a file that says the same is no change', async () => {
   await expect.poll(() => changes.length).toBe(1);
   expect(names(changes[0]?.config)).toEqual(['a', 'b']);
 });
+
+test('a database is in force at once where its listener and its tunnel are known, and waits where one of them is new', async () => {
+  writeFileSync(join(dir, 'secret'), 'secret');
+  const database = (name: string, ways: string): string =>
+    `{ name: ${name}, protocol: postgres, url: "postgres://127.0.0.1", database: d, credentials: { a: { password: { username: u, password: { file: secret } } } }, ${ways} }`;
+  write(
+    yaml(
+      `${A}, ${database('tunnelled', 'tunnel: http')}, ${database('new', 'listener: other, tunnel: http')}, ${database('both', 'listener: third, tunnel: other2')}`,
+      '{ name: http, address: 127.0.0.1:8080 }, { name: other, address: 127.0.0.1:8081 }, { name: third, address: 127.0.0.1:8082 }, { name: other2, address: 127.0.0.1:8083 }',
+    ),
+  );
+  await expect.poll(() => changes.length).toBe(1);
+  expect(names(changes[0]?.config)).toEqual(['a', 'tunnelled']);
+});

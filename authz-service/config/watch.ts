@@ -58,6 +58,10 @@ function stateOf(file: string): string {
 const differences = (before: Config, after: Config): (keyof Config)[] =>
   (Object.keys(after) as (keyof Config)[]).filter((key) => !isDeepStrictEqual(before[key], after[key]));
 
-/** A target of a new listener waits for it, as the listener waits for the restart. */
+/** A target of a new listener waits for it, as the listener waits for the restart; so does a database that gets its first tunnel through one. */
 const onKnownListeners = ({ targets }: Config, { listeners }: Config): Config['targets'] =>
-  targets.filter(({ listener }) => listeners.some(({ name }) => name === listener));
+  targets.filter((target) =>
+    (target.protocol === 'http' ? [target.listener] : [target.listener, target.tunnel]).every(
+      (way) => way === undefined || listeners.some(({ name }) => name === way),
+    ),
+  );

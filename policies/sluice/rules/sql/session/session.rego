@@ -58,6 +58,6 @@ harmless := [
 	"enable_indexscan", "enable_material", "enable_memoize", "enable_mergejoin", "enable_nestloop", "enable_seqscan", "enable_sort",
 	"extra_float_digits", "from_collapse_limit", "geqo", "idle_in_transaction_session_timeout", "idle_session_timeout", "intervalstyle", "jit",
 	"join_collapse_limit", "lc_monetary", "lc_numeric", "lc_time", "lock_timeout", "maintenance_work_mem", "max_parallel_workers_per_gather",
-	"plan_cache_mode", "random_page_cost", "search_path", "seq_page_cost", "statement_timeout", "synchronous_commit", "temp_buffers", "timezone",
-	"transaction_deferrable", "transaction_isolation", "transaction_read_only", "transaction_timeout", "work_mem", "xmloption",
+	"plan_cache_mode", "random_page_cost", "search_path", "seq_page_cost", "session_characteristics", "statement_timeout", "synchronous_commit", "temp_buffers", "timezone",
+	"transaction", "transaction_deferrable", "transaction_isolation", "transaction_read_only", "transaction_timeout", "work_mem", "xmloption",
 ]

@@ -30,7 +30,7 @@ test_what_concerns_the_session_alone if {
 test_no_command_at_all if rule_of(testing.statement([])) == "default-deny"
 
 test_harmless_settings if {
-	every name in ["timezone", "TimeZone", "application_name", "search_path", "statement_timeout", "extra_float_digits", "all"] {
+	every name in ["timezone", "TimeZone", "application_name", "search_path", "statement_timeout", "extra_float_digits", "all", "transaction", "session_characteristics"] {
 		rule_of(testing.statement(["set", concat("", ["set:", name])])) == "sql-session"
 		judged(testing.statement(["set", concat("", ["set:", name])])).effect == "allow"
 	}
@@ -39,7 +39,7 @@ test_harmless_settings if {
 test_settings_that_must_stay if {
 	every name in [
 		"standard_conforming_strings", "client_encoding", "Client_Encoding", "session_replication_role", "row_security", "role",
-		"session_authorization", "backslash_quote", "dynamic_library_path", "log_statement", "my.setting", "",
+		"session_authorization", "backslash_quote", "dynamic_library_path", "log_statement", "my.setting", "unknown", "transaction_snapshot", "",
 	] {
 		decision := judged(testing.statement(["set", concat("", ["set:", name])]))
 		decision.effect == "deny"

@@ -168,6 +168,10 @@ export class FilteredConnection extends Connection {
     this.fromTarget.free();
   }
 
+  get ended(): bool {
+    return this.over;
+  }
+
   /** As the effective context, and not inside a callback of the target's bytes. */
   closeNow(): void {
     if (this.over) return;

@@ -70,6 +70,8 @@ export class StreamRoot {
       this.closing = [];
       setTickPeriod(TICK_MS);
       for (let i = 0; i < closing.length; i++) {
+        // Its peers may have ended it meanwhile: then the host knows its context no more.
+        if (closing[i].ended) continue;
         actAs(closing[i].context);
         closing[i].closeNow();
       }

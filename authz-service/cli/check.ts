@@ -68,7 +68,8 @@ async function checkEnvoy(config: Config): Promise<string[]> {
   const missing = [wasm.http, ...(config.targets.some(({ protocol }) => protocol === 'postgres') ? [wasm.postgres] : [])].find(
     (file) => !existsSync(file),
   );
-  if (missing !== undefined) return [`the filter ${missing} does not exist; \`npm run setup\` builds it, \`envoy.wasm\` names another`];
+  if (missing !== undefined)
+    return [`the filter ${missing} does not exist; \`npm run setup\` builds it, \`envoy.wasm_dir\` names another place`];
   const found = findEnvoy({ configured: config.envoy.bin });
   if (!found.ok) return [found.problem];
   const validation = await validateEnvoy(generateEnvoy(config), found.bin);

@@ -285,10 +285,8 @@ export const SCHEMA = object({
         'Towards a service at an `address`.',
       ),
       dir: optional(envoyPath, "Where the generated files are on Envoy's machine. Default: `envoy/` of the state directory."),
-      wasm: optional(
-        envoyPath,
-        "Where the filters are on Envoy's machine: their directory, or the file of the HTTP filter with the others beside it. Default: those that were built here.",
-      ),
+      wasm_dir: optional(envoyPath, "Where the filters are on Envoy's machine. Default: beside `wasm`, or where they were built here."),
+      wasm: optional(envoyPath, "The file of the HTTP filter on Envoy's machine. Default: `sluice-http.wasm` in `wasm_dir`."),
     }),
     '{}',
     'Envoy itself.',

@@ -226,11 +226,12 @@ describe('databases', () => {
       expect(tls).toContain(part);
   });
 
-  test('one setting says where the filters are: their directory, or the file of one of them', () => {
-    const files = (config: EnvoyConfig) => [...new Set(all(config.lds, 'filename'))];
-    const from = ['wasm: /usr/lib/sluice/sluice-http.wasm', 'wasm: /usr/lib/sluice'] as const;
+  test('the filters are in one directory; the one of HTTP may be elsewhere', () => {
+    const files = (wasm: string) => [...new Set(all(withLedger(['wasm: /usr/lib/sluice/sluice-http.wasm', wasm]).lds, 'filename'))];
     const both = ['/usr/lib/sluice/sluice-postgres.wasm', '/usr/lib/sluice/sluice-http.wasm'];
-    expect([files(withLedger()), files(withLedger(from))]).toEqual([both, both]);
+    expect(files('wasm: /usr/lib/sluice/sluice-http.wasm')).toEqual(both);
+    expect(files('wasm_dir: /usr/lib/sluice')).toEqual(both);
+    expect(files('wasm_dir: /usr/lib/sluice\n  wasm: /opt/own')).toEqual([both[0], '/opt/own']);
   });
 });
 

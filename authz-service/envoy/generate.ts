@@ -25,11 +25,10 @@ const BUILT = fileURLToPath(new URL('../../build', import.meta.url));
 
 /** Where things are on Envoy's machine: as configured, or as they are here. */
 export function placesOf({ envoy, stateDir }: Config): Places {
-  const file = envoy.wasm?.endsWith('.wasm') ? envoy.wasm : undefined;
-  const directory = file === undefined ? (envoy.wasm ?? BUILT) : dirname(file);
+  const filters = envoy.wasmDir ?? (envoy.wasm === undefined ? BUILT : dirname(envoy.wasm));
   return {
     dir: envoy.dir ?? join(stateDir, 'envoy'),
-    wasm: { http: file ?? join(directory, 'sluice-http.wasm'), postgres: join(directory, 'sluice-postgres.wasm') },
+    wasm: { http: envoy.wasm ?? join(filters, 'sluice-http.wasm'), postgres: join(filters, 'sluice-postgres.wasm') },
   };
 }
 

@@ -30,23 +30,42 @@ export function proxy_on_configure(root: u32, configurationSize: u32): u32 {
   return 1;
 }
 
+// Garbage. A collection walks all that is alive, so it costs as much as there are connections; a callback leaves a little garbage. Collecting after as many
+// callbacks as there are connections costs each of them little, and keeps the garbage in proportion to what is alive.
+let callbacks: u32 = 0;
+let ticks: u32 = 0;
+let pages: i32 = 0;
+/** A second: garbage of a quiet time goes too. */
+const MOST_TICKS: u32 = 20;
+
+function collect(): void {
+  if (callbacks == 0) return;
+  ticks++;
+  if (callbacks < <u32>connections.size && ticks < MOST_TICKS && memory.size() == pages) return;
+  callbacks = ticks = 0;
+  __collect();
+  pages = memory.size();
+}
+
 export function proxy_on_tick(root: u32): void {
   if (!roots.has(root)) return;
   // The one place where garbage is collected (the runtime is `minimal`: it keeps no record of what the stack refers to). Here nothing is on the stack, and
   // whatever is alive is reached from the tables above.
-  if (roots.get(root).due) __collect();
-  roots.get(root).tick();
+  if (roots.get(root).due) collect();
+  callbacks += roots.get(root).tick();
 }
 
 export function proxy_on_grpc_receive_initial_metadata(root: u32, token: u32, headers: u32): void {}
 
 export function proxy_on_grpc_receive(root: u32, token: u32, size: u32): void {
+  callbacks++;
   if (roots.has(root)) roots.get(root).received(token, size);
 }
 
 export function proxy_on_grpc_receive_trailing_metadata(root: u32, token: u32, trailers: u32): void {}
 
 export function proxy_on_grpc_close(root: u32, token: u32, status: u32): void {
+  callbacks++;
   if (roots.has(root)) roots.get(root).closed(token, status);
 }
 
@@ -58,6 +77,7 @@ export function proxy_on_new_connection(context: u32): u32 {
   const connection = new FilteredConnection(context, roots.get(parent));
   connection.protocol = protocolFor(connection);
   connections.set(context, connection);
+  callbacks++;
   return NetworkStatus.CONTINUE;
 }
 
@@ -65,11 +85,13 @@ export function proxy_on_new_connection(context: u32): u32 {
 
 export function proxy_on_downstream_data(context: u32, size: u32, end: u32): u32 {
   if (!connections.has(context)) unreachable();
+  callbacks++;
   return connections.get(context).downstreamData(size, end != 0);
 }
 
 export function proxy_on_upstream_data(context: u32, size: u32, end: u32): u32 {
   if (!connections.has(context)) unreachable();
+  callbacks++;
   return connections.get(context).upstreamData(size, end != 0);
 }
 
@@ -90,6 +112,7 @@ export function proxy_on_delete(context: u32): void {
   if (connections.has(context)) {
     connections.get(context).end();
     connections.delete(context);
+    callbacks++;
   } else if (roots.has(context)) {
     roots.get(context).free();
     roots.delete(context);

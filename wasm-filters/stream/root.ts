@@ -64,7 +64,8 @@ export class StreamRoot {
     return monotonicNanos() - this.tickedAt >= TICK;
   }
 
-  tick(): void {
+  /** How many connections were called. */
+  tick(): u32 {
     if (this.closing.length) {
       const closing = this.closing;
       this.closing = [];
@@ -77,7 +78,8 @@ export class StreamRoot {
       }
       actAs(this.context);
     }
-    if (!this.due) return;
+    let called = <u32>0;
+    if (!this.due) return called;
     const now = (this.tickedAt = monotonicNanos());
     this.emitter.tick();
     if (this.ticking.size) {
@@ -86,12 +88,14 @@ export class StreamRoot {
         actAs(ticking[i].context);
         ticking[i].ticked(now);
       }
+      called = ticking.length;
       actAs(this.context);
     }
     if (this.drainUntil && (this.idle || now > this.drainUntil)) {
       this.drainUntil = 0;
       done();
     }
+    return called;
   }
 
   tickFor(connection: FilteredConnection): void {

@@ -54,6 +54,12 @@ describe('the example', () => {
     for (const [name, text] of files) expect(readFileSync(join(envoyFolder, 'generated', name), 'utf8'), name).toBe(text);
   });
 
+  test('envoy/generated-database is what is generated for envoy/database.example.yaml', () => {
+    const files = envoyFiles(generateEnvoy(load(join(envoyFolder, 'database.example.yaml'))));
+    expect(readdirSync(join(envoyFolder, 'generated-database')).toSorted()).toEqual([...files.keys()].toSorted());
+    for (const [name, text] of files) expect(readFileSync(join(envoyFolder, 'generated-database', name), 'utf8'), name).toBe(text);
+  });
+
   test('the filters and clusters for an Envoy that one already has are the generated ones', () => {
     const { lds, bootstrap } = generateEnvoy(load(join(envoyFolder, 'sluice.example.yaml')));
     const own = parse(readFileSync(join(envoyFolder, 'your-envoy.example.yaml'), 'utf8'));

@@ -263,6 +263,20 @@ describe('by CONNECT', () => {
     }
   });
 
+  test.each(['', 'early'])('a caller that goes away while it is held gives the hold up (sent before: %j)', async (early) => {
+    let cancelled = 0;
+    gateway.answer = () => new Promise(() => {});
+    gateway.onCancel = () => {
+      cancelled += 1;
+    };
+    const socket = connect(gateway.port, '127.0.0.1');
+    socket.write(`CONNECT ledger:5432 HTTP/1.1\r\nhost: ledger:5432\r\n\r\n${early}`);
+    await expect.poll(() => gateway.checked.length).toBe(1);
+    socket.destroy();
+    await expect.poll(() => cancelled).toBe(1);
+    gateway.onCancel = () => {};
+  });
+
   test('a refusal is the answer, and no connection is made', async () => {
     gateway.answer = () => denial(403, '{"title":"no"}', { 'content-type': 'application/problem+json' });
     const before = alpn.length;

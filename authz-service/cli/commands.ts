@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { approvals, approve, deny } from './approvals.ts';
 import { type Command, flag, say, text } from './command.ts';
+import { connect } from './connect.ts';
 import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
 import { policy } from './policy.ts';
 import { replay } from './replay.ts';
 import { sessions } from './sessions.ts';
+import { sql } from './sql.ts';
 
 const config = { config: placeOptions.config };
 const configDetail = ['-c, --config FILE', placeDetails[0][1]] as const;
@@ -97,6 +99,8 @@ export const COMMANDS: readonly Command[] = [
   envoyConfig,
   login,
   logout,
+  sql,
+  connect,
   approvals,
   approve,
   deny,

@@ -1,6 +1,7 @@
 // Entry of build/sluice-postgres.wasm.
-import { serve } from '../stream/serve';
+
 import { Connection, Protocol } from '../stream/protocol';
+import { serve } from '../stream/serve';
 import { PostgresSession } from '../wire/postgres/session';
 
 export * from '../stream/callbacks';

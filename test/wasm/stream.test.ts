@@ -198,6 +198,14 @@ describe('the end', () => {
     expect(host.tickMillis).toBe(50);
   });
 
+  test('of the client may come before that of a refusal', () => {
+    const { host } = new Lines();
+    NetworkStream.open(host).clientSends('bad\n').targetSends('pong\n').reset();
+    host.advance(50);
+    expect(asked(host)).toEqual(['Close']);
+    expect(host.tickMillis).toBe(50);
+  });
+
   test('closing from the client’s direction passes nothing that follows', () => {
     const stream = new Lines().open().clientSends('pone\nx\npnever\n').targetSends('secret\n').clientSends('pnever\n');
     expect([stream.closed, stream.sent.toString(), stream.received.length]).toEqual([true, 'pone\n', 0]);

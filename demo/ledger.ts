@@ -4,11 +4,14 @@ import { startPostgres } from './postgres_server.ts';
 
 const port = Number(process.argv[2]);
 process.on('SIGINT', () => {});
-const server = await startPostgres({ port, sql: 'CREATE DATABASE ledger', onLog: (line) => process.stderr.write(line) });
-await server.query(readFileSync(new URL('ledger.sql', import.meta.url), 'utf8'), 'ledger');
+const starting = startPostgres({ port, sql: 'CREATE DATABASE ledger', onLog: (line) => process.stderr.write(line) });
 const end = async (): Promise<void> => {
-  await server.stop();
+  await starting.then((server) => server.stop()).catch(() => {});
   process.exit();
 };
+// Also while it starts: nothing of it is left behind.
 process.on('disconnect', end);
 process.on('SIGTERM', end);
+const server = await starting;
+await server.query(readFileSync(new URL('ledger.sql', import.meta.url), 'utf8'), 'ledger');
+process.send?.('ready');

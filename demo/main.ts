@@ -1,4 +1,4 @@
-/** What `npm start` runs: a demo issuer, a demo target, the service and Envoy. They start together and end together. */
+/** What `npm start` runs: a demo issuer, two demo targets, the service and Envoy. They start together and end together. */
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -11,6 +11,7 @@ import { tour } from './tour.ts';
 
 const ISSUER_PORT = 9400;
 const TARGET_PORT = 9402;
+const LEDGER_PORT = 9403;
 const here = fileURLToPath(new URL('.', import.meta.url));
 const config = join(here, 'sluice.yaml');
 const state = join(here, '..', 'data', 'demo');
@@ -22,6 +23,9 @@ function provideMaskingKey(): void {
   if (!existsSync(file)) writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 });
 }
 
+/** The gateway's, as ledger.sql gives it: no agent has it. It is for invented data on loopback, so it is no secret here. */
+const provideLedgerPassword = (): void => writeFileSync(join(state, 'ledger.password'), 'gateway-of-the-demo\n', { mode: 0o600 });
+
 /** Everything that would keep a part from starting, found before any starts. */
 async function obstacles(): Promise<string[]> {
   const own = await Promise.all(
@@ -29,6 +33,7 @@ async function obstacles(): Promise<string[]> {
       [
         ['issuer', ISSUER_PORT],
         ['target', TARGET_PORT],
+        ['ledger', LEDGER_PORT],
       ] as const
     ).map(async ([part, port]) => ((await free(port)) ? [] : [`127.0.0.1:${port} is in use: the demo's ${part} needs it`])),
   );
@@ -45,6 +50,7 @@ const free = (port: number): Promise<boolean> =>
 async function main(): Promise<number> {
   mkdirSync(logs, { recursive: true, mode: 0o700 });
   provideMaskingKey();
+  provideLedgerPassword();
   const found = await obstacles();
   if (found.length > 0) {
     process.stderr.write(
@@ -72,12 +78,19 @@ async function main(): Promise<number> {
         port: TARGET_PORT,
         log: join(logs, 'target.log'),
       }),
+      await startPart("The demo's ledger", new URL('ledger.ts', import.meta.url), [String(LEDGER_PORT)], {
+        port: LEDGER_PORT,
+        log: join(logs, 'ledger.log'),
+        announces: true,
+      }),
     );
     process.stderr.write(
-      `  ✓ Issuer: oidc-provider, http://127.0.0.1:${ISSUER_PORT}\n  ✓ Target: json-server, http://127.0.0.1:${TARGET_PORT}\n`,
+      `  ✓ Issuer: oidc-provider, http://127.0.0.1:${ISSUER_PORT}\n  ✓ Targets: json-server, http://127.0.0.1:${TARGET_PORT}; PostgreSQL, 127.0.0.1:${LEDGER_PORT}\n`,
     );
     gateway = await startGateway(config);
-    process.stderr.write(`  ✓ Service, with its policy and its record in ${state}\n  ✓ Envoy: http://127.0.0.1:8080\n`);
+    process.stderr.write(
+      `  ✓ Service, with its policy and its record in ${state}\n  ✓ Envoy: http://127.0.0.1:8080, and for PostgreSQL 127.0.0.1:5433\n`,
+    );
   } catch (error) {
     await close();
     throw error;

@@ -51,7 +51,9 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     postgresFlags: [
       ...['listen_addresses=127.0.0.1', `unix_socket_directories=`, 'fsync=off', ...(options.settings ?? [])],
       ...(options.auth === 'md5' ? ['password_encryption=md5'] : []),
-      ...(options.tls ? ['ssl=on', `ssl_cert_file=${join(dir, 'data', 'server.crt')}`, `ssl_key_file=${join(dir, 'data', 'server.key')}`] : []),
+      ...(options.tls
+        ? ['ssl=on', `ssl_cert_file=${join(dir, 'data', 'server.crt')}`, `ssl_key_file=${join(dir, 'data', 'server.key')}`]
+        : []),
     ].flatMap((setting) => ['-c', setting]),
     onLog: log,
     onError: log,
@@ -78,7 +80,9 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     return { port: options.port, superuser: SUPERUSER, query, stop };
   } catch (error) {
     await stop().catch(() => {});
-    throw new Error(`PostgreSQL did not start: ${error instanceof Error ? error.message : ''}\n${said.slice(-20).join('\n')}`, { cause: error });
+    throw new Error(`PostgreSQL did not start: ${error instanceof Error ? error.message : ''}\n${said.slice(-20).join('\n')}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,4 +1,6 @@
 /** What `npm start` prints once everything runs. Every line that begins with `$` works as it stands, in a second terminal in the same folder. */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { styleText } from 'node:util';
 
 interface Stop {
@@ -8,6 +10,23 @@ interface Stop {
 
 const GATEWAY = 'http://127.0.0.1:8080';
 const ISSUER = 'http://127.0.0.1:9400';
+
+/** psql where there is one, else `./sluice sql`, which says the same. */
+const installed = (program: string): boolean =>
+  (process.env.PATH ?? '').split(delimiter).some((dir) => {
+    try {
+      accessSync(join(dir, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
+const [SQL, SIGN_IN] = installed('psql')
+  ? (['psql -X -c', 'export PGHOST=127.0.0.1 PGPORT=5433 PGDATABASE=ledger PGUSER=agent PGPASSWORD=$TOKEN'] as const)
+  : (['SLUICE_TOKEN=$TOKEN ./sluice sql', ''] as const);
+
+const sql = (statement: string): string => `${SQL} "${statement}"`;
 
 export const STOPS: readonly Stop[] = [
   { title: 'Without a token: 401, and what is asked for', lines: [`curl -i ${GATEWAY}/customers/1`] },
@@ -58,12 +77,51 @@ export const STOPS: readonly Stop[] = [
     ],
   },
   {
+    title: 'A PostgreSQL database, by any client: the token is the password, and sensitive columns are masked as the rows stream by',
+    lines: [...(SIGN_IN === '' ? [] : [SIGN_IN]), sql('SELECT id, name, ssn, card, email FROM customers ORDER BY id LIMIT 3')],
+  },
+  {
+    title: 'By another name, in pieces, or as JSON: masked all the same',
+    lines: [
+      sql('SELECT ssn AS x FROM customers LIMIT 1'),
+      sql('SELECT substr(ssn, 1, 9) FROM customers LIMIT 1'),
+      sql('SELECT row_to_json(c) FROM customers c LIMIT 1'),
+    ],
+  },
+  {
+    title: 'A DELETE is denied, with the rule and what to do; the connection goes on',
+    lines: [
+      installed('psql')
+        ? `psql -X -c "DELETE FROM customers WHERE id = 7" -c "SELECT count(*) FROM customers"`
+        : `printf 'DELETE FROM customers WHERE id = 7;\\nSELECT count(*) FROM customers;\\n' | SLUICE_TOKEN=$TOKEN ./sluice sql`,
+    ],
+  },
+  {
+    title: 'A DROP TABLE waits for Dana (Ctrl-C would cancel it), then runs',
+    lines: [
+      `${sql('DROP TABLE scratch')} &`,
+      './sluice approvals',
+      "./sluice approve $(./sluice approvals --quiet) --reason 'nobody uses it'",
+    ],
+  },
+  {
+    title: 'Any client, without a password: ./sluice connect opens a local port, and brings the token itself',
+    lines: [
+      'SLUICE_TOKEN=$TOKEN ./sluice connect ledger --listen 127.0.0.1:5434 & sleep 2',
+      installed('psql')
+        ? `PGPASSWORD= psql -X -p 5434 -c "SELECT name, iban FROM customers LIMIT 1"`
+        : 'true # such as: psql -h 127.0.0.1 -p 5434 -d ledger',
+      'kill $!',
+    ],
+  },
+  {
     title: 'Avery, an auditor, reads the record: what happened, and what was masked in it',
     lines: [
       'SLUICE_CLIENT_SECRET=demo-avery ./sluice login --client avery',
       './sluice sessions',
-      './sluice replay $(./sluice sessions --quiet --effect allow --limit 1)',
-      './sluice replay $(./sluice sessions --quiet --outcome denied --effect hold --limit 1)',
+      './sluice replay $(./sluice sessions --quiet --target demo --effect allow --limit 1)',
+      './sluice replay $(./sluice sessions --quiet --target demo --outcome denied --effect hold --limit 1)',
+      './sluice replay $(./sluice sessions --quiet --target ledger --limit 1)',
     ],
   },
 ];

@@ -9,15 +9,16 @@ import { freePort } from './envoy_gateway.fixture.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LINKED = ['authz-service', 'policies', 'build', 'node_modules', 'proto', 'package.json'];
-const PORTS = ['8080', '9400', '9402'] as const;
+const PORTS = ['8080', '9400', '9402', '9403', '5433', '5434'] as const;
+type Port = (typeof PORTS)[number];
 
 /** A folder that looks like the repository, in which the demo's files name other ports. */
 export async function repositoryWithPorts(): Promise<{
   readonly dir: string;
-  readonly ports: Readonly<Record<(typeof PORTS)[number], number>>;
+  readonly ports: Readonly<Record<Port, number>>;
 }> {
   const dir = mkdtempSync(join(tmpdir(), 'demo-'));
-  const ports = { '8080': await freePort(), '9400': await freePort(), '9402': await freePort() };
+  const ports = Object.fromEntries(await Promise.all(PORTS.map(async (port) => [port, await freePort()]))) as Record<Port, number>;
   for (const name of LINKED) symlinkSync(join(ROOT, name), join(dir, name));
   copyFileSync(join(ROOT, 'sluice'), join(dir, 'sluice'));
   mkdirSync(join(dir, 'demo'));
@@ -25,9 +26,9 @@ export async function repositoryWithPorts(): Promise<{
     const text = readFileSync(join(ROOT, 'demo', file), 'utf8');
     writeFileSync(
       join(dir, 'demo', file),
-      file === 'data.json'
+      file === 'data.json' || file === 'ledger.sql'
         ? text
-        : text.replace(new RegExp(`\\b(${PORTS.join('|')})\\b`, 'g'), (port) => String(ports[port as (typeof PORTS)[number]])),
+        : text.replace(new RegExp(`\\b(${PORTS.join('|')})\\b`, 'g'), (port) => String(ports[port as Port])),
     );
   }
   return { dir, ports };

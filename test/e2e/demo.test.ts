@@ -37,7 +37,7 @@ describe('the tour, line by line as it is printed', () => {
   afterAll(() => demo.close());
 
   it('has a stop for each thing that it shows', () => {
-    expect([...outputs.keys()]).toHaveLength(9);
+    expect([...outputs.keys()]).toHaveLength(14);
   });
 
   it('asks for a token', () => {
@@ -135,8 +135,10 @@ describe('the demo', () => {
 
   it('says all at once which ports are in use', async () => {
     const place = await repositoryWithPorts();
+    // The last one is the tour's, for a local port of its reader.
+    const { 5434: _, ...ports } = place.ports;
     const taken = await Promise.all(
-      Object.values(place.ports).map(async (port) => {
+      Object.values(ports).map(async (port) => {
         const server = createServer().listen(port, '127.0.0.1');
         await once(server, 'listening');
         return server;
@@ -145,7 +147,7 @@ describe('the demo', () => {
     try {
       demo = await Demo.start(place);
       expect(await demo.ended).toBe(1);
-      for (const port of Object.values(place.ports)) expect(demo.output).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} is in use`));
+      for (const port of Object.values(ports)) expect(demo.output).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} is in use`));
     } finally {
       for (const server of taken) server.close();
     }

@@ -1,0 +1,510 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { AGENT, allow, analysisOf, deny, hold, World } from './door.fixture.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await new World().open();
+});
+afterEach(async () => {
+  await world.close();
+  expect(world.faults).toEqual([]);
+});
+
+const later = (what: () => void): Promise<void> => vi.waitFor(what, { timeout: 5000, interval: 5 });
+
+describe('opening', () => {
+  test('proves the token, judges the session, and greets the target as the target wants it', async () => {
+    const { session, greeting, refusal } = await world.openWith({
+      parameters: { user: 'agent', database: 'ledger', application_name: 'psql' },
+    });
+    expect(refusal).toBeNull();
+    expect(greeting.toString('latin1', 8).split('\0')).toEqual(
+      'user app database ledger client_encoding UTF8 standard_conforming_strings on application_name psql'.split(' ').concat('', ''),
+    );
+    expect(world.inputs).toMatchObject([
+      {
+        identity: AGENT,
+        run: { id: 'run-1' },
+        session: { id: session },
+        request: { protocol: 'postgres', commands: ['connect'], database: 'ledger' },
+      },
+    ]);
+    expect(world.record(session)).toEqual(['session_opened', 'request_judged allow']);
+  });
+
+  test.each([
+    ['no target', { target: 'other' }, 'UNSUPPORTED', /no such database/],
+    ['no token', { token: Buffer.alloc(0) }, 'UNAUTHENTICATED', /token is needed/],
+    ['a password', { token: Buffer.from('pass word') }, 'UNAUTHENTICATED', /no token/],
+    ['a wrong token', { token: Buffer.from('bad') }, 'UNAUTHENTICATED', /token is none/],
+    ['an issuer that is away', { token: Buffer.from('away') }, 'UNAVAILABLE', /token is none/],
+    ['replication', { parameters: { replication: 'database' } }, 'UNSUPPORTED', /replication/],
+    ['another database', { parameters: { database: 'postgres' } }, 'UNSUPPORTED', /"ledger", not to "postgres"/],
+    ['another encoding', { parameters: { client_encoding: 'SJIS' } }, 'UNSUPPORTED', /encoding/],
+    [
+      'a parameter that changes what is run',
+      { parameters: { session_preload_libraries: 'x' } },
+      'UNSUPPORTED',
+      /session_preload_libraries/,
+    ],
+    ['the same among the options', { parameters: { options: '-c role=admin' } }, 'UNSUPPORTED', /"role"/],
+    ['another option', { parameters: { options: '-d 5' } }, 'UNSUPPORTED', /"-d"/],
+    [
+      'strings read otherwise',
+      { parameters: { options: '--standard-conforming-strings=off' } },
+      'UNSUPPORTED',
+      /standard_conforming_strings/,
+    ],
+    ['a tunnel that nobody opened', { passage: 'ses_x', token: undefined }, 'UNAVAILABLE', /tunnel/],
+  ])('refuses %s, and tells nothing to the target', async (_, request, kind, message) => {
+    const answer = await world.openWith(request);
+    expect(answer.refusal).toMatchObject({ kind, message: expect.stringMatching(message) });
+    expect(answer.greeting).toHaveLength(0);
+    expect(world.inputs).toEqual([]);
+    expect(world.sessions.size).toBe(0);
+  });
+
+  test('passes what a client may set, also by options', async () => {
+    const { greeting } = await world.openWith({
+      parameters: { options: '-c DateStyle=ISO\\ DMY --statement-timeout=5s', TimeZone: 'UTC', '_pq_.x': '1' },
+    });
+    expect(greeting.toString('latin1').split('\0').slice(-6)).toEqual(['DateStyle', 'ISO DMY', 'statement_timeout', '5s', '', '']);
+    expect(greeting.toString('latin1')).toContain('TimeZone\0UTC\0');
+  });
+
+  test('is denied in words', async () => {
+    world.decide = () => deny;
+    const { session, refusal } = await world.openWith();
+    expect(refusal).toMatchObject({
+      kind: 'DENIED',
+      message: expect.stringContaining('nothing is deleted here'),
+      detail: expect.stringContaining('no-deletes'),
+    });
+    expect(world.record(session)).toEqual(['session_opened', 'request_judged deny', 'session_closed denied']);
+  });
+
+  test('may be held, until it is approved', async () => {
+    world.decide = () => hold();
+    const opening = world.openWith();
+    await later(() => expect(world.states).toEqual(['pending']));
+    await world.answerAll('approve');
+    expect((await opening).greeting.length).toBeGreaterThan(0);
+  });
+
+  test('that nobody waits for any more is given up', async () => {
+    world.decide = () => hold();
+    const { cancel } = world.call('Open', { target: 'ledger', emitter: 'e1', token: Buffer.from('good') });
+    await later(() => expect(world.states).toEqual(['pending']));
+    cancel();
+    await later(() => expect(world.states).toEqual(['cancelled']));
+    await later(() => expect(world.record('ses_1')).toContain('session_closed cancelled'));
+    expect(world.sessions.size).toBe(0);
+  });
+
+  test('fails closed when nothing can be recorded', async () => {
+    world.lost = true;
+    expect((await world.openWith()).refusal).toMatchObject({ kind: 'UNAVAILABLE', message: expect.stringContaining('disk is full') });
+    expect(world.sessions.size).toBe(0);
+  });
+
+  test('fails when the credential cannot be had, and the record says so', async () => {
+    world.decide = () => allow({ credential: 'missing' });
+    const { session, refusal } = await world.openWith();
+    expect(refusal?.kind).toBe('UNAVAILABLE');
+    expect(world.record(session).at(-1)).toBe('session_closed failed');
+  });
+
+  test('takes up the session of a tunnel, once', async () => {
+    world.passages.set('ses_t', { identity: AGENT, run: { id: '', onBehalfOf: '', source: 'none' }, credential: '' });
+    expect(await world.openWith({ token: undefined, passage: 'ses_t' })).toMatchObject({ session: 'ses_t' });
+    expect((await world.openWith({ token: undefined, passage: 'ses_t' })).refusal?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('is bounded', async () => {
+    await world.close();
+    world = await new World().open({ maxSessions: 1 });
+    await world.openWith();
+    expect((await world.openWith()).refusal).toMatchObject({ kind: 'UNAVAILABLE', message: expect.stringContaining('too many') });
+  });
+});
+
+describe('the log-in', () => {
+  test('answers the target, and tells the record that the session is let in before the client hears of it', async () => {
+    const { session } = await world.openWith();
+    expect((await world.ask('LogIn', { session, message: Buffer.from('R\0\0\0\x08\0\0\0\x03') })).reply.toString()).toBe(
+      'p\0\0\0\x0bpencil\0',
+    );
+    expect((await world.judge(session, 'select 1')).refused?.kind).toBe('UNAVAILABLE');
+    expect((await world.ask('Ready', { session, cancelKey: Buffer.from('k') })).refusal).toBeNull();
+    expect(world.record(session).at(-1)).toBe('request_forwarded e1');
+  });
+
+  test('that the target refuses ends the session, without a word of the target', async () => {
+    const { session } = await world.openWith();
+    const { refusal } = await world.ask('LogIn', { session, message: Buffer.from('E\0\0\0\x20SFATAL\0C28P01\0Mis secret\0\0\0\0') });
+    expect(refusal).toMatchObject({ kind: 'UNAVAILABLE', message: expect.stringContaining('28P01') });
+    expect(JSON.stringify(refusal)).not.toContain('secret');
+    expect(world.record(session).at(-1)).toBe('session_closed failed');
+    expect((await world.ask('Ready', { session })).refusal?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('that ends before the target has proved itself ends the session', async () => {
+    const { session } = await world.openWith();
+    await world.ask('LogIn', { session, message: Buffer.from('R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0') });
+    expect((await world.ask('Ready', { session })).refusal?.message).toMatch(/before it had proved itself/);
+    expect(world.sessions.size).toBe(0);
+  });
+
+  test('is not done twice', async () => {
+    const session = await world.ready();
+    expect((await world.ask('LogIn', { session, message: Buffer.from('R\0\0\0\x08\0\0\0\x03') })).refusal?.kind).toBe('UNAVAILABLE');
+    expect((await world.ask('Ready', { session })).refusal?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('is not released when that cannot be recorded', async () => {
+    const { session } = await world.openWith();
+    world.lost = true;
+    expect((await world.ask('Ready', { session })).refusal?.kind).toBe('UNAVAILABLE');
+    expect(world.faults.splice(0)).toHaveLength(1);
+  });
+});
+
+describe('judging', () => {
+  test('numbers commands, and records each without opening the session anew', async () => {
+    const session = await world.ready();
+    expect(await world.judge(session, 'select 1')).toMatchObject({
+      command: 1,
+      allowed: { eachExecution: false, policyRevision: 'rev-1' },
+    });
+    world.decide = () => deny;
+    expect(await world.judge(session, 'delete')).toMatchObject({
+      command: 2,
+      refused: {
+        kind: 'DENIED',
+        message: 'the policy does not allow this statement: nothing is deleted here',
+        detail: `Rule: no-deletes. Session: ${session}.`,
+      },
+    });
+    expect(world.record(session)).toEqual([
+      'session_opened',
+      'request_judged allow',
+      'request_forwarded e1',
+      'request_judged 1 allow',
+      'request_judged 2 deny',
+    ]);
+  });
+
+  test('shows the policy the whole text, and the record the masked one', async () => {
+    world.analyse = () => analysisOf({ maskedText: "select * from c where ssn = '***'", touchesSensitive: true });
+    const session = await world.ready();
+    await world.judge(session, "select * from c where ssn = $1 or ssn = '123'", {
+      parameters: [{ value: Buffer.from('secret-1') }, { null: true }],
+    });
+    expect(world.inputs.at(-1)?.request).toMatchObject({
+      statement: "select * from c where ssn = $1 or ssn = '123'",
+      parameters: ['secret-1', null],
+    });
+    const recorded = JSON.stringify(world.tap.at(-1));
+    expect(recorded).toContain("ssn = '***'");
+    expect(recorded).not.toContain('123');
+    expect(recorded).not.toContain('secret-1');
+  });
+
+  test.each([
+    ['it writes', analysisOf({ readOnly: false }), allow(), true],
+    ['it only reads', analysisOf(), allow(), false],
+    ['it rests on the parameters', analysisOf(), allow({ dependsOn: ['identity', 'parameters'] }), true],
+    ['it rests on the time', analysisOf(), allow({ dependsOn: ['time'] }), true],
+    ['the policy does not say what it rests on', analysisOf(), allow({ dependsOn: [] }), true],
+    ['it is held', analysisOf(), hold(), true],
+  ])('of a prepared text when %s', async (_, analysis, decision, each) => {
+    const session = await world.ready();
+    world.analyse = () => analysis;
+    world.decide = () => decision;
+    expect((await world.judge(session, 'x', { prepare: true })).allowed?.eachExecution).toBe(each);
+    // What is judged again when it runs is neither held nor recorded before.
+    expect(world.record(session).length).toBe(each ? 3 : 4);
+    expect(world.states).toEqual([]);
+  });
+
+  test('of a prepared text denies at once', async () => {
+    const session = await world.ready();
+    world.analyse = () => analysisOf({ readOnly: false });
+    world.decide = () => deny;
+    expect((await world.judge(session, 'x', { prepare: true })).refused?.kind).toBe('DENIED');
+    expect(world.record(session).at(-1)).toBe('request_judged 1 deny');
+  });
+
+  test.each([
+    ['what cannot be parsed', 'syntax', 'UNSUPPORTED', /syntax error/],
+    ['what is too long', `select '${'x'.repeat(1024 * 1024)}'`, 'UNSUPPORTED', /1048576 bytes/],
+  ])('refuses %s', async (_, text, kind, message) => {
+    const session = await world.ready();
+    expect((await world.judge(session, text)).refused).toMatchObject({ kind, message: expect.stringMatching(message) });
+  });
+
+  test('refuses text and parameters that are no UTF-8', async () => {
+    const session = await world.ready();
+    expect((await world.ask('Judge', { session, text: Buffer.from([0xff]) })).refused?.kind).toBe('UNSUPPORTED');
+    expect((await world.judge(session, 'x', { parameters: [{ value: Buffer.from([0xff]) }] })).refused?.kind).toBe('UNSUPPORTED');
+    expect(world.inputs).toHaveLength(1);
+  });
+
+  test('reads binary parameters of common types, and shows others as they came', async () => {
+    const session = await world.ready();
+    const values = [Buffer.from([0, 0, 1, 0]), Buffer.from('text'), Buffer.from([1]), Buffer.from([1, 2])];
+    await world.judge(session, 'x', { parameters: values.map((value) => ({ binary: true, value })), parameterTypes: [23, 25, 16, 23] });
+    expect(world.inputs.at(-1)?.request).toMatchObject({ parameters: ['256', 'text', 'true', '\\x0102'] });
+  });
+
+  test('records what cannot be parsed, and not its text', async () => {
+    const session = await world.ready();
+    await world.judge(session, 'syntax');
+    expect(world.record(session).at(-1)).toBe('request_judged 1 deny');
+    expect(JSON.stringify(world.tap.at(-1))).not.toContain('near');
+  });
+
+  test('needs a catalog', async () => {
+    const session = await world.ready();
+    world.catalogFails = true;
+    expect((await world.judge(session, 'select 1')).refused).toMatchObject({
+      kind: 'UNAVAILABLE',
+      message: expect.stringContaining('catalog'),
+    });
+  });
+
+  test('needs the record', async () => {
+    const session = await world.ready();
+    world.lost = true;
+    expect((await world.judge(session, 'select 1')).refused?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('needs a session', async () => {
+    expect((await world.judge('ses_none', 'select 1')).refused?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('refuses a statement that the policy wants run with another credential', async () => {
+    const session = await world.ready();
+    world.decide = () => allow({ credential: 'admin' });
+    expect((await world.judge(session, 'select 1')).refused?.message).toMatch(/credential "admin"/);
+  });
+
+  test('looks at the catalog again for a relation that it does not know, and after DDL', async () => {
+    const session = await world.ready();
+    world.analyse = () => analysisOf({ request: { reads: [{ schema: '', name: 'new' }] } });
+    await world.judge(session, 'select * from new');
+    expect(world.catalogReads).toBe(1);
+    world.analyse = () => analysisOf({ readOnly: false, request: { commands: ['ddl'] } });
+    await world.judge(session, 'alter table t add c int');
+    expect(world.catalogReads).toBe(1);
+    world.analyse = () => analysisOf({ request: { commands: ['transaction'] } });
+    await world.judge(session, 'commit');
+    expect(world.catalogReads).toBe(2);
+    world.analyse = () => analysisOf();
+    await world.judge(session, 'select 1');
+    await world.judge(session, 'select 1');
+    expect(world.catalogReads).toBe(3);
+  });
+});
+
+describe('the plan', () => {
+  const mask = (field: string, method = 'partial') => ({ type: 'mask', field, method, keepFirst: 0, keepLast: 4 });
+  const planFor = async (analysis: Parameters<typeof analysisOf>[0], obligations: object[]) => {
+    const session = await world.ready();
+    world.analyse = () => analysisOf(analysis);
+    world.decide = ({ commands }) => (commands[0] === 'connect' ? allow() : allow({ obligations }));
+    return world.judge(session, 'x');
+  };
+
+  test('names the columns, with those of partitions', async () => {
+    const { allowed } = await planFor({ touchesSensitive: true, result: ['origin', 'clear', 'sensitive'] }, [mask('public.customers.ssn')]);
+    expect(allowed?.plan).toMatchObject({
+      unproven: { method: 'FULL' },
+      clearPositions: [1],
+      positions: [{ position: 2 }],
+      maskMessages: true,
+    });
+    expect(
+      allowed?.plan.origins
+        .filter(({ table }) => table < 17_000)
+        .map(({ table, attribute, rule }) => [table, attribute, rule.id, rule.method]),
+    ).toEqual([
+      [16_400, 2, 'public.customers.ssn', 'PARTIAL'],
+      [16_410, 1, 'public.customers.ssn', 'PARTIAL'],
+    ]);
+  });
+
+  test('of what touches nothing sensitive lets expressions and messages pass', async () => {
+    const { allowed } = await planFor({}, [mask('public.customers.ssn')]);
+    expect(allowed?.plan).toMatchObject({ maskMessages: false, positions: [] });
+    expect(allowed?.plan.unproven ?? undefined).toBeUndefined();
+  });
+
+  test('where the result is not known masks all that views show', async () => {
+    const { allowed } = await planFor({ touchesSensitive: true, result: undefined }, [mask('public.customers.ssn')]);
+    expect(allowed?.plan.origins).toContainEqual(
+      expect.objectContaining({ table: 16_420, attribute: 1, rule: expect.objectContaining({ method: 'FULL' }) }),
+    );
+  });
+
+  test('analyses again when more must be masked than the target calls sensitive', async () => {
+    const asked: (readonly string[])[] = [];
+    const session = await world.ready();
+    world.analyse = (_, sensitive) => {
+      asked.push(sensitive);
+      return analysisOf({ touchesSensitive: sensitive.length > 1 });
+    };
+    world.decide = () => allow({ obligations: [mask('public.customers.id', 'null')] });
+    const { allowed } = await world.judge(session, 'x');
+    expect(asked).toEqual([['public.customers.ssn'], ['public.customers.ssn', 'public.customers.id']]);
+    expect(allowed?.plan.unproven?.method).toBe('FULL');
+  });
+
+  test.each([
+    [
+      'COPY in binary',
+      { touchesSensitive: true, copyOut: { format: 'binary', columns: ['sensitive'] } },
+      [mask('public.customers.ssn')],
+      /binary/,
+    ],
+    [
+      'COPY of what is not known',
+      { touchesSensitive: true, copyOut: { format: 'text', columns: undefined } },
+      [mask('public.customers.ssn')],
+      /COPY/,
+    ],
+    [
+      'several statements of which nothing is known',
+      { touchesSensitive: true, statements: 2, result: undefined },
+      [mask('public.customers.ssn')],
+      /one by one/,
+    ],
+    ['a relation that nobody knows', { request: { reads: [{ schema: '', name: 'x' }] } }, [mask('public.customers.ssn')], /does not know/],
+    ['detectors', {}, [{ type: 'detect', detector: 'iban', method: 'full', keepFirst: 0, keepLast: 0 }], /detectors/],
+    ['a hash without a key', {}, [mask('public.customers.ssn', 'hash')], /masking.key/],
+    ['a field that is no column', {}, [mask('**.ssn')], /column/],
+  ] as const)('cannot be made for %s, so it does not run', async (_, analysis, obligations, reason) => {
+    const { refused, allowed } = await planFor(analysis as never, [...obligations]);
+    expect(allowed).toBeUndefined();
+    expect(refused).toMatchObject({ kind: 'UNSUPPORTED', message: expect.stringMatching(reason) });
+  });
+
+  test('of COPY gives each column its rule', async () => {
+    const { allowed } = await planFor({ touchesSensitive: true, copyOut: { format: 'csv', columns: ['clear', 'sensitive'] } }, [
+      mask('public.customers.ssn'),
+    ]);
+    expect(allowed?.plan.copyOut).toMatchObject({ format: 'CSV', columns: [{ id: '' }, { id: 'unproven', method: 'FULL' }] });
+  });
+
+  test('without obligations lets COPY pass in any format', async () => {
+    const { allowed } = await planFor({ touchesSensitive: true, copyOut: { format: 'binary', columns: ['sensitive'] } }, []);
+    expect(allowed?.plan.copyOut).toMatchObject({ columns: [] });
+  });
+});
+
+describe('a held command', () => {
+  const held = async (session: string, text = 'drop table t', more: object = {}) => {
+    world.decide = () => hold();
+    world.analyse = () => analysisOf({ readOnly: false });
+    const answer = await world.judge(session, text, more);
+    if (!answer.held) throw new Error(JSON.stringify(answer));
+    return answer.held;
+  };
+
+  test('is told of at once, and runs once it is approved', async () => {
+    const session = await world.ready();
+    const { approval, message, hint } = await held(session);
+    expect(message).toContain(approval);
+    expect(hint).toContain(`sluice approve ${approval}`);
+    const waiting = world.ask('Await', { session, approval });
+    await world.answerAll('approve');
+    expect(await waiting).toMatchObject({ command: 1, allowed: { eachExecution: true } });
+    expect(world.record(session).slice(3)).toEqual(['request_judged 1 hold', 'request_held 1', 'hold_answered 1 approved']);
+  });
+
+  test('is answered though nobody had asked for the answer yet', async () => {
+    const session = await world.ready();
+    const { approval } = await held(session);
+    await world.answerAll('deny', 'not today');
+    expect(await world.ask('Await', { session, approval })).toMatchObject({
+      command: 1,
+      refused: { kind: 'DENIED', message: expect.stringContaining('not today') },
+    });
+    expect((await world.ask('Await', { session, approval })).refused?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('is given up when the call that waits ends', async () => {
+    const session = await world.ready();
+    const { approval } = await held(session);
+    const { cancel } = world.call('Await', { session, approval });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    cancel();
+    await later(() => expect(world.states).toEqual(['cancelled']));
+    world.decide = () => allow();
+    expect((await world.judge(session, 'select 1')).allowed).toBeDefined();
+  });
+
+  test('is cancelled by the key of its connection, and by no other', async () => {
+    const [session, other] = [await world.ready(), await world.ready()];
+    const { approval } = await held(session);
+    const waiting = world.ask('Await', { session, approval });
+    const cancelBy = (key: string, target = 'ledger') => world.ask('Cancel', { target, cancelKey: Buffer.from(key) });
+    expect((await cancelBy('no such key')).known).toBe(false);
+    expect((await cancelBy(`key of ${session}`, 'elsewhere')).known).toBe(false);
+    expect((await cancelBy(`key of ${other}`)).known).toBe(true);
+    expect(world.states).toEqual(['pending']);
+    expect((await cancelBy(`key of ${session}`)).known).toBe(true);
+    expect((await waiting).refused?.kind).toBe('CANCELLED');
+    await later(() => expect(world.states).toEqual(['cancelled']));
+  });
+
+  test('is cancelled with its session, before the end of that is recorded', async () => {
+    const session = await world.ready();
+    await held(session);
+    await world.ask('Close', { session, outcome: 'cancelled' });
+    await later(() => expect(world.states).toEqual(['cancelled']));
+    expect(world.record(session).at(-1)).toBe('session_closed cancelled');
+    expect((await world.ask('Cancel', { target: 'ledger', cancelKey: Buffer.from(`key of ${session}`) })).known).toBe(false);
+  });
+
+  test('is released for its own parameters only', async () => {
+    const session = await world.ready();
+    const { approval } = await held(session, 'delete', { parameters: [{ value: Buffer.from('1') }] });
+    const waiting = world.ask('Await', { session, approval });
+    await world.answerAll('approve');
+    expect((await waiting).allowed).toBeDefined();
+    expect((await held(session, 'delete', { parameters: [{ value: Buffer.from('2') }] })).approval).not.toBe(approval);
+    expect((await held(session, 'delete', { parameters: [{ value: Buffer.from('1') }] })).approval).not.toBe(approval);
+  });
+});
+
+describe('the end', () => {
+  test('is recorded once', async () => {
+    const session = await world.ready();
+    await world.ask('Close', { session, outcome: 'complete' });
+    await world.ask('Close', { session, outcome: 'complete' });
+    expect(world.record(session).filter((line) => line.startsWith('session_closed'))).toEqual(['session_closed complete']);
+    expect(world.sessions.size).toBe(0);
+  });
+
+  test('comes with that of its emitter', async () => {
+    await world.close();
+    world = await new World().open({ graceMs: 20, sweepEveryMs: 10 });
+    const session = await world.ready();
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(world.sessions.size).toBe(1);
+    world.served = false;
+    await later(() => expect(world.sessions.size).toBe(0));
+    expect((await world.judge(session, 'select 1')).refused?.kind).toBe('UNAVAILABLE');
+  });
+
+  test('of the service gives every hold a clear answer', async () => {
+    const session = await world.ready();
+    world.decide = () => hold();
+    const { held } = await world.judge(session, 'drop');
+    const waiting = world.ask('Await', { session, approval: held?.approval });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    world.sessions.stop();
+    expect((await waiting).refused?.kind).toBe('CANCELLED');
+  });
+});

@@ -7,21 +7,30 @@ import { Health } from './admin/health.ts';
 import { approvalMetrics, Metrics } from './admin/metrics.ts';
 import { issuerMetrics, policyMetrics, tapMetrics } from './admin/parts.ts';
 import { type Admin, createAdmin } from './admin/server.ts';
+import { createAnalyst } from './analysis/analyst.ts';
 import { createApprovals } from './approval/approvals.ts';
 import { journalStore } from './approval/store.ts';
 import type { CheckPorts } from './check/check.ts';
 import { identifyBy } from './check/identify.ts';
 import { checkMethod } from './check/service.ts';
+import { sessionId } from './check/session_id.ts';
 import { Targets } from './check/targets.ts';
-import { type Config, formatConfigError } from './config/config.ts';
+import { type Config, formatConfigError, type PostgresTarget } from './config/config.ts';
 import { watchConfig } from './config/watch.ts';
 import type { RecordedEvent } from './decision/ports.ts';
 import { openDoor, openUnaryDoor } from './grpc_server.ts';
+import { runOf } from './identity/run.ts';
 import { createVerifier } from './identity/verifier.ts';
 import { openJournal } from './journal/journal.ts';
+import { commandPlanner } from './mask/command_plan.ts';
 import { loadMask } from './mask/mask.ts';
 import { planner } from './mask/plan.ts';
+import { Passages } from './passages.ts';
 import { startPolicy } from './policy/policy.ts';
+import { Databases } from './session/databases.ts';
+import { createSessions } from './session/door.ts';
+import { sessionMethods } from './session/messages.ts';
+import type { SessionPorts } from './session/ports.ts';
 import { eventToJson } from './tap/event.ts';
 import { tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
@@ -142,7 +151,8 @@ async function start(
   ended.watch(approvals);
 
   const maskRecord = mask.recorder();
-  const ports: CheckPorts = {
+  const passages = new Passages();
+  const shared = {
     policy,
     approvals,
     record,
@@ -153,11 +163,42 @@ async function start(
       decision: (effect, target, rule) => metrics.decided(effect, target, rule),
       stage: (stage, seconds) => metrics.observe(stage, seconds),
     },
+  } satisfies Partial<CheckPorts>;
+  const ports: CheckPorts = {
+    ...shared,
     identify: identifyBy(verifier, 'sluice'),
     target: (name) => targets.info(name),
     credential: (target, name) => targets.credential(target, name),
     plan: planner(masking),
     approvalStatus: (id, identityId) => approvals.status(id, identityId),
+    databaseOf: (target) => databases.get(target)?.name,
+    admitted: (session, target, passage) => passages.put(session, target, passage),
+  };
+
+  const analyst = await createAnalyst({ onIncident: (reason) => logger.error({ reason }, 'an analysis worker') });
+  opened(() => analyst.close());
+  const databases = new Databases(
+    {
+      analyst,
+      logIn: (target, credential) => targets.logIn(target, credential),
+      onError: (target, error) =>
+        logger.error({ err: error, target }, 'the catalog of a target cannot be read: its statements are refused'),
+    },
+    databasesOf(config),
+  );
+  opened(async () => databases.close());
+  const sessionPorts: SessionPorts = {
+    ...shared,
+    newSession: () => sessionId(Date.now()),
+    identify: async (token) => {
+      const verdict = await verifier.verify(token);
+      if (verdict.ok) return { ok: true, identity: verdict.identity, run: runOf(verdict.run, () => []) };
+      return { ok: false, code: verdict.code, description: verdict.description, unavailable: verdict.status === 503 };
+    },
+    passage: (session, target) => passages.take(session, target),
+    database: (target) => databases.get(target),
+    plan: commandPlanner(masking),
+    serves: (emitter) => sink.serves(emitter),
   };
 
   health.check('policy', () => (policy.load().workers > 0 ? { ok: true } : { ok: false, reason: 'no decision worker serves' }));
@@ -187,7 +228,9 @@ async function start(
     MAX_EMIT_BYTES,
   );
   opened(() => tapDoor.close(service.drainMs));
-  const checkDoor = await openUnaryDoor(service.check, [checkMethod(ports)], MAX_CHECK_BYTES);
+  const sessions = createSessions(sessionPorts);
+  opened(async () => sessions.stop());
+  const checkDoor = await openUnaryDoor(service.check, [checkMethod(ports), ...sessionMethods(sessions)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
     health.stopping();
@@ -200,6 +243,7 @@ async function start(
   const watch = watchConfig(config, {
     changed: (now, restart) => {
       targets.replace(now.targets);
+      databases.replace(databasesOf(now));
       onTargets(now);
       logger.info(
         { targets: now.targets.map(({ name }) => name), restart },
@@ -215,6 +259,8 @@ async function start(
   logger.info({ targets: config.targets.length, policy: policy.revision }, 'the service is ready');
   return drainOnce;
 }
+
+const databasesOf = ({ targets }: Config): PostgresTarget[] => targets.filter((target) => target.protocol === 'postgres');
 
 function sessionIndex(sink: Sink): SessionIndex {
   return {

@@ -1,8 +1,10 @@
 /** The ext_authz door: a `CheckRequest` becomes a typed request, the verdict on it a `CheckResponse`. */
+import { connectFingerprint, connectRequest } from '../decision/connect.ts';
 import { decide } from '../decision/decide.ts';
 import type { Obligation } from '../decision/decision.ts';
-import type { Ports } from '../decision/ports.ts';
-import type { Identity, Run, TargetInfo } from '../decision/request.ts';
+import type { Caller as DecidedCaller, Ports } from '../decision/ports.ts';
+import type { Identity, Request, Run, TargetInfo, TypedRequest } from '../decision/request.ts';
+import type { Passage } from '../passages.ts';
 import type { CheckRequest, CheckResponse } from './envoy_proto.ts';
 import { fingerprintOf, type RawRequest, rawRequest, typedRequest, UnclearRequestError } from './http_request.ts';
 import { waitPreference } from './prefer.ts';
@@ -21,6 +23,10 @@ export interface CheckPorts extends Ports {
   credential(target: string, name: string): readonly (readonly [string, string])[];
   /** Base64 of the filter's plan; empty when there is nothing to mask. Throws when an obligation cannot be carried out. */
   plan(target: string, obligations: readonly Obligation[]): string;
+  /** The database that a target is; `undefined` of one that speaks HTTP. */
+  databaseOf?(target: string): string | undefined;
+  /** Takes note of a session with a database whose CONNECT was let through: the connection that it carries takes it up. */
+  admitted?(session: string, target: string, passage: Passage): void;
   /** The state of an approval, for the identity that was held. */
   approvalStatus(id: string, identityId: string): object | undefined;
   /** Told of what fails here and is nobody's fault but ours. */
@@ -86,29 +92,18 @@ async function judged(
   const identitySeconds = (performance.now() - since) / 1000;
   ports.observe.stage('identity', identitySeconds);
   if (!caller.ok) return notIdentified(ports, caller, target, session);
+  const came = { downstreamAddress: downstreamOf(check), identityMicros: Math.round(identitySeconds * 1e6), onGone };
+  const database = ports.databaseOf?.(target.name);
+  if (database !== undefined) return admission(ports, { raw, target, database, session, caller, came });
   if (raw.path.startsWith(RESERVED_PATH)) return reserved(ports, raw, caller.identity);
 
   const request = typedRequest(raw);
-  const now = Date.now();
-  const verdict = await decide(
-    ports,
-    {
-      time: { now: new Date(now).toISOString(), unix: Math.floor(now / 1000) },
-      identity: caller.identity,
-      run: { id: caller.run.id, on_behalf_of: caller.run.onBehalfOf, source: caller.run.source },
-      target,
-      session: { id: session },
-      request,
-    },
-    {
-      summary: ports.maskText(`${request.method} ${request.path}`),
-      fingerprint: () => fingerprintOf(target.name, caller.identity.id, raw, request),
-      downstreamAddress: downstreamOf(check),
-      identityMicros: Math.round(identitySeconds * 1e6),
-      waitMs: waitPreference(header('prefer')),
-      onGone,
-    },
-  );
+  const verdict = await decide(ports, requestOf(caller, target, session, request), {
+    ...came,
+    summary: ports.maskText(`${request.method} ${request.path}`),
+    fingerprint: () => fingerprintOf(target.name, caller.identity.id, raw, request),
+    waitMs: waitPreference(header('prefer')),
+  });
   if (verdict.kind !== 'allow') return turnAway(verdict, session);
   try {
     const plan = ports.plan(target.name, verdict.obligations);
@@ -119,6 +114,49 @@ async function judged(
     await ports.record([{ session, target: target.name, body: { kind: 'session_closed', outcome: 'failed' } }]).catch(() => {});
     return turnAway({ kind: 'failed', code: 'obligation_unmet', reason }, session);
   }
+}
+
+interface Tunnel {
+  readonly raw: RawRequest;
+  readonly target: TargetInfo;
+  readonly database: string;
+  readonly session: string;
+  readonly caller: Caller;
+  readonly came: Pick<DecidedCaller, 'downstreamAddress' | 'identityMicros' | 'onGone'>;
+}
+
+/** A CONNECT to a database: the session is judged before the connection is there, and taken up by it. */
+async function admission(ports: CheckPorts, { raw, target, database, session, caller, came }: Tunnel): Promise<CheckResponse> {
+  if (raw.method !== 'CONNECT' || !ports.admitted)
+    return refuse({
+      status: 405,
+      code: 'no-tunnel',
+      title: 'Method Not Allowed',
+      detail: 'This target is reached by CONNECT only.',
+      session,
+    });
+  const verdict = await decide(ports, requestOf(caller, target, session, connectRequest(database)), {
+    ...came,
+    summary: `connect to ${database}`,
+    fingerprint: () => connectFingerprint(target.name, caller.identity.id, database),
+    // 202 would tell the client that its tunnel is open.
+    waitMs: undefined,
+  });
+  if (verdict.kind !== 'allow') return turnAway(verdict, session);
+  ports.admitted(session, target.name, { identity: caller.identity, run: caller.run, credential: verdict.credential });
+  return letThrough({ session, target: target.name, plan: '', credential: [] });
+}
+
+function requestOf({ identity, run }: Caller, target: TargetInfo, session: string, request: TypedRequest): Request {
+  const now = Date.now();
+  return {
+    time: { now: new Date(now).toISOString(), unix: Math.floor(now / 1000) },
+    identity,
+    run: { id: run.id, on_behalf_of: run.onBehalfOf, source: run.source },
+    target,
+    session: { id: session },
+    request,
+  };
 }
 
 /** A caller whom nobody knows is counted, not recorded: it could fill the disk. */

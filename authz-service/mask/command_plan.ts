@@ -70,41 +70,49 @@ export type CommandPlanner = (
   obligations: readonly Obligation[],
   facts: ResultFacts,
   columns: SensitiveOrigins,
-) => CommandPlan;
+) => Promise<CommandPlan>;
 
-/** Where sensitive columns are in the target's catalog, by patterns `schema.table.column`. */
+/** Where sensitive columns are in the target's catalog. */
 export interface SensitiveOrigins {
-  /** The columns that a pattern means, in their tables and in those that share them by inheritance or partitioning. */
-  of(pattern: string): readonly Origin[];
-  /** Every column of every view through which some of them may be seen. */
-  throughViews(patterns: readonly string[]): readonly Origin[];
+  /**
+   * The columns whose values come of those that patterns `schema.table.column` mean, also through views, partitions and inheritance.
+   * Rejects when that cannot be told.
+   */
+  of(patterns: readonly string[]): Promise<readonly SensitiveOrigin[]>;
+}
+
+export interface SensitiveOrigin extends Origin {
+  /** The first of the patterns that means it; -1: its values come of what several mean, or nobody knows which. */
+  readonly pattern: number;
+  /** It may be an expression: a view's. */
+  readonly derived: boolean;
 }
 
 /** @returns a function that throws an `ObligationError` rather than leave an obligation out */
 export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner {
   const keys = new TargetKeys(terms.key);
-  return (target, obligations, facts, columns) => {
+  return async (target, obligations, facts, columns) => {
     const masks = obligations.filter((obligation) => obligation.type === 'mask');
     if (obligations.some(({ type }) => type === 'detect'))
       throw new ObligationError('unsupported', 'the policy asks for detectors, which results of SQL are not searched by');
     if (masks.length === 0) return { ...NOTHING, copyOut: facts.copyOut && passing(facts.copyOut) };
 
-    const origins = new Map<string, Origin & { rule: PlannedRule }>();
-    // The strictest obligation stands first, and the first that names a column counts.
-    const add = (found: readonly Origin[], rule: PlannedRule): void => {
-      for (const { table, attribute } of found) {
-        const at = `${table} ${attribute}`;
-        if (!origins.has(at)) origins.set(at, { table, attribute, rule });
-      }
-    };
-    for (const { field, method, keepFirst, keepLast } of masks)
-      add(columns.of(field), {
+    // The strictest obligation stands first, and the first that means a column counts.
+    const rules = masks.map(
+      ({ field, method, keepFirst, keepLast }): PlannedRule => ({
         id: field,
         method: METHOD[method],
         keepFirst,
         keepLast,
         ...(method === 'hash' && { key: keys.of(target) }),
-      });
+      }),
+    );
+    const found = await columns.of(masks.map(({ field }) => field));
+    const origins = found.map(({ table, attribute, pattern, derived }) => {
+      const rule = rules[pattern] ?? UNPROVEN;
+      // A part of an expression is another part of what it was made of.
+      return { table, attribute, rule: derived && rule.method === METHOD.partial ? UNPROVEN : rule };
+    });
 
     const suspect = facts.touchesSensitive || !facts.complete || facts.unknownReads;
     if (facts.unknownReads)
@@ -120,9 +128,8 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner
 
     // Positions are known of one result only.
     const result = facts.statements > 1 ? undefined : facts.result;
-    if (suspect && result === undefined) add(columns.throughViews(masks.map(({ field }) => field)), UNPROVEN);
     return {
-      origins: [...origins.values()],
+      origins,
       ...(suspect && { unproven: UNPROVEN }),
       clearPositions: places(result, 'clear'),
       positions: places(facts.result, 'sensitive').map((position) => ({ position, rule: UNPROVEN })),

@@ -2,12 +2,17 @@
 
 import { type Catalog, type Relation, SensitiveColumns } from '../analysis/catalog.ts';
 import { AnalysisError } from '../analysis/error.ts';
-import type { Origin, SensitiveOrigins } from '../mask/command_plan.ts';
+import type { Origin, SensitiveOrigin, SensitiveOrigins } from '../mask/command_plan.ts';
 import { type Analysed, type Analysis, AnalysisFailure, type Database } from './ports.ts';
 
 export interface Analyst {
   /** @throws {AnalysisError} */
   analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns): Promise<Analysis>;
+  /** Every column whose values are or may be sensitive, and the columns that they come of, as `schema.table.column`. @throws {AnalysisError} */
+  origins(
+    catalog: Catalog,
+    sensitive: SensitiveColumns,
+  ): Promise<readonly { readonly oid: number; readonly attribute: number; readonly fields: readonly string[] }[]>;
 }
 
 /** The catalog of one target. */
@@ -46,6 +51,16 @@ export function createDatabase({ sensitive: patterns, analyst, source, ...rest }
       );
     });
 
+  const kept = new WeakMap<Catalog, SensitiveOrigins>();
+  const originsIn = (catalog: Catalog): SensitiveOrigins => {
+    let columns = kept.get(catalog);
+    if (!columns) {
+      columns = new Origins(catalog, analyst);
+      kept.set(catalog, columns);
+    }
+    return columns;
+  };
+
   return {
     ...rest,
     async analyse(text, alsoSensitive = []): Promise<Analysed> {
@@ -62,8 +77,8 @@ export function createDatabase({ sensitive: patterns, analyst, source, ...rest }
     async covers(pattern) {
       if (patterns.includes(pattern)) return true;
       const columns = originsIn(await catalogOf(source.catalog()));
-      const known = new Set(patterns.flatMap((one) => columns.of(one)).map(placeOf));
-      return columns.of(pattern).every((origin) => known.has(placeOf(origin)));
+      const known = new Set((await columns.of(patterns)).map(placeOf));
+      return (await columns.of([pattern])).every((origin) => known.has(placeOf(origin)));
     },
   };
 }
@@ -71,71 +86,49 @@ export function createDatabase({ sensitive: patterns, analyst, source, ...rest }
 const MOST_KEPT = 1000;
 const placeOf = ({ table, attribute }: Origin): string => `${table} ${attribute}`;
 
-const kept = new WeakMap<Catalog, SensitiveOrigins>();
-
-/** Looked up once for each catalog: decisions name the same columns again and again. */
-function originsIn(catalog: Catalog): SensitiveOrigins {
-  let columns = kept.get(catalog);
-  if (!columns) kept.set(catalog, (columns = new Origins(catalog)));
-  return columns;
-}
-
+/** Asked once for each catalog: decisions name the same columns again and again. */
 class Origins implements SensitiveOrigins {
   readonly #catalog: Catalog;
-  readonly #ofPattern = new Map<string, readonly Origin[]>();
-  readonly #throughViews = new Map<string, readonly Origin[]>();
+  readonly #analyst: Analyst;
+  readonly #known = new Map<string, Promise<readonly SensitiveOrigin[]>>();
 
-  constructor(catalog: Catalog) {
+  constructor(catalog: Catalog, analyst: Analyst) {
     this.#catalog = catalog;
+    this.#analyst = analyst;
   }
 
-  of(pattern: string): readonly Origin[] {
-    return remembered(this.#ofPattern, pattern, () => this.#find(pattern));
-  }
-
-  throughViews(patterns: readonly string[]): readonly Origin[] {
-    return remembered(this.#throughViews, JSON.stringify(patterns), () => this.#findViews(patterns));
-  }
-
-  #find(pattern: string): readonly Origin[] {
-    // Of PostgreSQL's own, the columns that show values of others are among them always.
-    const meant = new SensitiveColumns([pattern]);
-    const found = new Map<string, Origin>();
-    for (const relation of this.#catalog.relations)
-      for (const { name } of relation.columns.filter((column) => meant.matches(relation.schema, relation.name, column.name)))
-        for (const member of this.#catalog.family(relation))
-          for (const column of member.columns)
-            if (column.name === name) {
-              const origin = { table: member.oid, attribute: column.attribute };
-              found.set(placeOf(origin), origin);
-            }
-    return [...found.values()];
-  }
-
-  /** A view whose definition has the name of such a table, or of such a view: more than are meant, and never less. */
-  #findViews(patterns: readonly string[]): readonly Origin[] {
-    const { relations } = this.#catalog;
-    const holding = new Set(patterns.flatMap((pattern) => this.of(pattern)).map(({ table }) => table));
-    const names = new Set(relations.filter(({ oid }) => holding.has(oid)).map(({ name }) => name));
-    const views = new Set<Relation>();
-    for (let before = -1; before < views.size; ) {
-      before = views.size;
-      for (const relation of relations) {
-        if (relation.definition === undefined || views.has(relation)) continue;
-        if (![...names].some((name) => relation.definition?.includes(name.replaceAll('"', '""')))) continue;
-        views.add(relation);
-        names.add(relation.name);
-      }
+  of(patterns: readonly string[]): Promise<readonly SensitiveOrigin[]> {
+    const key = JSON.stringify(patterns);
+    let found = this.#known.get(key);
+    if (!found) {
+      if (this.#known.size >= MOST_KEPT) this.#known.clear();
+      found = this.#find(patterns);
+      this.#known.set(key, found);
+      found.catch(() => this.#known.delete(key));
     }
-    return [...views].flatMap(({ oid, columns }) => columns.map(({ attribute }) => ({ table: oid, attribute })));
+    return found;
   }
-}
 
-function remembered<T>(known: Map<string, T>, key: string, make: () => T): T {
-  let value = known.get(key);
-  if (value === undefined) {
-    if (known.size >= MOST_KEPT) known.clear();
-    known.set(key, (value = make()));
+  async #find(patterns: readonly string[]): Promise<readonly SensitiveOrigin[]> {
+    const [meaning, tables] = [patterns.map((pattern) => new SensitiveColumns([pattern])), new Map<string, Relation>()];
+    for (const relation of this.#catalog.relations) tables.set(`${relation.schema}.${relation.name}`, relation);
+    const means = (pattern: SensitiveColumns, field: string): boolean => {
+      const [, table = '', column = ''] = /^(.*)\.([^.]*)$/s.exec(field) ?? [];
+      const relation = tables.get(table);
+      return relation !== undefined && this.#catalog.family(relation).some(({ schema, name }) => pattern.matches(schema, name, column));
+    };
+    const origins = await this.#analyst.origins(this.#catalog, new SensitiveColumns(patterns));
+    return origins.map(({ oid, attribute, fields }) => {
+      const named = fields.map((field) => meaning.findIndex((pattern) => means(pattern, field)));
+      const [first = -1] = named;
+      const relation = this.#catalog.byOid(oid);
+      return {
+        table: oid,
+        attribute,
+        pattern: named.every((one) => one === first) ? first : -1,
+        derived:
+          relation?.definition !== undefined || relation?.columns.find((column) => column.attribute === attribute)?.generated !== undefined,
+      };
+    });
   }
-  return value;
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
+import { createAnalyst, type Analyst as RealAnalyst } from '../analysis/analyst.ts';
 import { Catalog, type CatalogData } from '../analysis/catalog.ts';
 import { AnalysisError } from '../analysis/error.ts';
 import { CrashableDisk } from '../approval/approvals.fixture.ts';
@@ -11,11 +12,12 @@ import type { Decision } from '../decision/decision.ts';
 import type { RecordedEvent } from '../decision/ports.ts';
 import type { Identity, Request, SqlRequest } from '../decision/request.ts';
 import { commandPlanner } from '../mask/command_plan.ts';
+import type { Passage } from '../passages.ts';
 import { unaryServer } from '../unary_server.ts';
 import { createDatabase } from './database.ts';
 import { createSessions, type SessionDoorOptions, type Sessions } from './door.ts';
 import { loadSessionProto, sessionMethods } from './messages.ts';
-import type { Analysis, Passage, SessionPorts } from './ports.ts';
+import type { Analysis, SessionPorts } from './ports.ts';
 
 export const AGENT: Identity = {
   id: 'corp:agent-7',
@@ -134,6 +136,11 @@ export type Answer = Record<string, never> & {
   };
 };
 
+/** The real one, started once for a file of tests: where columns go is its to know. */
+let started: Promise<RealAnalyst> | undefined;
+const realAnalyst = (): Promise<RealAnalyst> => (started ??= createAnalyst({ workers: 1 }));
+export const endAnalyst = async (): Promise<void> => (await started)?.close();
+
 export class World {
   readonly #dir = mkdtempSync(join(tmpdir(), 'sluice-door-'));
   readonly tap: RecordedEvent[] = [];
@@ -181,6 +188,7 @@ export class World {
           if (text === 'syntax') throw new AnalysisError('syntax', 'syntax error at or near "syntax"');
           return this.analyse(text, patterns);
         },
+        origins: async (of, sensitive) => (await realAnalyst()).origins(of, sensitive),
       },
       source: {
         catalog: read,

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
-import { connectRequest } from '../decision/connect.ts';
+import { connectFingerprint, connectRequest } from '../decision/connect.ts';
 import { decide } from '../decision/decide.ts';
 import type { Allow, Hold } from '../decision/decision.ts';
 import type { Allowed, Caller, Verdict } from '../decision/ports.ts';
@@ -192,7 +192,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const { identity, run } = caller;
     const verdict = await decide(ports, requestOf({ id, database, identity, run }, connectRequest(database.name)), {
       summary: `connect to ${database.name}`,
-      fingerprint: () => hash('sha256', JSON.stringify(['connect', request.target, identity.id, database.name])),
+      fingerprint: () => connectFingerprint(request.target, identity.id, database.name),
       downstreamAddress: request.downstreamAddress,
       identityMicros: Math.round(identitySeconds * 1e6),
       waitMs: undefined,

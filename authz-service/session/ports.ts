@@ -2,6 +2,7 @@
 import type { Ports } from '../decision/ports.ts';
 import type { Identity, Run, SqlRequest, TargetInfo } from '../decision/request.ts';
 import type { CommandPlanner, CopyFacts, SensitiveOrigins } from '../mask/command_plan.ts';
+import type { Passage } from '../passages.ts';
 
 export interface SessionPorts extends Ports {
   /** A new session's id. */
@@ -32,13 +33,6 @@ export interface NotProved {
   /** One sentence for the client. */
   readonly description: string;
   readonly unavailable: boolean;
-}
-
-export interface Passage {
-  readonly identity: Identity;
-  readonly run: Run;
-  /** As the decision named it; empty for the target's default. */
-  readonly credential: string;
 }
 
 /** A target that speaks SQL. */

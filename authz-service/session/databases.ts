@@ -52,7 +52,7 @@ export class Databases {
     return {
       source,
       database: createDatabase({
-        info: { name, protocol, labels },
+        info: { name, protocol, labels, sensitive },
         name: database,
         sensitive,
         analyst,

@@ -37,6 +37,7 @@ describe('opening', () => {
   test.each([
     ['no target', { target: 'other' }, 'UNSUPPORTED', /no such database/],
     ['no token', { token: Buffer.alloc(0) }, 'UNAUTHENTICATED', /token is needed/],
+    ['no proof at all', { token: undefined }, 'UNAUTHENTICATED', /token is needed/],
     ['a password', { token: Buffer.from('pass word') }, 'UNAUTHENTICATED', /no token/],
     ['a wrong token', { token: Buffer.from('bad') }, 'UNAUTHENTICATED', /token is none/],
     ['an issuer that is away', { token: Buffer.from('away') }, 'UNAVAILABLE', /token is none/],

@@ -156,7 +156,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       });
       return { session: id, greeting: greeting(login.username, database.name, parameters) };
     } catch (error) {
-      if (error instanceof StartupError) return refuse(unsupported(error.message, error.hint), 'failed');
+      if (error instanceof StartupError) return refuse(unsupported(error.message, error.hint, error.code), 'failed');
       return refuse(unavailable(`the gateway cannot log in to the target: ${reasonOf(error)}`), 'failed');
     }
   }
@@ -173,7 +173,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       return { id: request.passage, ...passage };
     }
     const since = performance.now();
-    const caller = await identified(request.token);
+    const caller = await identified(request.token ?? Buffer.alloc(0));
     const identitySeconds = (performance.now() - since) / 1000;
     ports.observe.stage('identity', identitySeconds);
     if (!caller.ok) {
@@ -186,7 +186,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     } catch (error) {
       if (!(error instanceof StartupError)) throw error;
       ports.observe.decision('refused', request.target, 'unclear-request');
-      return { session: '', refusal: unsupported(error.message, error.hint) };
+      return { session: '', refusal: unsupported(error.message, error.hint, error.code) };
     }
     const id = ports.newSession();
     const { identity, run } = caller;
@@ -247,10 +247,10 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const session = sessions.get(request.session);
     if (session?.state !== 'ready') return { command: 0, refused: UNKNOWN_SESSION };
     const refused = (refusal: Refusal): JudgeResponse => ({ command: 0, refused: refusal });
-    if (request.text.length > MAX_TEXT_BYTES) return refused(unsupported(`a statement takes at most ${MAX_TEXT_BYTES} bytes`));
-    if (!isUtf8(request.text)) return refused(unsupported('the statement is not UTF-8'));
+    if (request.text.length > MAX_TEXT_BYTES) return refused(unsupported(`a statement takes at most ${MAX_TEXT_BYTES} bytes`, '', '54000'));
+    if (!isUtf8(request.text)) return refused(unsupported('the statement is not UTF-8', '', '22021'));
     const parameters = parameterTexts(request.parameters, request.parameterTypes);
-    if (!parameters) return refused(unsupported('a parameter is not UTF-8'));
+    if (!parameters) return refused(unsupported('a parameter is not UTF-8', '', '22021'));
     const text = request.text.toString();
     let analysed: Analysed;
     try {
@@ -423,8 +423,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     } catch (failure) {
       return { command, refused: unavailable(`the statement could not be recorded: ${reasonOf(failure)}`) };
     }
-    const refusal = error.code === 'unavailable' || error.code === 'timeout' ? unavailable : unsupported;
-    return { command, refused: refusal(error.message) };
+    if (error.code === 'unavailable' || error.code === 'timeout') return { command, refused: unavailable(error.message) };
+    return { command, refused: unsupported(error.message, '', SQLSTATE[error.code]) };
   }
 
   async function awaited({ session: id, approval }: AwaitRequest, onGone: OnGone): Promise<JudgeResponse> {
@@ -504,6 +504,7 @@ class Departure {
   };
 }
 
+const SQLSTATE = { syntax: '42601', too_large: '54000', unsupported: '0A000' } as const;
 const TOKEN_HINT = 'Give an access token of a trusted issuer as the password.';
 const UNKNOWN_SESSION = unavailable('the gateway does not know this session any more', 'Connect again.');
 const OUTCOMES = new Set(['complete', 'cut', 'failed', 'cancelled', 'denied']);

@@ -9,7 +9,8 @@ export interface OpenRequest {
   readonly downstreamAddress: string;
   readonly emitter: string;
   readonly proof?: 'token' | 'passage';
-  readonly token: Buffer;
+  /** With the proof `token`; absent when it is empty. */
+  readonly token?: Buffer | null;
   readonly passage: string;
   readonly parameters: Readonly<Record<string, string>>;
 }
@@ -23,6 +24,8 @@ export interface Refusal {
   readonly message: string;
   readonly detail?: string;
   readonly hint?: string;
+  /** The protocol's own code, where there is a better one than the kind's: an SQLSTATE. */
+  readonly code?: string;
 }
 
 export type OpenResponse =

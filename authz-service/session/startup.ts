@@ -4,10 +4,14 @@ import { startupMessage } from './login/postgres.ts';
 /** Why a start-up is refused, for the client. */
 export class StartupError extends Error {
   readonly hint: string;
-  constructor(message: string, hint: string) {
+  /** An SQLSTATE. */
+  readonly code: string;
+
+  constructor(message: string, hint: string, code = '0A000') {
     super(message);
     this.name = 'StartupError';
     this.hint = hint;
+    this.code = code;
   }
 }
 
@@ -54,6 +58,7 @@ export function startupParameters(asked: Readonly<Record<string, string>>, datab
     throw new StartupError(
       `this gateway leads to the database "${printable(database)}", not to "${printable(asked.database)}"`,
       `Connect with dbname=${printable(database)}.`,
+      '3D000',
     );
   const passed = new Map(PINNED);
   for (const [name, value] of [

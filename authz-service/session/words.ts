@@ -7,7 +7,8 @@ export const unavailable = (message: string, hint = 'Nothing was sent to the tar
   message,
   hint,
 });
-export const unsupported = (message: string, hint = ''): Refusal => ({ kind: REFUSAL.unsupported, message, hint });
+/** @param code an SQLSTATE */
+export const unsupported = (message: string, hint = '', code = ''): Refusal => ({ kind: REFUSAL.unsupported, message, hint, code });
 
 /** Every verdict that lets nothing through. `what`: "this statement", "this session". */
 export function refusalOf(verdict: Exclude<Verdict, { kind: 'allow' }>, session: string, what: string): Refusal {

@@ -143,6 +143,9 @@ function readRefusal(ptr: usize, length: u32): Refusal | null {
       case 4:
         refusal.hint = textOf(wire);
         break;
+      case 5:
+        refusal.code = String.UTF8.decode(textOf(wire));
+        break;
       default:
         return null;
     }

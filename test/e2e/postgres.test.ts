@@ -33,7 +33,7 @@ const rejection = (promise: Promise<unknown>): Promise<pg.DatabaseError> =>
   );
 
 /** The id of the approval that a held statement waits for. */
-const approval = async (): Promise<string> => ((await ledger.sluice.approvals()) as [{ id: string }])[0].id;
+const approval = async (): Promise<string> => (await ledger.sluice.approvals())[0]?.id ?? '';
 
 describe('logging in', () => {
   test('with a token as the password', async () => {
@@ -144,12 +144,8 @@ describe('masking', () => {
   test('of prepared statements, in the binary format as well', async () => {
     const on = await agent();
     for (let n = 0; n < 3; n++) {
-      const { rows } = await on.query({
-        name: 'by-id',
-        text: 'SELECT name, ssn FROM customers WHERE id = $1',
-        values: [n + 1],
-        binary: n === 2,
-      });
+      const prepared = { name: 'by-id', text: 'SELECT name, ssn FROM customers WHERE id = $1', values: [n + 1], binary: n === 2 };
+      const { rows } = await on.query(prepared);
       expect(rows[0].ssn).toBe('***********');
     }
   });

@@ -1,7 +1,8 @@
 // Where the rules by content match a text: spans that do not overlap, in order.
 import { Detector, matchEnd } from './detectors';
-import { fold, folded, foldedLength, indexOf, offsetOf, unfolded } from './fold';
-import { budget, patternEnd, setBudget } from './pattern';
+import { View } from './fold';
+import { budget, Pattern, patternEnd, setBudget } from './pattern';
+import { hasEscape, MAX_ESCAPED } from './percent';
 import { Plan, Rule } from './plan';
 import { ByteSink } from './sink';
 import { Status } from './status';
@@ -39,29 +40,39 @@ class Spans {
 /** What the last `find` found, in bytes of the text. Owner: whoever called it last; valid until the next call. */
 export let found = new Spans();
 let matches = new Spans();
+let escapedMatches = new Spans();
 let merged = new Spans();
+
+/** The text of the last `find` as it is written, and, where `hasEscapes`, with its percent-escapes read. */
+const view = new View();
+const unescaped = new View();
+let hasEscapes = false;
 
 /** Steps of pattern matching that a text may take: a flat allowance, and some for each byte. */
 const STEPS: i64 = 1_000_000;
 const STEPS_PER_BYTE: i64 = 256;
 
-/** What a text must have for a detector to match at all, as the last `census` counted it. */
+/** Of the text that `census` counted last. */
 let digitCount = 0;
 let hasAt = false;
+let hasPercent = false;
 let isAscii = true;
 
 function census(p: usize, length: i32): void {
   const end = p + length,
     zero = i8x16.splat(0x30),
     ten = i8x16.splat(10),
-    at = i8x16.splat(0x40);
+    at = i8x16.splat(0x40),
+    percent = i8x16.splat(0x25);
   let digits = 0,
     ats = 0,
+    percents = 0,
     high = 0;
   for (; p + 16 <= end; p += 16) {
     const v = v128.load(p);
     digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)));
     ats |= i8x16.bitmask(i8x16.eq(v, at));
+    percents |= i8x16.bitmask(i8x16.eq(v, percent));
     high |= i8x16.bitmask(v);
   }
   if (p < end && p + 16 <= (<usize>memory.size()) << 16) {
@@ -70,78 +81,125 @@ function census(p: usize, length: i32): void {
       inside = ((<i32>1) << (<i32>(end - p))) - 1;
     digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)) & inside);
     ats |= i8x16.bitmask(i8x16.eq(v, at)) & inside;
+    percents |= i8x16.bitmask(i8x16.eq(v, percent)) & inside;
     high |= i8x16.bitmask(v) & inside;
   } else {
     for (; p < end; p++) {
       const b = <u32>load<u8>(p);
       digits += i32(b - 0x30 < 10);
       ats |= i32(b == 0x40);
+      percents |= i32(b == 0x25);
       high |= b & 0x80;
     }
   }
   digitCount = digits;
   hasAt = ats != 0;
+  hasPercent = percents != 0;
   isAscii = !high;
 }
 
-function isCandidate(plan: Plan): bool {
-  return digitCount >= plan.leastDigits || (hasAt && plan.seeksAt);
+/** Notes in a view what the last `census` counted. */
+function note(view: View): void {
+  view.digits = digitCount;
+  view.hasAt = hasAt;
 }
 
-/** Whether `find` could find anything in this text of ASCII. */
-export function mayMatch(plan: Plan, text: usize, length: u32): bool {
-  census(text, length);
-  return isCandidate(plan);
+/** Whether any rule of the plan could match. */
+function mayMatch(plan: Plan, view: View): bool {
+  return view.digits >= plan.leastDigits || (view.hasAt && plan.seeksAt);
 }
 
 /**
  * Finds what the plan's detectors and patterns match in `length` bytes from `context` on (the bytes before are only looked at) and puts it
  * into `found`. Where two rules match the same bytes, they belong to the earlier rule, and what is left of the later match still to that one.
+ * A text with percent-escapes is read twice, as it is written and as it is meant, for a rule may match either.
  * `whole`: the text is one complete value. `singleByte`: its charset is no UTF-8.
  */
 export function find(plan: Plan, text: usize, length: i32, context: u32, whole: bool, singleByte: bool): Status {
   found.clear();
   census(text, length);
-  if (isAscii || singleByte) unfolded(text, length);
+  hasEscapes = hasPercent && hasEscape(text, length);
+  if (isAscii || singleByte) view.asIs(text, length);
   else {
-    fold(text, length);
-    census(folded, foldedLength);
+    view.fold(text, length);
+    census(view.ptr, view.length);
   }
-  if (!isCandidate(plan)) return Status.OK;
-  const rules = plan.detections,
-    from = indexOf(context);
+  note(view);
+  if (hasEscapes) {
+    unescaped.unescape(text, length, singleByte);
+    census(unescaped.ptr, unescaped.length);
+    note(unescaped);
+  }
+  if (!mayMatch(plan, view) && !(hasEscapes && mayMatch(plan, unescaped))) return Status.OK;
+  const rules = plan.detections;
   for (let i = 0; i < rules.length; i++) {
     const rule = unchecked(rules[i]);
-    const detector = rule.detector;
     matches.clear();
-    if (detector) scanDetector(detector, rule, from, whole);
-    else if (!scanPattern(rule, from)) return Status.PATTERN_TOO_COSTLY;
+    if (!scan(rule, view, view.indexOf(context), whole)) return Status.PATTERN_TOO_COSTLY;
+    if (hasEscapes) {
+      const asWritten = matches;
+      matches = escapedMatches;
+      escapedMatches = asWritten;
+      matches.clear();
+      if (!scan(rule, unescaped, unescaped.indexOf(context), whole)) return Status.PATTERN_TOO_COSTLY;
+      if (asWritten.length) unite(asWritten, rule.index);
+    }
     if (matches.length) merge();
   }
   return Status.OK;
 }
 
-function scanDetector(detector: Detector, rule: Rule, from: i32, whole: bool): void {
-  if (digitCount < detector.digits || (detector.at && !hasAt)) return;
-  const scan = detector.scan;
-  for (let at = from; at < foldedLength; at = matchEnd) {
-    const start = scan(folded, foldedLength, at, whole);
+/** Puts what the rule matches in the view into `matches`; false when that takes too long. */
+function scan(rule: Rule, view: View, from: i32, whole: bool): bool {
+  const detector = rule.detector,
+    pattern = rule.pattern;
+  if (detector) scanDetector(detector, rule.index, view, from, whole);
+  else if (pattern && pattern.mayMatch(view.ptr, view.length, from)) return scanPattern(pattern, rule.index, view, from);
+  return true;
+}
+
+function scanDetector(detector: Detector, rule: i32, view: View, from: i32, whole: bool): void {
+  if (view.digits < detector.digits || (detector.at && !view.hasAt)) return;
+  const next = detector.scan;
+  for (let at = from; at < view.length; at = matchEnd) {
+    const start = next(view.ptr, view.length, at, whole);
     if (start < 0) return;
-    matches.push(offsetOf(start), offsetOf(matchEnd), rule.index);
+    matches.push(view.offsetOf(start), view.offsetOf(matchEnd), rule);
   }
 }
 
-function scanPattern(rule: Rule, from: i32): bool {
-  const pattern = rule.pattern;
-  if (!pattern || !pattern.mayMatch(folded, foldedLength, from)) return true;
-  setBudget(STEPS + STEPS_PER_BYTE * <i64>foldedLength);
-  for (let at = from; at < foldedLength; at = patternEnd) {
-    const start = pattern.next(folded, foldedLength, at);
+function scanPattern(pattern: Pattern, rule: i32, view: View, from: i32): bool {
+  setBudget(STEPS + STEPS_PER_BYTE * <i64>view.length);
+  for (let at = from; at < view.length; at = patternEnd) {
+    const start = pattern.next(view.ptr, view.length, at);
     if (budget < 0) return false;
     if (start < 0) return true;
-    matches.push(offsetOf(start), offsetOf(patternEnd), rule.index);
+    matches.push(view.offsetOf(start), view.offsetOf(patternEnd), rule);
   }
   return true;
+}
+
+/** Adds what the same rule matches in the other view to `matches`; matches that overlap become one. Both are in order. */
+function unite(others: Spans, rule: i32): void {
+  merged.clear();
+  let start: u32 = 0,
+    end: u32 = 0;
+  for (let i = 0, k = 0; i < matches.length || k < others.length; ) {
+    const first = k == others.length || (i < matches.length && matches.start(i) <= others.start(k));
+    const nextStart = first ? matches.start(i) : others.start(k),
+      nextEnd = first ? matches.end(i++) : others.end(k++);
+    if (nextStart < end) {
+      end = max(end, nextEnd);
+      continue;
+    }
+    if (end > start) merged.push(start, end, rule);
+    start = nextStart;
+    end = nextEnd;
+  }
+  if (end > start) merged.push(start, end, rule);
+  const was = matches;
+  matches = merged;
+  merged = was;
 }
 
 /** Adds to `found` what of `matches` it does not cover yet. Both are in order. */
@@ -171,12 +229,7 @@ function merge(): void {
  * that it lies inside no span, nor between two that touch (they may be parts of matches that overlap).
  */
 export function certainUpTo(plan: Plan, text: usize, lineEnd: u32): u32 {
-  let certain = lineEnd;
-  if (<i64>plan.reach + 1 < <i64>foldedLength) {
-    let beyond = offsetOf(foldedLength - <i32>plan.reach - 1);
-    while (beyond && (<u32>load<u8>(text + beyond) & 0xc0) == 0x80) beyond--;
-    certain = max(certain, beyond);
-  }
+  let certain = max(lineEnd, beyondReach(plan, text));
   for (let i = found.length - 1; i >= 0; i--) {
     const touches = i + 1 < found.length && found.start(i + 1) == found.end(i);
     if (found.start(i) < certain && (found.end(i) > certain || (found.end(i) == certain && touches))) certain = found.start(i);
@@ -184,7 +237,26 @@ export function certainUpTo(plan: Plan, text: usize, lineEnd: u32): u32 {
   return certain;
 }
 
+/** Up to where no match could begin that ends past the text, between two characters. */
+function beyondReach(plan: Plan, text: usize): u32 {
+  // What follows may complete an escape: then the text's last bytes are fewer than they look.
+  const reach = <i64>plan.reach + 1 + (hasEscapes ? MAX_ESCAPED : 2);
+  if (reach >= <i64>view.length) return 0;
+  let beyond = view.offsetOf(view.length - <i32>reach);
+  if (hasEscapes) {
+    if (reach >= <i64>unescaped.length) return 0;
+    beyond = unescaped.floor(min(beyond, unescaped.offsetOf(unescaped.length - <i32>reach)));
+  }
+  while (beyond && (<u32>load<u8>(text + beyond) & 0xc0) == 0x80) beyond--;
+  return beyond;
+}
+
 /** How many bytes before `offset` must stay in sight as context: the two characters that detectors and patterns look back at. */
 export function contextBefore(offset: u32): u32 {
-  return offset - offsetOf(max(0, indexOf(offset) - 2));
+  const context = lookBack(view, offset);
+  return hasEscapes ? max(context, lookBack(unescaped, offset)) : context;
+}
+
+function lookBack(view: View, offset: u32): u32 {
+  return offset - view.offsetOf(max(0, view.indexOf(offset) - 2));
 }

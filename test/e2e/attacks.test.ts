@@ -162,8 +162,9 @@ describe('past the judging', () => {
   ];
   test.each(refused)('%s', async (_, bytes) => {
     const reply = await raw(bytes.replaceAll('TOKEN', await sluice.token()));
-    // A tunnel names no path that a route matches: the filter refuses it as not judged.
-    expect(reply).toMatch(bytes.startsWith('CONNECT') ? /^HTTP\/1\.1 503/ : /^(?:HTTP\/1\.[01] (?:4\d\d|501)|$)/);
+    expect(reply).toMatch(
+      bytes.startsWith('CONNECT') ? /^HTTP\/1\.1 501[\s\S]*urn:sluice:problem:no-tunnel/ : /^(?:HTTP\/1\.[01] (?:4\d\d|501)|$)/,
+    );
     expect(reply.split('HTTP/1.1 ').length).toBeLessThanOrEqual(2);
     expect(sluice.seen).toEqual([]);
   });
@@ -303,7 +304,7 @@ describe('past the judging', () => {
       { ':path': '/customers', ':method': 'GET', authorization: `Bearer ${await sluice.token()}`, ...headers },
       body,
     );
-    expect([status === 0 || (status >= 400 && status < 500), status, sluice.seen]).toEqual([true, status, []]);
+    expect([status === 0 || (status >= 400 && status < 500) || status === 501, status, sluice.seen]).toEqual([true, status, []]);
   });
 
   test('over HTTP/2: a read is masked like any other', async () => {
@@ -399,7 +400,21 @@ describe('past the masking', () => {
     ['a 203', { ...type('application/json', JSON_BODY), status: 203 }],
     ['a part', { headers: { 'content-type': 'application/json', 'content-range': 'bytes 0-9/99' }, status: 206, body: [JSON_BODY] }],
     ['a redirect', { status: 302, headers: { location: `/x?ssn=${SSN}&card=${CARD}&mail=${EMAIL}` } }],
-    ['a redirect, percent-encoded', { status: 302, headers: { location: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` } }],
+    [
+      'a redirect, percent-encoded',
+      { status: 302, headers: { location: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134`, 'content-length': '0' } },
+    ],
+    ['percent-encoded', type('application/json', JSON.stringify({ next: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` }))],
+    [
+      'percent-encoded twice, and a space as a plus',
+      type(
+        'application/json',
+        JSON.stringify({ next: `/x?to=${encodeURIComponent(`/y?m=${encodeURIComponent(EMAIL)}`)}&ssn=536+22+8134` }),
+      ),
+    ],
+    ['percent-encoded, in text', type('text/plain', ...each(`see /x?m=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134 there`))],
+    ['a header’s name', { status: 204, headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
+    ['a trailer’s name', { ...type('application/json', '{}'), trailers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
     ['a 304 with headers', { status: 304, headers: { etag: `"${SSN}"`, 'x-card': CARD } }],
     [
       'a 204 with headers',
@@ -451,15 +466,6 @@ describe('past the masking', () => {
   };
   test.each(answers)('%s', async (_, answer) => unleaked(answer));
 
-  // What gets through, or is not answered: each turns red when it is mended, and then belongs above.
-  const open: [string, Answer][] = [
-    // Detectors see values as they are written, not as a URL is read.
-    ['percent-encoded', type('application/json', JSON.stringify({ next: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` }))],
-    // Names of headers are not masked.
-    ['a header’s name', { status: 204, headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
-  ];
-  test.fails.each(open)('open: %s', async (_, answer) => unleaked(answer));
-
   test('HEAD tells nothing of what GET would not', async () => {
     planted = { headers: { 'content-type': 'application/json', 'content-length': '999', etag: '"x"', 'x-card': CARD } };
     const reply = await sluice.ask('/customers/planted', { token: await sluice.token(), method: 'HEAD' });
@@ -478,7 +484,7 @@ describe('past the masking', () => {
     });
     expect(exposed(JSON.stringify(await sluice.events(String(reply.headers['x-sluice-session']))))).toEqual([]);
   });
-  test.fails('open: nor when it is percent-encoded', async () => {
+  test('nor when it is percent-encoded', async () => {
     const reply = await sluice.ask(`/customers/${encodeURIComponent(EMAIL)}/536%2D22%2D8134`, { token: await sluice.token() });
     expect(exposed(JSON.stringify(await sluice.events(String(reply.headers['x-sluice-session']))))).toEqual([]);
   });

@@ -31,6 +31,12 @@ describe('requests', () => {
     expect(host.metrics.get('sluice_http_refused')).toBe(1);
   });
 
+  test('for a tunnel are refused as such', () => {
+    const stream = HttpStream.open(new Filter().host, { metadata: {} }).requestHeaders(request('CONNECT'));
+    expect([stream.status, problemOf(stream).type]).toEqual([501, 'urn:sluice:problem:no-tunnel']);
+    expect(stream.upstream.headers).toBeUndefined();
+  });
+
   test.each([
     ['missing', undefined],
     ['not base64', '???'],
@@ -265,6 +271,26 @@ describe('masking', () => {
     expect(headerValue(stream.downstream.headers ?? [], 'location')).toBe('/pay?card=****************');
     filter.sink.deliver();
     expect(filter.sink.finished('s').masked).toEqual([{ rule: CARD.id, count: 2 }]);
+  });
+
+  test('a header whose name is a secret is left out, and counted', () => {
+    const filter = new Filter();
+    const stream = filter.open([CARD], 's').requestHeaders(request());
+    stream.responseHeaders(
+      response('text/plain', [
+        ['x-4111111111111111', 'kept by nobody'],
+        ['x-%34%31%31%31111111111111', '1'],
+        ['x-4111111111111112', 'no card'],
+      ]),
+    );
+    stream.responseBody(Buffer.from('ok\n')).responseTrailers([
+      ['x-4111-1111-1111-1111', '1'],
+      ['x-note', 'ok'],
+    ]);
+    expect(names(stream.downstream.headers).filter((name) => name.startsWith('x-'))).toEqual(['x-4111111111111112', 'x-sluice-session']);
+    expect(stream.downstream.trailers).toEqual([['x-note', 'ok']]);
+    filter.sink.deliver();
+    expect(filter.sink.finished('s').masked).toEqual([{ rule: CARD.id, count: 3 }]);
   });
 
   test('lets the headers of an event stream go at once', () => {

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -104,6 +104,32 @@ describe('sluice', () => {
   it('that is not set up says what to do', () => {
     copyFileSync(SLUICE, join(dir, 'sluice'));
     expect(() => execFileSync(join(dir, 'sluice'), ['version'], { stdio: 'pipe' })).toThrow(/not set up here yet: run 'npm run setup'/);
+  });
+
+  it.each([
+    ['serve', [/targets\[0\]\.credentials\.key\.bearer: .*NOT_SET_HERE/, /admin\.address: 127\.0\.0\.1:\d+ is in use/]],
+    [
+      'up',
+      [
+        /listeners\[0\]\.address: 127\.0\.0\.1:\d+ is in use/,
+        /targets\[0\]\.credentials\.key\.bearer: .*NOT_SET_HERE/,
+        /admin\.address: 127\.0\.0\.1:\d+ is in use/,
+      ],
+    ],
+  ])('%s says at once what is wrong with the configuration and which ports are in use', async (command, said) => {
+    const other = createServer();
+    await Promise.all([admin, other].map((server) => new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))));
+    try {
+      const [own, envoys] = [admin, other].map((server) => (server.address() as { port: number }).port);
+      const file = join(dir, 'sluice.yaml');
+      writeFileSync(file, `${readFileSync(file, 'utf8').replace(':8080', `:${envoys}`)}admin: { address: '127.0.0.1:${own}' }\n`);
+      const { code, out, err } = await sluice(command);
+      expect([code, out]).toEqual([1, '']);
+      const lines = err.split('\n').filter((line) => /^ {2}\S+sluice\.yaml:\d+:\d+: /.test(line));
+      expect(lines.filter((line) => !line.includes('policy.path'))).toEqual(said.map((pattern) => expect.stringMatching(pattern)));
+    } finally {
+      other.close();
+    }
   });
 
   it('says that the service does not run', async () => {

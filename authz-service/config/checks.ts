@@ -10,6 +10,8 @@ import { credentialConfig, defaultCredential, issuerConfig } from './resolve.ts'
 import type { Document } from './schema.ts';
 
 export interface Addressed {
+  /** Who listens there. */
+  readonly by: 'envoy' | 'service';
   readonly path: string;
   readonly address: HostPort;
 }
@@ -215,12 +217,12 @@ function patterns({ masking }: Damaged<Document>, { at, checkPattern }: Surround
 }
 
 function listened({ listeners: list = [], service, admin: section }: Damaged<Document>, { pathOf }: Surroundings): Addressed[] {
-  const at = (path: string, address: HostPort | undefined): Addressed[] => (address ? [{ path, address }] : []);
+  const at = (by: Addressed['by'], path: string, address: HostPort | undefined): Addressed[] => (address ? [{ by, path, address }] : []);
   return [
-    ...list.flatMap((listener) => at(`${pathOf(listener)}.address`, listener.address)),
-    ...at('service.check.address', service?.check?.address),
-    ...at('service.tap.address', service?.tap?.address),
-    ...at('admin.address', section?.address),
+    ...list.flatMap((listener) => at('envoy', `${pathOf(listener)}.address`, listener.address)),
+    ...at('service', 'service.check.address', service?.check?.address),
+    ...at('service', 'service.tap.address', service?.tap?.address),
+    ...at('service', 'admin.address', section?.address),
   ];
 }
 

@@ -109,6 +109,13 @@ function mayMatch(plan: Plan, view: View): bool {
   return view.digits >= plan.leastDigits || (view.hasAt && plan.seeksAt);
 }
 
+/** Whether a text of ASCII must be searched: false only when it may be held to be searched, and `find` would find nothing. */
+export function mustSearch(plan: Plan, text: usize, length: i32): bool {
+  if (<u32>length > plan.maxTokenBytes) return true;
+  census(text, length);
+  return hasPercent || digitCount >= plan.leastDigits || (hasAt && plan.seeksAt);
+}
+
 /**
  * Finds what the plan's detectors and patterns match in `length` bytes from `context` on (the bytes before are only looked at) and puts it
  * into `found`. Where two rules match the same bytes, they belong to the earlier rule, and what is left of the later match still to that one.

@@ -40,9 +40,9 @@ export async function startGateway(file: string): Promise<Gateway> {
   return {
     config,
     failed: envoy.exited,
-    // Held requests end first, and Envoy tells their callers; then Envoy, whose last events the service still records.
+    // Held requests end first, and Envoy tells their callers; what runs has the drain time; then Envoy ends, whose last events the service still records.
     close: async () => {
-      await service.drain();
+      await Promise.all([service.drain(), envoy.drain(config.service.drainMs)]);
       await envoy.stop();
       await service.close();
     },

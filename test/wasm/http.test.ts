@@ -293,6 +293,28 @@ describe('masking', () => {
     expect(filter.sink.finished('s').masked).toEqual([{ rule: CARD.id, count: 3 }]);
   });
 
+  test.each(['vary', 'date', 'allow', 'alt-svc', 'server', 'strict-transport-security'])(
+    '%s is left out when a detector finds something',
+    (name) => {
+      const open = (value: string) =>
+        new Filter()
+          .open([CARD])
+          .requestHeaders(request())
+          .responseHeaders(response('text/plain', [[name, value]]), true);
+      expect(names(open('a 4111 1111 1111 1111').downstream.headers)).not.toContain(name);
+      expect(headerValue(open('a 4111 1111 1111 1112').downstream.headers ?? [], name)).toBe('a 4111 1111 1111 1112');
+    },
+  );
+
+  test.each([
+    'application/json; card=4111111111111111',
+    'application/4111-1111-1111-1111+json',
+    'text/plain; charset="4%3111111111111111"',
+  ])('a content type that says what is to be masked is refused: %s', (type) => {
+    const stream = new Filter().open([CARD]).requestHeaders(request()).responseHeaders(response(type), true);
+    expect([stream.status, JSON.stringify(stream.downstream.headers).includes('4111')]).toEqual([502, false]);
+  });
+
   test('lets the headers of an event stream go at once', () => {
     const stream = new Filter().open([SSN]).requestHeaders(request()).responseHeaders(response('Text/Event-Stream'));
     expect(stream.downstream.headers).toBeDefined();

@@ -302,8 +302,13 @@ export class Exchange extends Waiting {
         contentType = String.UTF8.decodeUnsafe(value, size);
         types++;
       } else if (ABOUT_THE_UNMASKED.has(name, length) || isSluices(name, length)) continue;
-      if (!plan.detects || FRAMING.has(name, length)) {
+      if (!plan.detects || equals(name, length, STATUS)) {
         block.add(name, length, value, size);
+        continue;
+      }
+      if (FRAMING.has(name, length)) {
+        if (this.isClean(plan, value, size)) block.add(name, length, value, size);
+        else if (equals(name, length, CONTENT_TYPE)) return UNKNOWN_TYPE;
         continue;
       }
       if (!this.addMasked(plan)) return HEADERS_UNMASKABLE;
@@ -380,13 +385,17 @@ export class Exchange extends Waiting {
   private addMasked(plan: Plan): bool {
     const name = pairs.name,
       length = pairs.nameLength;
-    text.reset();
-    if (maskText(plan, name, length, text) != Status.OK) return false;
-    if (text.length != length || memory.compare(text.ptr, name, length) != 0) return true;
+    if (!this.isClean(plan, name, length)) return true;
     text.reset();
     if (maskText(plan, pairs.value, pairs.valueLength, text) != Status.OK) return false;
     block.add(name, length, text.ptr, text.length);
     return true;
+  }
+
+  /** Whether there is nothing to be masked in a text that must stay as it is or go. */
+  private isClean(plan: Plan, ptr: usize, length: u32): bool {
+    text.reset();
+    return maskText(plan, ptr, length, text) == Status.OK && text.length == length && memory.compare(text.ptr, ptr, length) == 0;
   }
 
   /** The body cannot go on: replaces the response if it has not begun, else cuts it; either way drops these bytes. */

@@ -21,7 +21,14 @@ const step = fc.oneof(
       do: fc.constant('answer' as const),
       nth,
       who: fc.constantFrom('dana', 'alex', 'eve'),
-      verdict: fc.constantFrom('approve' as const, 'approve' as const, 'approve' as const, 'deny' as const),
+      verdict: fc.constantFrom(
+        'approve' as const,
+        'approve' as const,
+        'approve' as const,
+        'approve' as const,
+        'deny' as const,
+        'revoke' as const,
+      ),
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('retry' as const), fingerprint: fc.constantFrom('f1', 'f2') }) },
@@ -36,6 +43,7 @@ const step = fc.oneof(
 it('releases at most once, only what enough people approved on the record, and loses no acknowledged answer', async () => {
   let releases = 0;
   let grants = 0;
+  let revocations = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), async (steps) => {
       const self = await bench({ grantTtlMs: 30_000 });
@@ -72,6 +80,7 @@ it('releases at most once, only what enough people approved on the record, and l
           const progress = self.approvals.get(id)?.progress;
           expect(progress?.answers.some((answer) => answer.by === by && answer.verdict === verdict)).toBe(true);
           if (verdict === 'deny') expect(progress?.state).toBe('denied');
+          if (verdict === 'revoke') expect(progress?.state).toBe('revoked');
         }
       };
 
@@ -97,7 +106,8 @@ it('releases at most once, only what enough people approved on the record, and l
             if (!result.ok) return;
             expect(action.who).not.toBe('eve');
             acknowledged.push({ id, by: `corp:${action.who}`, verdict: action.verdict });
-            if (action.verdict === 'deny') denied.add(id);
+            if (action.verdict !== 'approve') denied.add(id);
+            if (action.verdict === 'revoke') revocations += 1;
             return;
           }
           case 'retry': {
@@ -156,4 +166,5 @@ it('releases at most once, only what enough people approved on the record, and l
   // The property says nothing when nothing was ever released.
   expect(releases).toBeGreaterThan(50);
   expect(grants).toBeGreaterThan(10);
+  expect(revocations).toBeGreaterThan(10);
 }, 120_000);

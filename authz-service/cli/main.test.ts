@@ -84,6 +84,7 @@ describe('sluice', () => {
     [['sessions', 'x'], "there is no argument 'x'"],
     [['approvals', '--stat', 'all'], "Unknown option '--stat'"],
     [['deny', 'apr_1'], 'a denial needs its reason'],
+    [['revoke', 'apr_1'], 'a revocation needs its reason'],
     [['sessions', '--since', 'yesterday'], '--since is a duration'],
     [['approvals', '--admin', 'http://10.0.0.1:9000'], 'is no address of an admin API'],
   ])('says what was not said right, with exit code 2: %j', async (args, message) => {
@@ -179,11 +180,14 @@ describe('sluice, over TCP', () => {
   it('answers, and says what became of it', async () => {
     answers['POST /v1/approvals/apr_1/answer'] = { status: 200, json: { ...approval, approvals: 1 } };
     expect((await sluice('approve', 'apr_1', '--admin', url)).out).toMatch(/^apr_1: 1 of 2 approvals of DELETE/);
+    answers['POST /v1/approvals/apr_3/answer'] = { status: 200, json: { ...approval, id: 'apr_3', state: 'revoked' } };
     answers['POST /v1/approvals/apr_2/answer'] = { status: 200, json: { ...approval, id: 'apr_2', state: 'denied' } };
     expect((await sluice('deny', 'apr_2', '-r', 'no', '--admin', url)).out).toMatch(/^apr_2: denied DELETE/);
+    expect((await sluice('revoke', 'apr_3', '-r', 'too early', '--admin', url)).out).toMatch(/^apr_3: revoked the approval of DELETE/);
     expect(asked.map(({ body }) => JSON.parse(body))).toEqual([
       { verdict: 'approve', reason: '' },
       { verdict: 'deny', reason: 'no' },
+      { verdict: 'revoke', reason: 'too early' },
     ]);
   });
 

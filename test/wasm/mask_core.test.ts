@@ -265,9 +265,12 @@ describe('members written plainly, which are read sixteen bytes at a time', () =
 
   test('a member that is a container is followed as its key says', () => {
     const deep = [ruleOf({ path: 'a.x' }), ruleOf({ path: 'list[1].x' })];
-    expect(outcomes('{"k":1,"a":{"x":"v","y":"v"},"b":{"x":"v"},"list":[{"x":"v"},{"x":"v"}]}', deep)).toEqual([
-      '{"k":1,"a":{"x":"*","y":"v"},"b":{"x":"v"},"list":[{"x":"v"},{"x":"*"}]}',
-    ]);
+    for (const space of ['', ' ', '  ', '\n\t'])
+      expect(outcomes(`{"k":1,"a":${space}{"x":"v","y":"v"},"b":${space}{"x":"v"},"list":${space}[{"x":"v"},{"x":"v"}]}`, deep)).toEqual([
+        `{"k":1,"a":${space}{"x":"*","y":"v"},"b":${space}{"x":"v"},"list":${space}[{"x":"v"},{"x":"*"}]}`,
+      ]);
+    // What was left of the row of a sibling would mask the other `x` too.
+    expect(outcomes('{"a":{"x":"v"},"k":"é","b":  {"x":"v"}}', deep)).toEqual(['{"a":{"x":"*"},"k":"é","b":  {"x":"v"}}']);
   });
 
   test('a string too long to be held is so wherever it is cut', () => {

@@ -109,11 +109,24 @@ function mayMatch(plan: Plan, view: View): bool {
   return view.digits >= plan.leastDigits || (view.hasAt && plan.seeksAt);
 }
 
-/** Whether a text of ASCII must be searched: false only when it may be held to be searched, and `find` would find nothing. */
+/**
+ * Whether a text of ASCII must be searched: false only when it may be held to be searched, and `find` would find nothing. A census that counts no more than
+ * that takes.
+ */
 export function mustSearch(plan: Plan, text: usize, length: i32): bool {
-  if (<u32>length > plan.maxTokenBytes) return true;
-  census(text, length);
-  return hasPercent || digitCount >= plan.leastDigits || (hasAt && plan.seeksAt);
+  const end = text + length;
+  // Reads past the text, but not past the memory, and looks at nothing there.
+  if (<u32>length > plan.maxTokenBytes || end + 16 > (<usize>memory.size()) << 16) return true;
+  let digits = 0,
+    marks = 0;
+  for (let p = text; p < end; p += 16) {
+    const v = v128.load(p),
+      inside = p + 16 > end ? ((<i32>1) << (<i32>(end - p))) - 1 : 0xffff,
+      mark = v128.or(i8x16.eq(v, i8x16.splat(0x40)), i8x16.eq(v, i8x16.splat(0x25)));
+    digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, i8x16.splat(0x30)), i8x16.splat(10))) & inside);
+    marks |= i8x16.bitmask(mark) & inside;
+  }
+  return marks != 0 || digits >= plan.leastDigits;
 }
 
 /**

@@ -468,7 +468,9 @@ export class JsonMasker extends Masker {
       }
       if (!next) {
         this.at = At.VALUE;
-        this.rule = live ? this.earlier(plan.paths.member(row, child, name, length), inherited) : inherited;
+        this.rule = rule;
+        // The sieve may have spared the step; what may be a container needs its row.
+        if (live && b != 0x22) plan.paths.member(row, child, name, length);
         return value;
       }
       this.at = At.AFTER_VALUE;
@@ -918,7 +920,9 @@ function plainNumberEnd(p: usize, end: usize): usize {
     p = digitsEnd(fraction, end);
     if (p == fraction || p - fraction > 32) return 0;
   }
-  return p < end && !isNumberByte(load<u8>(p)) ? p : 0;
+  if (p == end) return 0;
+  const b = <u32>load<u8>(p);
+  return b == 0x2c || b == 0x7d || !isNumberByte(b) ? p : 0;
 }
 
 /** Past the `true`, `false` or `null` at `p`. Otherwise 0. */

@@ -350,6 +350,10 @@ describe('past the judging', () => {
     ['an extended tunnel', { ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/customers' }],
     ['an authority with a comma', { ':authority': 'a,b' }],
     ['another host than the authority', { ':authority': 'a', host: 'b', ':path': '/db' }],
+    ['a scheme that holds an address', { ':scheme': 'https://a/db?' }],
+    ['a fragment in the path', { ':path': '/db#/customers' }],
+    ['a transfer coding', { ':method': 'POST', ':path': '/tickets', 'transfer-encoding': 'chunked' }, `0\r\n\r\n${SMUGGLED}`],
+    ['a header of the connection', { connection: 'x-sluice-session', 'keep-alive': '1' }],
     ['a line break in a value', { x: 'a\r\nx-http-method: DELETE' }],
     [
       'a length that is not true',
@@ -398,6 +402,39 @@ describe('past the judging', () => {
       else expect(status).toBe(413);
       expect(sluice.seen).toEqual([]);
     }
+  });
+
+  test('over HTTP/2: what comes after a body was not judged, and is not passed on', async () => {
+    let got: object | undefined;
+    http2Answer = (stream) => {
+      stream.on('trailers', (trailers) => (got = trailers));
+      stream.resume().on('end', () => {
+        stream.respond({ ':status': 200, 'content-type': 'application/json' });
+        stream.end('{}');
+      });
+    };
+    const session = connectHttp2(`http://127.0.0.1:${sluice.port}`);
+    const stream = session.request(
+      {
+        ':path': '/tickets',
+        ':method': 'POST',
+        ':authority': 'h2.test',
+        authorization: `Bearer ${await sluice.token()}`,
+        'content-type': 'application/json',
+        te: 'trailers',
+      },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () =>
+      stream.sendTrailers({ 'x-http-method': 'DELETE', authorization: 'Bearer other', 'x-sluice-session': 'x' }),
+    );
+    const status = await new Promise<number>((resolve) => {
+      stream.on('response', (headers) => resolve(Number(headers[':status']))).on('error', () => resolve(0));
+      stream.end('{"text":"x"}');
+    });
+    await new Promise((resolve) => stream.resume().on('close', resolve));
+    session.destroy();
+    expect([status, got]).toEqual([200, undefined]);
   });
 
   test('over HTTP/2: a read is masked like any other', async () => {

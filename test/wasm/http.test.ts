@@ -59,6 +59,18 @@ describe('requests', () => {
     expect(sink.of('s').some((event) => event.request_forwarded)).toBe(false);
   });
 
+  test.each([
+    ['with a plan', [CARD]],
+    ['without one', []],
+  ])('lose their trailers, which came after the judgement: %s', (_, rules) => {
+    const stream = new Filter().open(rules).requestHeaders(request('POST'), false).requestBody(Buffer.from('{}'));
+    stream.requestTrailers([
+      ['x-http-method', 'DELETE'],
+      ['authorization', 'Bearer other'],
+    ]);
+    expect([stream.upstream.body.join(''), stream.upstream.trailers]).toEqual(['{}', []]);
+  });
+
   test('lose every x-sluice- header, and nothing else when nothing is masked', () => {
     const sent: Headers = [
       ['x-sluice-session', 'forged'],

@@ -248,6 +248,14 @@ export class Exchange extends Waiting {
     return DataStatus.CONTINUE;
   }
 
+  /** The request was judged when its body had come: what follows it was seen by nobody, and goes no further (RFC 9110, 6.5.1, allows it). */
+  requestTrailers(): TrailersStatus {
+    block.reset();
+    if (block.writeTo(HeaderMap.REQUEST_TRAILERS)) return TrailersStatus.CONTINUE;
+    closeStream(StreamType.REQUEST);
+    return TrailersStatus.STOP;
+  }
+
   // Response
 
   responseHeaders(end: bool): HeadersStatus {

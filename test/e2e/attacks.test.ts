@@ -92,15 +92,20 @@ beforeEach(() => {
   sluice.seen.length = 0;
 });
 
-/** The secrets in a text, however they are written: with NULs between, escaped, percent-encoded, full width, without separators. */
+/** The secrets in a text, however they are written: with NULs between, escaped (again), full width, without separators. */
 function exposed(text: string): string[] {
-  const plain = text
-    .replaceAll('\0', '')
-    .replaceAll(/\\u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .normalize('NFKC')
-    .toLowerCase();
-  const dense = plain.replaceAll(/[\s-]/g, '');
+  const codePoint = (radix: number) => (_: string, digits: string) => String.fromCharCode(Number.parseInt(digits, radix));
+  let plain = text;
+  for (let layer = 0; layer < 3; layer++) {
+    plain = plain
+      .replaceAll(/\\+u([0-9a-f]{4})/gi, codePoint(16))
+      .replaceAll(/%([0-9a-f]{2})/gi, codePoint(16))
+      .replaceAll('&amp;', '&')
+      .replaceAll(/&#x0*([0-9a-f]{1,4});/gi, codePoint(16))
+      .replaceAll(/&#0*(\d{1,4});/g, codePoint(10));
+  }
+  plain = plain.replaceAll('&nbsp;', ' ').replaceAll('\0', '').normalize('NFKC').toLowerCase();
+  const dense = plain.replaceAll(/[\s+-]/g, '');
   return SECRETS.filter((secret) => plain.includes(secret) || dense.includes(secret.replaceAll('-', '')));
 }
 
@@ -448,6 +453,7 @@ describe('past the masking', () => {
   const each = (text: string): string[] => [...text];
   const wide = (text: string): string => text.replaceAll(/[!-~]/g, (c) => String.fromCharCode(c.charCodeAt(0) + 0xfee0));
   const escaped = (text: string): string => text.replaceAll(/./g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const entities = (text: string): string => text.replaceAll(/./g, (c) => `&#${c.charCodeAt(0)};`);
   const answers: [string, Answer][] = [
     ...[
       'application/json',
@@ -502,6 +508,8 @@ describe('past the masking', () => {
     ['NULs between', type('application/json', JSON.stringify({ a: [...CARD].join('\0'), b: [...SSN].join('\0') }))],
     ['JSON in JSON', type('application/json', JSON.stringify({ a: JSON.stringify({ ssn: SSN, card: CARD, email: EMAIL }) }))],
     ['JSON in JSON with escapes', type('application/json', JSON.stringify({ a: `{"x":"${escaped(CARD)}"}` }))],
+    ['HTML in JSON', type('application/json', JSON.stringify({ a: `<a href="mailto:${entities(EMAIL)}">${entities(CARD)}&nbsp;</a>` }))],
+    ['HTML in JSON, escaped again', type('application/json', JSON.stringify({ a: entities(SSN).replaceAll('&', '&amp;') }))],
     ['a second document', type('application/json', `{}\n${JSON_BODY}`)],
     ['after the end', type('application/json', `{}${SSN}`)],
     ['a string that never ends', type('application/json', `{"a":"${SSN} `)],

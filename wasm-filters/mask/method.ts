@@ -1,7 +1,7 @@
 // What becomes of a value: methods by kinds of value, and how a masked text is written in the encoding it stands in.
 import { Normal } from './detectors';
+import { escapedAt, escapedCharacter } from './escape';
 import { View } from './fold';
-import { escapedAt, escapedCharacter } from './percent';
 import { Method, Rule } from './plan';
 import { HmacKey, Sha256 } from './sha256';
 import { ByteSink } from './sink';
@@ -196,7 +196,7 @@ function keepEnds(rule: Rule, p: usize, length: u32, encoding: Encoding, out: By
 }
 
 /**
- * As `maskInto`, of a text with percent-escapes: an escaped character counts as one, stays as it is written or goes whole, and is hashed as
+ * As `maskInto`, of a text with escapes: an escaped character counts as one, stays as it is written or goes whole, and is hashed as
  * what it stands for.
  */
 export function maskEscaped(rule: Rule, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {

@@ -154,9 +154,10 @@ export function find(plan: Plan, text: usize, length: i32, context: u32, whole: 
   census(text, length);
   isOpen = mayEscape;
   hasEscapes = isOpen && hasEscape(text, length);
-  if (isPlain || singleByte) view.asIs(text, length);
+  if (isPlain) view.asIs(text, length);
   else {
-    view.fold(text, length);
+    if (singleByte) view.foldBytes(text, length);
+    else view.fold(text, length);
     census(view.ptr, view.length);
   }
   note(view);

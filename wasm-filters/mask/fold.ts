@@ -44,6 +44,12 @@ export function foldOf(cp: u32): i32 {
   return KEEP;
 }
 
+/** Likewise of a byte in a single-byte charset. From 0x80 to 0x9f they are read as Windows-1252, as browsers read ISO-8859-1 too. */
+function foldOfByte(b: u32): i32 {
+  if (b == 0x96 || b == 0x97) return 0x2d;
+  return b - 0x80 < 0x20 ? KEEP : foldOf(b);
+}
+
 /** Address of the first byte at or after `p` that is not ASCII, or `end`. */
 export function skipAscii(p: usize, end: usize): usize {
   for (; p + 16 <= end; p += 16) {
@@ -87,6 +93,13 @@ export class View {
     this.complete(length);
   }
 
+  /** Folds a text of one byte to a character. */
+  foldBytes(p: usize, length: i32): void {
+    this.begin(length);
+    for (let i = 0; i < length; i++) this.putByte(load<u8>(p + i), i);
+    this.complete(length);
+  }
+
   /** Likewise, with escapes read as what they stand for. `singleByte`: other bytes are read as they are. */
   unescape(p: usize, length: i32, singleByte: bool): void {
     const end = p + length;
@@ -95,7 +108,7 @@ export class View {
       const escape = escapedAt(at, end),
         b = load<u8>(at),
         width = escape ? escape : singleByte ? 1 : widthOf(b);
-      if (!escape && singleByte) this.put(b, at - p);
+      if (!escape && singleByte) this.putByte(b, at - p);
       else {
         const cp = escape ? escapedCharacter : codePointAt(at, width);
         const as = foldOf(cp);
@@ -123,6 +136,11 @@ export class View {
     this.length++;
     store<u8>(this.ptr + n, byte);
     store<u32>(this.offsets + (n << 2), <u32>offset);
+  }
+
+  private putByte(b: u8, offset: usize): void {
+    const as = foldOfByte(b);
+    if (as != LEAVE_OUT) this.put(as == KEEP ? b : <u8>as, offset);
   }
 
   private complete(length: i32): void {

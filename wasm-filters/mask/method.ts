@@ -265,22 +265,26 @@ const view = new View();
 
 function hashText(key: HmacKey, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {
   key.begin(hash);
-  if (isSingleByte(encoding)) transcode(p, length);
-  else if (normal != Normal.AS_IS) normalize(p, length, normal);
-  else {
-    hash.update(p, length);
-    writeToken(key, hash, out);
-    return;
+  if (isSingleByte(encoding)) {
+    transcode(p, length);
+    p = transcoded.ptr;
+    length = transcoded.length;
   }
-  hash.update(normalized.ptr, normalized.length);
+  if (normal == Normal.AS_IS) hash.update(p, length);
+  else {
+    normalize(p, length, normal);
+    hash.update(normalized.ptr, normalized.length);
+  }
   writeToken(key, hash, out);
 }
 
+const transcoded = new ByteSink();
+
 /** ISO-8859-1 to UTF-8: the same value gives the same token whatever its charset. */
 function transcode(p: usize, length: u32): void {
-  normalized.reset();
-  normalized.reserve(length << 1);
-  for (const end = p + length; p < end; p++) normalized.length += encodeAt(normalized.ptr + normalized.length, load<u8>(p));
+  transcoded.reset();
+  transcoded.reserve(length << 1);
+  for (const end = p + length; p < end; p++) transcoded.length += encodeAt(transcoded.ptr + transcoded.length, load<u8>(p));
 }
 
 function normalize(p: usize, length: u32, normal: Normal): void {

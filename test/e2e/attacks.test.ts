@@ -488,6 +488,7 @@ describe('past the masking', () => {
     ['UTF-16 that is not said', type('application/json', Buffer.from(JSON_BODY, 'utf16le'))],
     ['UTF-16 as text', type('text/plain', Buffer.from(JSON_BODY, 'utf16le'))],
     ['UTF-16 with a mark as text', type('text/plain', Buffer.from(`\ufeff${JSON_BODY}`, 'utf16le'))],
+    ['spaces of one byte', type('text/plain; charset=iso-8859-1', Buffer.from(`4111\xa01111\xa01111\xa01111 536\xad-22-8134`, 'latin1'))],
     ['big-endian UTF-16 as CSV', type('text/csv', Buffer.from(`a,b\n${CARD},${SSN}\n`, 'utf16le').swap16())],
     ['UTF-16 as Latin-1', type('text/plain; charset=iso-8859-1', Buffer.from(JSON_BODY, 'utf16le'))],
     ['UTF-32 as text', type('text/plain', Buffer.from([...JSON_BODY].flatMap((c) => [c.charCodeAt(0), 0, 0, 0])))],
@@ -781,6 +782,48 @@ describe('past the masking', () => {
     const reply = await sluice.ask(`/customers/${encodeURIComponent(EMAIL)}/536%2D22%2D8134`, { token: await sluice.token() });
     expect(exposed(JSON.stringify(await sluice.events(String(reply.headers['x-sluice-session']))))).toEqual([]);
   });
+});
+
+describe('past the record', () => {
+  const unrecorded = async (path: string, ask: Parameters<Sluice['ask']>[1] = {}): Promise<void> => {
+    const reply = await sluice.ask(path, { token: await sluice.token(), ...ask });
+    const session = String(reply.headers['x-sluice-session'] ?? JSON.parse(reply.text).session);
+    expect(exposed(JSON.stringify(await sluice.events(session)))).toEqual([]);
+  };
+  test.each<[string, string, Parameters<Sluice['ask']>[1]]>([
+    ['in the names of headers', '/customers/1', { headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '2' } }],
+    ['in the host', '/customers/1', { headers: { host: `${SSN}.example.com` } }],
+    ['in names of the query', `/customers/1?${encodeURIComponent(EMAIL)}=1&${CARD}`, {}],
+    ['in the path, with pluses', '/customers/536+22+8134', {}],
+    [
+      'in a parameter of the type',
+      '/tickets',
+      { method: 'POST', body: '{}', headers: { 'content-type': `application/json; x="${CARD}"` } },
+    ],
+    [
+      'in the body, in JSON within JSON',
+      '/tickets',
+      {
+        method: 'POST',
+        body: JSON.stringify({ a: JSON.stringify({ b: EMAIL.replace('@', '\\u0040') }), [SSN]: Number(CARD) }),
+        headers: { 'content-type': 'application/json' },
+      },
+    ],
+    [
+      'in a form',
+      '/tickets',
+      {
+        method: 'POST',
+        body: `a=${encodeURIComponent(encodeURIComponent(EMAIL))}&ssn=536+22+8134`,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      },
+    ],
+    ['in what is refused', `/db/${SSN}/${encodeURIComponent(EMAIL)}`, { headers: { 'x-note': CARD } }],
+  ])('%s', async (_, path, ask) => unrecorded(path, ask));
+
+  // Turns red when it is mended: an escape that is itself escaped in another way is read one way only.
+  test.fails('open: in the path, escaped for HTML and then for the path', () =>
+    unrecorded(`/customers/${[...SSN].map((c) => `%26%23${c.charCodeAt(0)}%3b`).join('')}`));
 });
 
 describe('past the approvals', () => {

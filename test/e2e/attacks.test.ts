@@ -670,6 +670,12 @@ describe('past the masking', () => {
       'bytes beyond ASCII in a header',
       Buffer.from(`${head(JSON_LINE, `X-Note: \xe9 ${SSN} \xff${CARD}`, 'Content-Length: 2')}{}`, 'latin1'),
     ],
+    ['a header without end', `${head(JSON_LINE, `X-Note: ${'a'.repeat(200_000)} ${SSN}`, 'Content-Length: 2')}{}`],
+    ['a thousand headers', `${head(JSON_LINE, ...Array.from({ length: 1000 }, (_, n) => `X-${n}: ${CARD}`), 'Content-Length: 2')}{}`],
+    ['a header without a name', `${head(JSON_LINE, `: ${SSN}`, 'Content-Length: 2')}{}`],
+    ['a header without a colon', `${head(JSON_LINE, SSN, 'Content-Length: 2')}{}`],
+    ['a status of four digits', OK.replace('200 OK', `2000 ${SSN}`).replace('{}', JSON_BODY)],
+    ['a chunk of a negative size', `${head(JSON_LINE, CHUNKED)}-1\r\n${JSON_BODY}\r\n0\r\n\r\n`],
     ['a NUL in a header', `${head(JSON_LINE, `X-Note: a\0${SSN}`, 'Content-Length: 2')}{}`],
     ['a transfer coding', Buffer.concat([Buffer.from(head(JSON_LINE, 'Transfer-Encoding: gzip')), gzipSync(JSON_BODY)])],
     [

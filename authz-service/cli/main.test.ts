@@ -70,6 +70,27 @@ const launched = (...args: string[]): Promise<Ended> =>
     execFile(SLUICE, args, { cwd: dir }, (error, out, err) => settle({ code: error ? Number(error.code) : 0, out, err }));
   });
 
+describe('npm start', () => {
+  const started = (...args: string[]): Promise<Ended> =>
+    new Promise((settle) => {
+      const start = fileURLToPath(new URL('../../scripts/start.ts', import.meta.url));
+      execFile(process.execPath, [start, ...args], { cwd: dir }, (error, out, err) =>
+        settle({ code: error ? Number(error.code) : 0, out, err }),
+      );
+    });
+
+  it.each([['--config', 'absent.yaml'], ['--config=absent.yaml'], ['-c', 'absent.yaml'], ['-cabsent.yaml']])(
+    'runs what %s names, never the demo in its place',
+    async (...args) => {
+      expect(await started(...args)).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/absent\.yaml: cannot be read/) });
+    },
+  );
+
+  it('refuses what it does not understand', async () => {
+    expect(await started('--confg', 'sluice.yaml')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('--confg') });
+  });
+});
+
 describe('sluice', () => {
   it('lists every command, and explains each', async () => {
     const { code, out } = await sluice();

@@ -75,6 +75,8 @@ export const isLoopback = (host: string): boolean => host.startsWith('127.') || 
 function listeners({ listeners: list = [] }: Damaged<Document>, { at, pathOf, elsewhere }: Surroundings): void {
   for (const listener of list) {
     const here = pathOf(listener);
+    // Its statistics would be those of the admin interface too, and a shutdown would wait for its own questions.
+    if (listener.name === 'admin') at(`${here}.name`, "'admin' is the name of Envoy's own admin interface", 'choose another');
     if (listener.tls && !elsewhere) keyPair(listener.tls, `${here}.tls`, at);
     if (!listener.tls && listener.address && !listener.private && !isLoopback(listener.address.host))
       at(

@@ -194,6 +194,11 @@ describe('what is refused, and what is said', () => {
     ],
     ['a listener that is not there', replaced('listener: http', 'listener: htp'), "there is no listener 'htp'; did you mean 'http'?"],
     [
+      "a listener with the name of Envoy's own",
+      replaced('name: http', 'name: admin'),
+      "listeners[0].name: 'admin' is the name of Envoy's own admin interface; choose another",
+    ],
+    [
       'a name twice',
       replaced('targets:', "targets:\n  - { name: orders, listener: http, hosts: [a], url: 'http://a' }"),
       "'orders' is the name of targets[0] already",

@@ -33,7 +33,13 @@ async function list(invocation: Invocation): Promise<number> {
   if (flag(invocation, 'json')) say(JSON.stringify(answer, null, 2));
   else if (flag(invocation, 'quiet')) for (const { id } of answer.approvals) say(id);
   else if (answer.approvals.length === 0)
-    say(state === 'pending' ? 'Nothing waits for your answer.' : `There is none that is ${printable(state)}.`);
+    say(
+      state === 'pending'
+        ? 'Nothing waits for your answer.'
+        : state === 'all'
+          ? 'There is none.'
+          : `There is none that is ${printable(state)}.`,
+    );
   else say(table(columns(Date.now()), answer.approvals, process.stdout.isTTY ? process.stdout.columns : undefined));
   return 0;
 }

@@ -1,12 +1,15 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // unit: pure code beside what it tests. wasm: compiled filters in the host emulator.
 // e2e and faults: a real Envoy, real servers, one file at a time (they share the machine's two cores).
 export default defineConfig({
   test: {
+    // By default Vitest leaves one processor to itself, of two, and it has little to do.
+    maxWorkers: availableParallelism(),
     projects: [
       { test: { name: 'unit', include: ['authz-service/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000 } },
-      { test: { name: 'wasm', include: ['test/{wasm,fuzz}/**/*.test.ts'], testTimeout: 120_000 } },
+      { test: { name: 'wasm', include: ['test/{wasm,fuzz}/**/*.test.ts'], testTimeout: 120_000, isolate: false } },
       {
         test: {
           name: 'e2e',

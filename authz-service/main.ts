@@ -5,7 +5,7 @@ import pino, { type Logger } from 'pino';
 import type { SessionIndex } from './admin/api.ts';
 import { Health } from './admin/health.ts';
 import { approvalMetrics, Metrics } from './admin/metrics.ts';
-import { issuerMetrics, policyMetrics, tapMetrics } from './admin/parts.ts';
+import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './admin/parts.ts';
 import { type Admin, createAdmin } from './admin/server.ts';
 import { createAnalyst } from './analysis/analyst.ts';
 import { createApprovals } from './approval/approvals.ts';
@@ -122,7 +122,10 @@ async function start(
     data,
     timeoutMs,
     workers,
-    onIncident: ({ kind, reason }) => logger.error({ kind }, `a decision worker: ${reason}`),
+    onIncident: ({ kind, reason }) => {
+      judges.incident(kind);
+      logger.error({ kind }, `a decision worker: ${reason}`);
+    },
     onReloaded: (revision) => {
       logger.info({ revision }, 'the changed policy is in force');
       notice('policy-reloaded', revision);
@@ -218,15 +221,11 @@ async function start(
   if (config.admin.address) await admin.listen(config.admin.address);
 
   await verifier.warm();
-  const tapDoor = await openDoor(
-    service.tap,
-    [
-      tapService(sink, {
-        onRefused: (error, peer) => logger.error({ code: error.code, peer }, `a stream of events is refused: ${error.message}`),
-      }),
-    ],
-    MAX_EMIT_BYTES,
-  );
+  const emitters = tapService(sink, {
+    onRefused: (error, peer) => logger.error({ code: error.code, peer }, `a stream of events is refused: ${error.message}`),
+  });
+  tapServiceMetrics(metrics, emitters);
+  const tapDoor = await openDoor(service.tap, [emitters], MAX_EMIT_BYTES);
   opened(() => tapDoor.close(service.drainMs));
   const sessions = createSessions(sessionPorts);
   opened(async () => sessions.stop());

@@ -37,7 +37,7 @@ async function obstacles(): Promise<string[]> {
       ] as const
     ).map(async ([part, port]) => ((await free(port)) ? [] : [`127.0.0.1:${port} is in use: the demo's ${part} needs it`])),
   );
-  const loaded = await loadConfigToStart(config);
+  const loaded = await loadConfigToStart(config, 'gateway');
   return [...own.flat(), ...(loaded.ok ? [] : loaded.errors.map(formatConfigError))];
 }
 

@@ -249,6 +249,7 @@ describe('approvals', () => {
     ['a denial without a reason', 'dana', { verdict: 'deny' }, 422, 'reason_required'],
     ['a reason without end', 'dana', { verdict: 'deny', reason: 'x'.repeat(1001) }, 422, 'reason_too_long'],
     ['a reason with control characters', 'dana', { verdict: 'deny', reason: '\u001b[2Jnothing to see' }, 400, 'bad_request'],
+    ['a revocation of what is not approved', 'dana', { verdict: 'revoke', reason: 'no' }, 409, 'not_approved'],
     ['another verdict', 'dana', { verdict: 'APPROVE' }, 400, 'bad_request'],
     ['another member', 'dana', { verdict: 'approve', by: 'corp:alex' }, 400, 'bad_request'],
     ['no object', 'dana', 'null', 400, 'bad_request'],

@@ -1,6 +1,6 @@
 /** The routes of the admin API: one row each. A call is what the server has parsed; an answer is what it writes. */
 import type { Approvals } from '../approval/approvals.ts';
-import { APPROVAL_STATES, type Approver } from '../approval/state.ts';
+import { APPROVAL_STATES, type Approver, type Verdict } from '../approval/state.ts';
 import { approvalDetail, approvalSummary } from '../approval/view.ts';
 import { isAuditor, maySee } from './access.ts';
 import type { Health } from './health.ts';
@@ -118,10 +118,10 @@ async function answerApproval({ approvals, auditors }: AdminSources, { params, q
   return { status: 200, json: { ...approvalSummary(result.approval), again: result.again } };
 }
 
-function parseAnswer(body: unknown): { verdict: 'approve' | 'deny'; reason: string } {
+function parseAnswer(body: unknown): { verdict: Verdict; reason: string } {
   const { verdict, reason = '', ...others } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
-  if (verdict !== 'approve' && verdict !== 'deny')
-    throw new AdminProblem('bad_request', 'The body is {"verdict": "approve" or "deny", "reason": "…"}.');
+  if (verdict !== 'approve' && verdict !== 'deny' && verdict !== 'revoke')
+    throw new AdminProblem('bad_request', 'The body is {"verdict": "approve", "deny" or "revoke", "reason": "…"}.');
   // A reason ends up on terminals, in logs and in the record.
   if (typeof reason !== 'string' || /[\p{Cc}\p{Cs}]/u.test(reason))
     throw new AdminProblem('bad_request', 'The reason is one line of text.');

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { Metrics } from './metrics.ts';
-import { issuerMetrics, policyMetrics, tapMetrics } from './parts.ts';
+import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './parts.ts';
 
 const linesOf = async (metrics: Metrics, name: string): Promise<string[]> =>
   (await metrics.text()).split('\n').filter((line) => line.startsWith(name));
@@ -36,15 +36,37 @@ it('shows for each issuer whether its keys can be had', async () => {
   ]);
 });
 
-it('names the policy in force, and counts the ones that were refused', async () => {
+it('shows which streams of filters were refused, each reason from the start', async () => {
   const metrics = new Metrics();
-  const { reloadFailed, watch } = policyMetrics(metrics);
-  const policy = { revision: 'one' };
+  const refused: Parameters<typeof tapServiceMetrics>[1]['refused'] = {};
+  tapServiceMetrics(metrics, { refused });
+  expect(await linesOf(metrics, 'sluice_tap_streams_refused_total{code="gap"}')).toEqual([
+    'sluice_tap_streams_refused_total{code="gap"} 0',
+  ]);
+  refused.gap = 2;
+  expect((await linesOf(metrics, 'sluice_tap_streams_refused_total')).filter((line) => !line.endsWith(' 0'))).toEqual([
+    'sluice_tap_streams_refused_total{code="gap"} 2',
+  ]);
+});
+
+it('names the policy in force, counts the ones that were refused, and shows its workers', async () => {
+  const metrics = new Metrics();
+  const { reloadFailed, incident, watch } = policyMetrics(metrics);
+  let load = { workers: 2, busy: 0, waiting: 0 };
+  const policy = { revision: 'one', load: () => load };
   watch(policy);
   policy.revision = 'two';
+  load = { workers: 4, busy: 3, waiting: 7 };
   reloadFailed();
+  for (const kind of ['timed_out', 'timed_out', 'start_failed'] as const) incident(kind);
   expect(await linesOf(metrics, 'sluice_policy_')).toEqual([
+    'sluice_policy_worker_restarts_total{reason="timed_out"} 2',
+    'sluice_policy_worker_restarts_total{reason="crashed"} 0',
+    'sluice_policy_worker_start_failures_total 1',
     'sluice_policy_reload_failures_total 1',
     'sluice_policy_info{revision="two"} 1',
+    'sluice_policy_workers 4',
+    'sluice_policy_workers_busy 3',
+    'sluice_policy_evaluations_waiting 7',
   ]);
 });

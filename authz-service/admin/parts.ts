@@ -1,5 +1,7 @@
 /** What the other parts count of themselves, named for Prometheus. Each asks for no more of a part than it shows. */
 import type { KeySetStatus } from '../identity/key_set.ts';
+import type { Incident, Load } from '../policy/engine.ts';
+import { REFUSALS, type TapService } from '../tap/server.ts';
 import type { SinkMetrics } from '../tap/sink.ts';
 import type { Metrics, Sample } from './metrics.ts';
 
@@ -29,6 +31,12 @@ export const tapMetrics = (
     },
   };
 };
+
+/** Each code from the start, so that the first refusal is an increase, too. */
+export const tapServiceMetrics = (metrics: Metrics, { refused }: Pick<TapService, 'refused'>): void =>
+  metrics.read('counter', 'sluice_tap_streams_refused_total', 'Streams of filters that were ended by an error, by its code.', () =>
+    REFUSALS.map((code) => ({ value: refused[code] ?? 0, labels: { code } })),
+  );
 
 export const issuerMetrics = (
   metrics: Metrics,
@@ -60,15 +68,42 @@ export const issuerMetrics = (
   );
 };
 
-/** `reloadFailed` counts a bundle that was refused while the old one stays in force. */
-export const policyMetrics = (metrics: Metrics): { reloadFailed(): void; watch(policy: { readonly revision: string }): void } => {
+const LOAD: readonly (readonly [string, string, keyof Load])[] = [
+  ['sluice_policy_workers', 'Decision workers that serve.', 'workers'],
+  ['sluice_policy_workers_busy', 'Decision workers that evaluate at this moment.', 'busy'],
+  ['sluice_policy_evaluations_waiting', 'Evaluations that wait for a decision worker.', 'waiting'],
+];
+
+/** `reloadFailed` counts a bundle that was refused while the old one stays in force; `incident` what befell a decision worker. */
+export const policyMetrics = (
+  metrics: Metrics,
+): {
+  reloadFailed(): void;
+  incident(kind: Incident['kind']): void;
+  watch(policy: { readonly revision: string; load(): Load }): void;
+} => {
+  const incidents: Record<Incident['kind'], number> = { timed_out: 0, crashed: 0, start_failed: 0 };
+  metrics.read('counter', 'sluice_policy_worker_restarts_total', 'Decision workers that were lost and replaced, by why.', () =>
+    (['timed_out', 'crashed'] as const).map((reason) => ({ value: incidents[reason], labels: { reason } })),
+  );
+  metrics.read(
+    'counter',
+    'sluice_policy_worker_start_failures_total',
+    'Decision workers that did not start; each is tried again.',
+    () => incidents.start_failed,
+  );
   const failures = metrics.counter(
     'sluice_policy_reload_failures_total',
     'Policy changes that were refused; the old policy stays in force.',
   );
   return {
     reloadFailed: () => failures.inc(),
-    watch: (policy) =>
-      metrics.read('gauge', 'sluice_policy_info', 'The policy in force.', () => [{ value: 1, labels: { revision: policy.revision } }]),
+    incident: (kind) => {
+      incidents[kind] += 1;
+    },
+    watch: (policy) => {
+      metrics.read('gauge', 'sluice_policy_info', 'The policy in force.', () => [{ value: 1, labels: { revision: policy.revision } }]);
+      for (const [name, help, member] of LOAD) metrics.read('gauge', name, help, () => policy.load()[member]);
+    },
   };
 };

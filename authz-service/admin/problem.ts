@@ -11,6 +11,7 @@ const PROBLEMS = {
   delegated: { status: 403, title: 'An approver answers in person' },
   not_found: { status: 404, title: 'There is no such thing' },
   method_not_allowed: { status: 405, title: 'The method does not apply here' },
+  not_approved: { status: 409, title: 'The request has not been approved' },
   ended: { status: 409, title: 'The request has been answered, or has ended' },
   timed_out: { status: 408, title: 'The request did not arrive in time' },
   headers_too_large: { status: 431, title: 'The headers are too large' },

@@ -97,6 +97,38 @@ describe('an answer', () => {
     expect(await outcome).toMatchObject({ state: 'denied', by: ['corp:dana'], reason: 'not this one' });
   });
 
+  it('that revokes is recorded, and ends a grant for good; a request that uses it at the same time either has it or does not', async () => {
+    const self = await bench();
+    const { approvals, tap } = self;
+    const granted = async (): Promise<string> => {
+      const handle = await approvals.hold(heldRequest());
+      handle.detach();
+      await approvals.answer(handle.id, approver('dana'), 'approve', '');
+      return handle.id;
+    };
+    const first = await granted();
+    expect(await approvals.answer(first, approver('alex'), 'revoke', 'wrong customer')).toMatchObject({ ok: true, again: false });
+    expect(saidOf(tap)).toEqual(['held', 'approved by corp:dana', 'revoked by corp:alex']);
+    expect(approvals.hasGrants('f1')).toBe(false);
+    expect(await approvals.findGrant('f1', OWN)).toBeUndefined();
+    expect(approvals.open).toEqual({ holds: 0, grants: 0 });
+    expect(approvals.status(first, OWN)).toMatchObject({ state: 'revoked', reason: expect.stringContaining('wrong customer') });
+
+    const second = await granted();
+    const [found, late] = await Promise.all([approvals.findGrant('f1', OWN), approvals.answer(second, approver('dana'), 'revoke', 'late')]);
+    expect(found).toMatchObject({ approval: second });
+    expect(late).toMatchObject({ ok: false, code: 'ended' });
+
+    const third = await granted();
+    const [early, none] = await Promise.all([approvals.answer(third, approver('dana'), 'revoke', 'early'), approvals.findGrant('f1', OWN)]);
+    expect(early).toMatchObject({ ok: true });
+    expect(none).toBeUndefined();
+
+    await self.restart();
+    expect(self.approvals.get(first)?.progress.state).toBe('revoked');
+    expect(await self.approvals.findGrant('f1', OWN)).toBeUndefined();
+  });
+
   it('to nothing, by nobody in particular, by itself: refused, and recorded nowhere', async () => {
     const { approvals, tap } = await bench();
     const { id } = await approvals.hold(heldRequest());
@@ -241,6 +273,20 @@ describe('when tap or store fail', () => {
     store.fates = ['failed'];
     await expect(approvals.findGrant('f1', OWN)).rejects.toMatchObject({ code: 'not_durable' });
     expect(await approvals.findGrant('f1', OWN)).toMatchObject({ approval: handle.id });
+  });
+
+  it.each(['tap', 'store'])('a revocation that is not recorded does not count, and its approver is told (%s)', async (which) => {
+    const self = await bench();
+    const handle = await self.approvals.hold(heldRequest());
+    handle.detach();
+    await self.approvals.answer(handle.id, approver('dana'), 'approve', '');
+    if (which === 'tap') self.tapFails = true;
+    else self.store.fates = ['failed'];
+    const revoke = () => self.approvals.answer(handle.id, approver('dana'), 'revoke', 'wrong customer');
+    expect(await revoke()).toMatchObject({ ok: false, code: 'not_durable' });
+    self.tapFails = false;
+    expect(await revoke()).toMatchObject({ ok: true });
+    expect(await self.approvals.findGrant('f1', OWN)).toBeUndefined();
   });
 
   it('an expiry counts, and is recorded once, when they are back', async () => {

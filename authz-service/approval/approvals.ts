@@ -479,7 +479,12 @@ export class Approvals {
   }
 }
 
-const ANSWERS: Partial<Record<ApprovalState, HoldAnswered['answer']>> = { pending: 'vote', approved: 'approved', denied: 'denied' };
+const ANSWERS: Partial<Record<ApprovalState, HoldAnswered['answer']>> = {
+  pending: 'vote',
+  approved: 'approved',
+  denied: 'denied',
+  revoked: 'revoked',
+};
 
 /** Appends records and takes each step in memory right after; now and then replaces the store's records by a snapshot that lacks none of them. */
 class WriteGate {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { agent, approver, bench, type Fate, heldRequest, settled } from './approvals.fixture.ts';
 import type { HoldHandle } from './approvals.ts';
+import type { Verdict } from './state.ts';
 
 const fate = fc.constantFrom<Fate>('durable', 'durable', 'durable', 'failed', 'failed but persisted');
 const nth = fc.nat(5);
@@ -24,6 +25,7 @@ const step = fc.oneof(
       verdict: fc.constantFrom('approve' as const, 'approve' as const, 'approve' as const, 'deny' as const),
     }),
   },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('revoke' as const), who: fc.constantFrom('dana', 'alex', 'eve') }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('retry' as const), fingerprint: fc.constantFrom('f1', 'f2') }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('detach' as const, 'cancel' as const), nth }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('disk' as const), fates: fc.array(fate, { maxLength: 4 }) }) },
@@ -36,6 +38,7 @@ const step = fc.oneof(
 it('releases at most once, only what enough people approved on the record, and loses no acknowledged answer', async () => {
   let releases = 0;
   let grants = 0;
+  let revocations = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), async (steps) => {
       const self = await bench({ grantTtlMs: 30_000 });
@@ -72,9 +75,19 @@ it('releases at most once, only what enough people approved on the record, and l
           const progress = self.approvals.get(id)?.progress;
           expect(progress?.answers.some((answer) => answer.by === by && answer.verdict === verdict)).toBe(true);
           if (verdict === 'deny') expect(progress?.state).toBe('denied');
+          if (verdict === 'revoke') expect(progress?.state).toBe('revoked');
         }
       };
 
+      const answer = async (id: string | undefined, who: string, verdict: Verdict): Promise<void> => {
+        if (id === undefined) return;
+        const result = await self.approvals.answer(id, approver(who, who === 'eve' ? 'support' : 'leads'), verdict, 'because');
+        if (!result.ok) return;
+        expect(who).not.toBe('eve');
+        acknowledged.push({ id, by: `corp:${who}`, verdict });
+        if (verdict !== 'approve') denied.add(id);
+        if (verdict === 'revoke') revocations += 1;
+      };
       const take = async (action: (typeof steps)[number]): Promise<void> => {
         switch (action.do) {
           case 'hold': {
@@ -85,21 +98,10 @@ it('releases at most once, only what enough people approved on the record, and l
             quorums.set(handle.id, action.quorum);
             return wait(handle);
           }
-          case 'answer': {
-            const id = ids[action.nth % ids.length];
-            if (id === undefined) return;
-            const result = await self.approvals.answer(
-              id,
-              approver(action.who, action.who === 'eve' ? 'support' : 'leads'),
-              action.verdict,
-              'because',
-            );
-            if (!result.ok) return;
-            expect(action.who).not.toBe('eve');
-            acknowledged.push({ id, by: `corp:${action.who}`, verdict: action.verdict });
-            if (action.verdict === 'deny') denied.add(id);
-            return;
-          }
+          case 'answer':
+            return answer(ids[action.nth % ids.length], action.who, action.verdict);
+          case 'revoke':
+            return answer(ids.findLast((id) => self.approvals.get(id)?.progress.state === 'approved') ?? ids[0], action.who, 'revoke');
           case 'retry': {
             const grant = await self.approvals.findGrant(action.fingerprint, agent.id);
             if (grant) {
@@ -156,4 +158,5 @@ it('releases at most once, only what enough people approved on the record, and l
   // The property says nothing when nothing was ever released.
   expect(releases).toBeGreaterThan(50);
   expect(grants).toBeGreaterThan(10);
+  expect(revocations).toBeGreaterThan(10);
 }, 120_000);

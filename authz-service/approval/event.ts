@@ -21,8 +21,8 @@ export interface RequestHeld {
 export interface HoldAnswered {
   readonly kind: 'hold_answered';
   readonly approval: string;
-  /** `vote`: one approval of several that the quorum asks for. */
-  readonly answer: 'approved' | 'vote' | 'denied' | 'expired' | 'cancelled';
+  /** `vote`: one approval of several that the quorum asks for. `revoked`: an approval that nothing had used yet is taken back. */
+  readonly answer: 'approved' | 'vote' | 'denied' | 'revoked' | 'expired' | 'cancelled';
   /** The approver's stable identity; empty when nobody answered. */
   readonly by: string;
   readonly reason: string;

@@ -2,7 +2,19 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { approver, heldRequest } from './approvals.fixture.ts';
 import { isNamed } from './principal.ts';
-import { type Approval, type Approver, answered, cancelled, deadline, isOpen, MAX_REASON, type Progress, timedOut, used } from './state.ts';
+import {
+  type Approval,
+  type Approver,
+  answered,
+  cancelled,
+  deadline,
+  isOpen,
+  MAX_REASON,
+  type Progress,
+  timedOut,
+  used,
+  type Verdict,
+} from './state.ts';
 
 const HOUR = 3_600_000;
 const held = (changes: Parameters<typeof heldRequest>[0] = {}): Approval => ({
@@ -13,7 +25,7 @@ const held = (changes: Parameters<typeof heldRequest>[0] = {}): Approval => ({
   progress: { state: 'pending', answers: [] },
 });
 const at = (approval: Approval, progress: Progress): Approval => ({ ...approval, progress });
-const answer = (approval: Approval, who: Approver, verdict: 'approve' | 'deny' = 'approve', reason = 'fine', now = 10) =>
+const answer = (approval: Approval, who: Approver, verdict: Verdict = 'approve', reason = 'fine', now = 10) =>
   answered(approval, who, verdict, reason, now, HOUR);
 const code = (step: ReturnType<typeof answered>): string => (step.ok ? step.progress.state : step.code);
 
@@ -79,6 +91,33 @@ it('takes a denial only with a reason, and no reason without end', () => {
   expect(code(answer(held(), approver('dana'), 'deny', 'x'.repeat(MAX_REASON + 1)))).toBe('reason_too_long');
 });
 
+it('is revoked by any of its approvers, with a reason, as long as it is approved and not used', () => {
+  const approval = held({ terms: { approvers: ['group:leads'], quorum: 1, ttlMs: 1000 } });
+  expect(code(answer(approval, approver('alex'), 'revoke', 'too early'))).toBe('not_approved');
+  const granted = answer(approval, approver('dana'));
+  if (!granted.ok) throw new Error(granted.code);
+  const grant = at(approval, granted.progress);
+  const revoke = (who = approver('alex'), reason = 'wrong customer', now = 20) => answer(grant, who, 'revoke', reason, now);
+  expect(code(revoke(undefined, ' '))).toBe('reason_required');
+  expect(code(revoke(approver('eve', 'support')))).toBe('not_approver');
+  expect(code(revoke(approver('agent-7')))).toBe('own_request');
+  expect(code(revoke(undefined, undefined, deadline(grant)))).toBe('ended');
+  const revoked = revoke();
+  if (!revoked.ok) throw new Error(revoked.code);
+  expect(revoked.progress).toMatchObject({
+    state: 'revoked',
+    endedAt: 20,
+    answers: [{ by: 'corp:dana' }, { by: 'corp:alex', verdict: 'revoke' }],
+  });
+  const over = at(grant, revoked.progress);
+  expect(used(over, 21)).toBeUndefined();
+  expect(answer(over, approver('dana'), 'revoke', 'again', 30)).toEqual({
+    ok: false,
+    code: 'ended',
+    detail: 'It was approved, and revoked at 1970-01-01T00:00:00.020Z by alex (corp:alex): wrong customer',
+  });
+});
+
 it('takes no answer from the deadline on, whether or not the timer has fired', () => {
   expect(code(answer(held(), approver('dana'), 'approve', '', 999))).toBe('approved');
   expect(code(answer(held(), approver('dana'), 'approve', '', 1000))).toBe('ended');
@@ -92,7 +131,7 @@ it('for any order of steps: leaves an end never, is used only when approved, app
       arbitrary: fc.record({
         do: fc.constant('answer' as const),
         who: fc.constantFrom(...people),
-        verdict: fc.constantFrom('approve' as const, 'approve' as const, 'deny' as const),
+        verdict: fc.constantFrom('approve' as const, 'approve' as const, 'deny' as const, 'revoke' as const),
       }),
     },
     fc.record({ do: fc.constantFrom('use' as const, 'time' as const, 'cancel' as const) }),
@@ -123,7 +162,7 @@ it('for any order of steps: leaves an end never, is used only when approved, app
         if (!next) continue;
         approval = at(approval, next);
         if (!isOpen(before)) expect(next).toBe(before);
-        if (next.state === 'used' || next.state === 'lapsed') expect(before.state).toBe('approved');
+        if (next.state === 'used' || next.state === 'lapsed' || next.state === 'revoked') expect(before.state).toBe('approved');
         if (next.state === 'used') expect(now).toBeLessThan(deadline(at(approval, before)));
         const approvers = next.answers.filter(({ verdict }) => verdict === 'approve').map(({ by }) => by);
         expect(new Set(approvers).size).toBe(approvers.length);

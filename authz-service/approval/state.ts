@@ -2,7 +2,8 @@
  * The life of a held request, as pure functions of it and the time:
  *
  *     pending ── quorum ──► approved ── released ──► used
- *        │                     └────── its time ───► lapsed
+ *        │                     ├────── its time ───► lapsed
+ *        │                     └── an approver ────► revoked
  *        ├── one denial ──► denied
  *        ├── its time ────► expired
  *        └── caller gone ─► cancelled
@@ -25,17 +26,27 @@ export interface Answer {
   readonly at: number;
 }
 
-export type Verdict = 'approve' | 'deny';
+/** `revoke` takes an approval back, as long as nothing was set free by it. */
+export type Verdict = 'approve' | 'deny' | 'revoke';
 
 /** How far a held request has come. Every step is stored as a whole: the last one that was stored counts. */
 export type Progress =
   | { readonly state: 'pending'; readonly answers: readonly Answer[] }
   | { readonly state: 'approved'; readonly answers: readonly Answer[]; readonly grantExpiresAt: number }
-  | { readonly state: 'used' | 'lapsed' | 'denied' | 'expired'; readonly answers: readonly Answer[]; readonly endedAt: number }
+  | { readonly state: 'used' | 'lapsed' | 'revoked' | 'denied' | 'expired'; readonly answers: readonly Answer[]; readonly endedAt: number }
   | { readonly state: 'cancelled'; readonly answers: readonly Answer[]; readonly endedAt: number; readonly reason: string };
 
 export type ApprovalState = Progress['state'];
-export const APPROVAL_STATES: readonly ApprovalState[] = ['pending', 'approved', 'used', 'lapsed', 'denied', 'expired', 'cancelled'];
+export const APPROVAL_STATES: readonly ApprovalState[] = [
+  'pending',
+  'approved',
+  'used',
+  'lapsed',
+  'revoked',
+  'denied',
+  'expired',
+  'cancelled',
+];
 
 export interface Approval {
   readonly id: string;
@@ -52,7 +63,15 @@ export interface Approver {
   readonly onBehalfOf: string;
 }
 
-export type RefusalCode = 'not_found' | 'not_approver' | 'own_request' | 'delegated' | 'reason_required' | 'reason_too_long' | 'ended';
+export type RefusalCode =
+  | 'not_found'
+  | 'not_approver'
+  | 'own_request'
+  | 'delegated'
+  | 'reason_required'
+  | 'reason_too_long'
+  | 'not_approved'
+  | 'ended';
 export interface Refused {
   readonly ok: false;
   readonly code: RefusalCode;
@@ -92,7 +111,7 @@ export const barred = ({ request }: Approval, { identity, onBehalfOf }: Approver
 
 /**
  * An approver's answer. An approval that reaches the quorum, or one denial, ends the hold. Who has approved may still deny; approving twice changes nothing
- * (`progress` is then the same object).
+ * (`progress` is then the same object). Once approved, it may be revoked by any of its approvers until it is used.
  */
 export const answered = (
   approval: Approval,
@@ -105,14 +124,19 @@ export const answered = (
   const { progress, request } = approval;
   const bar = barred(approval, approver);
   if (bar) return bar;
-  if (progress.state !== 'pending' || now >= approval.expiresAt) return refused('ended', ending(approval));
-  if (verdict === 'deny' && reason.trim() === '') return refused('reason_required', 'A denial needs a reason: the caller is told it.');
+  if (verdict === 'revoke' && progress.state === 'pending')
+    return refused('not_approved', 'It has not been approved yet: deny it, to end it.');
+  const open = verdict === 'revoke' ? progress.state === 'approved' : progress.state === 'pending';
+  if (!open || now >= deadline(approval)) return refused('ended', ending(approval));
+  if (verdict !== 'approve' && reason.trim() === '')
+    return refused('reason_required', `A ${verdict === 'deny' ? 'denial' : 'revocation'} needs a reason: the caller is told it.`);
   if (reason.length > MAX_REASON) return refused('reason_too_long', `The reason is longer than ${MAX_REASON} characters.`);
 
   const { id: by, name } = approver.identity;
   if (verdict === 'approve' && progress.answers.some((answer) => answer.by === by)) return { ok: true, progress };
   const answers = [...progress.answers, { by, name, verdict, reason, at: now }];
   if (verdict === 'deny') return { ok: true, progress: { state: 'denied', answers, endedAt: now } };
+  if (verdict === 'revoke') return { ok: true, progress: { state: 'revoked', answers, endedAt: now } };
   if (answers.length < request.terms.quorum) return { ok: true, progress: { state: 'pending', answers } };
   return { ok: true, progress: { state: 'approved', answers, grantExpiresAt: now + grantTtlMs } };
 };
@@ -144,6 +168,8 @@ export const ending = ({ progress, expiresAt }: Approval): string => {
     case 'used':
     case 'lapsed':
       return `It was approved at ${at(last?.at ?? 0)}, last by ${by}.`;
+    case 'revoked':
+      return `It was approved, and revoked at ${at(progress.endedAt)} by ${by}: ${last?.reason ?? ''}`;
     case 'denied':
       return `It was denied at ${at(progress.endedAt)} by ${by}: ${last?.reason ?? ''}`;
     case 'expired':

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { runs } from '../../test/fuzz/runs.ts';
-import { fingerprintOf, type RawRequest, typedRequest, UnclearRequestError } from './http_request.ts';
+import { fingerprintOf, type RawRequest, rawRequest, typedRequest, UnclearRequestError } from './http_request.ts';
 
 const raw = (over: Partial<RawRequest> & { header?: Record<string, string[]> } = {}): RawRequest => ({
   method: 'GET',
@@ -35,6 +35,16 @@ describe('what policy sees is what the target gets', () => {
 
   test.each(['/a%2fb', '/a%5Cb', '/a/%2e%2e/b', '/a%00', '/a%0a', '/%c3', 'a'])('the path %s is refused', (path) => {
     expect(status(raw({ path }))).toBe(400);
+  });
+
+  test('a header without a name is refused, and said to be', () => {
+    const headers = [{ key: 'accept', value: '*/*' }, { key: '', value: 'x' }, {} as { key: string }];
+    for (const header of headers.slice(1)) {
+      const request = { attributes: { request: { http: { method: 'GET', path: '/a', header_map: { headers: [headers[0], header] } } } } };
+      expect(() => rawRequest(request as never)).toThrow(
+        new UnclearRequestError(503, 'Envoy told of a header without a name, which no rule could see'),
+      );
+    }
   });
 
   test.each(['x-http-method-override', 'x-http-method', 'x-method-override', 'x-original-url', 'x-rewrite-url'])(

@@ -22,12 +22,15 @@ export interface RawRequest {
   readonly body: Uint8Array;
 }
 
+/** @throws {UnclearRequestError} when a header has no name */
 export function rawRequest(check: CheckRequest): RawRequest | undefined {
   const http = check.attributes?.request?.http;
   if (!http) return undefined;
   const headers = new Map<string, string[]>();
   for (const { key, value, raw_value } of http.header_map?.headers ?? []) {
     const text = raw_value && raw_value.length > 0 ? raw_value.toString('latin1') : (value ?? '');
+    // Envoy's parsers let none pass, and what a target made of it nobody could say.
+    if (!key) throw new UnclearRequestError(503, 'Envoy told of a header without a name, which no rule could see');
     const name = key.toLowerCase();
     const values = headers.get(name);
     if (values) values.push(text);

@@ -1,4 +1,5 @@
-/** `sluice approvals`, `approve` and `deny`: answering what policy holds. */
+/** `sluice approvals`, `approve`, `deny` and `revoke`: answering what policy holds. */
+import type { Verdict } from '../approval/state.ts';
 import type { ApprovalDetail, ApprovalSummary } from '../approval/view.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
 import { connected } from './connected.ts';
@@ -12,7 +13,7 @@ export const approvals: Command = {
   summary: 'what waits for an answer that you may give',
   details: [
     ['ID', 'one of them, with all that its decision rests on, sensitive values masked'],
-    ['--state STATE', 'pending (default), approved, denied, expired, cancelled, used, lapsed; or all'],
+    ['--state STATE', 'pending (default), approved, denied, revoked, expired, cancelled, used, lapsed; or all'],
     ['-q, --quiet', 'their ids alone, one per line'],
     ['--json', 'as the admin API answers'],
     ...placeDetails,
@@ -32,7 +33,13 @@ async function list(invocation: Invocation): Promise<number> {
   if (flag(invocation, 'json')) say(JSON.stringify(answer, null, 2));
   else if (flag(invocation, 'quiet')) for (const { id } of answer.approvals) say(id);
   else if (answer.approvals.length === 0)
-    say(state === 'pending' ? 'Nothing waits for your answer.' : `There is none that is ${printable(state)}.`);
+    say(
+      state === 'pending'
+        ? 'Nothing waits for your answer.'
+        : state === 'all'
+          ? 'There is none.'
+          : `There is none that is ${printable(state)}.`,
+    );
   else say(table(columns(Date.now()), answer.approvals, process.stdout.isTTY ? process.stdout.columns : undefined));
   return 0;
 }
@@ -98,13 +105,13 @@ export function described(approval: ApprovalDetail, now: number): string {
   return [id, ...lines, '', '  What policy saw, sensitive values masked:', ...body].join('\n');
 }
 
-const answering = (name: 'approve' | 'deny', usage: string, summary: string): Command => ({
+const answering = (name: Verdict, usage: string, summary: string): Command => ({
   name,
   usage,
   summary,
   details: [
     ['ID', 'as `sluice approvals` lists it; several may be given'],
-    ['-r, --reason TEXT', `why; goes into the record${name === 'deny' ? ', and the caller is told' : ''}`],
+    ['-r, --reason TEXT', `why; goes into the record${name === 'approve' ? '' : ', and the caller is told'}`],
     ...placeDetails,
   ],
   options: { ...placeOptions, reason: { type: 'string', short: 'r' } },
@@ -114,10 +121,12 @@ const answering = (name: 'approve' | 'deny', usage: string, summary: string): Co
 
 export const approve = answering('approve', 'ID… [--reason TEXT]', 'let a held request through, once');
 export const deny = answering('deny', 'ID… --reason TEXT', 'end a held request');
+export const revoke = answering('revoke', 'ID… --reason TEXT', 'take back an approval that has not been used');
 
-async function answer(invocation: Invocation, verdict: 'approve' | 'deny'): Promise<number> {
+async function answer(invocation: Invocation, verdict: Verdict): Promise<number> {
   const reason = text(invocation, 'reason') ?? '';
-  if (verdict === 'deny' && reason.trim() === '') throw new CommandError('a denial needs its reason: sluice deny ID --reason TEXT', 2);
+  if (verdict !== 'approve' && reason.trim() === '')
+    throw new CommandError(`a ${verdict === 'deny' ? 'denial' : 'revocation'} needs its reason: sluice ${verdict} ID --reason TEXT`, 2);
   const client = await connected(invocation);
   for (const id of invocation.positionals) {
     const answered = (await client.post(`/v1/approvals/${encodeURIComponent(id)}/answer`, { verdict, reason })) as ApprovalSummary & {
@@ -130,6 +139,7 @@ async function answer(invocation: Invocation, verdict: 'approve' | 'deny'): Prom
 
 function outcome({ state, approvals: given, quorum, summary, again }: ApprovalSummary & { again?: boolean }, verdict: string): string {
   if (verdict === 'deny') return `denied ${summary}`;
+  if (verdict === 'revoke') return `revoked the approval of ${summary}; it passes no more`;
   if (again) return `you had approved it already; ${given} of ${quorum} approvals`;
   if (state === 'pending') return `${given} of ${quorum} approvals of ${summary}`;
   return state === 'approved' ? `approved ${summary}; it passes when its caller asks again` : `approved ${summary}; it goes through`;

@@ -31,7 +31,8 @@ export async function check({
   say = (line) => void process.stdout.write(`${line}\n`),
   ...options
 }: CheckOptions): Promise<number> {
-  const loaded = await (ports ? loadConfigToStart : loadConfig)(file, { ...(await patternChecker()), ...options });
+  const loading = { ...(await patternChecker()), ...options };
+  const loaded = ports ? await loadConfigToStart(file, 'gateway', loading) : loadConfig(file, loading);
   if (!loaded.ok) return report([{ what: 'configuration', problems: loaded.errors.map(formatConfigError) }], say);
   const [policy, envoy] = await Promise.all([checkPolicy(loaded.config), checkEnvoy(loaded.config)]);
   return report(

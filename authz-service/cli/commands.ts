@@ -1,6 +1,6 @@
 /** Every command of `sluice`: one row each. What is heavy is loaded when it is used. */
 import { readFileSync } from 'node:fs';
-import { approvals, approve, deny } from './approvals.ts';
+import { approvals, approve, deny, revoke } from './approvals.ts';
 import { type Command, flag, say, text } from './command.ts';
 import { connect } from './connect.ts';
 import { login, logout } from './login.ts';
@@ -104,6 +104,7 @@ export const COMMANDS: readonly Command[] = [
   approvals,
   approve,
   deny,
+  revoke,
   sessions,
   replay,
   policy,

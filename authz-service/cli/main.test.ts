@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +70,27 @@ const launched = (...args: string[]): Promise<Ended> =>
     execFile(SLUICE, args, { cwd: dir }, (error, out, err) => settle({ code: error ? Number(error.code) : 0, out, err }));
   });
 
+describe('npm start', () => {
+  const started = (...args: string[]): Promise<Ended> =>
+    new Promise((settle) => {
+      const start = fileURLToPath(new URL('../../scripts/start.ts', import.meta.url));
+      execFile(process.execPath, [start, ...args], { cwd: dir }, (error, out, err) =>
+        settle({ code: error ? Number(error.code) : 0, out, err }),
+      );
+    });
+
+  it.each([['--config', 'absent.yaml'], ['--config=absent.yaml'], ['-c', 'absent.yaml'], ['-cabsent.yaml']])(
+    'runs what %s names, never the demo in its place',
+    async (...args) => {
+      expect(await started(...args)).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/absent\.yaml: cannot be read/) });
+    },
+  );
+
+  it('refuses what it does not understand', async () => {
+    expect(await started('--confg', 'sluice.yaml')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('--confg') });
+  });
+});
+
 describe('sluice', () => {
   it('lists every command, and explains each', async () => {
     const { code, out } = await sluice();
@@ -84,6 +105,7 @@ describe('sluice', () => {
     [['sessions', 'x'], "there is no argument 'x'"],
     [['approvals', '--stat', 'all'], "Unknown option '--stat'"],
     [['deny', 'apr_1'], 'a denial needs its reason'],
+    [['revoke', 'apr_1'], 'a revocation needs its reason'],
     [['sessions', '--since', 'yesterday'], '--since is a duration'],
     [['approvals', '--admin', 'http://10.0.0.1:9000'], 'is no address of an admin API'],
   ])('says what was not said right, with exit code 2: %j', async (args, message) => {
@@ -104,6 +126,32 @@ describe('sluice', () => {
   it('that is not set up says what to do', () => {
     copyFileSync(SLUICE, join(dir, 'sluice'));
     expect(() => execFileSync(join(dir, 'sluice'), ['version'], { stdio: 'pipe' })).toThrow(/not set up here yet: run 'npm run setup'/);
+  });
+
+  it.each([
+    ['serve', [/targets\[0\]\.credentials\.key\.bearer: .*NOT_SET_HERE/, /admin\.address: 127\.0\.0\.1:\d+ is in use/]],
+    [
+      'up',
+      [
+        /listeners\[0\]\.address: 127\.0\.0\.1:\d+ is in use/,
+        /targets\[0\]\.credentials\.key\.bearer: .*NOT_SET_HERE/,
+        /admin\.address: 127\.0\.0\.1:\d+ is in use/,
+      ],
+    ],
+  ])('%s says at once what is wrong with the configuration and which ports are in use', async (command, said) => {
+    const other = createServer();
+    await Promise.all([admin, other].map((server) => new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))));
+    try {
+      const [own, envoys] = [admin, other].map((server) => (server.address() as { port: number }).port);
+      const file = join(dir, 'sluice.yaml');
+      writeFileSync(file, `${readFileSync(file, 'utf8').replace(':8080', `:${envoys}`)}admin: { address: '127.0.0.1:${own}' }\n`);
+      const { code, out, err } = await sluice(command);
+      expect([code, out]).toEqual([1, '']);
+      const lines = err.split('\n').filter((line) => /^ {2}\S+sluice\.yaml:\d+:\d+: /.test(line));
+      expect(lines.filter((line) => !line.includes('policy.path'))).toEqual(said.map((pattern) => expect.stringMatching(pattern)));
+    } finally {
+      other.close();
+    }
   });
 
   it('says that the service does not run', async () => {
@@ -153,11 +201,14 @@ describe('sluice, over TCP', () => {
   it('answers, and says what became of it', async () => {
     answers['POST /v1/approvals/apr_1/answer'] = { status: 200, json: { ...approval, approvals: 1 } };
     expect((await sluice('approve', 'apr_1', '--admin', url)).out).toMatch(/^apr_1: 1 of 2 approvals of DELETE/);
+    answers['POST /v1/approvals/apr_3/answer'] = { status: 200, json: { ...approval, id: 'apr_3', state: 'revoked' } };
     answers['POST /v1/approvals/apr_2/answer'] = { status: 200, json: { ...approval, id: 'apr_2', state: 'denied' } };
     expect((await sluice('deny', 'apr_2', '-r', 'no', '--admin', url)).out).toMatch(/^apr_2: denied DELETE/);
+    expect((await sluice('revoke', 'apr_3', '-r', 'too early', '--admin', url)).out).toMatch(/^apr_3: revoked the approval of DELETE/);
     expect(asked.map(({ body }) => JSON.parse(body))).toEqual([
       { verdict: 'approve', reason: '' },
       { verdict: 'deny', reason: 'no' },
+      { verdict: 'revoke', reason: 'too early' },
     ]);
   });
 

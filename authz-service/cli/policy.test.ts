@@ -168,6 +168,15 @@ policy: { path: rules, data: grants.yaml }
     expect(await policy.run(invocation(['test'], { run: 'night' }))).not.toBe(0);
   });
 
+  test("a rule that changes what the library decides fails none of the library's tests", async () => {
+    rule('deny contains {"rule": "night", "reason": ""} if input.request.method == "DELETE"');
+    writeFileSync(
+      join(dir, 'rules', 'night_test.rego'),
+      'package sluice.rules.night_test\n\nimport data.sluice.rules.night\nimport data.sluice.testing\n\ntest_night if count(night.deny) == 1 with input as testing.request("DELETE", "/")\n',
+    );
+    expect(await policy.run(invocation(['test']))).toBe(0);
+  });
+
   test.each([[['test', 'x']], [['explain']], [['erase']], [['']]])('%j is not understood', async (positionals) => {
     await expect((async () => policy.run(invocation(positionals)))()).rejects.toMatchObject({ exitCode: 2 });
   });

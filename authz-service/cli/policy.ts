@@ -1,6 +1,6 @@
 /** `sluice policy`: test it, check it, and explain what it decided. */
 import { checkPolicy } from '../policy/check.ts';
-import { policyFolders, schemasOf } from '../policy/compile.ts';
+import { policyTestFiles, schemasOf } from '../policy/compile.ts';
 import { problemsOf } from '../policy/error.ts';
 import { findOpa, showOpa } from '../policy/opa.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
@@ -14,7 +14,7 @@ export const policy: Command = {
   usage: 'test | check | explain SESSION',
   summary: 'test the policy, check it, explain what it decided',
   details: [
-    ['test', "runs the tests of the library and of the configuration's policy folder"],
+    ['test', "runs the tests of the configuration's policy folder, beside the library where the folder is added to it"],
     ['check', 'whether the gateway would take the policy and its data, without putting them in force'],
     ['explain SESSION', 'what the policy saw of a recorded request (sensitive values masked), which rules fired, what was decided'],
     ['--run PATTERN', 'test: only tests whose name matches'],
@@ -60,7 +60,7 @@ async function test(invocation: Invocation): Promise<number> {
       '.*',
       ...options,
       ...only,
-      ...(await policyFolders(path)),
+      ...(await policyTestFiles(path)),
     ]);
   } catch (error) {
     throw new CommandError(problemsOf(error).join('\n'));

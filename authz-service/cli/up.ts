@@ -1,5 +1,5 @@
 /** `sluice serve`: the service. `sluice up`: the service and its Envoy, which live and end together. */
-import { type Config, formatConfigError, loadConfig, loadConfigToStart } from '../config/config.ts';
+import { type Config, formatConfigError, loadConfigToStart, type Starting } from '../config/config.ts';
 import { findEnvoy } from '../envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../envoy/generate.ts';
 import { type EnvoyProcess, listenerUrls, startEnvoy } from '../envoy/process.ts';
@@ -16,17 +16,16 @@ export interface Gateway {
 }
 
 /** @throws {CommandError} with everything that is wrong with the configuration, a line each */
-async function configuration(file: string, ports: boolean): Promise<Config> {
+async function configuration(file: string, starting: Starting): Promise<Config> {
   const mask = await loadMask();
-  const load = ports ? loadConfigToStart : loadConfig;
-  const loaded = await load(file, { checkPattern: (pattern) => mask.checkPattern(pattern) });
+  const loaded = await loadConfigToStart(file, starting, { checkPattern: (pattern) => mask.checkPattern(pattern) });
   if (loaded.ok) return loaded.config;
   throw new CommandError(['The configuration is wrong:', ...loaded.errors.map((error) => `  ${formatConfigError(error)}`)].join('\n'));
 }
 
 /** Starts service and Envoy. @throws {Error} when one does not start; the other is closed again */
 export async function startGateway(file: string): Promise<Gateway> {
-  const config = await configuration(file, true);
+  const config = await configuration(file, 'gateway');
   const found = findEnvoy({ configured: config.envoy.bin });
   if (!found.ok) throw new CommandError(found.problem);
   // Envoy reads its files again when they change.
@@ -41,9 +40,9 @@ export async function startGateway(file: string): Promise<Gateway> {
   return {
     config,
     failed: envoy.exited,
-    // Held requests end first, and Envoy tells their callers; then Envoy, whose last events the service still records.
+    // Held requests end first, and Envoy tells their callers; what runs has the drain time; then Envoy ends, whose last events the service still records.
     close: async () => {
-      await service.drain();
+      await Promise.all([service.drain(), envoy.drain(config.service.drainMs)]);
       await envoy.stop();
       await service.close();
     },
@@ -81,6 +80,6 @@ export async function up(file: string): Promise<number> {
 
 /** @returns the exit code */
 export async function serve(file: string): Promise<number> {
-  const service = await startService(await configuration(file, false));
+  const service = await startService(await configuration(file, 'service'));
   return await untilStopped(new Promise(() => {}), () => service.close());
 }

@@ -10,6 +10,8 @@ import { credentialConfig, defaultCredential, issuerConfig } from './resolve.ts'
 import type { Document } from './schema.ts';
 
 export interface Addressed {
+  /** Who listens there. */
+  readonly by: 'envoy' | 'service';
   readonly path: string;
   readonly address: HostPort;
 }
@@ -73,6 +75,8 @@ export const isLoopback = (host: string): boolean => host.startsWith('127.') || 
 function listeners({ listeners: list = [] }: Damaged<Document>, { at, pathOf, elsewhere }: Surroundings): void {
   for (const listener of list) {
     const here = pathOf(listener);
+    // Its statistics would be those of the admin interface too, and a shutdown would wait for its own questions.
+    if (listener.name === 'admin') at(`${here}.name`, "'admin' is the name of Envoy's own admin interface", 'choose another');
     if (listener.tls && !elsewhere) keyPair(listener.tls, `${here}.tls`, at);
     if (!listener.tls && listener.address && !listener.private && !isLoopback(listener.address.host))
       at(
@@ -247,12 +251,12 @@ function patterns({ masking }: Damaged<Document>, { at, checkPattern }: Surround
 }
 
 function listened({ listeners: list = [], service, admin: section }: Damaged<Document>, { pathOf }: Surroundings): Addressed[] {
-  const at = (path: string, address: HostPort | undefined): Addressed[] => (address ? [{ path, address }] : []);
+  const at = (by: Addressed['by'], path: string, address: HostPort | undefined): Addressed[] => (address ? [{ by, path, address }] : []);
   return [
-    ...list.flatMap((listener) => at(`${pathOf(listener)}.address`, listener.address)),
-    ...at('service.check.address', service?.check?.address),
-    ...at('service.tap.address', service?.tap?.address),
-    ...at('admin.address', section?.address),
+    ...list.flatMap((listener) => at('envoy', `${pathOf(listener)}.address`, listener.address)),
+    ...at('service', 'service.check.address', service?.check?.address),
+    ...at('service', 'service.tap.address', service?.tap?.address),
+    ...at('service', 'admin.address', section?.address),
   ];
 }
 

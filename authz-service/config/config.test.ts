@@ -194,6 +194,11 @@ describe('what is refused, and what is said', () => {
     ],
     ['a listener that is not there', replaced('listener: http', 'listener: htp'), "there is no listener 'htp'; did you mean 'http'?"],
     [
+      "a listener with the name of Envoy's own",
+      replaced('name: http', 'name: admin'),
+      "listeners[0].name: 'admin' is the name of Envoy's own admin interface; choose another",
+    ],
+    [
       'a name twice',
       replaced('targets:', "targets:\n  - { name: orders, listener: http, hosts: [a], url: 'http://a' }"),
       "'orders' is the name of targets[0] already",
@@ -373,13 +378,39 @@ describe('before a start', () => {
     try {
       const text = replaced('127.0.0.1:8080', `127.0.0.1:${port}`);
       expect(errors(text)).toEqual([]);
-      const result = await loadConfigToStart(join(dir, 'sluice.yaml'), { env: {} });
+      const result = await loadConfigToStart(join(dir, 'sluice.yaml'), 'gateway', { env: {} });
       expect(result.ok ? [] : result.errors.map(({ path, problem }) => [path, problem])).toEqual([
         ['listeners[0].address', `127.0.0.1:${port} is in use`],
       ]);
       writeFileSync(join(dir, 'sluice.yaml'), `${text}polcy: {}\n`);
-      const both = await loadConfigToStart(join(dir, 'sluice.yaml'), { env: {} });
+      const both = await loadConfigToStart(join(dir, 'sluice.yaml'), 'gateway', { env: {} });
       expect(both.ok ? 0 : both.errors.length).toBe(2);
+    } finally {
+      taken.close();
+    }
+  });
+
+  test("the service alone asks for its own ports only: Envoy's may be taken, by the Envoy that it is for", async () => {
+    const taken = createServer();
+    await new Promise<void>((settle) => taken.listen(0, '127.0.0.1', settle));
+    const { port } = taken.address() as AddressInfo;
+    const start = async (text: string): Promise<string[]> => {
+      writeFileSync(join(dir, 'sluice.yaml'), text);
+      const result = await loadConfigToStart(join(dir, 'sluice.yaml'), 'service', { env: {} });
+      return result.ok ? [] : result.errors.map(formatConfigError);
+    };
+    try {
+      expect(await start(replaced('127.0.0.1:8080', `127.0.0.1:${port}`))).toEqual([]);
+      const text = `${MINIMAL}polcy: {}\nadmin: { address: "127.0.0.1:${port}" }\n`;
+      const line = (what: string): number => text.split('\n').findIndex((one) => one.startsWith(what)) + 1;
+      expect(await start(text)).toEqual([
+        expect.stringMatching(new RegExp(`sluice.yaml:${line('polcy')}:1: polcy: unknown key`)),
+        expect.stringMatching(
+          new RegExp(
+            `sluice.yaml:${line('admin')}:19: admin.address: 127.0.0.1:${port} is in use; end what listens there, or choose another port`,
+          ),
+        ),
+      ]);
     } finally {
       taken.close();
     }
@@ -387,7 +418,7 @@ describe('before a start', () => {
 
   test('an address of another machine', async () => {
     writeFileSync(join(dir, 'sluice.yaml'), replaced('127.0.0.1:8080', '192.0.2.1:8080, private: true'));
-    const result = await loadConfigToStart(join(dir, 'sluice.yaml'), { env: {} });
+    const result = await loadConfigToStart(join(dir, 'sluice.yaml'), 'gateway', { env: {} });
     expect(result.ok ? '' : result.errors.map(formatConfigError).join()).toContain('is not an address of this machine');
   });
 });

@@ -30,11 +30,15 @@ export function loadConfig(file: string, options: LoadOptions = {}): ConfigResul
   return config && errors.length === 0 ? { ok: true, config } : { ok: false, errors: inOrder(errors) };
 }
 
-/** As `loadConfig`; the ports that Envoy and the service are about to listen on must also be free. */
-export async function loadConfigToStart(file: string, options: LoadOptions = {}): Promise<ConfigResult> {
+/** What is about to start: the service, or the service and its Envoy. */
+export type Starting = 'service' | 'gateway';
+
+/** As `loadConfig`; the ports that will be listened on must also be free. */
+export async function loadConfigToStart(file: string, starting: Starting, options: LoadOptions = {}): Promise<ConfigResult> {
   const { errors, config, addresses, at } = read(file, options);
   // One after the other: two that overlap must not find each other.
-  for (const { path, address } of addresses) {
+  for (const { by, path, address } of addresses) {
+    if (by === 'envoy' && starting === 'service') continue;
     const problem = await listenProblem(address);
     if (problem !== undefined) at(path, `${formatHostPort(address)} ${problem[0]}`, problem[1]);
   }

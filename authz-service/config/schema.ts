@@ -247,7 +247,11 @@ export const SCHEMA = object({
     object({
       check: preset(endpoint, '{}', 'Where Envoy asks.'),
       tap: preset(endpoint, '{}', 'Where Envoy records.'),
-      drain: preset(duration('0s', '1h'), '10s', 'How long a shutdown waits for what is under way.'),
+      drain: preset(
+        duration('0s', '1h'),
+        '10s',
+        'How long a shutdown waits for what is under way: checks and, under `sluice up`, responses.',
+      ),
     }),
     '{}',
     'How Envoy reaches the service.',

@@ -254,7 +254,7 @@ describe('a secret', () => {
   it('is shown by nothing but reveal', async () => {
     const outcome = credentials({ type: 'bearer', secret: { env: 'TOKEN' } }).headersFor('orders', 'main');
     const lines: string[] = [];
-    const logger = pino({}, new Writable({ write: (chunk, _, done) => (lines.push(String(chunk)), done()) }));
+    const logger = pino({}, new Writable({ write: (chunk, _, done) => done(void lines.push(String(chunk))) }));
     logger.info({ outcome }, 'logged %j %o %s', outcome, outcome, outcome);
     const texts = [inspect(outcome, { depth: 9, showHidden: true }), JSON.stringify(outcome), String(outcome), ...lines];
     if (!('error' in outcome))

@@ -16,7 +16,12 @@ export interface EnvoyProcess {
   readonly pid: number;
   /** Resolves when it has ended, however that came: how, for people to read. */
   readonly exited: Promise<string>;
-  /** Ends it: politely, after 5 s by force. */
+  /**
+   * Takes no further connections, and lets the exchanges that run come to their end.
+   * Resolves when none is left, or after `withinMs`; at once where Envoy has no admin interface to be told by.
+   */
+  drain(withinMs: number): Promise<void>;
+  /** Ends it, with whatever still runs; after 5 s by force. */
   stop(): Promise<void>;
 }
 
@@ -59,9 +64,11 @@ export async function startEnvoy(config: Config, { bin, log = () => {}, readyWit
     if (last.length > 20) last.shift();
   });
   let ended: string | undefined;
+  const over = new AbortController();
   const exited = new Promise<string>((settle) => {
     const end = (how: string): void => {
       release();
+      over.abort();
       settle((ended ??= how));
     };
     child.once('error', (error) => end(`Envoy could not be started: ${error.message}`));
@@ -75,7 +82,13 @@ export async function startEnvoy(config: Config, { bin, log = () => {}, readyWit
     clearTimeout(force);
   };
   for (const deadline = Date.now() + readyWithinMs; ; await sleep(25)) {
-    if (ended === undefined && (await isReady(config))) return { pid: child.pid ?? 0, exited, stop };
+    if (ended === undefined && (await isReady(config)))
+      return {
+        pid: child.pid ?? 0,
+        exited,
+        stop,
+        drain: (withinMs) => drain(config, AbortSignal.any([AbortSignal.timeout(withinMs), over.signal])),
+      };
     if (ended === undefined && Date.now() < deadline) continue;
     await stop();
     throw new Error([ended ?? 'Envoy was not ready in time', ...last].join('\n'));
@@ -108,17 +121,43 @@ async function isReady(config: Config): Promise<boolean> {
   ).every(Boolean);
 }
 
-const saysReady = (socketPath: string): Promise<boolean> =>
+const saysReady = async (socketPath: string): Promise<boolean> => (await askAdmin(socketPath, 'GET', '/ready')) !== undefined;
+
+/** @returns what Envoy's admin interface says; undefined when it does not, or says no */
+const askAdmin = (socketPath: string, method: 'GET' | 'POST', path: string): Promise<string | undefined> =>
   new Promise((settle) => {
-    const asked = request({ socketPath, path: '/ready', timeout: 1_000, agent: false }, (response) => {
-      response.resume();
-      settle(response.statusCode === 200);
+    const asked = request({ socketPath, method, path, timeout: 1_000, agent: false }, (response) => {
+      let text = '';
+      response
+        .setEncoding('utf8')
+        .on('data', (chunk: string) => (text += chunk))
+        .once('error', () => settle(undefined))
+        .once('end', () => settle(response.statusCode === 200 ? text : undefined));
     });
     asked
       .once('timeout', () => asked.destroy())
-      .once('error', () => settle(false))
+      .once('error', () => settle(undefined))
       .end();
   });
+
+async function drain(config: Config, over: AbortSignal): Promise<void> {
+  const socket = adminSocket(config);
+  if (socket === undefined) return;
+  // The first tells those who are connected that the connection ends with what runs on it, the second stops listening.
+  await askAdmin(socket, 'POST', '/drain_listeners?graceful&skip_exit');
+  await askAdmin(socket, 'POST', '/drain_listeners');
+  while (!over.aborted && (await exchanges(config, socket)) > 0) await sleep(50, undefined, { signal: over }).catch(() => {});
+}
+
+/** How many run, over all listeners; infinitely many while Envoy does not say. */
+async function exchanges({ listeners }: Config, socket: string): Promise<number> {
+  const stats = await askAdmin(socket, 'GET', '/stats?filter=downstream_rq_active$');
+  if (stats === undefined) return Number.POSITIVE_INFINITY;
+  const counts = new Map(
+    [...stats.matchAll(/^http\.(.+)\.downstream_rq_active: (\d+)$/gm)].map(([, name = '', count]) => [name, Number(count)]),
+  );
+  return listeners.reduce((sum, { name }) => sum + (counts.get(name) ?? 0), 0);
+}
 
 const accepts = (host: string, port: number): Promise<boolean> =>
   new Promise((settle) => {

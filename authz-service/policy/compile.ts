@@ -53,6 +53,18 @@ export async function policyFolders(path: string): Promise<string[]> {
   return texts.some((text) => MAIN_PACKAGE.test(text)) ? [path] : [join(LIBRARY, 'sluice'), path];
 }
 
+/**
+ * What `opa test` reads: the folder and what it is added to, but not the library's own tests, whose outcome a rule of the folder may well change.
+ * @throws {PolicyBuildError} when the folder cannot be read
+ */
+export async function policyTestFiles(path: string): Promise<string[]> {
+  const [first, ...added] = await policyFolders(path);
+  if (first === undefined || added.length === 0) return [path];
+  const names = await readdir(first, { recursive: true });
+  const policies = names.filter((name) => name.endsWith('.rego') && !name.endsWith('_test.rego'));
+  return [...policies.map((name) => join(first, name)), join(first, 'testing'), ...added];
+}
+
 /** Where the JSON Schemas of input, decision and data are, for `opa check` and `opa test`. */
 export const schemasOf = (path: string): string => (existsSync(join(path, 'schemas')) ? join(path, 'schemas') : SCHEMAS);
 

@@ -109,6 +109,17 @@ describe('a policy that hangs', () => {
     expect(outcome(await hung)).toBe('policy_timeout');
   });
 
+  test('shows in what it tells of its load', async () => {
+    await begin({ workers: 2, timeoutMs: 500 });
+    expect(engine.load()).toEqual({ workers: 2, busy: 0, waiting: 0 });
+    const hung = judged('/loop');
+    expect(engine.load()).toEqual({ workers: 2, busy: 0, waiting: 1 });
+    await new Promise(setImmediate);
+    expect(engine.load()).toEqual({ workers: 2, busy: 1, waiting: 0 });
+    await hung;
+    expect(engine.load()).toMatchObject({ busy: 0, waiting: 0 });
+  });
+
   test('again and again, takes no more workers than its bound, and the others are refused in time or answered', async () => {
     await begin({ workers: 1, timeoutMs: 200 });
     const hung = Array.from({ length: 12 }, () => judged('/loop'));

@@ -28,14 +28,23 @@ export interface Incident {
   readonly reason: string;
 }
 
+export interface Load {
+  /** Workers that serve. */
+  readonly workers: number;
+  /** Of these, how many evaluate at this moment. */
+  readonly busy: number;
+  /** Evaluations that wait for a worker. */
+  readonly waiting: number;
+}
+
 export interface Engine {
   readonly revision: string;
   /** @param inputJson the policy's input. Never rejects. */
   evaluate(inputJson: string): Promise<Evaluation>;
   /** Lets what was begun come to its end, then ends the workers. */
   close(): Promise<void>;
-  /** Workers that serve, and jobs that wait for one: what readiness and metrics tell. */
-  load(): { readonly workers: number; readonly waiting: number };
+  /** What readiness and metrics tell. */
+  load(): Load;
 }
 
 const WORKER = new URL('./worker.ts', import.meta.url);
@@ -135,8 +144,9 @@ class Pool implements Engine {
     await Promise.all(lanes.map((lane) => lane.end()));
   }
 
-  load(): { workers: number; waiting: number } {
-    return { workers: this.#lanes.size, waiting: this.#queue.length };
+  load(): Load {
+    const busy = [...this.#lanes].filter((lane) => lane.busy).length;
+    return { workers: this.#lanes.size, busy, waiting: this.#queue.length };
   }
 
   #refusal(input: string): Answer | undefined {

@@ -32,7 +32,7 @@ decision := {"effect": "allow", "rule": input.request.path, "reason": ""} if not
 
 odd := {"/loop", "/slow", "/throws", "/undefined", "/malformed", "/large", "/memory", "/long", "/wide"}
 
-decision := {"effect": "allow", "rule": "loop", "reason": sprintf("%d", [work(2000000)])} if input.request.path == "/loop"
+decision := {"effect": "allow", "rule": "loop", "reason": sprintf("%d", [count([1 | xs := numbers.range(1, 60000); some i in xs; some j in xs; i == j])])} if input.request.path == "/loop"
 
 decision := {"effect": "allow", "rule": "slow", "reason": sprintf("%d", [work(300)])} if input.request.path == "/slow"
 

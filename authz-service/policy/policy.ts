@@ -1,7 +1,7 @@
 /** The policy in force: built and probed at the start, and again whenever its files change. A bad one never replaces a good one. */
 import type { Evaluation, PolicyPort } from '../decision/ports.ts';
 import { buildBundle, type PolicySource, stampOf } from './compile.ts';
-import { createEngine, type Engine, type Incident } from './engine.ts';
+import { createEngine, type Engine, type Incident, type Load } from './engine.ts';
 import { probe } from './probe.ts';
 
 export interface PolicyOptions extends PolicySource {
@@ -18,7 +18,7 @@ export interface PolicyOptions extends PolicySource {
 
 export interface Policy extends PolicyPort {
   readonly revision: string;
-  load(): ReturnType<Engine['load']>;
+  load(): Load;
   /** Builds from the files as they are now. `true`: what they say is in force for every later evaluation. `false`: refused. */
   reload(): Promise<boolean>;
   close(): Promise<void>;
@@ -68,7 +68,7 @@ class Reloading implements Policy {
     return this.#engine.revision;
   }
 
-  load(): ReturnType<Engine['load']> {
+  load(): Load {
     return this.#engine.load();
   }
 

@@ -25,6 +25,9 @@ const STATUS: Record<SinkErrorCode, status> = {
   too_many: status.RESOURCE_EXHAUSTED,
 };
 
+/** What a stream may be refused for. */
+export const REFUSALS = Object.keys(STATUS) as readonly SinkErrorCode[];
+
 type Stream = ServerDuplexStream<Buffer, number>;
 
 export interface TapService {

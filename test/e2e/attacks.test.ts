@@ -1,11 +1,16 @@
 /** What an attacker tries, as a regression suite: past the judging, past the masking, past the approvals, into the doors. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
-import { connect as connectHttp2, type OutgoingHttpHeaders } from 'node:http2';
-import { connect } from 'node:net';
+import { connect as connectHttp2, createServer as createHttp2Server, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { encodeEmitRequest, encodeEvent } from '../../authz-service/tap/event.ts';
+import type { TapBody } from '../../authz-service/tap/schema.ts';
+import { listening } from './envoy_gateway.fixture.ts';
 import { type Reply, SECRETS, Sluice } from './sluice.fixture.ts';
 
 const [SSN = '', CARD = '', EMAIL = ''] = SECRETS;
@@ -19,10 +24,45 @@ interface Answer {
 }
 /** What the target answers under /customers/planted. */
 let planted: Answer = {};
+/** What the target at raw.test answers, byte by byte, to each request. */
+let rawAnswer: string | Buffer = '';
+/** How the target at h2.test, over HTTP/2, answers. */
+let http2Answer: (stream: ServerHttp2Stream) => void = (stream) => stream.close();
+const rawTarget = createServer((socket) => {
+  socket.on('error', () => {});
+  socket.on('data', (chunk) => {
+    if (!/^[A-Z]+ /.test(chunk.toString('latin1'))) return;
+    socket.write(rawAnswer);
+    // A response without a length ends with the connection.
+    if (!/content-length|chunked/i.test(rawAnswer.toString('latin1'))) socket.end();
+  });
+});
+const http2Target = createHttp2Server();
 let sluice: Sluice;
 beforeAll(async () => {
+  http2Target.on('stream', (stream, headers) => {
+    sluice.seen.push({ method: String(headers[':method']), url: String(headers[':path']), headers });
+    stream.on('error', () => {});
+    http2Answer(stream);
+  });
+  const [{ port: rawPort }, { port: http2Port }] = await Promise.all([listening(rawTarget), listening(http2Target)]);
   sluice = await Sluice.start(
-    () => {},
+    (document, dir) => {
+      const [target] = document.targets;
+      document.targets.push(
+        { ...target, name: 'raw', hosts: ['raw.test'], url: `http://127.0.0.1:${rawPort}` },
+        { ...target, name: 'h2', hosts: ['h2.test'], url: `http://127.0.0.1:${http2Port}`, http_version: '2' },
+      );
+      // The demo's grants, for every target; with terms of their own for two paths.
+      const { demo } = parse(readFileSync(document.policy.data, 'utf8')).targets;
+      const approvals = [
+        { approvers: ['group:leads', 'group:audit'], quorum: 2, ttl: '15m', paths: ['/tickets/*'] },
+        { approvers: ['group:leads'], ttl: '1s', paths: ['/customers/*'] },
+        ...demo.approvals,
+      ];
+      document.policy.data = join(dir, 'grants.yaml');
+      writeFileSync(document.policy.data, stringify({ targets: { '*': { ...demo, approvals } } }));
+    },
     (request, response) => {
       if (request.method === 'POST' && /^\/orders\/\d+\/refund/.test(request.url ?? '')) {
         request.resume().on('end', () => response.end());
@@ -43,20 +83,29 @@ beforeAll(async () => {
     },
   );
 });
-afterAll(() => sluice?.close());
+afterAll(async () => {
+  await sluice?.close();
+  rawTarget.close();
+  http2Target.close();
+});
 beforeEach(() => {
   sluice.seen.length = 0;
 });
 
-/** The secrets in a text, however they are written: with NULs between, escaped, percent-encoded, full width, without separators. */
+/** The secrets in a text, however they are written: with NULs between, escaped (again), full width, without separators. */
 function exposed(text: string): string[] {
-  const plain = text
-    .replaceAll('\0', '')
-    .replaceAll(/\\u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    .normalize('NFKC')
-    .toLowerCase();
-  const dense = plain.replaceAll(/[\s-]/g, '');
+  const codePoint = (radix: number) => (_: string, digits: string) => String.fromCharCode(Number.parseInt(digits, radix));
+  let plain = text;
+  for (let layer = 0; layer < 3; layer++) {
+    plain = plain
+      .replaceAll(/\\+u([0-9a-f]{4})/gi, codePoint(16))
+      .replaceAll(/%([0-9a-f]{2})/gi, codePoint(16))
+      .replaceAll('&amp;', '&')
+      .replaceAll(/&#x0*([0-9a-f]{1,4});/gi, codePoint(16))
+      .replaceAll(/&#0*(\d{1,4});/g, codePoint(10));
+  }
+  plain = plain.replaceAll('&nbsp;', ' ').replaceAll('\0', '').normalize('NFKC').toLowerCase();
+  const dense = plain.replaceAll(/[\s+-]/g, '');
   return SECRETS.filter((secret) => plain.includes(secret) || dense.includes(secret.replaceAll('-', '')));
 }
 
@@ -81,24 +130,31 @@ const raw = (bytes: string | Buffer, quietMs = 400): Promise<string> =>
 interface Http2Reply {
   readonly status: number;
   readonly text: string;
+  /** Everything that was told in headers: informational ones, those of the response, trailers. */
+  readonly headers: object[];
 }
 /** One request over HTTP/2 without TLS; status 0 when the stream was reset. */
-const http2 = (headers: OutgoingHttpHeaders, body = ''): Promise<Http2Reply> =>
+const http2 = (headers: OutgoingHttpHeaders, body: string | Buffer = ''): Promise<Http2Reply> =>
   new Promise((resolve) => {
     const session = connectHttp2(`http://127.0.0.1:${sluice.port}`, { strictFieldWhitespaceValidation: false });
     let status = 0;
     let text = '';
+    const told: object[] = [];
     const end = (): void => {
       session.destroy();
-      resolve({ status, text });
+      resolve({ status, text, headers: told });
     };
     session.on('error', end);
     try {
-      const stream = session.request(headers, { endStream: body === '' });
-      stream.on('response', (got) => (status = Number(got[':status'])));
+      const stream = session.request(headers, { endStream: body.length === 0 });
+      stream.on('response', (got) => {
+        status = Number(got[':status']);
+        told.push(got);
+      });
+      stream.on('headers', (got) => told.push(got)).on('trailers', (got) => told.push(got));
       stream.on('data', (chunk) => (text += chunk));
       stream.on('error', end).on('close', end);
-      if (body !== '') stream.end(body);
+      if (body.length > 0) stream.end(body);
     } catch {
       end();
     }
@@ -148,6 +204,12 @@ describe('past the judging', () => {
     ['a line break in the path', get('/customers/%0d%0aX:%20y')],
     ['a path that is not ASCII', get('/customers/\u00ff')],
     ['HTTP/0.9', 'GET /customers\r\n\r\n'],
+    ['HTTP/1.0', get('/customers').replace('HTTP/1.1', 'HTTP/1.0')],
+    [
+      'a change to WebSocket',
+      get('/customers', 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n'),
+    ],
+    ['the length twice, the same', post(`${JSON_TYPE}Content-Length: 2\r\nContent-Length: 2`, '{}')],
     ['HTTP/3.7', get('/customers').replace('HTTP/1.1', 'HTTP/3.7')],
     ['a token in the query', 'GET /customers?access_token=TOKEN HTTP/1.1\r\nHost: a\r\n\r\n'],
     ['a token in a cookie', 'GET /customers HTTP/1.1\r\nHost: a\r\nCookie: authorization=Bearer%20TOKEN\r\n\r\n'],
@@ -162,8 +224,9 @@ describe('past the judging', () => {
   ];
   test.each(refused)('%s', async (_, bytes) => {
     const reply = await raw(bytes.replaceAll('TOKEN', await sluice.token()));
-    // A tunnel names no path that a route matches: the filter refuses it as not judged.
-    expect(reply).toMatch(bytes.startsWith('CONNECT') ? /^HTTP\/1\.1 503/ : /^(?:HTTP\/1\.[01] (?:4\d\d|501)|$)/);
+    expect(reply).toMatch(
+      bytes.startsWith('CONNECT') ? /^HTTP\/1\.1 501[\s\S]*urn:sluice:problem:no-tunnel/ : /^(?:HTTP\/1\.[01] (?:4\d\d|501)|$)/,
+    );
     expect(reply.split('HTTP/1.1 ').length).toBeLessThanOrEqual(2);
     expect(sluice.seen).toEqual([]);
   });
@@ -292,6 +355,10 @@ describe('past the judging', () => {
     ['an extended tunnel', { ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/customers' }],
     ['an authority with a comma', { ':authority': 'a,b' }],
     ['another host than the authority', { ':authority': 'a', host: 'b', ':path': '/db' }],
+    ['a scheme that holds an address', { ':scheme': 'https://a/db?' }],
+    ['a fragment in the path', { ':path': '/db#/customers' }],
+    ['a transfer coding', { ':method': 'POST', ':path': '/tickets', 'transfer-encoding': 'chunked' }, `0\r\n\r\n${SMUGGLED}`],
+    ['a header of the connection', { connection: 'x-sluice-session', 'keep-alive': '1' }],
     ['a line break in a value', { x: 'a\r\nx-http-method: DELETE' }],
     [
       'a length that is not true',
@@ -303,7 +370,76 @@ describe('past the judging', () => {
       { ':path': '/customers', ':method': 'GET', authorization: `Bearer ${await sluice.token()}`, ...headers },
       body,
     );
-    expect([status === 0 || (status >= 400 && status < 500), status, sluice.seen]).toEqual([true, status, []]);
+    expect([status === 0 || (status >= 400 && status < 500) || status === 501, status, sluice.seen]).toEqual([true, status, []]);
+  });
+
+  test.each([
+    ['in capitals, with a dot and a port', 'GET /customers/1 HTTP/1.1\r\nHost: H2.Test.:1\r\n'],
+    ['in an absolute target, and another beside it', 'GET http://h2.test/customers/1 HTTP/1.1\r\nHost: a\r\n'],
+  ])('the host %s is that of the target which is judged, and that of the one which answers', async (_, head) => {
+    http2Answer = (stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/json' });
+      stream.end('{"by":"h2"}');
+    };
+    const reply = await raw(`${head}Authorization: Bearer ${await sluice.token()}\r\n\r\n`);
+    const session = /x-sluice-session: (\S+)/.exec(reply)?.[1] ?? '';
+    expect([reply.slice(9, 12), /"by":"h2"/.test(reply)]).toEqual(['200', true]);
+    expect(new Set((await sluice.events(session)).map(({ target }) => target))).toEqual(new Set(['h2']));
+  });
+
+  test('over HTTP/2: a body longer than the limit is refused, also when it says that it is gRPC', async () => {
+    const message = Buffer.concat([Buffer.from([0, 0, 0x18, 0, 0]), Buffer.alloc(0x180000, 'x')]);
+    for (const type of ['application/grpc', 'application/octet-stream']) {
+      const { status, headers } = await http2(
+        {
+          ':path': '/tickets',
+          ':method': 'POST',
+          ':authority': 'h2.test',
+          authorization: `Bearer ${await sluice.token()}`,
+          'content-type': type,
+          te: 'trailers',
+        },
+        message,
+      );
+      // gRPC's word for it is a status of its own, in a response of 200.
+      const told = JSON.stringify(headers);
+      if (type === 'application/grpc') expect([status, /"grpc-status":"(?!0")\d+"/.test(told)]).toEqual([200, true]);
+      else expect(status).toBe(413);
+      expect(sluice.seen).toEqual([]);
+    }
+  });
+
+  test('over HTTP/2: what comes after a body was not judged, and is not passed on', async () => {
+    let got: object | undefined;
+    http2Answer = (stream) => {
+      stream.on('trailers', (trailers) => (got = trailers));
+      stream.resume().on('end', () => {
+        stream.respond({ ':status': 200, 'content-type': 'application/json' });
+        stream.end('{}');
+      });
+    };
+    const session = connectHttp2(`http://127.0.0.1:${sluice.port}`);
+    const stream = session.request(
+      {
+        ':path': '/tickets',
+        ':method': 'POST',
+        ':authority': 'h2.test',
+        authorization: `Bearer ${await sluice.token()}`,
+        'content-type': 'application/json',
+        te: 'trailers',
+      },
+      { waitForTrailers: true },
+    );
+    stream.on('wantTrailers', () =>
+      stream.sendTrailers({ 'x-http-method': 'DELETE', authorization: 'Bearer other', 'x-sluice-session': 'x' }),
+    );
+    const status = await new Promise<number>((resolve) => {
+      stream.on('response', (headers) => resolve(Number(headers[':status']))).on('error', () => resolve(0));
+      stream.end('{"text":"x"}');
+    });
+    await new Promise((resolve) => stream.resume().on('close', resolve));
+    session.destroy();
+    expect([status, got]).toEqual([200, undefined]);
   });
 
   test('over HTTP/2: a read is masked like any other', async () => {
@@ -317,6 +453,7 @@ describe('past the masking', () => {
   const each = (text: string): string[] => [...text];
   const wide = (text: string): string => text.replaceAll(/[!-~]/g, (c) => String.fromCharCode(c.charCodeAt(0) + 0xfee0));
   const escaped = (text: string): string => text.replaceAll(/./g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  const entities = (text: string): string => text.replaceAll(/./g, (c) => `&#${c.charCodeAt(0)};`);
   const answers: [string, Answer][] = [
     ...[
       'application/json',
@@ -351,6 +488,7 @@ describe('past the masking', () => {
     ['UTF-16 that is not said', type('application/json', Buffer.from(JSON_BODY, 'utf16le'))],
     ['UTF-16 as text', type('text/plain', Buffer.from(JSON_BODY, 'utf16le'))],
     ['UTF-16 with a mark as text', type('text/plain', Buffer.from(`\ufeff${JSON_BODY}`, 'utf16le'))],
+    ['spaces of one byte', type('text/plain; charset=iso-8859-1', Buffer.from(`4111\xa01111\xa01111\xa01111 536\xad-22-8134`, 'latin1'))],
     ['big-endian UTF-16 as CSV', type('text/csv', Buffer.from(`a,b\n${CARD},${SSN}\n`, 'utf16le').swap16())],
     ['UTF-16 as Latin-1', type('text/plain; charset=iso-8859-1', Buffer.from(JSON_BODY, 'utf16le'))],
     ['UTF-32 as text', type('text/plain', Buffer.from([...JSON_BODY].flatMap((c) => [c.charCodeAt(0), 0, 0, 0])))],
@@ -371,6 +509,8 @@ describe('past the masking', () => {
     ['NULs between', type('application/json', JSON.stringify({ a: [...CARD].join('\0'), b: [...SSN].join('\0') }))],
     ['JSON in JSON', type('application/json', JSON.stringify({ a: JSON.stringify({ ssn: SSN, card: CARD, email: EMAIL }) }))],
     ['JSON in JSON with escapes', type('application/json', JSON.stringify({ a: `{"x":"${escaped(CARD)}"}` }))],
+    ['HTML in JSON', type('application/json', JSON.stringify({ a: `<a href="mailto:${entities(EMAIL)}">${entities(CARD)}&nbsp;</a>` }))],
+    ['HTML in JSON, escaped again', type('application/json', JSON.stringify({ a: entities(SSN).replaceAll('&', '&amp;') }))],
     ['a second document', type('application/json', `{}\n${JSON_BODY}`)],
     ['after the end', type('application/json', `{}${SSN}`)],
     ['a string that never ends', type('application/json', `{"a":"${SSN} `)],
@@ -399,7 +539,21 @@ describe('past the masking', () => {
     ['a 203', { ...type('application/json', JSON_BODY), status: 203 }],
     ['a part', { headers: { 'content-type': 'application/json', 'content-range': 'bytes 0-9/99' }, status: 206, body: [JSON_BODY] }],
     ['a redirect', { status: 302, headers: { location: `/x?ssn=${SSN}&card=${CARD}&mail=${EMAIL}` } }],
-    ['a redirect, percent-encoded', { status: 302, headers: { location: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` } }],
+    [
+      'a redirect, percent-encoded',
+      { status: 302, headers: { location: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134`, 'content-length': '0' } },
+    ],
+    ['percent-encoded', type('application/json', JSON.stringify({ next: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` }))],
+    [
+      'percent-encoded twice, and a space as a plus',
+      type(
+        'application/json',
+        JSON.stringify({ next: `/x?to=${encodeURIComponent(`/y?m=${encodeURIComponent(EMAIL)}`)}&ssn=536+22+8134` }),
+      ),
+    ],
+    ['percent-encoded, in text', type('text/plain', ...each(`see /x?m=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134 there`))],
+    ['a header’s name', { status: 204, headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
+    ['a trailer’s name', { ...type('application/json', '{}'), trailers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
     ['a 304 with headers', { status: 304, headers: { etag: `"${SSN}"`, 'x-card': CARD } }],
     [
       'a 204 with headers',
@@ -413,6 +567,31 @@ describe('past the masking', () => {
     [
       'gzip twice',
       { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip, gzip' }, body: [gzipSync(gzipSync(JSON_BODY))] },
+    ],
+    ['deflate', { headers: { 'content-type': 'application/json', 'content-encoding': 'deflate' }, body: [deflateSync(JSON_BODY)] }],
+    ['zstd', { headers: { 'content-type': 'application/json', 'content-encoding': 'zstd' }, body: [zstdCompressSync(JSON_BODY)] }],
+    ['gzip in capitals', { headers: { 'content-type': 'application/json', 'content-encoding': 'GZIP' }, body: [gzipSync(JSON_BODY)] }],
+    [
+      'two codings',
+      { headers: { 'content-type': 'application/json', 'content-encoding': ['identity', 'gzip'] }, body: [gzipSync(JSON_BODY)] },
+    ],
+    ['an empty coding', { headers: { 'content-type': 'application/json', 'content-encoding': '' }, body: [JSON_BODY] }],
+    ['a parameter of the type', type(`application/json; note="${SSN}"`, '{}')],
+    ['a type of its own', type(`application/vnd.${SSN}+json`, '{}')],
+    [
+      'headers that frame',
+      {
+        headers: {
+          'content-type': 'application/json',
+          vary: SSN,
+          allow: `GET, X-${CARD}`,
+          'alt-svc': `h3="${EMAIL}:443"`,
+          'strict-transport-security': `max-age=1; x=${SSN}`,
+          date: `${SSN} GMT`,
+          connection: `close, x-${SSN}`,
+        },
+        body: ['{}'],
+      },
     ],
     ['gzip that is not said', type('application/json', gzipSync(JSON_BODY))],
     [
@@ -451,14 +630,141 @@ describe('past the masking', () => {
   };
   test.each(answers)('%s', async (_, answer) => unleaked(answer));
 
-  // What gets through, or is not answered: each turns red when it is mended, and then belongs above.
-  const open: [string, Answer][] = [
-    // Detectors see values as they are written, not as a URL is read.
-    ['percent-encoded', type('application/json', JSON.stringify({ next: `/x?email=${encodeURIComponent(EMAIL)}&ssn=536%2D22%2D8134` }))],
-    // Names of headers are not masked.
-    ['a header’s name', { status: 204, headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '1' } }],
-  ];
-  test.fails.each(open)('open: %s', async (_, answer) => unleaked(answer));
+  const head = (...lines: string[]): string => `HTTP/1.1 200 OK\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`;
+  const JSON_LINE = 'Content-Type: application/json';
+  const OK = `${head(JSON_LINE, 'Content-Length: 2')}{}`;
+  const CHUNKED = 'Transfer-Encoding: chunked';
+  test.each<[string, string | Buffer]>([
+    ['early hints', `HTTP/1.1 103 Early Hints\r\nLink: <mailto:${EMAIL}>\r\nX-Card: ${CARD}\r\n\r\n${OK}`],
+    ['100 Continue with headers', `HTTP/1.1 100 Continue\r\nX-Card: ${CARD}\r\nX-${SSN}: 1\r\n\r\n${OK}`],
+    ['102 with headers', `HTTP/1.1 102 ${SSN}\r\nX-Card: ${CARD}\r\n\r\n${OK}`],
+    ['199 with headers', `HTTP/1.1 199 x\r\nX-Card: ${CARD}\r\n\r\n${OK}`],
+    ['a change of protocol nobody asked for', `HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n${JSON_BODY}`],
+    ['a reason phrase', OK.replace('OK', `${SSN} ${EMAIL}`)],
+    [
+      'chunk extensions and trailers',
+      `${head(JSON_LINE, CHUNKED)}2;x="${SSN}"\r\n{}\r\n0;${CARD}\r\nX-Card: ${CARD}\r\nX-${SSN}: 1\r\n\r\n`,
+    ],
+    [
+      'trailers with what frames',
+      `${head(JSON_LINE, CHUNKED)}2\r\n{}\r\n0\r\nContent-Type: text/${SSN}\r\nDate: ${CARD}\r\nContent-Length: 99\r\n\r\n`,
+    ],
+    ['two lengths', `${head(JSON_LINE, 'Content-Length: 2', `Content-Length: ${JSON_BODY.length}`)}${JSON_BODY}`],
+    [
+      'a length and chunks',
+      `${head(JSON_LINE, 'Content-Length: 2', CHUNKED)}${JSON_BODY.length.toString(16)}\r\n${JSON_BODY}\r\n0\r\n\r\n`,
+    ],
+    ['a body past its length', `${OK}${JSON_BODY}`],
+    ['a second response', `${OK}${head(JSON_LINE, `X-Card: ${CARD}`, `Content-Length: ${JSON_BODY.length}`)}${JSON_BODY}`],
+    ['a folded header', `${head(JSON_LINE, 'X-Note: a', ` ${SSN}`, 'Content-Length: 2')}{}`],
+    [
+      'a header folded in the middle of a secret',
+      `${head(JSON_LINE, `X-Note: ${CARD.slice(0, 8)}`, ` ${CARD.slice(8)}`, 'Content-Length: 2')}{}`,
+    ],
+    ['line feeds alone', OK.replaceAll('\r\n', '\n').replace('{}', JSON_BODY)],
+    ['HTTP/1.0', `HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n${JSON_BODY}`],
+    ['HTTP/0.9', JSON_BODY],
+    ['no length, and no type', `${head()}${JSON_BODY}`],
+    ['types in two spellings', `${head(JSON_LINE, 'CONTENT-TYPE: image/png', `Content-Length: ${JSON_BODY.length}`)}${JSON_BODY}`],
+    [
+      'bytes beyond ASCII in a header',
+      Buffer.from(`${head(JSON_LINE, `X-Note: \xe9 ${SSN} \xff${CARD}`, 'Content-Length: 2')}{}`, 'latin1'),
+    ],
+    ['a header without end', `${head(JSON_LINE, `X-Note: ${'a'.repeat(200_000)} ${SSN}`, 'Content-Length: 2')}{}`],
+    ['a thousand headers', `${head(JSON_LINE, ...Array.from({ length: 1000 }, (_, n) => `X-${n}: ${CARD}`), 'Content-Length: 2')}{}`],
+    ['a header without a name', `${head(JSON_LINE, `: ${SSN}`, 'Content-Length: 2')}{}`],
+    ['a header without a colon', `${head(JSON_LINE, SSN, 'Content-Length: 2')}{}`],
+    ['a status of four digits', OK.replace('200 OK', `2000 ${SSN}`).replace('{}', JSON_BODY)],
+    ['a chunk of a negative size', `${head(JSON_LINE, CHUNKED)}-1\r\n${JSON_BODY}\r\n0\r\n\r\n`],
+    ['a NUL in a header', `${head(JSON_LINE, `X-Note: a\0${SSN}`, 'Content-Length: 2')}{}`],
+    ['a transfer coding', Buffer.concat([Buffer.from(head(JSON_LINE, 'Transfer-Encoding: gzip')), gzipSync(JSON_BODY)])],
+    [
+      'a transfer coding and chunks',
+      `${head(JSON_LINE, 'Transfer-Encoding: identity, chunked')}${JSON_BODY.length.toString(16)}\r\n${JSON_BODY}\r\n0\r\n\r\n`,
+    ],
+    ['204 with a body', `HTTP/1.1 204 No Content\r\n${JSON_LINE}\r\nContent-Length: ${JSON_BODY.length}\r\n\r\n${JSON_BODY}`],
+    [
+      '304 with a body',
+      `HTTP/1.1 304 Not Modified\r\nETag: "${CARD}"\r\n${JSON_LINE}\r\nContent-Length: ${JSON_BODY.length}\r\n\r\n${JSON_BODY}`,
+    ],
+    ['cut short', `${head(JSON_LINE, 'Content-Length: 999')}{"a":"${SSN}`],
+    ['a chunk that never ends', `${head(JSON_LINE, CHUNKED)}fff\r\n{"a":"${SSN}","b":"${CARD}"`],
+  ])('byte by byte: %s', async (_, bytes) => {
+    const token = await sluice.token();
+    const get = (method: string): string => `${method} /customers/1 HTTP/1.1\r\nHost: raw.test\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+    rawAnswer = bytes;
+    for (const method of ['GET', 'HEAD']) {
+      const reply = await raw(get(method), 300);
+      expect([method, exposed(reply), /^(?:HTTP\/1\.1 [2345]|$)/.test(reply)]).toEqual([method, [], true]);
+    }
+    // Nothing of it is left on the connection for whoever comes next.
+    rawAnswer = OK;
+    const next = await raw(get('GET'), 300);
+    expect([exposed(next), next.slice(0, 12)]).toEqual([[], 'HTTP/1.1 200']);
+  });
+
+  test.each<[string, (stream: ServerHttp2Stream) => void]>([
+    [
+      'trailers',
+      (stream) => {
+        stream.respond({ ':status': 200, 'content-type': 'application/json' }, { waitForTrailers: true });
+        stream.on('wantTrailers', () => stream.sendTrailers({ 'x-card': CARD, [`x-${SSN}`]: '1', 'x-mail': encodeURIComponent(EMAIL) }));
+        stream.end('{"a":1}');
+      },
+    ],
+    [
+      'early hints, and trailers after nothing',
+      (stream) => {
+        stream.additionalHeaders({ ':status': 103, link: `<mailto:${EMAIL}>`, 'x-card': CARD });
+        stream.respond({ ':status': 200, 'content-type': 'text/plain' }, { waitForTrailers: true });
+        stream.on('wantTrailers', () => stream.sendTrailers({ 'x-ssn': SSN }));
+        stream.end();
+      },
+    ],
+    [
+      'a gRPC answer',
+      (stream) => {
+        stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+        stream.on('wantTrailers', () =>
+          stream.sendTrailers({ 'grpc-status': '2', 'grpc-message': encodeURIComponent(`no ${SSN} ${EMAIL}`) }),
+        );
+        stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, JSON_BODY.length]), Buffer.from(JSON_BODY)]));
+      },
+    ],
+    [
+      'a gRPC error in headers alone',
+      (stream) =>
+        stream.respond(
+          { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5', 'grpc-message': `${SSN} %61da%40example.com` },
+          { endStream: true },
+        ),
+    ],
+  ])('from a target over HTTP/2: %s', async (_, answers) => {
+    http2Answer = answers;
+    const token = await sluice.token();
+    const overHttp1 = await raw(`GET /customers/1 HTTP/1.1\r\nHost: h2.test\r\nTE: trailers\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+    expect([exposed(overHttp1), overHttp1.slice(0, 7)]).toEqual([[], 'HTTP/1.']);
+    for (const type of ['text/plain', 'application/grpc']) {
+      const reply = await http2({
+        ':path': '/customers/1',
+        ':authority': 'h2.test',
+        authorization: `Bearer ${token}`,
+        'content-type': type,
+        te: 'trailers',
+      });
+      expect([exposed(reply.text), exposed(JSON.stringify(reply.headers)), reply.status > 0]).toEqual([[], [], true]);
+    }
+  });
+
+  test('a part of a masked resource cannot be asked for', async () => {
+    const reply = await sluice.ask('/customers/1', {
+      token: await sluice.token(),
+      headers: { range: 'bytes=20-60', 'if-range': '"x"', 'accept-encoding': 'gzip;q=1, br' },
+    });
+    expect([reply.status, exposed(reply.text)]).toEqual([200, []]);
+    const { range, 'if-range': ifRange, 'accept-encoding': encoding } = sluice.seen.at(-1)?.headers ?? {};
+    expect([range, ifRange, encoding]).toEqual([undefined, undefined, 'identity']);
+  });
 
   test('HEAD tells nothing of what GET would not', async () => {
     planted = { headers: { 'content-type': 'application/json', 'content-length': '999', etag: '"x"', 'x-card': CARD } };
@@ -478,10 +784,52 @@ describe('past the masking', () => {
     });
     expect(exposed(JSON.stringify(await sluice.events(String(reply.headers['x-sluice-session']))))).toEqual([]);
   });
-  test.fails('open: nor when it is percent-encoded', async () => {
+  test('nor when it is percent-encoded', async () => {
     const reply = await sluice.ask(`/customers/${encodeURIComponent(EMAIL)}/536%2D22%2D8134`, { token: await sluice.token() });
     expect(exposed(JSON.stringify(await sluice.events(String(reply.headers['x-sluice-session']))))).toEqual([]);
   });
+});
+
+describe('past the record', () => {
+  const unrecorded = async (path: string, ask: Parameters<Sluice['ask']>[1] = {}): Promise<void> => {
+    const reply = await sluice.ask(path, { token: await sluice.token(), ...ask });
+    const session = String(reply.headers['x-sluice-session'] ?? JSON.parse(reply.text).session);
+    expect(exposed(JSON.stringify(await sluice.events(session)))).toEqual([]);
+  };
+  test.each<[string, string, Parameters<Sluice['ask']>[1]]>([
+    ['in the names of headers', '/customers/1', { headers: { [`x-${CARD}`]: '1', [`x-${SSN}`]: '2' } }],
+    ['in the host', '/customers/1', { headers: { host: `${SSN}.example.com` } }],
+    ['in names of the query', `/customers/1?${encodeURIComponent(EMAIL)}=1&${CARD}`, {}],
+    ['in the path, with pluses', '/customers/536+22+8134', {}],
+    [
+      'in a parameter of the type',
+      '/tickets',
+      { method: 'POST', body: '{}', headers: { 'content-type': `application/json; x="${CARD}"` } },
+    ],
+    [
+      'in the body, in JSON within JSON',
+      '/tickets',
+      {
+        method: 'POST',
+        body: JSON.stringify({ a: JSON.stringify({ b: EMAIL.replace('@', '\\u0040') }), [SSN]: Number(CARD) }),
+        headers: { 'content-type': 'application/json' },
+      },
+    ],
+    [
+      'in a form',
+      '/tickets',
+      {
+        method: 'POST',
+        body: `a=${encodeURIComponent(encodeURIComponent(EMAIL))}&ssn=536+22+8134`,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      },
+    ],
+    ['in what is refused', `/db/${SSN}/${encodeURIComponent(EMAIL)}`, { headers: { 'x-note': CARD } }],
+  ])('%s', async (_, path, ask) => unrecorded(path, ask));
+
+  // Turns red when it is mended: an escape that is itself escaped in another way is read one way only.
+  test.fails('open: in the path, escaped for HTML and then for the path', () =>
+    unrecorded(`/customers/${[...SSN].map((c) => `%26%23${c.charCodeAt(0)}%3b`).join('')}`));
 });
 
 describe('past the approvals', () => {
@@ -576,6 +924,45 @@ describe('past the approvals', () => {
     ).toBe(200);
   });
 
+  test('a quorum of two is two people, whatever groups they are in and however often they answer', async () => {
+    const token = await agent();
+    const remove = () => sluice.ask('/tickets/9', { token: removing, method: 'DELETE', headers: LATER });
+    const removing = await sluice.token({ sub: 'agent-7' });
+    const first = await remove();
+    expect(first.status).toBe(202);
+    const id = JSON.parse(first.text).approval;
+    const twice = await sluice.approver('dana', ['leads', 'audit']);
+    const answers = [];
+    for (const by of [twice, twice, await sluice.approver('dana', ['leads']), await sluice.approver('dana', ['audit'])])
+      answers.push((await sluice.answer(id, 'approve', '', by)).status);
+    expect(answers[0]).toBe(200);
+    // Neither the one who asked; and to somebody of no named group there is no such approval.
+    expect((await sluice.answer(id, 'approve', '', token)).status).toBe(403);
+    expect((await sluice.answer(id, 'approve', '', await sluice.approver('eve', ['support-agents']))).status).toBe(404);
+    expect((await remove()).status).toBe(202);
+    expect(sluice.seen).toEqual([]);
+    expect((await sluice.answer(id, 'approve', '', await sluice.approver('lee', ['audit']))).status).toBe(200);
+    expect((await remove()).status).not.toBe(202);
+    expect(sluice.seen.map(({ method, url }) => `${method} ${url}`)).toEqual(['DELETE /tickets/9']);
+    expect((await remove()).status).toBe(202);
+  });
+
+  test('a hold that expires is a denial, and an answer that comes late is none', async () => {
+    const removing = await sluice.token();
+    const waits = sluice.ask('/customers/99', { token: removing, method: 'DELETE' });
+    const [{ id } = { id: '' }] = await sluice.approvals();
+    const reply = await waits;
+    expect([reply.status, JSON.parse(reply.text).type]).toEqual([403, 'urn:sluice:problem:approval-expired']);
+    expect((await sluice.answer(id, 'approve')).status).toBe(409);
+    const again = await sluice.ask('/customers/99', { token: removing, method: 'DELETE', headers: LATER });
+    expect([again.status, JSON.parse(again.text).approval === id]).toEqual([202, false]);
+    // A grant that was never given does not come of a caller that went away, either.
+    await sleep(1_300);
+    expect((await sluice.answer(JSON.parse(again.text).approval, 'approve')).status).toBe(409);
+    expect((await sluice.ask('/customers/99', { token: removing, method: 'DELETE', headers: LATER })).status).toBe(202);
+    expect(sluice.seen).toEqual([]);
+  });
+
   test('an answer counts once, and a denial is not undone', async () => {
     const token = await agent();
     const id = await held(token);
@@ -668,6 +1055,99 @@ describe('at the doors', () => {
     ];
     const statuses = await Promise.all(messages.map((message) => call(name, path, message)));
     expect(statuses).not.toContain('silence');
+    await alive();
+  });
+
+  /** One stream of an emitter: what the sink acknowledged, and the status with which it ended the stream, if it did. */
+  const emit = (emitter: string, firstSequence: number, events: Buffer[]): Promise<{ acknowledged: boolean; status: string }> =>
+    new Promise((resolve) => {
+      const session = connectHttp2('http://localhost', { createConnection: () => connect(join(sluice.config.runDir, 'tap.sock')) });
+      const stream = session.request({ ':method': 'POST', ':path': EMIT, 'content-type': 'application/grpc', te: 'trailers' });
+      let [acknowledged, status] = [false, ''];
+      const end = (): void => {
+        session.destroy();
+        resolve({ acknowledged, status });
+      };
+      setTimeout(end, 700);
+      session.on('error', end);
+      const note = (headers: OutgoingHttpHeaders): void => {
+        status = String(headers['grpc-status'] ?? status);
+      };
+      stream.on('response', note).on('trailers', note).on('error', end).on('close', end);
+      stream.on('data', () => (acknowledged = true));
+      stream.write(framed(encodeEmitRequest({ kind: 'hello', emitter, software: 'hostile', firstSequence })));
+      for (const bytes of events) stream.write(framed(encodeEmitRequest({ kind: 'event', bytes })));
+    });
+  const event = (emitter: string, sequence: number, session: string, body: TapBody): Buffer =>
+    Buffer.from(encodeEvent({ emitter, sequence, timeUnixNanos: 1n, session, target: 'demo', truncated: [], body }));
+  const FORGED: TapBody = { kind: 'session_closed', outcome: 'complete' };
+
+  test('an emitter that keeps the form and nothing else ends its own stream, and no other', async () => {
+    const token = await sluice.token();
+    const id = (n: number): string => n.toString(16).padStart(32, '0');
+    const MOST = Number.MAX_SAFE_INTEGER;
+    const chunk: TapBody = {
+      kind: 'payload_chunk',
+      direction: 'request',
+      offset: 0,
+      data: Buffer.alloc(63_000),
+      last: false,
+      truncated: false,
+    };
+    const huge = Buffer.concat([event(id(5), 1, 's', chunk), Buffer.from([0x7a, 0x80, 0x80, 0x40]), Buffer.alloc(1 << 20)]);
+    const results = await Promise.all([
+      emit(id(1), 1, [event(id(1), 1, 's', FORGED), event(id(1), 3, 's', FORGED)]),
+      emit(id(2), 1, [event(id(2), MOST, 's', FORGED)]),
+      emit(id(3), MOST, [event(id(3), MOST, 's', FORGED), event(id(3), 1, 's', FORGED)]),
+      emit(id(4), 1, [event(id(14), 1, 's', FORGED)]),
+      emit(id(5), 1, [huge]),
+      emit(id(6), 1, [Buffer.alloc(0)]),
+      emit(id(7), 1, [event(id(7), 1, 'x'.repeat(129), FORGED)]),
+      emit('not an emitter', 1, []),
+      emit(id(8), 0, []),
+      emit(
+        id(9),
+        1,
+        Array.from({ length: 200 }, (_, n) => event(id(9), n + 1, `hostile-${n}`, { ...chunk, data: Buffer.alloc(60_000) })),
+      ),
+    ]);
+    const [INVALID, RANGE] = ['3', '11'];
+    expect(results.map(({ status }) => status)).toEqual([
+      RANGE,
+      RANGE,
+      '',
+      INVALID,
+      expect.stringMatching(/^(?:3|8)$/),
+      INVALID,
+      INVALID,
+      INVALID,
+      INVALID,
+      '',
+    ]);
+    await alive();
+    // What it tells of others changes neither a hold nor what the service has recorded.
+    const held = sluice.ask('/customers/1', { token, method: 'DELETE' });
+    let approval: Awaited<ReturnType<typeof sluice.approvals>>[number] | undefined;
+    while (!approval) approval = (await sluice.approvals(0)).find(({ summary }) => summary === 'DELETE /customers/1');
+    const { session } = approval;
+    const { status } = await emit(id(10), 1, [
+      event(id(10), 1, session, { kind: 'hold_answered', approval: approval.id, answer: 'approved', by: 'nobody', reason: '' }),
+      event(id(10), 2, session, { kind: 'request_forwarded' }),
+      event(id(10), 3, session, FORGED),
+    ]);
+    expect(status).toBe('');
+    expect((await held).status).toBe(403);
+    expect(sluice.seen.filter(({ method }) => method === 'DELETE')).toEqual([]);
+    const events = await sluice.events(session, '"denied"');
+    // The record tells who said what.
+    expect(events.filter(({ emitter }) => emitter === id(10))).toHaveLength(3);
+    expect(events.filter(({ emitter }) => emitter !== id(10)).map(({ kind }) => kind)).toEqual([
+      'session_opened',
+      'request_judged',
+      'request_held',
+      'hold_answered',
+      'session_closed',
+    ]);
     await alive();
   });
 

@@ -3,6 +3,7 @@
 import { Agent, request } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Config } from '../../authz-service/config/config.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../../authz-service/envoy/generate.ts';
@@ -13,6 +14,16 @@ import { ask, problem } from './http_client.fixture.ts';
 
 let gateway: Gateway;
 const deploy = (config: Config): string[] => writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)));
+
+/** What Envoy says of its clusters. */
+const clusters = (): Promise<string> =>
+  new Promise((settle, fail) => {
+    const asked = request({ socketPath: join(gateway.config.runDir, 'envoy-admin.sock'), path: '/clusters', agent: false }, (response) => {
+      let text = '';
+      response.on('data', (chunk) => (text += chunk)).on('end', () => settle(text));
+    });
+    asked.once('error', fail).end();
+  });
 
 beforeAll(async () => {
   gateway = await startGateway(
@@ -116,6 +127,8 @@ describe('changes while Envoy runs', () => {
     deploy(gateway.configure((document) => document.targets.pop()));
     gateway.answer = () => ALLOW;
     await expect.poll(async () => (await ask(gateway.port, '/', { headers: { host: 'short' } })).status, { timeout: 10_000 }).toBe(404);
+    // Routes and clusters change one after the other.
+    await expect.poll(clusters, { timeout: 10_000 }).not.toContain('short');
     release();
     const response = await held;
     expect([response.status, problem(response).title]).toEqual([503, 'The target is away']);

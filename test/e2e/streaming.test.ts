@@ -57,8 +57,31 @@ test('a body of 20 MB is masked whole', async () => {
   expect(masked.every(({ ssn, text }) => ssn === null && text.length === 200)).toBe(true);
 });
 
+test('metrics are named as Prometheus has it: help and type for each, counters end in _total, units are seconds and bytes', async () => {
+  const lines = (await sluice.admin('GET', '/metrics')).text.split('\n').filter((line) => /^(?:# (?:HELP|TYPE) )?sluice_/.test(line));
+  const types = new Map(
+    lines.flatMap((line) => [...line.matchAll(/^# TYPE (\S+) (counter|gauge|histogram)$/g)].map(([, name, type]) => [name, type])),
+  );
+  expect(types.size).toBeGreaterThan(25);
+  for (const [name = '', type] of types) {
+    expect(name).toMatch(/^sluice(?:_[a-z]+)+$/);
+    expect(name.endsWith('_total'), name).toBe(type === 'counter');
+    expect(name).not.toMatch(/_(?:count|sum|bucket|counter|gauge|histogram|ms|milliseconds|micros|minutes|kb|mb)(?:_|$)/);
+    if (type === 'histogram') expect(name).toMatch(/_(?:seconds|bytes)$/);
+    expect(lines.filter((line) => line.startsWith(`# HELP ${name} `) && line.endsWith('.'))).toHaveLength(1);
+  }
+  for (const line of lines.filter((one) => !one.startsWith('#'))) {
+    const [, name = '', value] = /^([a-z_]+)(?:\{(?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)+\})? (\S+)$/.exec(line) ?? [];
+    expect(types.has(name) || types.get(name.replace(/_(?:bucket|sum|count)$/, '')) === 'histogram', line).toBe(true);
+    expect(Number(value), line).not.toBeNaN();
+  }
+});
+
 test('Prometheus reads what was decided, and readiness tells the truth', async () => {
   const metrics = (await sluice.admin('GET', '/metrics')).text;
+  expect(metrics).toMatch(/^sluice_policy_workers [1-9]/m);
+  expect(metrics).toMatch(/^sluice_policy_worker_restarts_total\{reason="timed_out"\} 0$/m);
+  expect(metrics).toMatch(/^sluice_tap_streams_refused_total\{code="malformed"\} 0$/m);
   expect(metrics).toMatch(/sluice_decisions_total\{effect="allow",target="demo",rule="[^"]+"\} [1-9]/);
   expect(metrics).toMatch(/sluice_stage_seconds_count\{stage="policy"\} [1-9]/);
   expect(metrics).toMatch(/sluice_tap_events_total [1-9]/);

@@ -4,6 +4,7 @@ import { HttpStream } from '../host/http_stream.ts';
 import type { Headers } from '../host/pairs.ts';
 import { CARD, Filter, request, response, SSN } from '../wasm/http.fixture.ts';
 import { ruleOf, vectors } from '../wasm/mask.vectors.ts';
+import { runs } from './runs.ts';
 
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000);
 
@@ -158,8 +159,8 @@ function drive(filter: Filter, { rules, type, body }: Case, session: string, ran
 
 describe(`random exchanges, seed ${SEED}`, () => {
   test.each([
-    ['with planted secrets', plantedCase, 5_000, true],
-    ['with mutated bodies', mutatedCase, 10_000, false],
+    ['with planted secrets', plantedCase, runs(5_000), true],
+    ['with mutated bodies', mutatedCase, runs(10_000), false],
   ] as const)('%s: no trap, no secret, every end recorded', (_, make, count, planted) => {
     const random = new Random(SEED);
     const outcomes = new Map<string, number>();

@@ -9,6 +9,7 @@ import type { TapBody } from '../../authz-service/tap/schema.ts';
 import { openSink } from '../../authz-service/tap/sink.ts';
 import { fileStore } from '../../authz-service/tap/store.ts';
 import { WireError } from '../../authz-service/tap/wire.ts';
+import { runs } from './runs.ts';
 
 const RUNS = 10_000;
 const DIRECTORY = '/journal';
@@ -100,7 +101,7 @@ const vectors = bodies.map((body, i) =>
   ),
 );
 
-describe(`${RUNS} mutations`, () => {
+describe('mutations', () => {
   it('of a journal: it opens with what was there up to the damage, or refuses and says where; it never makes anything up', async () => {
     const files = new SimulatedFileSystem();
     const journal = await openJournal(DIRECTORY, { files, segmentBytes: 200 });
@@ -135,9 +136,9 @@ describe(`${RUNS} mutations`, () => {
           refused += 1;
         }
       }),
-      { numRuns: RUNS, seed: 1 },
+      { numRuns: runs(RUNS), seed: 1 },
     );
-    expect(Math.min(opened, refused)).toBeGreaterThan(RUNS / 20);
+    expect(Math.min(opened, refused)).toBeGreaterThan(runs(RUNS) / 20);
   });
 
   it('of an event: it is read as an event that says the same when it is written again, or refused by a coded error', () => {
@@ -263,7 +264,7 @@ describe(`${RUNS} mutations`, () => {
           expect(found.get(id)?.length ?? 0).toBeLessThan(next);
         }
       }),
-      { numRuns: RUNS / 10, seed: 4 },
+      { numRuns: runs(RUNS / 10), seed: 4 },
     );
   });
 

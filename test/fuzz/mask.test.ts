@@ -461,29 +461,65 @@ describe('noise', () => {
     }
   });
 
-  test('percent-escapes hide nothing, and text is the same in one piece and in many', () => {
+  test('escapes hide nothing, and text is the same in one piece and in many', () => {
     const secrets = ['536-22-8134', 'ada@example.com', '4111111111111111'];
     const rules = ['us-ssn', 'email', 'payment-card'].map((detector) => ruleOf({ detector: detector as 'email' }));
-    const encoded = (text: string): string => [...Buffer.from(text)].map((b) => `%${b.toString(16).padStart(2, '0')}`).join('');
+    const hex = (c: string): string => c.charCodeAt(0).toString(16).padStart(2, '0');
+    const WAYS: ((c: string) => string)[] = [
+      (c) => c,
+      (c) => c,
+      (c) => `%${hex(c)}`,
+      (c) => `%25${hex(c)}`,
+      (c) => `%2525${hex(c).toUpperCase()}`,
+      (c) => `\\u00${hex(c)}`,
+      (c) => `\\\\u00${hex(c)}`,
+      (c) => `&#${c.charCodeAt(0)};`,
+      (c) => `&#x0${hex(c)};`,
+      (c) => `&amp;#${c.charCodeAt(0)};`,
+    ];
     const read = (text: string): string => {
       for (let layer = 0; layer < 3; layer++)
-        text = text.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-      return text;
+        for (const written of [/%([0-9a-f]{2})/gi, /\\+u([0-9a-f]{4})/gi, /&(?:amp;)*#x0*([0-9a-f]{2});/gi])
+          text = text.replaceAll(written, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+      return text.replaceAll(/&(?:amp;)*#(\d{2,3});/g, (_, digits: string) => String.fromCharCode(Number(digits)));
     };
     const dice = random(11);
-    const noise = ['%', '%2', '%25', '%C3%A9', '%E2%80%8B', '%zz', ' ', ' x', '\n', '&', ' é', '%20', '%0a'];
+    const noise = [
+      '%',
+      '%2',
+      '%25',
+      '%C3%A9',
+      '%E2%80%8B',
+      '%zz',
+      ' ',
+      ' x',
+      '\n',
+      '&',
+      ' é',
+      '%20',
+      '%0a',
+      '\\u',
+      '\\',
+      '&#',
+      '&amp;',
+      '&nbsp;',
+      '\\u200b',
+      '&#8203;',
+    ];
     for (let i = 0; i < runs(10_000); i++) {
       const parts = Array.from({ length: 1 + Math.floor(dice() * 6) }, () => {
         if (dice() < 0.6) return noise[Math.floor(dice() * noise.length)] ?? '';
         const secret = secrets[Math.floor(dice() * secrets.length)] ?? '';
-        // Escaped again, each character on its own, at most three times.
-        return ` ${[...secret].map((c) => (dice() < 0.5 ? c : encoded(c).replace('%', `%${'25'.repeat(Math.floor(dice() * 3))}`))).join('')} `;
+        return ` ${[...secret].map((c) => WAYS[Math.floor(dice() * WAYS.length)]?.(c)).join('')} `;
       });
       const text = parts.join('');
-      const one = mask.body('text/plain', [Buffer.from(text)], rules).bytes.toString();
-      expect(mask.body('text/plain', chunked(Buffer.from(text), 1 + Math.floor(dice() * 9)), rules).bytes.toString(), text).toBe(one);
+      // Mostly one rule: the reach of the others would hide that too little is held back.
+      const [n, all] = [Math.floor(dice() * rules.length), dice() < 0.2];
+      const chosen = rules.filter((_, i) => all || i === n);
+      const one = mask.body('text/plain', [Buffer.from(text)], chosen).bytes.toString();
+      expect(mask.body('text/plain', chunked(Buffer.from(text), 1 + Math.floor(dice() * 9)), chosen).bytes.toString(), text).toBe(one);
       expect(
-        secrets.filter((secret) => read(one).includes(secret)),
+        secrets.filter((secret, i) => (all || i === n) && read(one).includes(secret)),
         text,
       ).toEqual([]);
     }

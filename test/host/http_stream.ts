@@ -5,6 +5,7 @@ import type { StreamHost, WasmHost } from './wasm_host.ts';
 const CONTINUE = 0;
 const STOP_AND_BUFFER = 1;
 const REQUEST_HEADERS = 0;
+const REQUEST_TRAILERS = 1;
 const RESPONSE_HEADERS = 2;
 const RESPONSE_TRAILERS = 3;
 const REQUEST_BODY = 0;
@@ -25,7 +26,11 @@ export interface HttpStreamOptions {
 export class HttpStream implements StreamHost {
   readonly id: number;
   /** What the target gets. */
-  readonly upstream: { headers: Headers | undefined; body: Buffer[] } = { headers: undefined, body: [] };
+  readonly upstream: { headers: Headers | undefined; body: Buffer[]; trailers: Headers | undefined } = {
+    headers: undefined,
+    body: [],
+    trailers: undefined,
+  };
   /** What the client gets. */
   readonly downstream: { headers: Headers | undefined; body: Buffer[]; trailers: Headers | undefined; ended: boolean; reset: boolean } = {
     headers: undefined,
@@ -106,6 +111,15 @@ export class HttpStream implements StreamHost {
     if (value !== CONTINUE) throw new Error('holding request bodies is not emulated');
     this.upstream.body.push(this.#requestBody.bytes);
     this.#requestBody = undefined;
+    return this;
+  }
+
+  /** Ends a request that is under way. */
+  requestTrailers(trailers: Headers): this {
+    this.#maps[REQUEST_TRAILERS] = trailers;
+    const { value } = this.#host.callFilter(this.id, 'proxy_on_request_trailers', this.id, trailers.length);
+    if (value !== CONTINUE) throw new Error('the filter stopped the trailers of the request');
+    this.upstream.trailers = trailers;
     return this;
   }
 

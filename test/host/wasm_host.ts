@@ -104,7 +104,7 @@ export class WasmHost {
     this.#configuration = Buffer.from(configuration);
     const { exports } = new WebAssembly.Instance(module, this.#imports());
     this.#exports = exports as Record<string, Callback>;
-    this.#memory = exports['memory'] as WebAssembly.Memory;
+    this.#memory = exports.memory as WebAssembly.Memory;
     if (!('proxy_abi_version_0_2_1' in exports)) throw new Error(`${wasm} does not say ABI 0.2.1`);
     this.call(this.rootId, '_initialize');
     this.call(this.rootId, 'proxy_on_context_create', this.rootId, 0);
@@ -244,7 +244,7 @@ export class WasmHost {
     let ptr = 0;
     if (value.length > 0) {
       this.#allocating = true;
-      ptr = (this.#exports['proxy_on_memory_allocate'] as Callback)(value.length) >>> 0;
+      ptr = (this.#exports.proxy_on_memory_allocate as Callback)(value.length) >>> 0;
       this.#allocating = false;
       if (ptr === 0) throw new Error('the filter has no memory left');
       this.#bytes(ptr, value.length).set(value);

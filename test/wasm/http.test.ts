@@ -31,6 +31,12 @@ describe('requests', () => {
     expect(host.metrics.get('sluice_http_refused')).toBe(1);
   });
 
+  test('for a tunnel are refused as such', () => {
+    const stream = HttpStream.open(new Filter().host, { metadata: {} }).requestHeaders(request('CONNECT'));
+    expect([stream.status, problemOf(stream).type]).toEqual([501, 'urn:sluice:problem:no-tunnel']);
+    expect(stream.upstream.headers).toBeUndefined();
+  });
+
   test.each([
     ['missing', undefined],
     ['not base64', '???'],
@@ -51,6 +57,18 @@ describe('requests', () => {
     expect(sink.finished('s')).toMatchObject({ outcome: 'replaced', status: 503 });
     expect(sink.closed('s')).toBe('failed');
     expect(sink.of('s').some((event) => event.request_forwarded)).toBe(false);
+  });
+
+  test.each([
+    ['with a plan', [CARD]],
+    ['without one', []],
+  ])('lose their trailers, which came after the judgement: %s', (_, rules) => {
+    const stream = new Filter().open(rules).requestHeaders(request('POST'), false).requestBody(Buffer.from('{}'));
+    stream.requestTrailers([
+      ['x-http-method', 'DELETE'],
+      ['authorization', 'Bearer other'],
+    ]);
+    expect([stream.upstream.body.join(''), stream.upstream.trailers]).toEqual(['{}', []]);
   });
 
   test('lose every x-sluice- header, and nothing else when nothing is masked', () => {
@@ -265,6 +283,48 @@ describe('masking', () => {
     expect(headerValue(stream.downstream.headers ?? [], 'location')).toBe('/pay?card=****************');
     filter.sink.deliver();
     expect(filter.sink.finished('s').masked).toEqual([{ rule: CARD.id, count: 2 }]);
+  });
+
+  test('a header whose name is a secret is left out, and counted', () => {
+    const filter = new Filter();
+    const stream = filter.open([CARD], 's').requestHeaders(request());
+    stream.responseHeaders(
+      response('text/plain', [
+        ['x-4111111111111111', 'kept by nobody'],
+        ['x-%34%31%31%31111111111111', '1'],
+        ['x-4111111111111112', 'no card'],
+      ]),
+    );
+    stream.responseBody(Buffer.from('ok\n')).responseTrailers([
+      ['x-4111-1111-1111-1111', '1'],
+      ['x-note', 'ok'],
+    ]);
+    expect(names(stream.downstream.headers).filter((name) => name.startsWith('x-'))).toEqual(['x-4111111111111112', 'x-sluice-session']);
+    expect(stream.downstream.trailers).toEqual([['x-note', 'ok']]);
+    filter.sink.deliver();
+    expect(filter.sink.finished('s').masked).toEqual([{ rule: CARD.id, count: 3 }]);
+  });
+
+  test.each(['vary', 'date', 'allow', 'alt-svc', 'server', 'strict-transport-security'])(
+    '%s is left out when a detector finds something',
+    (name) => {
+      const open = (value: string) =>
+        new Filter()
+          .open([CARD])
+          .requestHeaders(request())
+          .responseHeaders(response('text/plain', [[name, value]]), true);
+      expect(names(open('a 4111 1111 1111 1111').downstream.headers)).not.toContain(name);
+      expect(headerValue(open('a 4111 1111 1111 1112').downstream.headers ?? [], name)).toBe('a 4111 1111 1111 1112');
+    },
+  );
+
+  test.each([
+    'application/json; card=4111111111111111',
+    'application/4111-1111-1111-1111+json',
+    'text/plain; charset="4%3111111111111111"',
+  ])('a content type that says what is to be masked is refused: %s', (type) => {
+    const stream = new Filter().open([CARD]).requestHeaders(request()).responseHeaders(response(type), true);
+    expect([stream.status, JSON.stringify(stream.downstream.headers).includes('4111')]).toEqual([502, false]);
   });
 
   test('lets the headers of an event stream go at once', () => {

@@ -4,6 +4,7 @@ import * as host from './hostcalls';
 
 export const enum HeaderMap {
   REQUEST = 0,
+  REQUEST_TRAILERS = 1,
   RESPONSE = 2,
   RESPONSE_TRAILERS = 3,
 }

@@ -32,7 +32,7 @@ import {
 } from '../tap/event';
 import { decodeBase64 } from './base64';
 import { ABOUT_THE_UNMASKED, CACHE_VALIDATION, FRAMING, isSluices, PARTIAL_REQUEST } from './header_policy';
-import { NOT_JUDGED, PLAN_UNREADABLE, Problem, RESPONSE_UNMASKABLE, TAP_AWAY, TAP_FULL, UPGRADE_UNMASKABLE } from './problem';
+import { NO_TUNNEL, NOT_JUDGED, PLAN_UNREADABLE, Problem, RESPONSE_UNMASKABLE, TAP_AWAY, TAP_FULL, UPGRADE_UNMASKABLE } from './problem';
 import { Root, Waiting } from './root';
 
 const enum Phase {
@@ -113,6 +113,12 @@ function readName(path: ArrayBuffer): ArrayBuffer {
   return keepGiven();
 }
 
+function isTunnel(): bool {
+  if (!pairs.read(HeaderMap.REQUEST)) return false;
+  while (pairs.next()) if (equals(pairs.name, pairs.nameLength, METHOD)) return equals(pairs.value, pairs.valueLength, CONNECT);
+  return false;
+}
+
 export class Exchange extends Waiting {
   private phase: Phase = Phase.ARRIVED;
   private session: ArrayBuffer = NONE;
@@ -144,7 +150,8 @@ export class Exchange extends Waiting {
     this.arrivedAt = monotonicNanos();
     this.session = readName(SESSION);
     this.target = readName(TARGET);
-    if (this.session.byteLength == 0 || this.target.byteLength == 0) return this.refuse(NOT_JUDGED);
+    // A tunnel names no path, so no route matches it and nobody is asked to judge it.
+    if (this.session.byteLength == 0 || this.target.byteLength == 0) return this.refuse(isTunnel() ? NO_TUNNEL : NOT_JUDGED);
     if (!this.readPlan()) return this.refuse(PLAN_UNREADABLE);
     if (!this.cleanRequest()) return this.refuse(UPGRADE_UNMASKABLE);
     const admission = this.ask();
@@ -241,6 +248,14 @@ export class Exchange extends Waiting {
     return DataStatus.CONTINUE;
   }
 
+  /** The request was judged when its body had come: what follows it was seen by nobody, and goes no further (RFC 9110, 6.5.1, allows it). */
+  requestTrailers(): TrailersStatus {
+    block.reset();
+    if (block.writeTo(HeaderMap.REQUEST_TRAILERS)) return TrailersStatus.CONTINUE;
+    closeStream(StreamType.REQUEST);
+    return TrailersStatus.STOP;
+  }
+
   // Response
 
   responseHeaders(end: bool): HeadersStatus {
@@ -295,13 +310,16 @@ export class Exchange extends Waiting {
         contentType = String.UTF8.decodeUnsafe(value, size);
         types++;
       } else if (ABOUT_THE_UNMASKED.has(name, length) || isSluices(name, length)) continue;
-      if (!plan.detects || FRAMING.has(name, length)) {
+      if (!plan.detects || equals(name, length, STATUS)) {
         block.add(name, length, value, size);
         continue;
       }
-      text.reset();
-      if (maskText(plan, value, size, text) != Status.OK) return HEADERS_UNMASKABLE;
-      block.add(name, length, text.ptr, text.length);
+      if (FRAMING.has(name, length)) {
+        if (this.isClean(plan, value, size)) block.add(name, length, value, size);
+        else if (equals(name, length, CONTENT_TYPE)) return UNKNOWN_TYPE;
+        continue;
+      }
+      if (!this.addMasked(plan)) return HEADERS_UNMASKABLE;
     }
     block.addBytes(CACHE_CONTROL, PRIVATE_NO_STORE);
     block.addBytes(SESSION_HEADER, this.session);
@@ -366,11 +384,26 @@ export class Exchange extends Waiting {
     block.reset();
     while (pairs.next()) {
       if (ABOUT_THE_UNMASKED.has(pairs.name, pairs.nameLength) || isSluices(pairs.name, pairs.nameLength)) continue;
-      text.reset();
-      if (maskText(plan, pairs.value, pairs.valueLength, text) != Status.OK) return false;
-      block.add(pairs.name, pairs.nameLength, text.ptr, text.length);
+      if (!this.addMasked(plan)) return false;
     }
     return block.writeTo(HeaderMap.RESPONSE_TRAILERS);
+  }
+
+  /** Adds the header at hand with its value masked; one whose name itself would have to be masked is left out. False when it cannot be masked. */
+  private addMasked(plan: Plan): bool {
+    const name = pairs.name,
+      length = pairs.nameLength;
+    if (!this.isClean(plan, name, length)) return true;
+    text.reset();
+    if (maskText(plan, pairs.value, pairs.valueLength, text) != Status.OK) return false;
+    block.add(name, length, text.ptr, text.length);
+    return true;
+  }
+
+  /** Whether there is nothing to be masked in a text that must stay as it is or go. */
+  private isClean(plan: Plan, ptr: usize, length: u32): bool {
+    text.reset();
+    return maskText(plan, ptr, length, text) == Status.OK && text.length == length && memory.compare(text.ptr, ptr, length) == 0;
   }
 
   /** The body cannot go on: replaces the response if it has not begun, else cuts it; either way drops these bytes. */

@@ -26,10 +26,8 @@ export const CACHE_VALIDATION = new Names('if-none-match if-modified-since');
 export const ABOUT_THE_UNMASKED = new Names(
   'content-length etag last-modified content-md5 digest content-digest repr-digest signature signature-input accept-ranges cache-control expires age pragma surrogate-control cdn-cache-control',
 );
-/** Of responses: no value of the target's data; a detector would only break them. */
-export const FRAMING = new Names(
-  ':status content-type date server connection transfer-encoding vary alt-svc strict-transport-security allow',
-);
+/** Of responses: no value of the target's data, and of no use half masked; one in which a detector finds something is left out. */
+export const FRAMING = new Names('content-type date server connection transfer-encoding vary alt-svc strict-transport-security allow');
 
 const SLUICE_PREFIX = utf8('x-sluice-');
 

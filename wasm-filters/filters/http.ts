@@ -64,6 +64,10 @@ export function proxy_on_request_body(context: u32, size: u32, end: u32): u32 {
   return exchanges.has(context) ? exchanges.get(context).requestBody(size) : 0;
 }
 
+export function proxy_on_request_trailers(context: u32, count: u32): u32 {
+  return exchanges.has(context) ? exchanges.get(context).requestTrailers() : 0;
+}
+
 // An exchange that was answered before it came to this filter (denied, no route, too large) has no entry: its answer passes as it is.
 
 export function proxy_on_response_headers(context: u32, count: u32, end: u32): u32 {

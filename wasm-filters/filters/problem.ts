@@ -72,6 +72,13 @@ export const NOT_JUDGED = new Problem(
   'No decision came with this request, so it was not let through.',
   false,
 );
+export const NO_TUNNEL = new Problem(
+  501,
+  'no-tunnel',
+  'No tunnels',
+  'What goes through a tunnel cannot be judged, so this gateway opens none; send the request itself.',
+  false,
+);
 export const PLAN_UNREADABLE = new Problem(
   503,
   'plan-unreadable',

@@ -122,7 +122,7 @@ function luhn(n: i32): bool {
   return sum % 10 == 0;
 }
 
-/** 13–19 digits, at most one space or dash between two of them, of an issuer's range and length, with a right Luhn digit. */
+/** 13–19 digits, at most one separator between two of them, of an issuer's range and length, with a right Luhn digit. */
 function paymentCard(text: usize, length: i32, from: i32, whole: bool): i32 {
   for (let start = nextDigit(text, length, from); start < length; start = nextRun(text, length, start)) {
     if (digitAt(text, length, start - 1)) continue;
@@ -169,7 +169,7 @@ function ibanLength(a: u32, b: u32): i32 {
   return 0;
 }
 
-/** An IBAN (ISO 13616) of its country's length, at most one space or dash between two characters, with right check digits. */
+/** An IBAN (ISO 13616) of its country's length, at most one separator between two characters, with right check digits. */
 function iban(text: usize, length: i32, from: i32, whole: bool): i32 {
   for (let check = nextDigit(text, length, from); check + 13 <= length; check = nextRun(text, length, check)) {
     const start = check - 2;
@@ -211,7 +211,7 @@ function digitsAt(text: usize, length: i32, i: i32, n: i32): bool {
   return true;
 }
 
-/** `123-45-6789` or `123 45 6789`; `123456789` only as a whole value. No area 000, 666 or 9xx, no group 00, no serial 0000. */
+/** `123-45-6789`, `123 45 6789` or `123+45+6789`; `123456789` only as a whole value. No area 000, 666 or 9xx, no group 00, no serial 0000. */
 function usSsn(text: usize, length: i32, from: i32, whole: bool): i32 {
   if (
     whole &&

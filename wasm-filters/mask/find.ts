@@ -1,8 +1,8 @@
 // Where the rules by content match a text: spans that do not overlap, in order.
 import { Detector, matchEnd } from './detectors';
+import { hasEscape, MAX_ESCAPED } from './escape';
 import { View } from './fold';
 import { budget, Pattern, patternEnd, setBudget } from './pattern';
-import { hasEscape, MAX_ESCAPED } from './percent';
 import { Plan, Rule } from './plan';
 import { ByteSink } from './sink';
 import { Status } from './status';
@@ -43,10 +43,12 @@ let matches = new Spans();
 let escapedMatches = new Spans();
 let merged = new Spans();
 
-/** The text of the last `find` as it is written, and, where `hasEscapes`, with its percent-escapes read. */
+/** The text of the last `find` as it is written, and, where `hasEscapes`, with its escapes read. */
 const view = new View();
 const unescaped = new View();
 let hasEscapes = false;
+/** Whether what follows the text may complete an escape. */
+let isOpen = false;
 
 /** Steps of pattern matching that a text may take: a flat allowance, and some for each byte. */
 const STEPS: i64 = 1_000_000;
@@ -55,25 +57,36 @@ const STEPS_PER_BYTE: i64 = 256;
 /** Of the text that `census` counted last. */
 let digitCount = 0;
 let hasAt = false;
-let hasPercent = false;
-let isAscii = true;
+/** Whether there is a character that an escape begins with. */
+let mayEscape = false;
+/** Whether it is ASCII without control characters but white space: then it is its own fold. */
+let isPlain = true;
+
+/** Bits of the bytes that are no ASCII, or control characters other than white space. */
+function oddities(v: v128): i32 {
+  const low = v128.andnot(i8x16.lt_u(v, i8x16.splat(0x20)), i8x16.lt_u(i8x16.sub(v, i8x16.splat(0x09)), i8x16.splat(5)));
+  // One more than DEL has the high bit too.
+  return i8x16.bitmask(v128.or(v128.or(v, i8x16.add(v, i8x16.splat(1))), low));
+}
 
 function census(p: usize, length: i32): void {
   const end = p + length,
     zero = i8x16.splat(0x30),
     ten = i8x16.splat(10),
     at = i8x16.splat(0x40),
-    percent = i8x16.splat(0x25);
+    percent = i8x16.splat(0x25),
+    backslash = i8x16.splat(0x5c),
+    ampersand = i8x16.splat(0x26);
   let digits = 0,
     ats = 0,
-    percents = 0,
-    high = 0;
+    introducers = 0,
+    odd = 0;
   for (; p + 16 <= end; p += 16) {
     const v = v128.load(p);
     digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)));
     ats |= i8x16.bitmask(i8x16.eq(v, at));
-    percents |= i8x16.bitmask(i8x16.eq(v, percent));
-    high |= i8x16.bitmask(v);
+    introducers |= i8x16.bitmask(v128.or(i8x16.eq(v, percent), v128.or(i8x16.eq(v, backslash), i8x16.eq(v, ampersand))));
+    odd |= oddities(v);
   }
   if (p < end && p + 16 <= (<usize>memory.size()) << 16) {
     // Reads past the text, but not past the memory, and looks at nothing there.
@@ -81,21 +94,21 @@ function census(p: usize, length: i32): void {
       inside = ((<i32>1) << (<i32>(end - p))) - 1;
     digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, zero), ten)) & inside);
     ats |= i8x16.bitmask(i8x16.eq(v, at)) & inside;
-    percents |= i8x16.bitmask(i8x16.eq(v, percent)) & inside;
-    high |= i8x16.bitmask(v) & inside;
+    introducers |= i8x16.bitmask(v128.or(i8x16.eq(v, percent), v128.or(i8x16.eq(v, backslash), i8x16.eq(v, ampersand)))) & inside;
+    odd |= oddities(v) & inside;
   } else {
     for (; p < end; p++) {
       const b = <u32>load<u8>(p);
       digits += i32(b - 0x30 < 10);
       ats |= i32(b == 0x40);
-      percents |= i32(b == 0x25);
-      high |= b & 0x80;
+      introducers |= i32(b == 0x25 || b == 0x5c || b == 0x26);
+      odd |= i32(b >= 0x7f || (b < 0x20 && b - 0x09 >= 5));
     }
   }
   digitCount = digits;
   hasAt = ats != 0;
-  hasPercent = percents != 0;
-  isAscii = !high;
+  mayEscape = introducers != 0;
+  isPlain = !odd;
 }
 
 /** Notes in a view what the last `census` counted. */
@@ -110,18 +123,41 @@ function mayMatch(plan: Plan, view: View): bool {
 }
 
 /**
+ * Whether a text of ASCII must be searched: false only when it may be held to be searched, and `find` would find nothing. A census that counts no more than
+ * that takes.
+ */
+export function mustSearch(plan: Plan, text: usize, length: i32): bool {
+  const end = text + length;
+  // Reads past the text, but not past the memory, and looks at nothing there.
+  if (<u32>length > plan.maxTokenBytes || end + 16 > (<usize>memory.size()) << 16) return true;
+  let digits = 0,
+    marks = 0;
+  for (let p = text; p < end; p += 16) {
+    const v = v128.load(p),
+      inside = p + 16 > end ? ((<i32>1) << (<i32>(end - p))) - 1 : 0xffff,
+      // An at sign, and what an escape begins with: a percent sign or an ampersand (a plain text has no backslash).
+      mark = v128.or(i8x16.eq(v, i8x16.splat(0x40)), v128.or(i8x16.eq(v, i8x16.splat(0x25)), i8x16.eq(v, i8x16.splat(0x26))));
+    digits += popcnt(i8x16.bitmask(i8x16.lt_u(i8x16.sub(v, i8x16.splat(0x30)), i8x16.splat(10))) & inside);
+    marks |= i8x16.bitmask(mark) & inside;
+  }
+  return marks != 0 || digits >= plan.leastDigits;
+}
+
+/**
  * Finds what the plan's detectors and patterns match in `length` bytes from `context` on (the bytes before are only looked at) and puts it
  * into `found`. Where two rules match the same bytes, they belong to the earlier rule, and what is left of the later match still to that one.
- * A text with percent-escapes is read twice, as it is written and as it is meant, for a rule may match either.
+ * A text with escapes is read twice, as it is written and as it is meant, for a rule may match either.
  * `whole`: the text is one complete value. `singleByte`: its charset is no UTF-8.
  */
 export function find(plan: Plan, text: usize, length: i32, context: u32, whole: bool, singleByte: bool): Status {
   found.clear();
   census(text, length);
-  hasEscapes = hasPercent && hasEscape(text, length);
-  if (isAscii || singleByte) view.asIs(text, length);
+  isOpen = mayEscape;
+  hasEscapes = isOpen && hasEscape(text, length);
+  if (isPlain) view.asIs(text, length);
   else {
-    view.fold(text, length);
+    if (singleByte) view.foldBytes(text, length);
+    else view.fold(text, length);
     census(view.ptr, view.length);
   }
   note(view);
@@ -240,7 +276,7 @@ export function certainUpTo(plan: Plan, text: usize, lineEnd: u32): u32 {
 /** Up to where no match could begin that ends past the text, between two characters. */
 function beyondReach(plan: Plan, text: usize): u32 {
   // What follows may complete an escape: then the text's last bytes are fewer than they look.
-  const reach = <i64>plan.reach + 1 + (hasEscapes ? MAX_ESCAPED : 2);
+  const reach = <i64>plan.reach + 1 + (isOpen ? MAX_ESCAPED : 0);
   if (reach >= <i64>view.length) return 0;
   let beyond = view.offsetOf(view.length - <i32>reach);
   if (hasEscapes) {

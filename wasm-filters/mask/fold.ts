@@ -1,6 +1,6 @@
 // Detectors read a folded view of a text: digits of any script, full-width forms, typographic hyphens and spaces become ASCII,
-// and characters that print nothing are left out. So `４１１１‑1111…` is as much a card number as `4111-1111…`. Another view reads percent-escapes too.
-import { escapedAt, escapedCharacter } from './percent';
+// and characters that print nothing are left out. So `４１１１‑1111…` is as much a card number as `4111-1111…`. Another view reads escapes too.
+import { escapedAt, escapedCharacter } from './escape';
 import { ByteSink } from './sink';
 import { codePointAt, encodeAt, widthOf } from './utf8';
 
@@ -14,8 +14,14 @@ const ZEROS_COUNT: usize = 28;
 export const KEEP: i32 = -1;
 export const LEAVE_OUT: i32 = -2;
 
+/** Control characters but white space: a NUL after each digit is what UTF-16 leaves in a text that was taken for UTF-8. */
+function isControl(cp: u32): bool {
+  return cp < 0x09 || cp - 0x0e < 0x12 || (cp - 0x7f < 0x21 && cp != 0x85);
+}
+
 /** The ASCII character that stands for `cp`, or KEEP or LEAVE_OUT. */
 export function foldOf(cp: u32): i32 {
+  if (cp < 0xa0) return isControl(cp) ? LEAVE_OUT : KEEP;
   if (cp < 0x660) return cp == 0xa0 ? 0x20 : cp == 0xad || cp == 0x34f ? LEAVE_OUT : KEEP;
   if (cp < 0x1c5a) {
     for (let i: usize = 0; i < ZEROS_COUNT; i++) {
@@ -36,6 +42,12 @@ export function foldOf(cp: u32): i32 {
   if (cp <= 0xfe0f || cp == 0xfeff) return LEAVE_OUT;
   if (cp >= 0x1d7ce && cp <= 0x1d7ff) return 0x30 + ((cp - 0x1d7ce) % 10);
   return KEEP;
+}
+
+/** Likewise of a byte in a single-byte charset. From 0x80 to 0x9f they are read as Windows-1252, as browsers read ISO-8859-1 too. */
+function foldOfByte(b: u32): i32 {
+  if (b == 0x96 || b == 0x97) return 0x2d;
+  return b - 0x80 < 0x20 ? KEEP : foldOf(b);
 }
 
 /** Address of the first byte at or after `p` that is not ASCII, or `end`. */
@@ -70,14 +82,10 @@ export class View {
   /** Folds valid UTF-8 (or WTF-8). */
   fold(p: usize, length: i32): void {
     const end = p + length;
-    if (skipAscii(p, end) == end) {
-      this.asIs(p, length);
-      return;
-    }
     this.begin(length);
     for (let at = p; at < end; ) {
       const width = widthOf(load<u8>(at));
-      const as = width == 1 ? <i32>load<u8>(at) : foldOf(codePointAt(at, width));
+      const as = foldOf(codePointAt(at, width));
       if (as == KEEP) for (let i = 0; i < width; i++) this.put(load<u8>(at + i), at - p + i);
       else if (as >= 0) this.put(<u8>as, at - p);
       at += width;
@@ -85,7 +93,14 @@ export class View {
     this.complete(length);
   }
 
-  /** Likewise, with percent-escapes read as what they stand for. `singleByte`: other bytes are read as they are. */
+  /** Folds a text of one byte to a character. */
+  foldBytes(p: usize, length: i32): void {
+    this.begin(length);
+    for (let i = 0; i < length; i++) this.putByte(load<u8>(p + i), i);
+    this.complete(length);
+  }
+
+  /** Likewise, with escapes read as what they stand for. `singleByte`: other bytes are read as they are. */
   unescape(p: usize, length: i32, singleByte: bool): void {
     const end = p + length;
     this.begin(length);
@@ -93,10 +108,10 @@ export class View {
       const escape = escapedAt(at, end),
         b = load<u8>(at),
         width = escape ? escape : singleByte ? 1 : widthOf(b);
-      if (!escape && (singleByte || width == 1)) this.put(b, at - p);
+      if (!escape && singleByte) this.putByte(b, at - p);
       else {
         const cp = escape ? escapedCharacter : codePointAt(at, width);
-        const as = cp < 0x80 ? <i32>cp : foldOf(cp);
+        const as = foldOf(cp);
         // All bytes of a character come from where it begins: no match begins or ends inside an escape.
         if (as == KEEP) for (let i = 0, n = encodeAt(character, cp); i < n; i++) this.put(load<u8>(character + i), at - p);
         else if (as >= 0) this.put(<u8>as, at - p);
@@ -121,6 +136,11 @@ export class View {
     this.length++;
     store<u8>(this.ptr + n, byte);
     store<u32>(this.offsets + (n << 2), <u32>offset);
+  }
+
+  private putByte(b: u8, offset: usize): void {
+    const as = foldOfByte(b);
+    if (as != LEAVE_OUT) this.put(as == KEEP ? b : <u8>as, offset);
   }
 
   private complete(length: i32): void {

@@ -1,8 +1,9 @@
 // application/x-www-form-urlencoded (WHATWG URL, 5): `name=value` pairs between ampersands.
+
+import { hexValue } from './escape';
 import { maskField } from './field';
 import { ruleForField } from './flat';
 import { Encoding, STAR } from './method';
-import { hexValue } from './percent';
 import { Method, Plan } from './plan';
 import { ByteSink } from './sink';
 import { Masker, Status } from './status';

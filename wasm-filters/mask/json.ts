@@ -1,8 +1,9 @@
 // JSON (RFC 8259), strictly, as it streams: one pass, a byte at a time where it matters and sixteen where it does not. What no rule
 // concerns is copied byte for byte; a token that must be seen whole is carried over from chunk to chunk; nothing else is kept.
 import { Normal } from './detectors';
-import { find, found } from './find';
+import { find, found, mustSearch } from './find';
 import { Encoding, Fit, fitOf, Kind, maskInto, writeToken } from './method';
+import { sieveBit } from './path';
 import { UNBOUNDED } from './pattern';
 import { Method, Plan, Rule } from './plan';
 import { HmacKey, Sha256 } from './sha256';
@@ -13,6 +14,10 @@ import { codePointAt, encodeAt, sequenceAt } from './utf8';
 
 export const MAX_DEPTH = 512;
 const MAX_NUMBER: u32 = 4096;
+/** No detector matches in a number of so few characters that has no exponent. */
+const SHORT_NUMBER: usize = 8;
+/** The longest key, and the longest string to be masked, of the plain members: no plan holds less. */
+const MAX_PLAIN: usize = 60;
 
 /** How documents follow each other in one body. */
 export const enum Framing {
@@ -47,8 +52,8 @@ const enum At {
 }
 
 // A level of nesting: flags, the next element's index, the rule that the container was selected by (or -1), how many of its
-// members or elements have been kept, and the row of the path automaton (path.ts).
-const FRAME_BYTES: usize = 16;
+// members or elements have been kept, the sieve of its members' names, and the row of the path automaton (path.ts).
+const FRAME_BYTES: usize = 24;
 const IS_OBJECT: u32 = 1;
 /** Some path goes on in here. */
 const LIVE: u32 = 2;
@@ -66,12 +71,19 @@ function keptIn(frame: usize): u32 {
 function countKept(frame: usize): void {
   store<u32>(frame, load<u32>(frame, 12) + 1, 12);
 }
+function sieveIn(frame: usize): u64 {
+  return load<u64>(frame, 16);
+}
 function rowOf(frame: usize): usize {
   return frame + FRAME_BYTES;
 }
 
 function isSpace(b: u32): bool {
   return b == 0x20 || b == 0x0a || b == 0x0d || b == 0x09;
+}
+function skipSpace(p: usize, end: usize): usize {
+  while (p < end && isSpace(load<u8>(p))) p++;
+  return p;
 }
 function isDigit(b: u32): bool {
   return b - 0x30 < 10;
@@ -80,15 +92,18 @@ function isNumberByte(b: u32): bool {
   return isDigit(b) || b == 0x2e || b == 0x2d || b == 0x2b || (b | 0x20) == 0x65;
 }
 
-/** The first byte at or past `p` that is not plain inside a string: a quote, a backslash, a control character or no ASCII. */
+/** Which of the sixteen bytes at `p` are not plain inside a string: a quote, a backslash, a control character or no ASCII. */
+function specialsAt(p: usize): i32 {
+  const v = v128.load(p);
+  // Compared as signed, bytes from 0x80 on lie below the space too.
+  const below = i8x16.lt_s(v, i8x16.splat(0x20));
+  return i8x16.bitmask(v128.or(v128.or(i8x16.eq(v, i8x16.splat(0x22)), i8x16.eq(v, i8x16.splat(0x5c))), below));
+}
+
+/** The first byte at or past `p` that is not plain inside a string. */
 function skipPlain(p: usize, end: usize): usize {
-  const quote = i8x16.splat(0x22),
-    backslash = i8x16.splat(0x5c),
-    space = i8x16.splat(0x20);
   for (; p + 16 <= end; p += 16) {
-    const v = v128.load(p);
-    // Compared as signed, bytes from 0x80 on lie below the space too.
-    const special = i8x16.bitmask(v128.or(v128.or(i8x16.eq(v, quote), i8x16.eq(v, backslash)), i8x16.lt_s(v, space)));
+    const special = specialsAt(p);
     if (special) return p + ctz(special);
   }
   for (; p < end; p++) {
@@ -341,6 +356,8 @@ export class JsonMasker extends Masker {
             next = this.close(p, b);
             break;
           }
+          next = b == 0x22 && !this.seen ? this.plainMembers(p, p, end, out) : p;
+          if (next > p) break;
           next = flagsOf(this.frame(this.depth)) & WATCHED ? this.member(p, end, out) : this.key(p, end, b);
           break;
         case At.MEMBER:
@@ -353,7 +370,7 @@ export class JsonMasker extends Masker {
           next = p + 1;
           break;
         case At.AFTER_VALUE:
-          next = this.afterValue(p, end, b, out);
+          next = this.afterValue(p, end, b, final, out);
           break;
         case At.STRING:
           next = this.copied(p, end, At.STRING);
@@ -390,15 +407,18 @@ export class JsonMasker extends Masker {
     return p;
   }
 
-  private afterValue(p: usize, end: usize, b: u32, out: ByteSink): usize {
+  private afterValue(p: usize, end: usize, b: u32, final: bool, out: ByteSink): usize {
     if (b != 0x2c) return this.close(p, b);
     const flags = flagsOf(this.frame(this.depth));
     if (!(flags & IS_OBJECT)) {
       this.element(p, true, out);
-      return p + 1;
+      if (++p == end) return p;
+      const first = <u32>load<u8>(p);
+      return first > 0x20 ? this.value(p, end, first, final, out) : p;
     }
-    if (!this.seen && (this.muted >= 0 || !(this.plan.drops || this.plan.detects))) {
-      const next = this.plainMembers(p, end, flags);
+    if (!this.seen) {
+      const quote = skipSpace(p + 1, end),
+        next = quote < end && load<u8>(quote) == 0x22 ? this.plainMembers(p, quote, end, out) : p;
       if (next > p) return next;
     }
     if (flags & WATCHED) return this.member(p, end, out);
@@ -407,40 +427,80 @@ export class JsonMasker extends Masker {
   }
 
   /**
-   * Most bytes of most documents pass here: members, from a comma on, that are written plainly (`,"key":` and a string without escapes or a
-   * number without exponent, all ASCII), lie whole in this chunk and are selected by no rule. Goes on from behind the last of them; a member
-   * that is not so is left to the others, from its comma on or, once its key is known, from its value on.
+   * Most bytes of most documents pass here: members, from the quote of the first one's key on, that are written plainly (strings without
+   * escapes, numbers without exponent, all ASCII, and literals), lie whole in this chunk, and have to be masked not at all or as a short string by
+   * path. `token` is where the first member begins: at its comma, if it has one. Goes on from behind the last of them; a member that is not so is left
+   * to the others, from its comma on or, once its key is known, from its value on.
    */
-  private plainMembers(p: usize, end: usize, flags: u32): usize {
+  private plainMembers(token: usize, quote: usize, end: usize, out: ByteSink): usize {
+    const plan = this.plan,
+      muted = this.muted >= 0,
+      searched = plan.detects && !muted;
+    if (plan.drops && !muted) return token;
     const frame = this.frame(this.depth),
       row = rowOf(frame),
-      child = rowOf(this.frame(this.depth + 1));
-    const inherited = inheritedBy(frame),
-      paths = this.plan.paths,
-      live = (flags & LIVE) != 0;
-    while (p + 4 < end && load<u16>(p) == 0x222c) {
-      const name = p + 2,
-        close = skipPlain(name, end),
+      child = rowOf(this.frame(this.depth + 1)),
+      live = (flagsOf(frame) & LIVE) != 0,
+      sieve = sieveIn(frame),
+      inherited = inheritedBy(frame);
+    while (true) {
+      const name = quote + 1,
+        close = this.skipShort(name, end),
         length = <u32>(close - name);
-      if (close + 2 >= end || load<u16>(close) != 0x3a22 || length > 64) return p;
-      const rule = live ? this.earlier(paths.member(row, child, name, length), inherited) : inherited;
-      const value = close + 2,
-        b = <u32>load<u8>(value);
+      if (close + 2 >= end || load<u8>(close) != 0x22 || close - token > MAX_PLAIN) return token;
+      if (searched && mustSearch(plan, name, length)) return token;
+      let value = close + 1;
+      if (load<u8>(value) != 0x3a) return token;
+      if (load<u8>(++value) == 0x20) value++;
+      if (value == end) return token;
+      const rule = sieve & sieveBit(name, length) ? this.earlier(plan.paths.member(row, child, name, length), inherited) : inherited;
       let next: usize = 0;
-      if (rule < 0) {
-        if (b == 0x22) {
-          next = skipPlain(value + 1, end);
-          next = next < end && load<u8>(next) == 0x22 ? next + 1 : 0;
-        } else if (isDigit(b)) next = plainNumberEnd(value, end);
+      const b = <u32>load<u8>(value);
+      if (b == 0x22) {
+        next = this.skipShort(value + 1, end);
+        if (next == end || load<u8>(next) != 0x22) next = 0;
+        else if (rule < 0) next = searched && mustSearch(plan, value + 1, <u32>(next - value - 1)) ? 0 : next + 1;
+        else next = next - value > MAX_PLAIN ? 0 : this.maskPlain(unchecked(plan.rules[rule]), value, next, out);
+      } else if (rule < 0) {
+        if (b <= 0x39) next = isDigit(b) || b == 0x2d ? plainNumberEnd(value, end) : 0;
+        else next = literalEnd(value, end);
+        if (searched && (plan.hasPatterns || next - value > SHORT_NUMBER)) next = 0;
       }
       if (!next) {
         this.at = At.VALUE;
         this.rule = rule;
+        // The sieve may have spared the step; what may be a container needs its row.
+        if (live && b != 0x22) plan.paths.member(row, child, name, length);
         return value;
       }
-      p = next;
+      this.at = At.AFTER_VALUE;
+      token = next;
+      if (token + 1 >= end) return token;
+      if (load<u8>(token) != 0x2c) return load<u8>(token) == 0x7d ? this.close(token, 0x7d) : token;
+      quote = token + 1;
+      if (load<u8>(quote) != 0x22) {
+        quote = skipSpace(quote, end);
+        if (quote == end || load<u8>(quote) != 0x22) return token;
+      }
     }
-    return p;
+  }
+
+  /** As `skipPlain`, without a call where the text is short, as most are. */
+  @inline private skipShort(p: usize, end: usize): usize {
+    if (p + 16 > end) return skipPlain(p, end);
+    const special = specialsAt(p);
+    return special ? p + ctz(special) : skipPlain(p + 16, end);
+  }
+
+  /** Masks a short string of plain characters between the quotes at `open` and `close`, and answers where it ends. */
+  private maskPlain(rule: Rule, open: usize, close: usize, out: ByteSink): usize {
+    if (fitOf(rule.method, Kind.STRING) == Fit.NULL) this.replaceScalar(rule, open, close + 1, Kind.STRING, out);
+    else {
+      this.flush(open + 1, out);
+      maskInto(rule, open + 1, <u32>(close - open - 1), Normal.AS_IS, Encoding.JSON, out);
+      this.from = close;
+    }
+    return close + 1;
   }
 
   private close(p: usize, b: u32): usize {
@@ -656,6 +716,7 @@ export class JsonMasker extends Masker {
     store<u32>(frame, 0, 4);
     store<i32>(frame, this.muted < 0 ? rule : -1, 8);
     store<u32>(frame, 0, 12);
+    store<u64>(frame, live && isObject ? paths.sieve(row) : 0, 16);
     this.at = isObject ? At.FIRST_MEMBER : At.FIRST_ELEMENT;
     return p + 1;
   }
@@ -693,7 +754,8 @@ export class JsonMasker extends Masker {
     }
     if (this.muted < 0) {
       if (this.rule >= 0) this.replaceScalar(this.plan.rules[this.rule], p, stop, Kind.NUMBER, out);
-      else if (this.plan.detects && (this.plan.hasPatterns || stop - p > 8 || hasExponent(p, stop))) this.searchNumber(p, stop, out);
+      else if (this.plan.detects && (this.plan.hasPatterns || stop - p > SHORT_NUMBER || hasExponent(p, stop)))
+        this.searchNumber(p, stop, out);
     }
     return this.done(stop);
   }
@@ -858,7 +920,17 @@ function plainNumberEnd(p: usize, end: usize): usize {
     p = digitsEnd(fraction, end);
     if (p == fraction || p - fraction > 32) return 0;
   }
-  return p < end && !isNumberByte(load<u8>(p)) ? p : 0;
+  if (p == end) return 0;
+  const b = <u32>load<u8>(p);
+  return b == 0x2c || b == 0x7d || !isNumberByte(b) ? p : 0;
+}
+
+/** Past the `true`, `false` or `null` at `p`. Otherwise 0. */
+function literalEnd(p: usize, end: usize): usize {
+  if (p + 5 > end) return 0;
+  const word = load<u32>(p);
+  if (word == 0x65757274 || word == 0x6c6c756e) return p + 4;
+  return word == 0x736c6166 && load<u8>(p, 4) == 0x65 ? p + 5 : 0;
 }
 
 /** Whether a short number may stand for a long one. */
@@ -893,6 +965,12 @@ function isNumber(p: usize, end: usize): bool {
 }
 
 function digitsEnd(p: usize, end: usize): usize {
+  for (; p + 8 <= end; p += 8) {
+    // Each digit becomes 0 to 9; whatever is more sets the highest bit of its byte. A carry reaches only bytes behind the first such.
+    const v = load<u64>(p) ^ 0x3030303030303030,
+      others = (v | (v + 0x7676767676767676)) & 0x8080808080808080;
+    if (others) return p + (<usize>ctz(others) >> 3);
+  }
   while (p < end && isDigit(load<u8>(p))) p++;
   return p;
 }

@@ -1,7 +1,7 @@
 // What becomes of a value: methods by kinds of value, and how a masked text is written in the encoding it stands in.
 import { Normal } from './detectors';
+import { escapedAt, escapedCharacter } from './escape';
 import { View } from './fold';
-import { escapedAt, escapedCharacter } from './percent';
 import { Method, Rule } from './plan';
 import { HmacKey, Sha256 } from './sha256';
 import { ByteSink } from './sink';
@@ -196,7 +196,7 @@ function keepEnds(rule: Rule, p: usize, length: u32, encoding: Encoding, out: By
 }
 
 /**
- * As `maskInto`, of a text with percent-escapes: an escaped character counts as one, stays as it is written or goes whole, and is hashed as
+ * As `maskInto`, of a text with escapes: an escaped character counts as one, stays as it is written or goes whole, and is hashed as
  * what it stands for.
  */
 export function maskEscaped(rule: Rule, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {
@@ -265,22 +265,26 @@ const view = new View();
 
 function hashText(key: HmacKey, p: usize, length: u32, normal: Normal, encoding: Encoding, out: ByteSink): void {
   key.begin(hash);
-  if (isSingleByte(encoding)) transcode(p, length);
-  else if (normal != Normal.AS_IS) normalize(p, length, normal);
-  else {
-    hash.update(p, length);
-    writeToken(key, hash, out);
-    return;
+  if (isSingleByte(encoding)) {
+    transcode(p, length);
+    p = transcoded.ptr;
+    length = transcoded.length;
   }
-  hash.update(normalized.ptr, normalized.length);
+  if (normal == Normal.AS_IS) hash.update(p, length);
+  else {
+    normalize(p, length, normal);
+    hash.update(normalized.ptr, normalized.length);
+  }
   writeToken(key, hash, out);
 }
 
+const transcoded = new ByteSink();
+
 /** ISO-8859-1 to UTF-8: the same value gives the same token whatever its charset. */
 function transcode(p: usize, length: u32): void {
-  normalized.reset();
-  normalized.reserve(length << 1);
-  for (const end = p + length; p < end; p++) normalized.length += encodeAt(normalized.ptr + normalized.length, load<u8>(p));
+  transcoded.reset();
+  transcoded.reserve(length << 1);
+  for (const end = p + length; p < end; p++) transcoded.length += encodeAt(transcoded.ptr + transcoded.length, load<u8>(p));
 }
 
 function normalize(p: usize, length: u32, normal: Normal): void {

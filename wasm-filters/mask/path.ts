@@ -176,6 +176,18 @@ function escape(p: usize, end: usize): usize {
   return (escaped & 0xf800) == 0xd800 ? 0 : p + 6;
 }
 
+/** The bit of a name in a sieve: names of different bits are different. */
+export function sieveBit(name: usize, length: u32): u64 {
+  const ends = length ? <u32>load<u8>(name) ^ ((<u32>load<u8>(name + length - 1)) << 1) : 0;
+  return (<u64>1) << ((ends + 5 * length) & 63);
+}
+
+function sieveOf(path: Path, step: i32): u64 {
+  const kind = path.kinds[step],
+    name = path.names[step];
+  return kind == Step.MEMBER ? sieveBit(changetype<usize>(name), name.byteLength) : kind == Step.ANY_MEMBER ? ~(<u64>0) : 0;
+}
+
 /**
  * The paths of a plan as one automaton. A *position* is a step of a path that is to be matched next; the set of those alive at a
  * container is a row of `words` 64-bit words, held by the caller for each level, and a child's row follows from its parent's.
@@ -186,6 +198,8 @@ export class PathSet {
   private deep: StaticArray<u8> = new StaticArray<u8>(0);
   private names: StaticArray<ArrayBuffer> = new StaticArray<ArrayBuffer>(0);
   private indices: StaticArray<u32> = new StaticArray<u32>(0);
+  /** What a position adds to the sieve of a row. */
+  private sieves: StaticArray<u64> = new StaticArray<u64>(0);
   /** The rule that is selected when the position matches, or -1 when the path goes on. */
   private selects: StaticArray<i32> = new StaticArray<i32>(0);
   private starts: i32[] = [];
@@ -202,6 +216,7 @@ export class PathSet {
     this.deep = new StaticArray<u8>(n);
     this.names = new StaticArray<ArrayBuffer>(n);
     this.indices = new StaticArray<u32>(n);
+    this.sieves = new StaticArray<u64>(n);
     this.selects = new StaticArray<i32>(n);
     for (let rule = 0, at = 0; rule < paths.length; rule++) {
       const path = paths[rule];
@@ -212,6 +227,7 @@ export class PathSet {
         this.deep[at] = <u8>path.deep[i];
         this.names[at] = path.names[i];
         this.indices[at] = path.indices[i];
+        this.sieves[at] = sieveOf(path, i);
         this.selects[at] = i + 1 == path.length ? rule : -1;
       }
     }
@@ -231,6 +247,16 @@ export class PathSet {
   isEmpty(row: usize): bool {
     for (let i = 0; i < this.words; i++) if (load<u64>(row + ((<usize>i) << 3))) return false;
     return true;
+  }
+
+  /** Of each name by which a position of the row wants a member, its `sieveBit`; all bits where any name will do. */
+  sieve(row: usize): u64 {
+    let sieve: u64 = 0;
+    for (let word = 0; word < this.words; word++) {
+      for (let bits = load<u64>(row + ((<usize>word) << 3)); bits; bits &= bits - 1)
+        sieve |= unchecked(this.sieves[(word << 6) + <i32>ctz(bits)]);
+    }
+    return sieve;
   }
 
   /** Steps into a member: fills the child's row; answers the first rule that selects it, or -1. `name` is unescaped UTF-8. */

@@ -1,10 +1,10 @@
 // Text that streams: what can still become part of a match is held back, the rest leaves at once.
 import { Normal } from './detectors';
+import { hasEscape } from './escape';
 import { certainUpTo, contextBefore, find, found } from './find';
 import { skipAscii } from './fold';
 import { Encoding, maskEscaped, maskInto, writeText } from './method';
 import { UNBOUNDED } from './pattern';
-import { hasEscape } from './percent';
 import { Plan } from './plan';
 import { ByteSink } from './sink';
 import { Status } from './status';

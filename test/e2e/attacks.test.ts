@@ -1132,7 +1132,7 @@ describe('at the doors', () => {
     const { session } = approval;
     const { status } = await emit(id(10), 1, [
       event(id(10), 1, session, { kind: 'hold_answered', approval: approval.id, answer: 'approved', by: 'nobody', reason: '' }),
-      event(id(10), 2, session, { kind: 'request_forwarded' }),
+      event(id(10), 2, session, { kind: 'request_forwarded', emitter: '' }),
       event(id(10), 3, session, FORGED),
     ]);
     expect(status).toBe('');

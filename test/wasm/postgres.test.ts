@@ -498,6 +498,7 @@ describe('what the filter believes of the target', () => {
     ['an impossible length', Buffer.from([0x51, 0, 0, 0, 3])],
     ['a password', front.password('x')],
     ['a Query with two texts', message('Q', Buffer.from('a\0b\0'))],
+    ['a Query without a text', message('Q')],
     ['a Query without its end', message('Q', Buffer.from('a'))],
     ['a malformed Parse', message('P', Buffer.from('a\0b\0\0\x02\0\0'))],
     ['a Sync with a body', message('S', Buffer.from('x'))],

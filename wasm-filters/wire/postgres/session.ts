@@ -29,9 +29,11 @@ import { Columns, readColumns } from './columns';
 import { Command, COMMAND_ROOM } from './command';
 import { copied, maskCopyRow } from './copy';
 import { Back, be16, be32, Frames, Front, HEADER, textLength } from './frame';
+import { isEnumerated, understandable } from './parameter';
 import { Portal, Statement } from './prepared';
 import { Owed, Reply, ReplyQueue } from './queue';
 import { Report, sqlState, Stage, writeNotice, writeRefusal, writeWithheld } from './report';
+import { isWellFormed } from './reply';
 import { LongRow, maskRow, rewritten, RowStatus } from './rows';
 import { MAX_STARTUP, Startup, StartupCode, writeNoProtocol, writeRequest } from './startup';
 
@@ -632,7 +634,7 @@ export class PostgresSession extends Protocol {
       return total;
     }
     if (this.ask != Ask.NOTHING) return 0;
-    if (n != <i32>(total - HEADER - 1)) {
+    if (n < 0 || <u32>n != total - HEADER - 1) {
       this.fail(violation('a malformed Query'), 'failed');
       return total;
     }
@@ -1158,10 +1160,15 @@ export class PostgresSession extends Protocol {
   private reply(type: u32, p: usize, total: u32): void {
     const body = p + HEADER,
       length = total - HEADER;
+    if (!isWellFormed(type, body, length)) {
+      this.cut('the target sent a malformed message');
+      return;
+    }
     // What may come at any time.
     switch (type) {
       case Back.NOTICE_RESPONSE:
-        if (this.masksMessages()) {
+        if (!new Report(body, length).wellFormed) this.cut('the target sent a malformed notice');
+        else if (this.masksMessages()) {
           frames.reset();
           writeWithheld(frames, type, body, length);
           this.say(frames.out.ptr, frames.out.length);
@@ -1237,7 +1244,6 @@ export class PostgresSession extends Protocol {
         break;
       case Back.READY_FOR_QUERY:
         if (head.kind != Owed.SYNC && head.kind != Owed.QUERY) return false;
-        if (length != 1) return false;
         this.finish(head, 'complete');
         this.settled(<u32>load<u8>(body));
         break;
@@ -1275,14 +1281,13 @@ export class PostgresSession extends Protocol {
     this.columns = null;
     this.copyOut = null;
     this.copiesOut = this.copyIn = false;
-    command.bytes += total;
-    this.show(p, total);
     if (type == Back.COMMAND_COMPLETE) {
-      const n = textLength(p + HEADER, p + total);
-      if (n != <i32>(total - HEADER - 1)) return false;
+      const n = total - HEADER - 1;
       command.setTag(p + HEADER, n);
       if (!this.observe(String.UTF8.decodeUnsafe(p + HEADER, n))) return false;
     }
+    command.bytes += total;
+    this.show(p, total);
     if (head.kind == Owed.EXECUTE) {
       this.finish(head, 'complete');
       this.owed.shift();
@@ -1318,7 +1323,6 @@ export class PostgresSession extends Protocol {
     if (portal && (portal.failed || portal.statement.failed)) return false;
     if (type == Back.COPY_OUT_RESPONSE) {
       const plan = command.plan.copyOut;
-      if (total < HEADER + 3) return false;
       // Binary rows cannot be told apart here, and without a plan nothing is known of them.
       if (!plan || load<u8>(p + HEADER) != 0 || be16(p + HEADER + 1) != <u32>plan.columns.length) {
         this.cut('the rows of this COPY cannot be masked');
@@ -1498,33 +1502,4 @@ function unrecorded(): Refusal {
 }
 function noPortal(name: string): Refusal {
   return Refusal.of(RefusalKind.UNSUPPORTED, '34000', `portal "${name}" does not exist`);
-}
-
-const CLIENT_ENCODING = utf8('client_encoding'),
-  UTF8 = utf8('UTF8'),
-  CONFORMING = utf8('standard_conforming_strings'),
-  ON = utf8('on');
-/** Parameters whose values are words of the server's own; the others could carry any text. */
-const FREE = [utf8('application_name'), utf8('search_path'), utf8('TimeZone'), utf8('session_authorization')];
-
-function startsWithText(p: usize, length: u32, name: ArrayBuffer): bool {
-  const n = <u32>name.byteLength;
-  return length > n && memory.compare(p, changetype<usize>(name), n) == 0 && load<u8>(p + n) == 0;
-}
-
-/** Whether texts still mean what they were judged to mean after this ParameterStatus. */
-function understandable(p: usize, length: u32): bool {
-  for (let i = 0; i < 2; i++) {
-    const name = i ? CONFORMING : CLIENT_ENCODING,
-      value = i ? ON : UTF8;
-    if (!startsWithText(p, length, name)) continue;
-    const at = <u32>name.byteLength + 1;
-    return startsWithText(p + at, length - at, value);
-  }
-  return true;
-}
-
-function isEnumerated(p: usize, length: u32): bool {
-  for (let i = 0; i < FREE.length; i++) if (startsWithText(p, length, FREE[i])) return false;
-  return true;
 }

@@ -1,0 +1,140 @@
+/** Sessions that carry commands: who tells of them, what is shown of them, how they end when nobody tells. */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
+import { encodeEvent } from './event.ts';
+import type { TapBody } from './schema.ts';
+import { openSink, type Sink } from './sink.ts';
+import { fileStore } from './store.ts';
+
+const EMITTER = 'e'.repeat(32);
+
+let files: SimulatedFileSystem;
+let now: number;
+let sink: Sink;
+beforeEach(async () => {
+  files = new SimulatedFileSystem();
+  now = 1_700_000_000_000;
+  sink = await open();
+});
+afterEach(() => sink.close());
+
+const open = (): Promise<Sink> => openSink({ dir: '/tap', openStore: fileStore('/tap', { files, retryMs: 5 }), now: () => now });
+const say = (body: TapBody, command?: number): Promise<void> =>
+  sink.append([{ session: 's', target: 'ledger', ...(command !== undefined && { command }), body }]);
+const judged = (request: string, effect: string): TapBody => ({
+  kind: 'request_judged',
+  request,
+  effect,
+  rule: effect,
+  reason: '',
+  policyRevision: '',
+  maskedInputJson: '',
+  decisionJson: '',
+  approval: '',
+  identityMicros: 0,
+  policyMicros: 0,
+  fingerprint: '',
+});
+
+/** A session that is open, judged and let in to its target. */
+async function letIn(): Promise<void> {
+  await say({
+    kind: 'session_opened',
+    protocol: 'postgres',
+    identity: 'i',
+    identityJson: '{}',
+    run: '',
+    onBehalfOf: '',
+    downstreamAddress: '',
+  });
+  await say(judged('connect', 'allow'));
+  await say({ kind: 'request_forwarded', emitter: EMITTER });
+}
+const attach = () => sink.attach({ emitter: EMITTER, software: 'test', firstSequence: 1 }, { acknowledge: () => {}, close: () => {} });
+const ends = async (): Promise<string[]> =>
+  (await sink.events('s'))?.flatMap(({ event: { body } }) => (body.kind === 'session_closed' ? [body.outcome] : [])) ?? [];
+async function pass(ms: number): Promise<void> {
+  now += ms;
+  await sink.sweep();
+}
+
+it('are shown by the strictest of their commands, the last of those, and by how many there were', async () => {
+  await letIn();
+  await say(judged('select 1', 'allow'), 1);
+  expect(await sink.list()).toMatchObject([{ request: 'select 1', effect: 'allow', commands: 1 }]);
+  await say(judged('drop table a', 'deny'), 2);
+  await say(judged('drop table b', 'deny'), 3);
+  await say(judged('select 2', 'allow'), 4);
+  expect(await sink.list()).toMatchObject([{ request: 'drop table b', effect: 'deny', commands: 4, state: 'open' }]);
+  expect((await sink.events('s'))?.map(({ event }) => event.command)).toEqual([undefined, undefined, undefined, 1, 2, 3, 4]);
+});
+
+it('are held while one of their commands is, and open again', async () => {
+  await letIn();
+  await say(judged('drop', 'hold'), 1);
+  expect(await sink.list({ state: 'held' })).toHaveLength(1);
+  await say({ kind: 'hold_answered', approval: 'a', answer: 'denied', by: '', reason: '' }, 1);
+  expect(await sink.list({ state: 'open' })).toHaveLength(1);
+});
+
+it('count what was masked in each', async () => {
+  await letIn();
+  const stream = attach();
+  const body: TapBody = {
+    kind: 'command_finished',
+    outcome: 'complete',
+    tag: '',
+    rows: 1,
+    bytes: 1,
+    durationMicros: 1,
+    masked: [{ rule: 'r', count: 3 }],
+    code: '',
+  };
+  for (const sequence of [1, 2])
+    stream.accept(
+      Buffer.from(
+        encodeEvent({
+          emitter: EMITTER,
+          sequence,
+          timeUnixNanos: 1n,
+          session: 's',
+          target: 'ledger',
+          truncated: [],
+          command: sequence,
+          body,
+        }),
+      ),
+    );
+  for (let i = 0; i < 200 && (await sink.list())[0]?.masked !== 6; i += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(await sink.list()).toMatchObject([{ masked: 6 }]);
+});
+
+it('stay open however long they are idle while their emitter is there, and end as unknown when it is not', async () => {
+  await letIn();
+  expect(sink.serves(EMITTER)).toBe(false);
+  const stream = attach();
+  expect(sink.serves(EMITTER)).toBe(true);
+  await pass(86_400_000);
+  expect(await ends()).toEqual([]);
+  stream.detach();
+  await pass(29_999);
+  expect([await ends(), sink.serves(EMITTER)]).toEqual([[], true]);
+  await pass(1);
+  expect([await ends(), sink.serves(EMITTER)]).toEqual([['unknown'], false]);
+});
+
+it('are not ended before an emitter that was not heard of yet has had the grace', async () => {
+  await letIn();
+  await pass(29_999);
+  expect(await ends()).toEqual([]);
+  await pass(1);
+  expect(await ends()).toEqual(['unknown']);
+});
+
+it('end with the service, which forgets them: what they were doing may have been done', async () => {
+  await letIn();
+  attach();
+  files = files.afterKill();
+  sink = await open();
+  expect(await ends()).toEqual(['unknown']);
+});

@@ -22,7 +22,7 @@ export interface GatewayTls {
 export class TunnelError extends Error {
   override readonly name = 'TunnelError';
   readonly status: number;
-  /** What the gateway says beyond the message: rule, approval, session. */
+  /** What the gateway says beyond the message: reason, rule, approval, session. */
   readonly detail: string;
   constructor(message: string, status = 0, detail = '') {
     super(message);
@@ -117,9 +117,10 @@ async function refusal(response: IncomingMessage, socket: Socket): Promise<Tunne
 
 /** From `application/problem+json` where the gateway sent it. */
 function told(status: number, body: string): TunnelError {
-  const { title, detail, rule, approval, session } = parsed(body);
+  const { title, detail, reason, rule, approval, session } = parsed(body);
   const said = [title, detail].filter((part): part is string => typeof part === 'string' && part !== '').join(': ');
   const further = [
+    ['Reason', reason],
     ['Rule', rule],
     ['Approval', approval],
     ['Session', session],

@@ -4,7 +4,7 @@ import { type MaskingTerms, ObligationError, TargetKeys } from './plan.ts';
 
 /** What the analysis found of a text's results. */
 export interface ResultFacts {
-  /** Each column of the last result, or undefined where that is not known. `origin`: the server says where it is from. */
+  /** Each column of the one result, or undefined where that is not known, or where there are several. `origin`: the server says where it is from. */
   readonly result: readonly ('origin' | 'clear' | 'sensitive')[] | undefined;
   /** It reads a table that holds a sensitive column, or may. */
   readonly touchesSensitive: boolean;
@@ -126,13 +126,12 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner
         'of several statements in one string it is not known which of their columns are sensitive: send them one by one',
       );
 
-    // Positions are known of one result only.
-    const result = facts.statements > 1 ? undefined : facts.result;
+    const { result } = facts;
     return {
       origins,
       ...(suspect && { unproven: UNPROVEN }),
       clearPositions: places(result, 'clear'),
-      positions: places(facts.result, 'sensitive').map((position) => ({ position, rule: UNPROVEN })),
+      positions: places(result, 'sensitive').map((position) => ({ position, rule: UNPROVEN })),
       maskMessages: suspect || facts.writes,
       copyOut: facts.copyOut && (suspect ? masking(facts.copyOut) : passing(facts.copyOut)),
     };

@@ -12,7 +12,7 @@ export interface Analyst {
   origins(
     catalog: Catalog,
     sensitive: SensitiveColumns,
-  ): Promise<readonly { readonly oid: number; readonly attribute: number; readonly fields: readonly string[] }[]>;
+  ): Promise<readonly { readonly oid: number; readonly attribute: number; readonly column: string; readonly fields: readonly string[] }[]>;
 }
 
 /** The catalog of one target. */
@@ -118,8 +118,12 @@ class Origins implements SensitiveOrigins {
       return relation !== undefined && this.#catalog.family(relation).some(({ schema, name }) => pattern.matches(schema, name, column));
     };
     const origins = await this.#analyst.origins(this.#catalog, new SensitiveColumns(patterns));
-    return origins.map(({ oid, attribute, fields }) => {
-      const named = fields.map((field) => meaning.findIndex((pattern) => means(pattern, field)));
+    return origins.map(({ oid, attribute, column: itself, fields }) => {
+      const named = fields
+        .map((field) => ({ field, at: meaning.findIndex((pattern) => means(pattern, field)) }))
+        // A view's column is sensitive by what it comes of.
+        .filter(({ field, at }) => at >= 0 || field !== itself)
+        .map(({ at }) => at);
       const [first = -1] = named;
       const relation = this.#catalog.byOid(oid);
       return {

@@ -335,6 +335,17 @@ describe('the plan', () => {
     ]);
   });
 
+  test('masks what views show as the columns are masked, where that keeps nothing', async () => {
+    const { allowed } = await planFor({ touchesSensitive: true }, [mask('public.customers.ssn', 'null')]);
+    expect(allowed?.plan.origins).toContainEqual(
+      expect.objectContaining({
+        table: 16_420,
+        attribute: 1,
+        rule: expect.objectContaining({ id: 'public.customers.ssn', method: 'NULL' }),
+      }),
+    );
+  });
+
   test('of what touches nothing sensitive lets expressions and messages pass', async () => {
     const { allowed } = await planFor({}, [mask('public.customers.ssn')]);
     expect(allowed?.plan).toMatchObject({ maskMessages: false, positions: [] });

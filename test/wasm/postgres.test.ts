@@ -80,7 +80,9 @@ describe('simple queries', () => {
   test('clear positions pass without an origin, and positions mask in spite of one', () => {
     const wire = session();
     run(wire, 'select', { ...PLAN, clear_positions: [1], positions: [{ position: 2, rule: SSN }] });
-    wire.target(back.columns({ name: 'a' }, { name: 'count' }, { name: 'v', table: 200, attribute: 1 }, { name: 'w', table: 200, attribute: 2 }));
+    wire.target(
+      back.columns({ name: 'a' }, { name: 'count' }, { name: 'v', table: 200, attribute: 1 }, { name: 'w', table: 200, attribute: 2 }),
+    );
     wire.seen();
     wire.target(back.row('abc', '5', 'abc', 'def'));
     expect(seen(wire)).toEqual(['D[***,5,***,def]']);
@@ -227,7 +229,9 @@ describe('the extended protocol', () => {
 
   test('describes the portal itself where the client does not', () => {
     const wire = session();
-    wire.client(Buffer.concat([front.parse('s', 'select ssn'), front.describe('S', 's'), front.bind('', 's'), front.execute(''), front.sync]));
+    wire.client(
+      Buffer.concat([front.parse('s', 'select ssn'), front.describe('S', 's'), front.bind('', 's'), front.execute(''), front.sync]),
+    );
     allow(wire, PLAN);
     expect(got(wire)).toEqual(['P s·select ssn', 'Describe Ss', 'B', 'Describe P', 'Execute ', 'S']);
     wire.target(
@@ -577,7 +581,16 @@ describe('holds', () => {
 });
 
 describe('texts of the target', () => {
-  const leak = { C: '23505', M: `duplicate ${SECRET}`, D: `Key (ssn)=(${SECRET})`, H: SECRET, W: SECRET, s: 'public', t: 'customers', n: 'customers_pkey' };
+  const leak = {
+    C: '23505',
+    M: `duplicate ${SECRET}`,
+    D: `Key (ssn)=(${SECRET})`,
+    H: SECRET,
+    W: SECRET,
+    s: 'public',
+    t: 'customers',
+    n: 'customers_pkey',
+  };
 
   test('are withheld where the plan says so, and codes and names stay', () => {
     const wire = session();

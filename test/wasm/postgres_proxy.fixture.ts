@@ -8,7 +8,7 @@ export interface Door {
   judge(text: string, asked: Asked): Answer | Promise<Answer>;
 }
 
-export class Proxy {
+export class Between {
   readonly vm = new Vm();
   /** The texts that were judged. */
   readonly judged: string[] = [];
@@ -24,9 +24,9 @@ export class Proxy {
     }, 20);
   }
 
-  static async start(upstream: { port: number; user: string; password: string; database: string }, door: Door): Promise<Proxy> {
+  static async start(upstream: { port: number; user: string; password: string; database: string }, door: Door): Promise<Between> {
     const server = createServer();
-    const proxy = new Proxy(server);
+    const proxy = new Between(server);
     server.on('connection', (client) => {
       const target = dial(upstream.port, '127.0.0.1');
       const wire = proxy.vm.connect();

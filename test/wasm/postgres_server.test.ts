@@ -7,13 +7,13 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
 import type { Answer } from './postgres_host.fixture.ts';
-import { Proxy } from './postgres_proxy.fixture.ts';
+import { Between } from './postgres_proxy.fixture.ts';
 import { SSN } from './postgres_session.fixture.ts';
 
 const run = promisify(execFile);
 const SECRET = '078-05-1120';
 let server: PostgresServer;
-let proxy: Proxy;
+let proxy: Between;
 let oid = 0;
 let release: (answer: Answer) => void = () => {};
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
   );
   oid = (await server.query("SELECT 'people'::regclass::oid::int AS oid")).rows[0].oid;
   let commands = 0;
-  proxy = await Proxy.start(
+  proxy = await Between.start(
     { port: server.port, ...server.superuser, database: 'postgres' },
     {
       judge: (text) => {
@@ -84,7 +84,9 @@ describe('node-postgres', () => {
       { id: 2, x: null, age: null, u: null },
     ]);
     for (let i = 0; i < 3; i++)
-      expect((await on.query({ name: 's', text: 'SELECT ssn FROM people WHERE id = $1', values: [1] })).rows).toEqual([{ ssn: '***********' }]);
+      expect((await on.query({ name: 's', text: 'SELECT ssn FROM people WHERE id = $1', values: [1] })).rows).toEqual([
+        { ssn: '***********' },
+      ]);
     expect((await on.query('SELECT $1::text /*each*/ AS a', ['x'])).rows).toEqual([{ a: 'x' }]);
     await on.end();
   });
@@ -93,7 +95,12 @@ describe('node-postgres', () => {
     const on = await client();
     await on.query('BEGIN');
     await on.query('INSERT INTO people VALUES (10)');
-    await expect(on.query('DELETE FROM people')).rejects.toMatchObject({ code: '42501', message: 'no deletes', detail: 'rule x', hint: 'ask' });
+    await expect(on.query('DELETE FROM people')).rejects.toMatchObject({
+      code: '42501',
+      message: 'no deletes',
+      detail: 'rule x',
+      hint: 'ask',
+    });
     await expect(on.query('SELECT 1')).rejects.toMatchObject({ code: '25P02' });
     await on.query('COMMIT');
     expect((await on.query('SELECT count(*)::int AS n FROM pg_class WHERE oid = 0')).rows).toEqual([{ n: 0 }]);
@@ -181,22 +188,30 @@ describe('psql', () => {
 
   test('Ctrl-C reaches a running statement', async () => {
     const started = Date.now();
-    const { stderr } = await run('timeout', ['-s', 'INT', '1', 'psql', '-XAt', `host=127.0.0.1 port=${proxy.port} user=agent dbname=postgres`, '-c', 'SELECT pg_sleep(8)'], {
-      env: { ...process.env, PGPASSWORD: 'token' },
-    }).catch((error: { stderr: string }) => error);
+    const { stderr } = await run(
+      'timeout',
+      ['-s', 'INT', '1', 'psql', '-XAt', `host=127.0.0.1 port=${proxy.port} user=agent dbname=postgres`, '-c', 'SELECT pg_sleep(8)'],
+      {
+        env: { ...process.env, PGPASSWORD: 'token' },
+      },
+    ).catch((error: { stderr: string }) => error);
     expect(stderr).toMatch(/cancel/i);
     expect(Date.now() - started).toBeLessThan(6000);
   });
 });
 
 describe('pgbench', () => {
-  test.each(['simple', 'extended', 'prepared'])('-M %s runs without an error', async (mode) => {
-    const at = ['-h', '127.0.0.1', '-p', String(proxy.port), '-U', 'agent'];
-    const env = { ...process.env, PGPASSWORD: 'token' };
-    await run('pgbench', ['-i', '-q', ...at, 'postgres'], { env });
-    const { stdout, stderr } = await run('pgbench', ['-M', mode, '-c', '4', '-t', '50', ...at, 'postgres'], { env });
-    expect(stdout).toMatch(/number of transactions actually processed: 200\/200/);
-    expect(stderr).not.toMatch(/error|fatal/i);
-    await sleep(50);
-  }, 60_000);
+  test.each(['simple', 'extended', 'prepared'])(
+    '-M %s runs without an error',
+    async (mode) => {
+      const at = ['-h', '127.0.0.1', '-p', String(proxy.port), '-U', 'agent'];
+      const env = { ...process.env, PGPASSWORD: 'token' };
+      await run('pgbench', ['-i', '-q', ...at, 'postgres'], { env });
+      const { stdout, stderr } = await run('pgbench', ['-M', mode, '-c', '4', '-t', '50', ...at, 'postgres'], { env });
+      expect(stdout).toMatch(/number of transactions actually processed: 200\/200/);
+      expect(stderr).not.toMatch(/error|fatal/i);
+      await sleep(50);
+    },
+    60_000,
+  );
 });

@@ -113,7 +113,7 @@ test.each(Object.entries(CONVERSATIONS))('%s', (_, steps) => {
   expect(whole.seen).toContain('Z\0\0\0\x05');
   expect(whole.closed).toBe(false);
   const bytes = (side: 'client' | 'target'): number =>
-    all.reduce((sum, step) => sum + (side in step ? (step as Record<string, Buffer>)[side]?.length ?? 0 : 0), 0);
+    all.reduce((sum, step) => sum + (side in step ? ((step as Record<string, Buffer>)[side]?.length ?? 0) : 0), 0);
   const most = Math.max(bytes('client'), bytes('target'));
   for (let piece = 1; piece < most; piece++) expect(play(connected(piece, vm), all), `pieces of ${piece}`).toEqual(whole);
   for (let cut = 1; cut < most; cut++) {

@@ -100,7 +100,8 @@ export const back = {
   notice: (fields: Record<string, string>): Buffer =>
     message('N', ...Object.entries({ S: 'NOTICE', V: 'NOTICE', ...fields }).map(([name, value]) => text(name + value)), Buffer.alloc(1)),
   notification: message('A', int32(1), text('channel'), text('payload')),
-  copyOut: (columns: number, format = 0): Buffer => message('H', Buffer.from([format]), int16(columns), ...Array(columns).fill(int16(format))),
+  copyOut: (columns: number, format = 0): Buffer =>
+    message('H', Buffer.from([format]), int16(columns), ...Array(columns).fill(int16(format))),
   copyIn: (columns: number): Buffer => message('G', Buffer.from([0]), int16(columns), ...Array(columns).fill(int16(0))),
   copyData: (data: string): Buffer => message('d', Buffer.from(data)),
   copyDone: message('c'),

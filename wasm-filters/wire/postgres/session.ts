@@ -1,7 +1,7 @@
 // One connection of a PostgreSQL client: log-in, then commands. The client's messages are judged before the target sees them (downstream), the target's are
 // matched with what it owes (upstream). What it may do in which phase stands here; what a message is, in the files beside.
 import { copyOf, utf8 } from '../../abi/bytes';
-import { Admission } from '../../tap/emitter';
+import { isUtf8 } from '../../mask/utf8';
 import {
   addTypes,
   awaitRequest,
@@ -10,31 +10,31 @@ import {
   judgeRequest,
   logInRequest,
   openRequest,
+  Refusal,
+  RefusalKind,
   readKnown,
   readLoggedIn,
   readOpened,
   readReady,
   readVerdict,
   readyRequest,
-  Refusal,
-  RefusalKind,
   Verdict,
   wipeRequest,
 } from '../../stream/door';
 import { CommandPlan, CopyPlan } from '../../stream/plan';
 import { Connection, DoorMethod, GrpcStatus, Protocol } from '../../stream/protocol';
-import { isUtf8 } from '../../mask/utf8';
+import { Admission } from '../../tap/emitter';
 import { NameReader, ParseMessage, Read, readValues } from './bind';
 import { Columns, readColumns } from './columns';
-import { Command, COMMAND_ROOM } from './command';
+import { COMMAND_ROOM, Command } from './command';
 import { copied, maskCopyRow } from './copy';
 import { Back, be16, be32, Frames, Front, HEADER, textLength } from './frame';
 import { isEnumerated, understandable } from './parameter';
 import { Portal, Statement } from './prepared';
 import { Owed, Reply, ReplyQueue } from './queue';
-import { Report, sqlState, Stage, writeNotice, writeRefusal, writeWithheld } from './report';
 import { isWellFormed } from './reply';
-import { LongRow, maskRow, rewritten, RowStatus } from './rows';
+import { Report, Stage, sqlState, writeNotice, writeRefusal, writeWithheld } from './report';
+import { LongRow, maskRow, RowStatus, rewritten } from './rows';
 import { MAX_STARTUP, Startup, StartupCode, writeNoProtocol, writeRequest } from './startup';
 
 /** A longer command, or row with masked columns, is not held. */
@@ -184,7 +184,8 @@ export class PostgresSession extends Protocol {
       used += n;
     }
     // A client that ends its side while it waits for an approval has gone.
-    if (end && (this.ask == Ask.HELD || (this.phase != Phase.READY && this.phase != Phase.OVER && this.phase != Phase.CANCELLING))) this.over('cancelled');
+    if (end && (this.ask == Ask.HELD || (this.phase != Phase.READY && this.phase != Phase.OVER && this.phase != Phase.CANCELLING)))
+      this.over('cancelled');
     return used;
   }
 
@@ -269,7 +270,13 @@ export class PostgresSession extends Protocol {
     if (code == StartupCode.SSL || code == StartupCode.GSSENC) {
       // Nothing may follow before the answer: it would be taken for what the answer protects.
       if (total != 8 || length > 8) this.fail(violation('bytes after a request for encryption'), 'failed');
-      else if (!this.requestN()) this.fail(unsupported('encryption is not switched on inside the connection: connect with sslmode=disable and gssencmode=disable, or with sslnegotiation=direct'), 'failed');
+      else if (!this.requestN())
+        this.fail(
+          unsupported(
+            'encryption is not switched on inside the connection: connect with sslmode=disable and gssencmode=disable, or with sslnegotiation=direct',
+          ),
+          'failed',
+        );
       else this.answersClient = true;
       return total;
     }
@@ -283,7 +290,10 @@ export class PostgresSession extends Protocol {
     else if (startup.replication) this.fail(unsupported('replication does not pass the gateway'), 'failed');
     else if (this.connection.passage().byteLength) this.open(0, 0);
     else if (!this.requestN())
-      this.fail(unsupported('no password can be asked for after two requests for encryption: connect with sslmode=disable or gssencmode=disable'), 'failed');
+      this.fail(
+        unsupported('no password can be asked for after two requests for encryption: connect with sslmode=disable or gssencmode=disable'),
+        'failed',
+      );
     else this.answersClient = false;
     return total;
   }
@@ -341,7 +351,8 @@ export class PostgresSession extends Protocol {
     this.session = answer.session;
     if (status != GrpcStatus.OK || !answer.understood) this.fail(unavailable('the gateway cannot decide now'), 'failed');
     else if (refusal) this.fail(refusal, 'denied');
-    else if (!answer.length || !answer.session.byteLength) this.fail(unavailable('the gateway does not know how to greet the target'), 'failed');
+    else if (!answer.length || !answer.session.byteLength)
+      this.fail(unavailable('the gateway does not know how to greet the target'), 'failed');
     else {
       this.phase = Phase.LOGGING_IN;
       this.greeted = true;
@@ -702,7 +713,12 @@ export class PostgresSession extends Protocol {
     if (this.ask != Ask.NOTHING) return 0;
     if (name.startsWith(RESERVED)) return this.refuseExtended(reserved(), null, total, total);
     if (name.length && this.statements.has(name))
-      return this.refuseExtended(Refusal.of(RefusalKind.UNSUPPORTED, '42P05', `prepared statement "${name}" already exists`), null, total, total);
+      return this.refuseExtended(
+        Refusal.of(RefusalKind.UNSUPPORTED, '42P05', `prepared statement "${name}" already exists`),
+        null,
+        total,
+        total,
+      );
     if (!isUtf8(message.text, message.length)) return this.refuseExtended(notUtf8(), null, total, total);
     if (this.statements.size >= MAX_STATEMENTS || this.statementBytes + message.length > MAX_STATEMENT_BYTES)
       return this.refuseExtended(Refusal.of(RefusalKind.UNSUPPORTED, '53000', 'too many prepared statements'), null, total, total);
@@ -752,7 +768,11 @@ export class PostgresSession extends Protocol {
       values = names.next;
     if (!this.statements.has(name))
       return this.refuseExtended(
-        Refusal.of(RefusalKind.UNSUPPORTED, '26000', name.length ? `prepared statement "${name}" does not exist` : 'unnamed prepared statement does not exist'),
+        Refusal.of(
+          RefusalKind.UNSUPPORTED,
+          '26000',
+          name.length ? `prepared statement "${name}" does not exist` : 'unnamed prepared statement does not exist',
+        ),
         null,
         length,
         total,
@@ -931,7 +951,11 @@ export class PostgresSession extends Protocol {
   private negotiated(answer: u32): void {
     if (answer != 0x4e) {
       this.fail(
-        unavailable(answer == 0x45 ? 'the target is not available' : 'the target wants encryption switched on inside the connection: give it `tls` in the configuration'),
+        unavailable(
+          answer == 0x45
+            ? 'the target is not available'
+            : 'the target wants encryption switched on inside the connection: give it `tls` in the configuration',
+        ),
         'failed',
       );
       return;
@@ -1134,10 +1158,8 @@ export class PostgresSession extends Protocol {
   private longReply(type: u32, p: usize, total: u32): bool {
     const copy = this.copyOut;
     if (type == Back.COPY_DATA && this.copiesOut && copy && !copy.masks) this.replyPassing = total;
-    else if (type == Back.NOTICE_RESPONSE) {
-      if (this.masksMessages()) this.replyDropping = total;
-      else this.replyPassing = total;
-    } else if (type == Back.NOTIFICATION_RESPONSE) this.replyPassing = total;
+    // A notice that cannot be looked at is not shown; nothing waits for it.
+    else if (type == Back.NOTICE_RESPONSE) this.replyDropping = total;
     else {
       this.cut('the target sent a message too long to be understood');
       return false;
@@ -1448,7 +1470,8 @@ export class PostgresSession extends Protocol {
         this.recorded(grpcStatus, ptr, length);
         return;
       case Phase.CANCELLING:
-        if (grpcStatus == GrpcStatus.OK && readKnown(ptr, length)) this.connection.sendUpstream(changetype<usize>(this.heard), this.heard.byteLength);
+        if (grpcStatus == GrpcStatus.OK && readKnown(ptr, length))
+          this.connection.sendUpstream(changetype<usize>(this.heard), this.heard.byteLength);
         else this.over('failed');
         return;
       case Phase.READY:

@@ -75,7 +75,7 @@ export function analyse(text: string, model: Model): Analysis {
     sources: result?.map(({ flow }) => fieldsOf(flow)),
     touchesSensitive: walk.touchesSensitive,
     copyOut: seen.copyOut,
-    maskedText: maskText(text, tokensOf(text), hidden ? 'all' : constantsIn(statements, walk.tainted)),
+    maskedText: masked(text, hidden ? 'all' : constantsIn(statements, walk.tainted)),
     fingerprint: normalised(text),
     readOnly: !walk.changes,
     statements: statements.length,
@@ -107,6 +107,10 @@ function parse(text: string): unknown[] {
   const tree = guarded(() => parseSync(text));
   return listOf(bare(tree)?.stmts).map((statement) => unwrap(statement, 'RawStmt')?.stmt);
 }
+
+/** Most texts have nothing to mask, and need not be read once more. */
+const masked = (text: string, which: 'all' | ReadonlySet<number>): string =>
+  which !== 'all' && which.size === 0 ? text : maskText(text, tokensOf(text), which);
 
 function tokensOf(text: string): Token[] {
   return guarded(() => scanSync(text)).tokens.map((token) => ({ start: token.start, end: token.end, name: token.tokenName }));

@@ -66,11 +66,12 @@ export class Catalog {
   }
 
   /**
-   * Every relation that a name may mean. An unqualified one is looked for in all schemas, for the search path is the session's own to change;
+   * Every relation that a name may mean. An unqualified one is looked for in all schemas, for the search path and temporary tables are the session's own to change;
    * what information_schema shows is never sensitive, so it yields to a relation of the same name.
    */
   find(schema: string | undefined, name: string): readonly Relation[] {
     const all = this.#byName.get(name) ?? [];
+    if (schema === 'pg_temp') return all.filter((relation) => relation.schema.startsWith('pg_temp_'));
     if (schema !== undefined) return all.filter((relation) => relation.schema === schema);
     const own = all.filter((relation) => relation.schema !== 'information_schema');
     return own.length > 0 ? own : all;

@@ -15,7 +15,6 @@ const COMMENTS = new Set(['SQL_COMMENT', 'C_COMMENT']);
 
 /** @param which all of the literals, or those that begin at these bytes @returns the text, without comments when anything is masked */
 export function maskText(text: string, tokens: readonly Token[], which: 'all' | ReadonlySet<number>): string {
-  if (which !== 'all' && which.size === 0) return text;
   const bytes = Buffer.from(text);
   const starts = which === 'all' ? undefined : literalsAt(tokens, which);
   let masked = '';
@@ -43,6 +42,7 @@ function literalsAt(tokens: readonly Token[], places: ReadonlySet<number>): Set<
 /** Where the constants begin that stand in or below one of these nodes. */
 export function constantsIn(tree: unknown, nodes: ReadonlySet<unknown>): Set<number> {
   const places = new Set<number>();
+  if (nodes.size === 0) return places;
   const visit = (value: unknown, within: boolean): void => {
     const inside = within || nodes.has(value);
     const node = nodeOf(value);

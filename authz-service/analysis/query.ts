@@ -123,7 +123,6 @@ export class Walk {
   #newTable(target: Fields | undefined): void {
     this.changes = true;
     this.commands.add('ddl');
-    if (target?.relpersistence === 't' || /^pg_temp/.test(textOf(target?.schemaname))) this.commands.add('ddl:temporary');
     this.wrote(textOf(target?.schemaname), textOf(target?.relname));
   }
 
@@ -670,6 +669,8 @@ export class Walk {
       case 'GroupingFunc':
         this.predicate(fields.args, scope);
         return CLEAR;
+      case 'A_Indirection':
+        return this.#rowField(fields, scope) ?? this.#below(fields, scope);
       case 'A_Expr':
         this.#operator(namesOf(fields.name));
         return this.#below(fields, scope);
@@ -716,6 +717,15 @@ export class Walk {
     return { flow: UNKNOWN, plain: false };
   }
 
+  /** `(t).f`. @returns nothing when it is anything else */
+  #rowField(fields: Fields, scope: Scope | undefined): Flow | undefined {
+    const row = nodeOf(fields.arg);
+    const [name, ...more] = namesOf(row?.kind === 'ColumnRef' ? row.fields.fields : undefined);
+    const [field] = namesOf(fields.indirection);
+    if (name === undefined || more.length > 0 || field === undefined || field === '*' || columnNamed(scope, name)) return undefined;
+    return columnOf(findTables(scope, undefined, name), field)?.flow;
+  }
+
   #subLink(fields: Fields, scope: Scope | undefined): Flow {
     const test = fields.testexpr ? this.expression(fields.testexpr, scope) : CLEAR;
     this.#operator(namesOf(fields.operName));
@@ -743,7 +753,7 @@ export class Walk {
 
   #setConfig(name: unknown): void {
     this.commands.add('set');
-    this.commands.add(`set:${(stringOf(name) ?? '*').toLowerCase()}`);
+    this.commands.add(`set:${(stringOf(name) ?? 'unknown').toLowerCase()}`);
   }
 
   #isBuiltIn(names: readonly string[]): boolean {
@@ -803,7 +813,7 @@ function nearestItems(scope: Scope): readonly Item[] {
   return at?.items ?? [];
 }
 
-function columnNamed(scope: Scope, name: string): boolean {
+function columnNamed(scope: Scope | undefined, name: string): boolean {
   for (let at: Scope | undefined = scope; at; at = at.parent) {
     if (at.items.some((item) => item.open || item.columns.some((column) => column.name === name))) return true;
   }

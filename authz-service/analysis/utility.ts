@@ -157,8 +157,7 @@ function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
       if (!['TRANS_STMT_BEGIN', 'TRANS_STMT_START', 'TRANS_STMT_SAVEPOINT'].includes(textOf(fields.kind))) walk.changes = true;
       return undefined;
     case 'DiscardStmt':
-      for (const command of ['set', 'role', 'deallocate', 'close']) walk.commands.add(command);
-      walk.commands.add('set:*');
+      for (const command of ['set', 'set:all', 'deallocate', 'close']) walk.commands.add(command);
       walk.changes = true;
       return undefined;
     case 'LoadStmt':
@@ -175,10 +174,8 @@ function other(kind: string, fields: Fields, walk: Walk, seen: Seen): Rows {
   const command = COMMANDS[kind];
   if (command === undefined) walk.hide(`a statement of the kind ${kind}`);
   walk.commands.add(command ?? 'other');
-  // A policy decides about the rows that others see: an unknown privilege.
-  if (kind === 'CreateStmt' && fieldsOf(fields.relation)?.relpersistence === 't') walk.commands.add('ddl:temporary');
   if (kind === 'AlterRoleSetStmt' || kind === 'AlterDatabaseSetStmt' || kind === 'AlterSystemStmt') {
-    walk.commands.add(`set:${textOf(unwrap(fields.setstmt, 'VariableSetStmt')?.name).toLowerCase() || '*'}`);
+    walk.commands.add(`set:${textOf(unwrap(fields.setstmt, 'VariableSetStmt')?.name).toLowerCase() || 'all'}`);
   }
   if (SECRET.has(kind)) seen.secret = true;
   if (!CHANGES_NOTHING.has(kind)) walk.changes = true;
@@ -245,12 +242,12 @@ const READING = new Set(['standard_conforming_strings', 'backslash_quote', 'esca
 
 function set(fields: Fields, walk: Walk): Rows {
   const kind = textOf(fields.kind);
-  const name = kind === 'VAR_RESET_ALL' ? '*' : textOf(fields.name).toLowerCase();
+  const name = kind === 'VAR_RESET_ALL' ? 'all' : textOf(fields.name).toLowerCase();
   const value = stringOf(listOf(fields.args)[0])?.toLowerCase();
   walk.commands.add('set');
   walk.commands.add(`set:${name.replaceAll(' ', '_')}`);
   walk.changes = true;
-  if (name === '*' || name === 'role' || name === 'session_authorization') walk.commands.add('role');
+  if (name === 'role' || name === 'session_authorization') walk.commands.add('role');
   if (READING.has(name) && !(name === 'standard_conforming_strings' && ['on', 'true', '1', 'yes'].includes(value ?? ''))) {
     walk.hide(`sets ${name}, by which strings are read`);
   }
@@ -275,7 +272,6 @@ function createTableAs(fields: Fields, walk: Walk, seen: Seen): Rows {
 function createView(fields: Fields, walk: Walk): Rows {
   const view = fieldsOf(fields.view);
   walk.commands.add('ddl');
-  if (view?.relpersistence === 't') walk.commands.add('ddl:temporary');
   const output = walk.statement(fields.query, undefined) ?? { columns: undefined, all: UNKNOWN };
   walk.use(output.all, 'output');
   walk.wrote(textOf(view?.schemaname), textOf(view?.relname));

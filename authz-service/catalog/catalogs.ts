@@ -5,9 +5,9 @@ import { readCatalog } from './reader.ts';
 
 export interface CatalogSource {
   /** @returns the catalog, not older than the limit @throws {CatalogError} when there is none to be had */
-  current(): Promise<Catalog>;
-  /** After a statement that may have changed it: the next `current` reads it anew. */
-  stale(): void;
+  catalog(): Promise<Catalog>;
+  /** After a statement that may have changed it: nobody is given an older one from now on. @throws {CatalogError} when there is none to be had */
+  refresh(): Promise<Catalog>;
   close(): void;
 }
 
@@ -52,7 +52,7 @@ class Source implements CatalogSource {
     this.#options = options;
   }
 
-  async current(): Promise<Catalog> {
+  async catalog(): Promise<Catalog> {
     if (this.#closed) throw new CatalogError('the catalog is not read any more');
     const age = performance.now() - this.#readAt;
     const catalog = this.#seen === this.#changes ? this.#catalog : undefined;
@@ -68,8 +68,9 @@ class Source implements CatalogSource {
     return read;
   }
 
-  stale(): void {
+  refresh(): Promise<Catalog> {
     this.#changes++;
+    return this.catalog();
   }
 
   close(): void {

@@ -12,7 +12,7 @@ const RELATIONS = `
          EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS rewrites,
          coalesce((SELECT array_agg(i.inhparent::int8::text) FROM pg_inherits i WHERE i.inhrelid = c.oid), '{}') AS parents
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(toast|temp_|toast_temp_)'`;
+   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_toast'`;
 
 const COLUMNS = `
   SELECT a.attrelid::int8::text AS oid, a.attname AS name, a.attnum AS attribute, a.atttypid::int8::text AS type,
@@ -22,7 +22,7 @@ const COLUMNS = `
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
    WHERE a.attnum > 0 AND NOT a.attisdropped
-     AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(toast|temp_|toast_temp_)'
+     AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_toast'
    ORDER BY a.attrelid, a.attnum`;
 
 const FUNCTIONS = `SELECT DISTINCT proname AS name FROM pg_proc WHERE pronamespace <> 'pg_catalog'::regnamespace

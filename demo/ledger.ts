@@ -3,9 +3,14 @@ import { readFileSync } from 'node:fs';
 import { startPostgres } from './postgres_server.ts';
 
 const port = Number(process.argv[2]);
-process.on('SIGINT', () => {});
+let asked = false;
+// The server gets it, too, and ends; main.ts ends this part when it is its turn.
+process.on('SIGINT', () => {
+  asked = true;
+});
 const starting = startPostgres({ port, sql: 'CREATE DATABASE ledger', onLog: (line) => process.stderr.write(line) });
 const end = async (): Promise<void> => {
+  asked = true;
   await starting.then((server) => server.stop()).catch(() => {});
   process.exit();
 };
@@ -15,3 +20,9 @@ process.on('SIGTERM', end);
 const server = await starting;
 await server.query(readFileSync(new URL('ledger.sql', import.meta.url), 'utf8'), 'ledger');
 process.send?.('ready');
+await server.ended;
+if (!asked) {
+  await server.stop();
+  process.stderr.write('PostgreSQL ended\n');
+  process.exit(1);
+}

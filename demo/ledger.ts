@@ -8,6 +8,8 @@ let asked = false;
 process.on('SIGINT', () => {
   asked = true;
 });
+// Whoever read the log may be gone first.
+process.stderr.on('error', () => {});
 const starting = startPostgres({ port, sql: 'CREATE DATABASE ledger', onLog: (line) => process.stderr.write(line) });
 const end = async (): Promise<void> => {
   asked = true;

@@ -8,11 +8,13 @@ const BENCHES: Readonly<Record<string, string>> = {
   'mask-http': 'throughput of a masked response through Envoy, over the same Envoy without the filter',
   holds: '5,000 requests held at once',
   'mask-core': 'the masking core alone',
+  'pg-rows': 'throughput of masked rows of PostgreSQL through Envoy, over the same Envoy with tcp_proxy alone',
+  'pg-statements': 'pgbench through the gateway, over the same Envoy with tcp_proxy alone',
 };
 
 const [name, ...args] = process.argv.slice(2);
 if (name === undefined || !Object.hasOwn(BENCHES, name)) {
-  const list = Object.entries(BENCHES).map(([bench, measures]) => `  ${bench.padEnd(12)}${measures}\n`);
+  const list = Object.entries(BENCHES).map(([bench, measures]) => `  ${bench.padEnd(15)}${measures}\n`);
   process.stderr.write(
     `${name === undefined ? 'Which bench?' : `There is no bench '${name}'.`}\n${list.join('')}npm run -s bench -- NAME --json\n`,
   );

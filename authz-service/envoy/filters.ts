@@ -115,7 +115,6 @@ const passage = extension('passage', 'envoy.extensions.filters.http.set_filter_s
         omit_empty_values: true,
       },
       skip_if_empty: true,
-      read_only: true,
       shared_with_upstream: 'ONCE',
     },
   ],

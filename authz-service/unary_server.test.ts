@@ -5,7 +5,7 @@ import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type UnaryMethod, type UnaryServer, unaryServer } from './unary_server.ts';
 
 const PATH = '/test.v1.Echo/Echo';
@@ -193,6 +193,41 @@ describe('raw frames', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     const ended = once(stream, 'close');
     await server.close(50);
+    await ended;
+  });
+});
+
+describe('a connection', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test('that lasts is asked each minute whether it is still there, and gathers nothing from it', async () => {
+    const warned: Error[] = [];
+    const warn = (warning: Error): void => void warned.push(warning);
+    process.on('warning', warn);
+    const session = connect('http://unary', { createConnection: () => connectSocket(socket) });
+    await once(session, 'remoteSettings');
+    for (let minute = 0; minute < 15; minute++) {
+      const asked = once(session, 'ping');
+      await vi.advanceTimersByTimeAsync(60_000);
+      await asked;
+      // Whatever answers this has read the answer before it.
+      await new Promise((answered) => session.ping(answered));
+    }
+    expect(session.closed).toBe(false);
+    process.off('warning', warn);
+    session.close();
+    expect(warned).toEqual([]);
+  });
+
+  test('whose other side says nothing any more is ended', async () => {
+    const silent = connectSocket(socket).resume();
+    silent.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0', 'latin1');
+    await once(silent, 'data');
+    const ended = once(silent, 'close');
+    await vi.advanceTimersByTimeAsync(79_000);
+    expect(silent.destroyed).toBe(false);
+    await vi.advanceTimersByTimeAsync(1_000);
     await ended;
   });
 });

@@ -70,12 +70,9 @@ export function unaryServer(methods: readonly UnaryMethod[], { tls, maxMessageBy
   server.on('session', (session: ServerHttp2Session) => {
     sessions.add(session);
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    const pings = keepAlive(session);
+    keepAlive(session);
     session.on('error', () => session.destroy());
-    session.once('close', () => {
-      clearInterval(pings);
-      sessions.delete(session);
-    });
+    session.once('close', () => sessions.delete(session));
   });
   server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => take(byPath, maxMessageBytes, stream, headers));
   // A peer that cannot shake hands is nobody's call.
@@ -106,15 +103,21 @@ export function unaryServer(methods: readonly UnaryMethod[], { tls, maxMessageBy
 }
 
 /** Ends a connection whose other side has gone without a word: what it asked for is not held for nobody. */
-function keepAlive(session: ServerHttp2Session): NodeJS.Timeout {
-  return setInterval(() => {
-    const late = setTimeout(() => session.destroy(), PONG_MS);
-    session.once('close', () => clearTimeout(late));
+function keepAlive(session: ServerHttp2Session): void {
+  let late: NodeJS.Timeout | undefined;
+  const pings = setInterval(() => {
+    // After a long stall both timers are due at once, and a session that the other one ended throws.
+    if (session.destroyed) return;
+    late = setTimeout(() => session.destroy(), PONG_MS);
     session.ping((error) => {
       clearTimeout(late);
       if (error) session.destroy();
     });
   }, PING_MS).unref();
+  session.once('close', () => {
+    clearInterval(pings);
+    clearTimeout(late);
+  });
 }
 
 function take(

@@ -3,11 +3,11 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { credentialProblem } from '../credential/credential.ts';
-import { systemCa } from '../envoy/system_ca.ts';
 import { issuerProblems } from '../identity/issuer.ts';
 import { closest, formatHostPort, type HostPort } from './kinds.ts';
 import { credentialConfig, defaultCredential, issuerConfig } from './resolve.ts';
 import type { Document } from './schema.ts';
+import { systemCa } from './system_ca.ts';
 
 export interface Addressed {
   /** Who listens there. */

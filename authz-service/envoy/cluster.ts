@@ -1,9 +1,9 @@
 /** Clusters: the targets (in cds.yaml), and the two doors of the service (in the bootstrap). */
 import { isIP } from 'node:net';
 import type { Config, Endpoint, HostPort, HttpTarget, PostgresTarget, Target } from '../config/config.ts';
+import { BUNDLES, systemCa } from '../config/system_ca.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { duration, extension, type Message, pipe, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
-import { BUNDLES, systemCa } from './system_ca.ts';
 import { type Secrets, upstreamTls } from './tls.ts';
 
 export const CHECK_CLUSTER = 'sluice_check';

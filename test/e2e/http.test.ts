@@ -1,4 +1,6 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SECRETS, Sluice } from './sluice.fixture.ts';
@@ -78,6 +80,37 @@ describe('reads', () => {
     const kinds = events.map((event) => event.kind ?? Object.keys(event).find((name) => /_|opened|judged/.test(name)));
     expect(kinds.length).toBeGreaterThanOrEqual(4);
     expect(text).toMatch(/"masked":\[\{/);
+  });
+
+  test.each([
+    ['a claim', { run_id: 'run-2' }, {}, ['run-2', '', 'token']],
+    ['an actor', { run_id: 'run-3', sub: 'ada', act: { sub: 'agent-7' } }, {}, ['run-3', 'test:ada', 'token']],
+    ['headers', {}, { 'sluice-run': 'run-4', 'sluice-on-behalf-of': 'test:bo' }, ['run-4', 'test:bo', 'header']],
+    ['baggage', {}, { baggage: 'a=b,sluice.run=run-5,sluice.on_behalf_of=test%3Acy' }, ['run-5', 'test:cy', 'baggage']],
+  ])('the run and on whose behalf, by %s, reach policy and record', async (_, claims, headers, [id, behalf, source]) => {
+    const reply = await sluice.ask('/tickets', { token: await sluice.token(claims), headers });
+    expect(reply.status).toBe(200);
+    const events = (await sluice.events(sessionOf(reply))) as { kind: string; body: Record<string, string> }[];
+    const [opened, judged] = ['session_opened', 'request_judged'].map((kind) => events.find((event) => event.kind === kind)?.body);
+    expect(opened).toMatchObject({ identity: 'test:agent-7', run: id, onBehalfOf: behalf });
+    expect(JSON.parse(judged?.maskedInputJson ?? '')).toMatchObject({ run: { id, on_behalf_of: behalf, source } });
+  });
+
+  test('a credential that was changed is the one that the target gets', async () => {
+    const file = join(sluice.dir, 'credential');
+    const before = readFileSync(file);
+    const got = async (): Promise<string | undefined> => {
+      // It is looked at again at most five times a second.
+      await sleep(250);
+      expect((await sluice.ask('/tickets', { token: await sluice.token() })).status).toBe(200);
+      return sluice.seen.at(-1)?.headers.authorization;
+    };
+    writeFileSync(`${file}.new`, 'another-secret\n');
+    renameSync(`${file}.new`, file);
+    expect(await got()).toBe('Bearer another-secret');
+    writeFileSync(file, before);
+    expect(await got()).toBe('Bearer the-targets-own-secret');
+    expect(sluice.serviceLog.join('')).not.toContain('another-secret');
   });
 
   test('the same value has the same token, another one another', async () => {

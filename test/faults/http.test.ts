@@ -32,6 +32,27 @@ test('the service is down: nothing passes, the caller is told, and all is well w
   expect((await sluice.ask('/tickets', { token })).status).toBe(200);
 });
 
+test('the service is slow: what is asked waits, undecided, and passes once it was decided', async () => {
+  sluice = await Sluice.start();
+  const token = await sluice.token();
+  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  const before = sluice.seen.length;
+  process.kill(sluice.servicePid, 'SIGSTOP');
+  let answered = 0;
+  const asked = ['/tickets', '/customers', '/admin'].map((path) =>
+    (sluice as Sluice).ask(path, { token }).finally(() => {
+      answered++;
+    }),
+  );
+  await sleep(3_000);
+  expect([answered, sluice.seen.length]).toEqual([0, before]);
+  process.kill(sluice.servicePid, 'SIGCONT');
+  const replies = await Promise.all(asked);
+  expect(replies.map(({ status }) => status)).toEqual([200, 200, 403]);
+  for (const { text } of replies) unleaked(text);
+  expect(sluice.seen.length).toBe(before + 2);
+});
+
 test('the service is killed in mid-hold: the caller gets an error, the hold survives, the answer serves the retry', async () => {
   sluice = await Sluice.start();
   const token = await sluice.token();
@@ -110,6 +131,42 @@ decision := {"effect": "deny", "rule": "slow", "reason": "slow"} if {
   expect(reply.status).toBe(503);
   expect(problem(reply.text).type).toBe('urn:sluice:problem:policy-timeout');
   expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+});
+
+test('a changed policy is bad: the old one stays in force, and it is said loudly', async () => {
+  sluice = await Sluice.start((document, dir) => {
+    mkdirSync(join(dir, 'policies'));
+    writeFileSync(join(dir, 'policies', 'main.rego'), 'package sluice\n\ndecision := {"effect": "deny", "rule": "first", "reason": "r"}\n');
+    document.policy = { path: join(dir, 'policies') };
+  });
+  const token = await sluice.token();
+  const rule = async (): Promise<string> => JSON.parse((await (sluice as Sluice).ask('/tickets', { token })).text).rule;
+  const refused = async (): Promise<number> =>
+    Number(/^sluice_policy_reload_failures_total (\d+)$/m.exec((await (sluice as Sluice).admin('GET', '/metrics')).text)?.[1]);
+  const change = (text: string): void => writeFileSync(join((sluice as Sluice).dir, 'policies', 'main.rego'), text);
+  const within10s = async (done: () => Promise<boolean>): Promise<boolean> => {
+    for (let n = 0; n < 200; n++) {
+      if (await done()) return true;
+      await sleep(50);
+    }
+    return false;
+  };
+  expect(await rule()).toBe('first');
+  let before = 0;
+  for (const bad of ['package sluice\n\ndecision := {', 'package sluice\n\ndecision := {"effect": "perhaps"}\n']) {
+    change(bad);
+    expect(await within10s(async () => (await refused()) === before + 1)).toBe(true);
+    before++;
+    expect(await rule()).toBe('first');
+  }
+  const loud = sluice.serviceLog
+    .join('')
+    .split('\n')
+    .filter((line) => line.includes('"level":50'));
+  expect(loud.length).toBeGreaterThanOrEqual(2);
+  expect((await sluice.admin('GET', '/readyz')).status).toBe(200);
+  change('package sluice\n\ndecision := {"effect": "deny", "rule": "second", "reason": "r"}\n');
+  expect(await within10s(async () => (await rule()) === 'second')).toBe(true);
 });
 
 test('the keys cannot be fetched: 503, not 401, and known keys go on serving', async () => {

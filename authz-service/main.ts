@@ -29,6 +29,7 @@ import { Passages } from './passages.ts';
 import { startPolicy } from './policy/policy.ts';
 import { Databases } from './session/databases.ts';
 import { createSessions } from './session/door.ts';
+import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
 import { eventToJson } from './tap/event.ts';
@@ -115,6 +116,13 @@ async function start(
       logger.error({ err: error, kind, text }, 'a notice is not recorded'),
     );
   };
+  const generations = new Generations();
+  /** Resolves when no command is taken any more under what was judged before. */
+  const inForceEverywhere = async (): Promise<void> => {
+    const late = await generations.inForce(generations.begin());
+    if (late > 0)
+      logger.error({ filters: late }, 'filters did not answer to a change: it was waited until they may not rely on the old state');
+  };
   const judges = policyMetrics(metrics);
   const { path, data, timeoutMs, workers } = config.policy;
   const policy = await startPolicy({
@@ -126,7 +134,8 @@ async function start(
       judges.incident(kind);
       logger.error({ kind }, `a decision worker: ${reason}`);
     },
-    onReloaded: (revision) => {
+    onReloaded: async (revision) => {
+      await inForceEverywhere();
       logger.info({ revision }, 'the changed policy is in force');
       notice('policy-reloaded', revision);
     },
@@ -184,6 +193,7 @@ async function start(
     {
       analyst,
       logIn: (target, credential) => targets.logIn(target, credential),
+      onChanged: () => void generations.begin(),
       onError: (target, error) =>
         logger.error({ err: error, target }, 'the catalog of a target cannot be read: its statements are refused'),
     },
@@ -195,13 +205,14 @@ async function start(
     newSession: () => sessionId(Date.now()),
     identify: async (token) => {
       const verdict = await verifier.verify(token);
-      if (verdict.ok) return { ok: true, identity: verdict.identity, run: runOf(verdict.run, () => []) };
+      if (verdict.ok) return { ok: true, identity: verdict.identity, run: runOf(verdict.run, () => []), expiresAt: verdict.expiresAt };
       return { ok: false, code: verdict.code, description: verdict.description, unavailable: verdict.status === 503 };
     },
     passage: (session, target) => passages.take(session, target),
     database: (target) => databases.get(target),
     plan: commandPlanner(masking),
     serves: (emitter) => sink.serves(emitter),
+    generations,
   };
 
   health.check('policy', () => (policy.load().workers > 0 ? { ok: true } : { ok: false, reason: 'no decision worker serves' }));
@@ -229,21 +240,24 @@ async function start(
   opened(() => tapDoor.close(service.drainMs));
   const sessions = createSessions(sessionPorts);
   opened(async () => sessions.stop());
+  opened(async () => generations.close());
   const checkDoor = await openUnaryDoor(service.check, [checkMethod(ports), ...sessionMethods(sessions)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
     health.stopping();
     // Held callers are told first: they would outlast every drain.
     await approvals.close();
+    generations.close();
     await checkDoor.close(service.drainMs);
   };
   const drainOnce = (): Promise<void> => (drained ??= drain());
   opened(drainOnce);
   const watch = watchConfig(config, {
-    changed: (now, restart) => {
+    changed: async (now, restart) => {
       targets.replace(now.targets);
       databases.replace(databasesOf(now));
       onTargets(now);
+      await inForceEverywhere();
       logger.info(
         { targets: now.targets.map(({ name }) => name), restart },
         restart.length > 0 ? 'the changed targets are in force; the other keys wait for a restart' : 'the changed targets are in force',

@@ -6,6 +6,8 @@ export interface Passage {
   readonly run: Run;
   /** As the decision named it; empty for the target's default. */
   readonly credential: string;
+  /** Unix milliseconds at which the proof of the identity stops to count; absent: never. */
+  readonly expiresAt?: number;
 }
 
 export interface PassagesOptions {

@@ -39,6 +39,8 @@ export interface Caller {
   readonly ok: true;
   readonly identity: Identity;
   readonly run: Run;
+  /** Unix milliseconds at which the token stops to count; absent: never. */
+  readonly expiresAt?: number;
 }
 
 export interface NotIdentified {
@@ -143,7 +145,8 @@ async function admission(ports: CheckPorts, { raw, target, database, session, ca
     waitMs: undefined,
   });
   if (verdict.kind !== 'allow') return turnAway(verdict, session);
-  ports.admitted(session, target.name, { identity: caller.identity, run: caller.run, credential: verdict.credential });
+  const { identity, run, expiresAt } = caller;
+  ports.admitted(session, target.name, { identity, run, credential: verdict.credential, ...(expiresAt !== undefined && { expiresAt }) });
   return letThrough({ session, target: target.name, plan: '', credential: [] });
 }
 

@@ -8,7 +8,7 @@ import type { Caller, CheckPorts, NotIdentified } from './check.ts';
 export function identifyBy(verifier: Verifier, realm: string): CheckPorts['identify'] {
   const told = (verdict: Verified | Refusal, header: (name: string) => readonly string[]): Caller | NotIdentified =>
     verdict.ok
-      ? { ok: true, identity: verdict.identity, run: runOf(verdict.run, header) }
+      ? { ok: true, identity: verdict.identity, run: runOf(verdict.run, header), expiresAt: verdict.expiresAt }
       : { ...verdict, challenge: challenge(verdict.code, verdict.description, realm) };
   return (authorization, header) => {
     const bearer = bearerToken(authorization);

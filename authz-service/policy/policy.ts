@@ -8,8 +8,8 @@ export interface PolicyOptions extends PolicySource {
   readonly timeoutMs: number;
   readonly workers: number;
   readonly onIncident?: (incident: Incident) => void;
-  /** A changed policy is in force: every evaluation from now on is by it. */
-  readonly onReloaded?: (revision: string) => void;
+  /** A changed policy is in force: every evaluation from now on is by it. May not reject; the reload is done when it has resolved. */
+  readonly onReloaded?: (revision: string) => void | Promise<void>;
   /** A changed policy was refused; the old one stays in force. */
   readonly onRefused?: (error: Error) => void;
   /** How often the files are looked at, milliseconds; by default 500. A change is taken when two looks have found the same: it may be of several files. */
@@ -110,7 +110,7 @@ class Reloading implements Policy {
       const before = this.#engine;
       this.#engine = engine;
       this.#retired = Promise.all([this.#retired, before.close()]);
-      this.#options.onReloaded?.(engine.revision);
+      await this.#options.onReloaded?.(engine.revision);
       return true;
     } catch (error) {
       this.#options.onRefused?.(error instanceof Error ? error : new Error(String(error)));

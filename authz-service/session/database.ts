@@ -1,5 +1,5 @@
 /** A target that speaks SQL, as the session door sees it: its catalog, the analysis of texts under it, and where its sensitive columns are. */
-
+import { hash } from 'node:crypto';
 import { type Catalog, type Relation, SensitiveColumns } from '../analysis/catalog.ts';
 import { AnalysisError } from '../analysis/error.ts';
 import type { Origin, SensitiveOrigin, SensitiveOrigins } from '../mask/command_plan.ts';
@@ -28,9 +28,11 @@ export interface DatabaseParts extends Pick<Database, 'info' | 'name' | 'logIn'>
   readonly sensitive: readonly string[];
   readonly analyst: Analyst;
   readonly source: CatalogSource;
+  /** Told when the catalog says something else than it did, before anything is judged by it. */
+  readonly onChanged?: () => void;
 }
 
-export function createDatabase({ sensitive: patterns, analyst, source, ...rest }: DatabaseParts): Database {
+export function createDatabase({ sensitive: patterns, analyst, source, onChanged = () => {}, ...rest }: DatabaseParts): Database {
   const own = new SensitiveColumns(patterns);
   const withOthers = new Map<string, SensitiveColumns>();
   const sensitiveTo = (others: readonly string[]): SensitiveColumns => {
@@ -43,13 +45,22 @@ export function createDatabase({ sensitive: patterns, analyst, source, ...rest }
     }
     return found;
   };
-  const catalogOf = (read: Promise<Catalog>): Promise<Catalog> =>
-    read.catch((error: unknown) => {
+  let latest: Catalog | undefined;
+  let digest = '';
+  const catalogOf = async (read: Promise<Catalog>): Promise<Catalog> => {
+    const catalog = await read.catch((error: unknown) => {
       throw new AnalysisFailure(
         'unavailable',
         `the catalog of the target cannot be read: ${error instanceof Error ? error.message : error}`,
       );
     });
+    if (catalog === latest) return catalog;
+    const [before, now] = [digest, hash('sha256', JSON.stringify(catalog.data))];
+    latest = catalog;
+    digest = now;
+    if (before !== '' && before !== now) onChanged();
+    return catalog;
+  };
 
   const kept = new WeakMap<Catalog, SensitiveOrigins>();
   const originsIn = (catalog: Catalog): SensitiveOrigins => {
@@ -74,6 +85,9 @@ export function createDatabase({ sensitive: patterns, analyst, source, ...rest }
       }
     },
     refresh: async () => void (await catalogOf(source.refresh())),
+    async keepCurrent() {
+      if (latest) await catalogOf(source.catalog());
+    },
     async covers(pattern) {
       if (patterns.includes(pattern)) return true;
       const columns = originsIn(await catalogOf(source.catalog()));

@@ -11,15 +11,25 @@ export interface DatabasesParts {
   readonly logIn: (target: string, credential: string) => ReturnType<Database['logIn']>;
   /** Told when the catalog of a target cannot be read. */
   readonly onError: (target: string, error: Error) => void;
+  /** Told when a catalog says something else than it did. */
+  readonly onChanged: () => void;
 }
+
+/** Statements that are only executed again ask for no catalog, and rest on it. */
+const LOOK_EVERY_MS = 5_000;
 
 export class Databases {
   readonly #parts: DatabasesParts;
+  readonly #looking: NodeJS.Timeout;
   #known = new Map<string, { readonly of: string; readonly database: Database; readonly source: CatalogSource }>();
 
   constructor(parts: DatabasesParts, targets: readonly PostgresTarget[]) {
     this.#parts = parts;
     this.replace(targets);
+    this.#looking = setInterval(() => {
+      // Whoever needs it is told that it cannot be read.
+      for (const { database } of this.#known.values()) database.keepCurrent().catch(() => {});
+    }, LOOK_EVERY_MS).unref();
   }
 
   get(name: string): Database | undefined {
@@ -39,11 +49,12 @@ export class Databases {
   }
 
   close(): void {
+    clearInterval(this.#looking);
     for (const { source } of this.#known.values()) source.close();
   }
 
   #make(target: PostgresTarget): { readonly database: Database; readonly source: CatalogSource } {
-    const { analyst, logIn, onError } = this.#parts;
+    const { analyst, logIn, onError, onChanged } = this.#parts;
     const { name, protocol, labels, database, sensitive } = target;
     const source = createCatalogSource({
       connection: () => connectionTo(target, logIn(name, '')),
@@ -57,6 +68,7 @@ export class Databases {
         sensitive,
         analyst,
         source,
+        onChanged,
         logIn: (credential) => logIn(name, credential),
       }),
     };

@@ -16,6 +16,7 @@ import type { Passage } from '../passages.ts';
 import { unaryServer } from '../unary_server.ts';
 import { createDatabase } from './database.ts';
 import { createSessions, type SessionDoorOptions, type Sessions } from './door.ts';
+import { Generations } from './generations.ts';
 import { loadSessionProto, sessionMethods } from './messages.ts';
 import type { Analysis, SessionPorts } from './ports.ts';
 
@@ -155,6 +156,9 @@ export class World {
   catalogFails = false;
   catalogReads = 0;
   passages = new Map<string, Passage>();
+  generations = new Generations({ leaseMs: 300, openMs: 100 });
+  /** Of the next token, unix milliseconds. */
+  expiresAt: number | undefined;
   sessions!: Sessions;
   #approvals!: Approvals;
   #client!: grpc.Client;
@@ -216,7 +220,12 @@ export class World {
       newSession: () => `ses_${(number += 1)}`,
       identify: async (token) =>
         token === 'good'
-          ? { ok: true, identity: AGENT, run: { id: 'run-1', onBehalfOf: '', source: 'token' } }
+          ? {
+              ok: true,
+              identity: AGENT,
+              run: { id: 'run-1', onBehalfOf: '', source: 'token' },
+              ...(this.expiresAt && { expiresAt: this.expiresAt }),
+            }
           : { ok: false, code: 'token_malformed', description: 'The token is none.', unavailable: token === 'away' },
       passage: (session) => {
         const passage = this.passages.get(session);
@@ -226,6 +235,7 @@ export class World {
       database: (target) => (target === 'ledger' ? database : undefined),
       plan: commandPlanner({ key: { env: 'MASKING_KEY' } }),
       serves: () => this.served,
+      generations: this.generations,
       fault: (error) => this.faults.push(error),
     };
     this.sessions = createSessions(ports, options);

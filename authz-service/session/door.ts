@@ -56,6 +56,8 @@ const MASKED = '*****';
 
 /** What a decision may rest on and still be good for each execution of the same text in the same session. */
 const SAME_FOR_EACH_EXECUTION = new Set(['identity', 'run', 'target', 'session', 'request', 'statement']);
+/** When the catalog is read again because of them, milliseconds; beside that with the session's next command, and with its end. */
+const FOLLOWED_AFTER_MS = [250, 1_000, 5_000];
 /** After these the catalog may be another. */
 const CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', 'maintenance', 'other']);
 
@@ -76,6 +78,8 @@ interface Session {
   readonly downstreamAddress: string;
   readonly credential: string;
   readonly openedAt: number;
+  /** Unix milliseconds: no command begins after it. */
+  readonly expiresAt: number;
   readonly logIn: LogIn;
   state: 'logging-in' | 'ready' | 'ended';
   cancelKey: string;
@@ -91,6 +95,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
   const sessions = new Map<string, Session>();
   const byCancelKey = new Map<string, Session>();
   let opening = 0;
+  const followed = new Set<Database>();
 
   const forget = (session: Session): void => {
     session.state = 'ended';
@@ -106,10 +111,13 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     return { refusal };
   };
 
-  // Their ends stand in the record already, by what the sink knows of the emitter.
   const sweep = setInterval(() => {
     const now = Date.now();
-    for (const session of [...sessions.values()]) if (now - session.openedAt > graceMs && !ports.serves(session.emitter)) forget(session);
+    for (const session of [...sessions.values()]) {
+      // Their ends stand in the record already, by what the sink knows of the emitter.
+      if (now - session.openedAt > graceMs && !ports.serves(session.emitter)) forget(session);
+      else if (now >= session.expiresAt) for (const { giveUp } of session.held.values()) giveUp();
+    }
   }, sweepEveryMs).unref();
 
   async function open(request: OpenRequest, onGone: OnGone): Promise<OpenResponse> {
@@ -128,7 +136,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const departure = new Departure(onGone);
     const admission = await admit(request, database, departure.onGone);
     if ('refusal' in admission) return admission;
-    const { id, identity, run, credential } = admission;
+    const { id, identity, run, credential, expiresAt = Number.POSITIVE_INFINITY } = admission;
     const refuse = async (refusal: Refusal, outcome: string): Promise<OpenResponse> => {
       await recordEnd({ id, target: request.target }, outcome);
       return { session: id, refusal };
@@ -147,6 +155,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         downstreamAddress: request.downstreamAddress,
         credential: login.credential,
         openedAt: Date.now(),
+        expiresAt,
         logIn: postgresLogIn(login),
         state: 'logging-in',
         cancelKey: '',
@@ -154,7 +163,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         held: new Map(),
         changes: 'none',
       });
-      return { session: id, greeting: greeting(login.username, database.name, parameters) };
+      const validMs = Number.isFinite(expiresAt) ? Math.max(1, expiresAt - Date.now()) : 0;
+      return { session: id, greeting: greeting(login.username, database.name, parameters), validMs };
     } catch (error) {
       if (error instanceof StartupError) return refuse(unsupported(error.message, error.hint, error.code), 'failed');
       return refuse(unavailable(`the gateway cannot log in to the target: ${reasonOf(error)}`), 'failed');
@@ -163,7 +173,13 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
 
   type Admission =
     | { readonly session: string; readonly refusal: Refusal }
-    | { readonly id: string; readonly identity: Identity; readonly run: Run; readonly credential: string };
+    | {
+        readonly id: string;
+        readonly identity: Identity;
+        readonly run: Run;
+        readonly credential: string;
+        readonly expiresAt?: number | undefined;
+      };
 
   /** Who it is, and whether they may come in: judged here, or before by the door of HTTP. */
   async function admit(request: OpenRequest, database: Database, onGone: OnGone): Promise<Admission> {
@@ -199,7 +215,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       onGone,
     });
     if (verdict.kind !== 'allow') return { session: id, refusal: refusalOf(verdict, id, 'this session') };
-    return { id, identity, run, credential: verdict.credential };
+    return { id, identity, run, credential: verdict.credential, expiresAt: caller.expiresAt };
   }
 
   async function identified(token: Buffer): Promise<Proved | { readonly ok: false; readonly code: string; readonly refusal: Refusal }> {
@@ -246,12 +262,20 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
   async function judge(request: JudgeRequest, onGone: OnGone): Promise<JudgeResponse> {
     const session = sessions.get(request.session);
     if (session?.state !== 'ready') return { command: 0, refused: UNKNOWN_SESSION };
-    const refused = (refusal: Refusal): JudgeResponse => ({ command: 0, refused: refusal });
-    if (request.text.length > MAX_TEXT_BYTES) return refused(unsupported(`a statement takes at most ${MAX_TEXT_BYTES} bytes`, '', '54000'));
-    if (!isUtf8(request.text)) return refused(unsupported('the statement is not UTF-8', '', '22021'));
+    if (Date.now() >= session.expiresAt) return unjudged(session, 'token_expired: the token of the session has expired', EXPIRED);
+    if (request.text.length > MAX_TEXT_BYTES)
+      return unjudged(
+        session,
+        'too_large: the statement is too long',
+        unsupported(`a statement takes at most ${MAX_TEXT_BYTES} bytes`, '', '54000'),
+      );
+    if (!isUtf8(request.text))
+      return unjudged(session, 'encoding: the statement is not UTF-8', unsupported('the statement is not UTF-8', '', '22021'));
     const parameters = parameterTexts(request.parameters, request.parameterTypes);
-    if (!parameters) return refused(unsupported('a parameter is not UTF-8', '', '22021'));
+    if (!parameters) return unjudged(session, 'encoding: a parameter is not UTF-8', unsupported('a parameter is not UTF-8', '', '22021'));
     const text = request.text.toString();
+    // Before anything is looked at: what changes from here on is of a later one.
+    const generation = ports.generations.current;
     let analysed: Analysed;
     try {
       analysed = await analyse(session, text);
@@ -259,7 +283,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       return unclear(session, error);
     }
     const given = request.parameters.length > 0 ? { parameters } : {};
-    return judged(session, { text, analysed, given, prepare: request.prepare }, onGone);
+    return judged(session, { text, analysed, given, prepare: request.prepare, generation }, onGone);
   }
 
   interface Command {
@@ -268,6 +292,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     readonly given: { readonly parameters?: readonly (string | null)[] };
     /** It does not run yet. */
     readonly prepare: boolean;
+    /** In which the judgement began. */
+    readonly generation: number;
   }
 
   function judged(session: Session, command: Command, onGone: OnGone): Promise<JudgeResponse> {
@@ -309,7 +335,10 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         },
       };
       const answer = decide(ports, requestOf(session, typed), caller)
-        .then((verdict) => answerTo(session, command, { number: () => number, verdict, each }))
+        .then(async (verdict) => {
+          const of = held !== '' && verdict.kind === 'allow' ? await renewed(session, command) : command;
+          return answerTo(session, of, { number: () => number, verdict, each });
+        })
         .catch((error: unknown): JudgeResponse => {
           ports.fault(error);
           return { command: number, refused: unavailable('the statement could not be judged; the log of the service says why') };
@@ -322,9 +351,16 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     });
   }
 
+  /** People allowed this very text, which may be long ago: how its result is masked goes by the catalog of now. */
+  async function renewed(session: Session, command: Command): Promise<Command> {
+    const generation = ports.generations.current;
+    if (generation === command.generation) return command;
+    return { ...command, generation, analysed: await session.database.analyse(command.text) };
+  }
+
   async function answerTo(
     session: Session,
-    { analysed, text }: Command,
+    { analysed, text, generation }: Command,
     {
       number,
       verdict,
@@ -332,6 +368,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     }: { number: () => number; verdict: Verdict; each: (of: Allowed | (Omit<Allowed, 'kind'> & { kind: 'later' })) => boolean },
   ): Promise<JudgeResponse> {
     const command = number();
+    if (verdict.kind !== 'deny' && Date.now() >= session.expiresAt) return { command, refused: EXPIRED };
     if (verdict.kind !== 'allow' && verdict.kind !== 'later') return { command, refused: refusalOf(verdict, session.id, 'this statement') };
     if (verdict.credential !== '' && verdict.credential !== session.credential)
       return {
@@ -350,7 +387,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       };
     }
     if (verdict.kind === 'allow') noteChanges(session, analysed.analysis.request.commands);
-    return { command, allowed: { plan, eachExecution: each(verdict), policyRevision: verdict.revision } };
+    return { command, allowed: { plan, eachExecution: each(verdict), policyRevision: verdict.revision, generation } };
   }
 
   async function planOf(
@@ -393,6 +430,18 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     // Inside of a transaction nobody else sees the change before its end: the catalog is read again until then.
     if (commands.some((command) => CHANGING.has(command.replace(/:.*/, '')))) session.changes = 'until-commit';
     else if (ends) session.changes = 'one';
+    if (session.changes !== 'none') follow(session.database);
+  }
+
+  /** What other sessions have prepared may mean something else when the change is there: it runs now, and ends unseen. */
+  function follow(database: Database): void {
+    if (followed.has(database)) return;
+    followed.add(database);
+    for (const [i, ms] of FOLLOWED_AFTER_MS.entries())
+      setTimeout(() => {
+        if (i === 0) followed.delete(database);
+        database.refresh().catch(() => {});
+      }, ms).unref();
   }
 
   /** It cannot be judged as what the target would run: denied, and recorded as that. Its text is not: which of its literals are sensitive cannot be told. */
@@ -401,12 +450,18 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       ports.fault(error);
       return { command: 0, refused: unavailable('the statement could not be analysed; the log of the service says why') };
     }
+    const reason = `${error.code}: the statement cannot be analysed`;
+    if (error.code === 'unavailable' || error.code === 'timeout') return unjudged(session, reason, unavailable(error.message));
+    return unjudged(session, reason, unsupported(error.message, '', SQLSTATE[error.code]));
+  }
+
+  /** Refused before it was judged, and recorded as denied. */
+  async function unjudged(session: Session, reason: string, refused: Refusal): Promise<JudgeResponse> {
     ports.observe.decision('refused', session.target, 'unclear-request');
     const command = (session.commands += 1);
-    const reason = `${error.code}: the statement cannot be analysed`;
     const body = {
       kind: 'request_judged',
-      request: '(a statement that cannot be analysed)',
+      request: '(a statement that was not judged)',
       effect: 'deny',
       rule: 'unclear-request',
       reason,
@@ -423,8 +478,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     } catch (failure) {
       return { command, refused: unavailable(`the statement could not be recorded: ${reasonOf(failure)}`) };
     }
-    if (error.code === 'unavailable' || error.code === 'timeout') return { command, refused: unavailable(error.message) };
-    return { command, refused: unsupported(error.message, '', SQLSTATE[error.code]) };
+    return { command, refused };
   }
 
   async function awaited({ session: id, approval }: AwaitRequest, onGone: OnGone): Promise<JudgeResponse> {
@@ -448,6 +502,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     if (!session) return {};
     const waiting = [...session.held.values()].map(({ answer }) => answer);
     forget(session);
+    if (session.changes !== 'none') session.database.refresh().catch(() => {});
     await Promise.all(waiting);
     await recordEnd(session, OUTCOMES.has(outcome) ? outcome : 'failed');
     return {};
@@ -470,6 +525,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     await: safely(awaited, (refused): JudgeResponse => ({ command: 0, refused })),
     cancel: safely(cancel, () => ({ known: false })),
     close: safely<CloseRequest, object>(close, () => ({})),
+    generation: ({ emitter, known }, onGone) => ports.generations.ask(emitter, known, onGone),
     get size() {
       return sessions.size;
     },
@@ -506,6 +562,11 @@ class Departure {
 
 const SQLSTATE = { syntax: '42601', too_large: '54000', unsupported: '0A000' } as const;
 const TOKEN_HINT = 'Give an access token of a trusted issuer as the password.';
+const EXPIRED: Refusal = {
+  kind: REFUSAL.unauthenticated,
+  message: 'the token that this session was opened with has expired',
+  hint: 'Connect again, with a new token as the password.',
+};
 const UNKNOWN_SESSION = unavailable('the gateway does not know this session any more', 'Connect again.');
 const OUTCOMES = new Set(['complete', 'cut', 'failed', 'cancelled', 'denied']);
 

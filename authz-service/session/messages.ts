@@ -29,7 +29,7 @@ export interface Refusal {
 }
 
 export type OpenResponse =
-  | { readonly session: string; readonly greeting: Uint8Array }
+  | { readonly session: string; readonly greeting: Uint8Array; readonly validMs: number }
   | { readonly session: string; readonly refusal: Refusal };
 
 export interface LogInRequest {
@@ -55,7 +55,14 @@ export interface JudgeRequest {
   readonly name: string;
 }
 export type JudgeResponse = { readonly command: number } & (
-  | { readonly allowed: { readonly plan: CommandPlan; readonly eachExecution: boolean; readonly policyRevision: string } }
+  | {
+      readonly allowed: {
+        readonly plan: CommandPlan;
+        readonly eachExecution: boolean;
+        readonly policyRevision: string;
+        readonly generation: number;
+      };
+    }
   | { readonly refused: Refusal }
   | { readonly held: { readonly approval: string; readonly message: string; readonly hint: string } }
 );
@@ -75,6 +82,14 @@ export interface CloseRequest {
   readonly session: string;
   readonly outcome: string;
 }
+export interface GenerationRequest {
+  readonly emitter: string;
+  readonly known: number;
+}
+export interface GenerationResponse {
+  readonly generation: number;
+  readonly leaseMs: number;
+}
 
 /** The service's methods. None rejects: what goes wrong is a refusal. `onGone` calls back once, when the caller is there no longer. */
 export interface SessionDoor {
@@ -85,6 +100,7 @@ export interface SessionDoor {
   await(request: AwaitRequest, onGone: OnGone): Promise<JudgeResponse>;
   cancel(request: CancelRequest): Promise<CancelResponse>;
   close(request: CloseRequest): Promise<object>;
+  generation(request: GenerationRequest, onGone: OnGone): Promise<GenerationResponse>;
 }
 export type OnGone = (callback: () => void) => void;
 

@@ -3,6 +3,7 @@ import type { Ports } from '../decision/ports.ts';
 import type { Identity, Run, SqlRequest, TargetInfo } from '../decision/request.ts';
 import type { CommandPlanner, CopyFacts, SensitiveOrigins } from '../mask/command_plan.ts';
 import type { Passage } from '../passages.ts';
+import type { Generations } from './generations.ts';
 
 export interface SessionPorts extends Ports {
   /** A new session's id. */
@@ -15,6 +16,8 @@ export interface SessionPorts extends Ports {
   readonly plan: CommandPlanner;
   /** Whether the emitter of a session may still tell how its commands end. */
   serves(emitter: string): boolean;
+  /** Counts the changes of what judgements rest on, and tells the filters. */
+  readonly generations: Generations;
   /** Masks a line for people. */
   maskText(text: string): string;
   /** Told of what fails here and is nobody's fault but ours. */
@@ -25,6 +28,8 @@ export interface Proved {
   readonly ok: true;
   readonly identity: Identity;
   readonly run: Run;
+  /** Unix milliseconds at which the proof stops to count; absent: never. */
+  readonly expiresAt?: number;
 }
 
 export interface NotProved {
@@ -53,6 +58,8 @@ export interface Database {
   analyse(text: string, alsoSensitive?: readonly string[]): Promise<Analysed>;
   /** Reads the catalog anew. Rejects when it cannot be had; nothing is analysed before it can. */
   refresh(): Promise<void>;
+  /** Reads the catalog when it was needed before and is due to be read again. Rejects when it cannot be had. */
+  keepCurrent(): Promise<void>;
   /** Whether every column that a pattern means is one of the target's own sensitive ones. */
   covers(pattern: string): Promise<boolean>;
 }

@@ -20,7 +20,7 @@ import {
 import { ProtoWriter } from '../abi/protobuf';
 import { Admission } from '../tap/emitter';
 import { Inflow, Outflow } from './flow';
-import { BACKLOG_BYTES, Connection, DoorMethod, Protocol } from './protocol';
+import { BACKLOG_BYTES, Connection, DoorMethod, Protocol, Standing } from './protocol';
 import { StreamRoot } from './root';
 
 const ADDRESS = utf8('source\0address'),
@@ -39,9 +39,15 @@ const METHODS: StaticArray<ArrayBuffer> = [
   utf8('Await'),
   utf8('Cancel'),
   utf8('Close'),
+  utf8('Generation'),
 ];
 /** Milliseconds; 0: as long as it takes, for people may be asked. */
-const TIMEOUTS: StaticArray<u32> = [0, 30_000, 30_000, 30_000, 0, 30_000, 30_000];
+const TIMEOUTS: StaticArray<u32> = [0, 30_000, 30_000, 30_000, 0, 30_000, 30_000, 10_000];
+
+/** The call's token, or 0. */
+export function callDoor(door: ArrayBuffer, method: DoorMethod, request: ByteBuffer): u32 {
+  return callGrpc(door, DOOR, METHODS[method], request.ptr, request.length, TIMEOUTS[method]);
+}
 
 const toTarget = new Outflow();
 const toClient = new Outflow();
@@ -271,7 +277,7 @@ export class FilteredConnection extends Connection {
   }
 
   ask(method: DoorMethod, request: ByteBuffer, tag: u32): bool {
-    const token = callGrpc(this.root.door, DOOR, METHODS[method], request.ptr, request.length, TIMEOUTS[method]);
+    const token = callDoor(this.root.door, method, request);
     if (token == 0) return false;
     const call = new Call(this.over ? null : this, token, tag);
     this.root.remember(call);
@@ -320,6 +326,14 @@ export class FilteredConnection extends Connection {
 
   now(): u64 {
     return monotonicNanos();
+  }
+
+  watch(): void {
+    this.root.watch(this);
+  }
+
+  standing(generation: u64): Standing {
+    return this.root.standing(generation);
   }
 
   admit(room: u32): Admission {

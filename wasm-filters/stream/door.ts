@@ -14,6 +14,8 @@ export const enum RefusalKind {
 }
 
 const NONE = new ArrayBuffer(0);
+/** Of a message that has no such thing. */
+const NO_FIELD: u32 = u32.MAX_VALUE;
 
 /** Why not, in UTF-8. */
 export class Refusal {
@@ -121,6 +123,30 @@ export function closeRequest(session: ArrayBuffer, outcome: string): ByteBuffer 
   return writer.out;
 }
 
+export function generationRequest(emitter: ArrayBuffer, known: u64): ByteBuffer {
+  writer.reset();
+  writer.bytes(1, emitter);
+  writer.uint(2, known);
+  return writer.out;
+}
+
+/** GenerationResponse. */
+export class Told {
+  generation: u64 = 0;
+  leaseMs: u64 = 0;
+}
+
+export function readTold(ptr: usize, length: u32): Told | null {
+  const wire = new ProtoReader(ptr, length),
+    told = new Told();
+  while (wire.next()) {
+    if (wire.field == 1) told.generation = wire.value;
+    else if (wire.field == 2) told.leaseMs = wire.value & 0xffff_ffff;
+    else return null;
+  }
+  return wire.broken ? null : told;
+}
+
 /** Overwrites the request written last: it held a secret. */
 export function wipeRequest(): void {
   memory.fill(writer.out.ptr, 0, writer.out.length);
@@ -168,9 +194,11 @@ export class DoorAnswer {
   /** For the target; in the answer's own memory. */
   bytes: usize = 0;
   length: u32 = 0;
+  /** For how long commands may begin; 0: no end is known. */
+  validMs: u64 = 0;
 }
 
-function readAnswer(ptr: usize, length: u32, session: u32, refusal: u32, bytes: u32): DoorAnswer {
+function readAnswer(ptr: usize, length: u32, session: u32, refusal: u32, bytes: u32, validMs: u32 = NO_FIELD): DoorAnswer {
   const wire = new ProtoReader(ptr, length),
     answer = new DoorAnswer();
   while (wire.next()) {
@@ -178,7 +206,8 @@ function readAnswer(ptr: usize, length: u32, session: u32, refusal: u32, bytes: 
     else if (wire.field == bytes) {
       answer.bytes = wire.ptr;
       answer.length = wire.length;
-    } else if (wire.field == refusal) {
+    } else if (wire.field == validMs) answer.validMs = wire.value;
+    else if (wire.field == refusal) {
       answer.refusal = readRefusal(wire.ptr, wire.length);
       if (!answer.refusal) return answer;
     } else return answer;
@@ -187,10 +216,8 @@ function readAnswer(ptr: usize, length: u32, session: u32, refusal: u32, bytes: 
   return answer;
 }
 
-const NO_FIELD: u32 = u32.MAX_VALUE;
-
 export function readOpened(ptr: usize, length: u32): DoorAnswer {
-  return readAnswer(ptr, length, 1, 2, 3);
+  return readAnswer(ptr, length, 1, 2, 3, 4);
 }
 export function readLoggedIn(ptr: usize, length: u32): DoorAnswer {
   return readAnswer(ptr, length, NO_FIELD, 1, 2);
@@ -213,6 +240,7 @@ export class Verdict {
   plan: CommandPlan | null = null;
   eachExecution: bool = false;
   revision: ArrayBuffer = NONE;
+  generation: u64 = 0;
   refusal: Refusal | null = null;
   /** Of a hold: what is awaited, and what the client is told. */
   approval: ArrayBuffer = NONE;
@@ -231,6 +259,7 @@ export class Verdict {
       if (wire.field == 1) plan = decodeCommandPlan(wire.ptr, wire.length);
       else if (wire.field == 2) this.eachExecution = wire.value != 0;
       else if (wire.field == 3) this.revision = copyOf(wire.ptr, wire.length);
+      else if (wire.field == 4) this.generation = wire.value;
       else return false;
     }
     this.plan = plan;

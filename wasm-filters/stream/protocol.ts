@@ -13,6 +13,16 @@ export const enum DoorMethod {
   AWAIT,
   CANCEL,
   CLOSE,
+  GENERATION,
+}
+
+/** What a judgement of an earlier time is worth now. */
+export const enum Standing {
+  GOOD,
+  /** What it rests on has changed: it must be judged anew. */
+  STALE,
+  /** The service has not said lately whether it has changed. */
+  UNKNOWN,
 }
 
 export const enum GrpcStatus {
@@ -60,6 +70,11 @@ export abstract class Connection {
   abstract emitterId(): ArrayBuffer;
   /** Nanoseconds of a clock that never steps. */
   abstract now(): u64;
+
+  /** Has the service asked for its generation, from now on, on behalf of all connections. */
+  abstract watch(): void;
+  /** Of a judgement made in `generation`. Without `watch`, or shortly after it: UNKNOWN. */
+  abstract standing(generation: u64): Standing;
 
   /** May a command begin that will report at most `room` bytes of events? If so the room is kept until `release`, or the connection's end. */
   abstract admit(room: u32): Admission;

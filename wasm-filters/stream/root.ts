@@ -15,8 +15,9 @@ import {
 } from '../abi/host';
 import { Emitter } from '../tap/emitter';
 import { StreamConfig } from './config';
-import { Call, FilteredConnection } from './connection';
-import { GrpcStatus } from './protocol';
+import { Call, callDoor, FilteredConnection } from './connection';
+import { generationRequest, readTold } from './door';
+import { DoorMethod, GrpcStatus, Standing } from './protocol';
 
 const TICK_MS: u32 = 50;
 /** A little less than a tick, so that timers that are early do not skip one. */
@@ -35,6 +36,12 @@ export class StreamRoot {
   private closing: FilteredConnection[] = [];
   private tickedAt: u64 = 0;
   private drainUntil: u64 = 0;
+  /** What judgements rest on changes; the service's answers to this question tell, each for a time. */
+  private watching: bool = false;
+  private question: u32 = 0;
+  private questionAt: u64 = 0;
+  private generation: u64 = 0;
+  private leaseEnds: u64 = 0;
 
   private constructor(
     private context: u32,
@@ -82,6 +89,7 @@ export class StreamRoot {
     if (!this.due) return called;
     const now = (this.tickedAt = monotonicNanos());
     this.emitter.tick();
+    if (this.watching && !this.question) this.askGeneration();
     if (this.ticking.size) {
       const ticking = this.ticking.values();
       for (let i = 0; i < ticking.length; i++) {
@@ -126,6 +134,11 @@ export class StreamRoot {
 
   /** proxy_on_grpc_receive. */
   received(token: u32, size: u32): void {
+    if (token == this.question) {
+      const read = size && bufferBytes(BufferType.GRPC_RECEIVE, size);
+      this.told(givenAt, read ? givenLength : 0);
+      return;
+    }
     if (!this.calls.has(token)) {
       this.emitter.received(token, size);
       return;
@@ -136,7 +149,8 @@ export class StreamRoot {
 
   /** proxy_on_grpc_close. A call that the host could not even begin is closed before its token is known; `ask` answers for it. */
   closed(token: u32, status: u32): void {
-    if (!this.calls.has(token)) this.emitter.closed(token, status);
+    if (token == this.question) this.told(0, 0);
+    else if (!this.calls.has(token)) this.emitter.closed(token, status);
     // Without an answer, OK is none.
     else this.answer(token, status == GrpcStatus.OK ? GrpcStatus.INTERNAL : status, 0, 0);
   }
@@ -151,19 +165,61 @@ export class StreamRoot {
     actAs(this.context);
   }
 
+  /** Within a callback of the connection's. */
+  watch(connection: FilteredConnection): void {
+    if (this.watching) return;
+    this.watching = true;
+    actAs(this.context);
+    this.askGeneration();
+    actAs(connection.context);
+  }
+
+  private askGeneration(): void {
+    this.questionAt = monotonicNanos();
+    this.question = callDoor(this.door, DoorMethod.GENERATION, generationRequest(this.emitter.id, this.generation));
+  }
+
+  /** The question is over: the next tick asks again when there was no answer, so that a service that is away is not flooded. */
+  private told(ptr: usize, length: u32): void {
+    this.question = 0;
+    const told = readTold(ptr, length);
+    if (!told || !told.leaseMs) {
+      this.leaseEnds = 0;
+      return;
+    }
+    // From the question on, not from the answer: that may have been long on its way.
+    this.generation = max(this.generation, told.generation);
+    this.leaseEnds = this.questionAt + told.leaseMs * 1_000_000;
+    if (this.watching) this.askGeneration();
+  }
+
+  standing(generation: u64): Standing {
+    if (generation < this.generation) return Standing.STALE;
+    return monotonicNanos() < this.leaseEnds ? Standing.GOOD : Standing.UNKNOWN;
+  }
+
   private get idle(): bool {
     return this.emitter.idle && this.calls.size == 0;
   }
 
   /** proxy_on_done: true when there is nothing left to deliver. */
   drain(): bool {
+    this.unwatch();
     if (this.idle) return true;
     this.drainUntil = monotonicNanos() + DRAIN;
     return false;
   }
 
+  private unwatch(): void {
+    this.watching = false;
+    this.leaseEnds = 0;
+    if (this.question) cancelGrpc(this.question);
+    this.question = 0;
+  }
+
   /** proxy_on_delete. */
   free(): void {
+    this.unwatch();
     const calls = this.calls.values();
     for (let i = 0; i < calls.length; i++) cancelGrpc(calls[i].token);
     this.calls.clear();

@@ -15,6 +15,7 @@ export class Statement {
     public plan: CommandPlan,
     public eachExecution: bool,
     public revision: ArrayBuffer,
+    public generation: u64,
   ) {}
 }
 
@@ -30,6 +31,7 @@ export class Portal {
     public statement: Statement,
     public command: u64,
     public plan: CommandPlan,
+    public generation: u64,
     /** Counts Sync and Query messages: later ones may have taken it away. */
     public epoch: u32,
   ) {}

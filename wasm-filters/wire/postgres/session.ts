@@ -22,7 +22,7 @@ import {
   wipeRequest,
 } from '../../stream/door';
 import { CommandPlan, CopyPlan } from '../../stream/plan';
-import { Connection, DoorMethod, GrpcStatus, Protocol } from '../../stream/protocol';
+import { Connection, DoorMethod, GrpcStatus, Protocol, Standing } from '../../stream/protocol';
 import { Admission } from '../../tap/emitter';
 import { NameReader, ParseMessage, Read, readValues } from './bind';
 import { Columns, readColumns } from './columns';
@@ -133,6 +133,8 @@ export class PostgresSession extends Protocol {
   private askedAt: u64 = 0;
   private inUpstream: bool = false;
   private deadline: u64 = 0;
+  /** No command begins after it; 0: no end is known. */
+  private validUntil: u64 = 0;
 
   private owed: ReplyQueue = new ReplyQueue();
   private statements: Map<string, Statement> = new Map();
@@ -356,6 +358,7 @@ export class PostgresSession extends Protocol {
     else {
       this.phase = Phase.LOGGING_IN;
       this.greeted = true;
+      if (answer.validMs) this.validUntil = this.connection.now() + answer.validMs * 1_000_000;
       this.connection.sendUpstream(answer.bytes, answer.length);
     }
   }
@@ -448,6 +451,7 @@ export class PostgresSession extends Protocol {
         }
         if (this.phase != Phase.TELLING) break;
         this.phase = Phase.READY;
+        this.connection.watch();
         return;
       // Texts of the target from before the session: they are the gateway's business, not the client's.
       case Back.NOTICE_RESPONSE:
@@ -574,6 +578,10 @@ export class PostgresSession extends Protocol {
       this.waitsSince = 0;
       return Gate.OPEN;
     }
+    return this.patience();
+  }
+
+  private patience(): Gate {
     const now = this.connection.now();
     if (!this.waitsSince) this.waitsSince = now;
     if (now - this.waitsSince < PATIENCE) {
@@ -615,8 +623,19 @@ export class PostgresSession extends Protocol {
     return verdict.refusal ? verdict.refusal : verdict.plan ? null : unavailable('the gateway cannot decide now');
   }
 
+  private get expired(): bool {
+    return this.validUntil != 0 && this.connection.now() >= this.validUntil;
+  }
+
   private judged(status: u32, p: usize, length: u32): void {
     const verdict = status == GrpcStatus.OK ? readVerdict(p, length) : null;
+    if (verdict && verdict.plan && this.ask == Ask.JUDGING && this.connection.standing(verdict.generation) == Standing.STALE) {
+      // A change overtook it.
+      this.ask = Ask.NOTHING;
+      this.connection.release(COMMAND_ROOM);
+      this.connection.resume();
+      return;
+    }
     this.verdict = verdict;
     if (this.ask == Ask.JUDGING && verdict && verdict.held) {
       this.ask = Ask.HELD;
@@ -742,6 +761,7 @@ export class PostgresSession extends Protocol {
       command.plan,
       verdict.eachExecution,
       verdict.revision,
+      verdict.generation,
     );
     this.forget(name);
     this.statements.set(name, statement);
@@ -778,12 +798,17 @@ export class PostgresSession extends Protocol {
         total,
       );
     const statement = this.statements.get(name);
-    if (statement.eachExecution || !sameBytes(statement.revision, revision)) {
+    if (
+      statement.eachExecution ||
+      this.expired ||
+      !sameBytes(statement.revision, revision) ||
+      this.connection.standing(statement.generation) != Standing.GOOD
+    ) {
       if (total > MAX_HELD) return this.refuseExtended(tooLong(), null, length, total);
       if (!whole) return 0;
       return this.takeJudgedBind(p, total, portal, statement, values);
     }
-    this.bind(new Portal(portal, statement, statement.command, statement.plan, this.epoch));
+    this.bind(new Portal(portal, statement, statement.command, statement.plan, statement.generation, this.epoch));
     return this.pass(p, length, total);
   }
 
@@ -803,8 +828,9 @@ export class PostgresSession extends Protocol {
         }
         statement.eachExecution = verdict.eachExecution;
         statement.revision = verdict.revision;
+        statement.generation = verdict.generation;
       }
-      this.bind(new Portal(portal, statement, command.number, command.plan, this.epoch));
+      this.bind(new Portal(portal, statement, command.number, command.plan, verdict ? verdict.generation : 0, this.epoch));
       this.connection.passUpstream(p, total);
       return total;
     }
@@ -894,6 +920,13 @@ export class PostgresSession extends Protocol {
     const portal = this.portals.get(name);
     // A Sync or a Query since may have taken the portal away: what is owed tells, and then the picture is exact again.
     if (portal.epoch != this.epoch && this.owed.length) return this.block();
+    if (this.expired) return this.refuseExtended(expired(), null, total, total);
+    const standing = this.connection.standing(portal.generation);
+    if (standing == Standing.STALE) return this.refuseExtended(stale(), null, total, total);
+    if (standing == Standing.UNKNOWN) {
+      if (this.patience() == Gate.WAIT) return 0;
+      return this.refuseExtended(unavailable('the gateway cannot tell now whether this may still run'), null, total, total);
+    }
     const gate = this.gate();
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
@@ -1519,6 +1552,12 @@ function nameTooLong(): Refusal {
 }
 function reserved(): Refusal {
   return Refusal.of(RefusalKind.UNSUPPORTED, '42939', 'names that begin with _sluice are the gateway’s own');
+}
+function expired(): Refusal {
+  return Refusal.of(RefusalKind.UNAUTHENTICATED, '', 'the token that this session was opened with has expired: connect again');
+}
+function stale(): Refusal {
+  return Refusal.of(RefusalKind.UNSUPPORTED, '40001', 'the policy or the catalog has changed since this was bound: bind it again');
 }
 function unrecorded(): Refusal {
   return unavailable('commands cannot be recorded now, and so do not run');

@@ -9,7 +9,7 @@ export interface PolicyOptions extends PolicySource {
   readonly workers: number;
   readonly onIncident?: (incident: Incident) => void;
   /** A changed policy is in force: every evaluation from now on is by it. May not reject; the reload is done when it has resolved. */
-  readonly onReloaded?: (revision: string) => void | Promise<void>;
+  readonly onReloaded?: (revision: string) => unknown;
   /** A changed policy was refused; the old one stays in force. */
   readonly onRefused?: (error: Error) => void;
   /** How often the files are looked at, milliseconds; by default 500. A change is taken when two looks have found the same: it may be of several files. */

@@ -113,6 +113,8 @@ export const analysisOf = (more: Partial<Omit<Analysis, 'request'>> & { request?
 export type Answer = Record<string, never> & {
   readonly session: string;
   readonly greeting: Buffer;
+  readonly validMs: number;
+  readonly generation: number;
   readonly reply: Buffer;
   readonly known: boolean;
   readonly command: number;
@@ -122,6 +124,7 @@ export type Answer = Record<string, never> & {
   readonly allowed?: {
     readonly eachExecution: boolean;
     readonly policyRevision: string;
+    readonly generation: number;
     readonly plan: {
       readonly origins: readonly {
         readonly table: number;
@@ -153,6 +156,8 @@ export class World {
   /** The tap takes nothing. */
   lost = false;
   served = true;
+  /** How long the tap needs for an event. */
+  taking: (event: RecordedEvent) => Promise<void> = async () => {};
   catalogFails = false;
   catalogReads = 0;
   passages = new Map<string, Passage>();
@@ -168,6 +173,7 @@ export class World {
   async open(options: SessionDoorOptions = {}): Promise<this> {
     const record = async (events: readonly RecordedEvent[]): Promise<void> => {
       if (this.lost) throw new Error('the disk is full');
+      for (const event of events) await this.taking(event);
       this.tap.push(...events);
     };
     this.#approvals = await createApprovals({

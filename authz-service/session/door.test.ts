@@ -491,6 +491,27 @@ describe('a held command', () => {
 });
 
 describe('the end', () => {
+  test('stands after what was being judged when it came, and nothing is held any more', async () => {
+    const session = await world.ready();
+    let taken = (): void => {};
+    world.taking = ({ body }) => (body.kind === 'request_judged' ? new Promise<void>((resolve) => (taken = resolve)) : Promise.resolve());
+    world.decide = () => hold();
+    world.analyse = () => analysisOf({ readOnly: false });
+    const judged = world.judge(session, 'drop table t');
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    const closed = world.ask('Close', { session, outcome: 'cancelled' });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    taken();
+    await Promise.all([judged, closed]);
+    await later(() => expect(world.states).toEqual(['cancelled']));
+    expect(world.record(session).slice(3)).toEqual([
+      'request_judged 1 hold',
+      'request_held 1',
+      'hold_answered 1 cancelled',
+      'session_closed cancelled',
+    ]);
+  });
+
   test('is recorded once', async () => {
     const session = await world.ready();
     await world.ask('Close', { session, outcome: 'complete' });
@@ -518,5 +539,113 @@ describe('the end', () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     world.sessions.stop();
     expect((await waiting).refused?.kind).toBe('CANCELLED');
+  });
+});
+
+describe('what was not judged', () => {
+  test.each([
+    ['too long', { text: Buffer.alloc(1024 * 1024 + 1, 'x') }, '54000', 'too_large'],
+    ['not UTF-8', { text: Buffer.from([0xff]) }, '22021', 'encoding'],
+    ['with a value that is not UTF-8', { parameters: [{ value: Buffer.from([0xff]) }], parameterTypes: [25] }, '22021', 'encoding'],
+    ['no SQL', { text: Buffer.from('syntax') }, '42601', 'syntax'],
+  ])('because it is %s is recorded, without its text', async (_, more, code, reason) => {
+    const session = await world.ready();
+    expect(await world.judge(session, 'select', more)).toMatchObject({ command: 1, refused: { code } });
+    expect(world.record(session).at(-1)).toBe('request_judged 1 deny');
+    expect(world.tap.at(-1)?.body).toMatchObject({ request: '(a statement that was not judged)', reason: expect.stringContaining(reason) });
+  });
+
+  test('because the filter refused it is recorded, and counts', async () => {
+    const session = await world.ready();
+    await world.ask('Refused', { session, code: '54000' });
+    expect(world.tap.at(-1)).toMatchObject({
+      command: 1,
+      body: { kind: 'request_judged', effect: 'deny', reason: '54000: the filter refused it' },
+    });
+    expect(await world.judge(session, 'select 1')).toMatchObject({ command: 2 });
+    const before = world.tap.length;
+    await world.ask('Refused', { session: 'another', code: '54000' });
+    expect(world.tap.length).toBe(before);
+  });
+});
+
+describe('when the token has expired', () => {
+  const expired = { refused: { kind: 'UNAUTHENTICATED', message: expect.stringContaining('expired') } };
+
+  test('no command begins, and the filter knows when that is', async () => {
+    world.expiresAt = Date.now() + 200;
+    const { session, validMs } = await world.openWith();
+    expect(validMs).toBeGreaterThan(100);
+    expect(validMs).toBeLessThanOrEqual(200);
+    await world.ask('LogIn', { session, message: Buffer.from('R\0\0\0\x08\0\0\0\x03') });
+    await world.ask('Ready', { session });
+    expect((await world.judge(session, 'select 1')).allowed).toBeDefined();
+    await new Promise((resolve) => setTimeout(resolve, 210));
+    expect(await world.judge(session, 'select 1')).toMatchObject(expired);
+    expect(world.record(session).at(-1)).toBe('request_judged 2 deny');
+  });
+
+  test('a held command ends', async () => {
+    await world.close();
+    world = await new World().open({ sweepEveryMs: 10 });
+    world.expiresAt = Date.now() + 200;
+    const session = await world.ready();
+    world.decide = () => hold();
+    world.analyse = () => analysisOf({ readOnly: false });
+    const { held } = await world.judge(session, 'drop table t');
+    expect(await world.ask('Await', { session, approval: held?.approval })).toMatchObject(expired);
+    expect(Date.now()).toBeGreaterThanOrEqual(world.expiresAt);
+    expect(world.states).toEqual(['cancelled']);
+  });
+
+  test('sessions of a tunnel end as well', async () => {
+    world.passages.set('ses_t', {
+      identity: AGENT,
+      run: { id: '', onBehalfOf: '', source: '' } as never,
+      credential: '',
+      expiresAt: Date.now() + 60_000,
+    });
+    const { validMs } = await world.openWith({ token: undefined, passage: 'ses_t' });
+    expect(validMs).toBeGreaterThan(50_000);
+    expect((await world.openWith()).validMs).toBe(0);
+  });
+});
+
+describe('a generation', () => {
+  test('stands with each judgement: the one in which that began', async () => {
+    const session = await world.ready();
+    const before = world.generations.current;
+    world.decide = () => {
+      world.generations.begin();
+      return allow();
+    };
+    expect((await world.judge(session, 'select 1')).allowed).toMatchObject({ generation: before });
+    world.decide = () => allow();
+    expect((await world.judge(session, 'select 1')).allowed).toMatchObject({ generation: before + 1 });
+  });
+
+  test('is told to whoever waits for it', async () => {
+    const first = await world.ask('Generation', { emitter: 'e1', known: 0 });
+    expect(first).toMatchObject({ generation: world.generations.current, leaseMs: 300 });
+    const waiting = world.ask('Generation', { emitter: 'e1', known: first.generation });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    const now = world.generations.begin();
+    expect((await waiting).generation).toBe(now);
+  });
+
+  test('of a held command is the one in which it was answered', async () => {
+    const session = await world.ready();
+    world.decide = () => hold();
+    world.analyse = () => analysisOf({ readOnly: false });
+    const { held } = await world.judge(session, 'drop table t');
+    const now = world.generations.begin();
+    let analysed = 0;
+    world.analyse = () => {
+      analysed += 1;
+      return analysisOf({ readOnly: false });
+    };
+    await world.answerAll('approve');
+    expect((await world.ask('Await', { session, approval: held?.approval })).allowed).toMatchObject({ generation: now });
+    expect(analysed).toBe(1);
   });
 });

@@ -24,6 +24,7 @@ import type {
   OpenResponse,
   ReadyRequest,
   Refusal,
+  RefusedRequest,
   SessionDoor,
 } from './messages.ts';
 import { REFUSAL } from './messages.ts';
@@ -86,6 +87,8 @@ interface Session {
   commands: number;
   /** By approval. */
   readonly held: Map<string, HeldCommand>;
+  /** Judgements begun, held ones too: what they record stands before the session's end. None rejects. */
+  readonly underWay: Set<Promise<unknown>>;
   /** It has run what may have changed the catalog. */
   changes: 'none' | 'one' | 'until-commit';
 }
@@ -161,6 +164,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         cancelKey: '',
         commands: 0,
         held: new Map(),
+        underWay: new Set(),
         changes: 'none',
       });
       const validMs = Number.isFinite(expiresAt) ? Math.max(1, expiresAt - Date.now()) : 0;
@@ -282,6 +286,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     } catch (error) {
       return unclear(session, error);
     }
+    if (sessions.get(session.id) !== session) return { command: 0, refused: UNKNOWN_SESSION };
     const given = request.parameters.length > 0 ? { parameters } : {};
     return judged(session, { text, analysed, given, prepare: request.prepare, generation }, onGone);
   }
@@ -343,8 +348,10 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
           ports.fault(error);
           return { command: number, refused: unavailable('the statement could not be judged; the log of the service says why') };
         });
+      session.underWay.add(answer);
       answer.then(resolve);
       answer.finally(() => {
+        session.underWay.delete(answer);
         // What nobody asks for is not kept for ever: the session's end takes it along.
         if (held !== '' && session.state === 'ended') session.held.delete(held);
       });
@@ -455,8 +462,13 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     return unjudged(session, reason, unsupported(error.message, '', SQLSTATE[error.code]));
   }
 
-  /** Refused before it was judged, and recorded as denied. */
   async function unjudged(session: Session, reason: string, refused: Refusal): Promise<JudgeResponse> {
+    const { command, failure } = await recordUnjudged(session, reason);
+    return { command, refused: failure ?? refused };
+  }
+
+  /** A command that was refused before it was judged: it counts as denied. */
+  async function recordUnjudged(session: Session, reason: string): Promise<{ readonly command: number; readonly failure?: Refusal }> {
     ports.observe.decision('refused', session.target, 'unclear-request');
     const command = (session.commands += 1);
     const body = {
@@ -475,10 +487,16 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     } as const;
     try {
       await ports.record([{ session: session.id, target: session.target, command, body }]);
+      return { command };
     } catch (failure) {
-      return { command, refused: unavailable(`the statement could not be recorded: ${reasonOf(failure)}`) };
+      return { command, failure: unavailable(`the statement could not be recorded: ${reasonOf(failure)}`) };
     }
-    return { command, refused };
+  }
+
+  async function refused({ session: id, code }: RefusedRequest) {
+    const session = sessions.get(id);
+    if (session?.state === 'ready') await recordUnjudged(session, `${code.slice(0, 5)}: the filter refused it`);
+    return {};
   }
 
   async function awaited({ session: id, approval }: AwaitRequest, onGone: OnGone): Promise<JudgeResponse> {
@@ -500,10 +518,9 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
   async function close({ session: id, outcome }: CloseRequest) {
     const session = sessions.get(id);
     if (!session) return {};
-    const waiting = [...session.held.values()].map(({ answer }) => answer);
     forget(session);
     if (session.changes !== 'none') session.database.refresh().catch(() => {});
-    await Promise.all(waiting);
+    await Promise.all(session.underWay);
     await recordEnd(session, OUTCOMES.has(outcome) ? outcome : 'failed');
     return {};
   }
@@ -522,6 +539,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     logIn: safely(logIn, (refusal) => ({ refusal })),
     ready: safely<ReadyRequest, { refusal?: Refusal }>(ready, (refusal) => ({ refusal })),
     judge: safely(judge, (refused): JudgeResponse => ({ command: 0, refused })),
+    refused: safely<RefusedRequest, object>(refused, () => ({})),
     await: safely(awaited, (refused): JudgeResponse => ({ command: 0, refused })),
     cancel: safely(cancel, () => ({ known: false })),
     close: safely<CloseRequest, object>(close, () => ({})),

@@ -82,6 +82,10 @@ export interface CloseRequest {
   readonly session: string;
   readonly outcome: string;
 }
+export interface RefusedRequest {
+  readonly session: string;
+  readonly code: string;
+}
 export interface GenerationRequest {
   readonly emitter: string;
   readonly known: number;
@@ -97,6 +101,7 @@ export interface SessionDoor {
   logIn(request: LogInRequest): Promise<LogInResponse>;
   ready(request: ReadyRequest): Promise<ReadyResponse>;
   judge(request: JudgeRequest, onGone: OnGone): Promise<JudgeResponse>;
+  refused(request: RefusedRequest): Promise<object>;
   await(request: AwaitRequest, onGone: OnGone): Promise<JudgeResponse>;
   cancel(request: CancelRequest): Promise<CancelResponse>;
   close(request: CloseRequest): Promise<object>;

@@ -60,6 +60,10 @@ export class Vm {
         continue;
       }
       const type = message(`${call.method}Request`);
+      if (call.method === 'Refused') {
+        this.refused.push(String(type.toObject(type.decode(call.message)).code));
+        continue;
+      }
       this.#asked.push({
         method: call.method,
         request: type.toObject(type.decode(call.message), { longs: Number }),
@@ -72,6 +76,8 @@ export class Vm {
     return this.#asked;
   }
 
+  /** Codes of commands that the filter refused without a judgement; `asked` looks for them. */
+  readonly refused: string[] = [];
   /** By default the first is told at once that nothing will change for long, and later ones wait. */
   generationAsked: (call: GrpcCall) => void = (call) => {
     this.generationAsked = () => {};

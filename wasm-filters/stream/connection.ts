@@ -40,9 +40,10 @@ const METHODS: StaticArray<ArrayBuffer> = [
   utf8('Cancel'),
   utf8('Close'),
   utf8('Generation'),
+  utf8('Refused'),
 ];
 /** Milliseconds; 0: as long as it takes, for people may be asked. */
-const TIMEOUTS: StaticArray<u32> = [0, 30_000, 30_000, 30_000, 0, 30_000, 30_000, 10_000];
+const TIMEOUTS: StaticArray<u32> = [0, 30_000, 30_000, 30_000, 0, 30_000, 30_000, 10_000, 30_000];
 
 /** The call's token, or 0. */
 export function callDoor(door: ArrayBuffer, method: DoorMethod, request: ByteBuffer): u32 {

@@ -123,6 +123,13 @@ export function closeRequest(session: ArrayBuffer, outcome: string): ByteBuffer 
   return writer.out;
 }
 
+export function refusedRequest(session: ArrayBuffer, code: string): ByteBuffer {
+  writer.reset();
+  writer.bytes(1, session);
+  writer.bytes(2, String.UTF8.encode(code));
+  return writer.out;
+}
+
 export function generationRequest(emitter: ArrayBuffer, known: u64): ByteBuffer {
   writer.reset();
   writer.bytes(1, emitter);

@@ -14,6 +14,7 @@ export const enum DoorMethod {
   CANCEL,
   CLOSE,
   GENERATION,
+  REFUSED,
 }
 
 /** What a judgement of an earlier time is worth now. */

@@ -18,6 +18,7 @@ import {
   readReady,
   readVerdict,
   readyRequest,
+  refusedRequest,
   Verdict,
   wipeRequest,
 } from '../../stream/door';
@@ -679,10 +680,16 @@ export class PostgresSession extends Protocol {
     return this.takeQuery(p, total);
   }
 
+  /** Nothing was judged, so nobody else knows of it. Nothing waits for the answer. */
+  private tellRefused(refusal: Refusal): void {
+    this.connection.ask(DoorMethod.REFUSED, refusedRequest(this.session, sqlState(refusal, Stage.SESSION)), this.nextTag());
+  }
+
   /** In the place of a Query: one that fails. A command without `command` was not admitted. */
   private refuseQuery(refusal: Refusal, command: Command | null, length: u32, total: u32): u32 {
     this.drop();
     this.epoch++;
+    if (!command) this.tellRefused(refusal);
     this.send(frames.reset().open(Front.QUERY).text(FAILS).close());
     const reply = this.owed.push(new Reply(Owed.QUERY));
     reply.refusal = refusal;
@@ -693,6 +700,7 @@ export class PostgresSession extends Protocol {
   /** In the place of a message of the extended protocol: a Parse that fails, after which the target skips up to Sync. */
   private refuseExtended(refusal: Refusal, command: Command | null, length: u32, total: u32): u32 {
     this.drop();
+    if (!command) this.tellRefused(refusal);
     this.send(frames.reset().open(Front.PARSE).text(RESERVED_NAME).text(FAILS).int16(0).close());
     const reply = this.owed.push(new Reply(Owed.PARSE));
     reply.refusal = refusal;

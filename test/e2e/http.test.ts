@@ -232,6 +232,19 @@ describe('what the policy denies', () => {
     expect(reply.status).toBe(400);
     expect(JSON.parse(reply.text).detail).toContain('twice');
   });
+
+  test('what is refused before it is judged is in the record, with who sent it', async () => {
+    const reply = await sluice.ask('/tickets/1?card=4111111111111111', {
+      token: await sluice.token({ sub: 'smuggler' }),
+      headers: { 'x-http-method-override': 'DELETE' },
+    });
+    expect(reply.status).toBe(400);
+    const events = JSON.stringify(await sluice.events(JSON.parse(reply.text).session));
+    expect(events).toContain('test:smuggler');
+    expect(events).toContain('unclear-request');
+    expect(events).toContain('x-http-method-override');
+    expect(events).not.toContain('4111111111111111');
+  });
 });
 
 test('policy and target see one path, whatever was sent', async () => {

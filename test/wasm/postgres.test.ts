@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { Wire } from './postgres_host.fixture.ts';
+import type { Answer, Wire } from './postgres_host.fixture.ts';
 import { AGE, allow, answer, CARD, COLUMNS, deny, EMAIL, open, PLAN, SECRET, SSN, session } from './postgres_session.fixture.ts';
 import { back, front, message, words } from './postgres_wire.fixture.ts';
 
@@ -14,7 +14,7 @@ const seen = (wire: Wire): string[] => words(wire.seen());
 const asks = (wire: Wire, method = 'Judge'): number => wire.vm.asked.filter((asked) => asked.method === method && asked.open).length;
 
 /** Sends a simple query that is allowed. */
-function run(wire: Wire, sql: string, plan: object = PLAN): void {
+function run(wire: Wire, sql: string, plan: Answer = PLAN): void {
   wire.got();
   wire.client(front.query(sql));
   allow(wire, plan);

@@ -1,0 +1,126 @@
+// The judgement of the command at hand: asked of the service, waited for, held, given up, and told to the tap when its command ends. One at a time.
+import { utf8 } from '../../abi/bytes';
+import { awaitRequest, Refusal, readVerdict, refusedRequest, Verdict } from '../../stream/door';
+import { CommandPlan } from '../../stream/plan';
+import { DoorMethod, GrpcStatus, Standing } from '../../stream/protocol';
+import { Admission } from '../../tap/emitter';
+import { COMMAND_ROOM, Command } from './command';
+import { Ask, frames } from './conversation';
+import { Front } from './frame';
+import { LogIn } from './log_in';
+import { Owed, Reply } from './queue';
+import { unavailable } from './refusals';
+import { Stage, sqlState } from './report';
+
+/** How long a command waits for the tap. */
+const PATIENCE: u64 = 2_000_000_000;
+
+export const enum Gate {
+  OPEN,
+  WAIT,
+  SHUT,
+}
+
+/** The policy that decided last, on any connection of this VM: what another decided is judged anew. */
+export let revision = new ArrayBuffer(0);
+export const RESERVED_NAME = utf8('_sluice');
+
+export abstract class Judging extends LogIn {
+  protected verdict: Verdict | null = null;
+  protected waitsSince: u64 = 0;
+  /** A command of this transaction obliges to withhold texts. */
+  protected withholds: bool = false;
+
+  /** Whether a new command may begin: the tap has room for what it would have to tell. */
+  protected gate(): Gate {
+    const admission = this.connection.admit(COMMAND_ROOM);
+    if (admission == Admission.ADMITTED) {
+      this.waitsSince = 0;
+      return Gate.OPEN;
+    }
+    return this.patience();
+  }
+
+  protected patience(): Gate {
+    const now = this.connection.now();
+    if (!this.waitsSince) this.waitsSince = now;
+    if (now - this.waitsSince < PATIENCE) {
+      this.connection.tick(true);
+      return Gate.WAIT;
+    }
+    this.waitsSince = 0;
+    return Gate.SHUT;
+  }
+
+  /** Asks for a judgement of the request being written. Its message stays where it is until the answer: `downstream` sees it again. */
+  protected judge(): void {
+    this.askedAt = this.connection.now();
+    this.verdict = null;
+    this.ask = Ask.JUDGING;
+  }
+
+  /** Gives up what is asked about the message at hand: it will not run. */
+  protected drop(): void {
+    if (this.ask == Ask.NOTHING) return;
+    if (this.ask != Ask.DECIDED) this.connection.giveUp(this.tag);
+    this.decided().report(this.connection, this.session, 'cancelled');
+  }
+
+  /** The verdict on the message at hand, as a refusal when it cannot be carried out. Its command is begun. */
+  protected decided(): Command {
+    this.ask = Ask.NOTHING;
+    const verdict = this.verdict,
+      plan = verdict ? verdict.plan : null;
+    const command = new Command(verdict ? verdict.command : 0, plan ? plan : new CommandPlan(), this.askedAt);
+    if (verdict && verdict.plan) revision = verdict.revision;
+    else command.denied = verdict != null && verdict.refusal != null;
+    return command;
+  }
+
+  protected get verdictRefusal(): Refusal | null {
+    const verdict = this.verdict;
+    if (!verdict) return unavailable('the gateway cannot decide now');
+    return verdict.refusal ? verdict.refusal : verdict.plan ? null : unavailable('the gateway cannot decide now');
+  }
+
+  protected get expired(): bool {
+    return this.validUntil != 0 && this.connection.now() >= this.validUntil;
+  }
+
+  protected judged(status: u32, p: usize, length: u32): void {
+    const verdict = status == GrpcStatus.OK ? readVerdict(p, length) : null;
+    if (verdict && verdict.plan && this.ask == Ask.JUDGING && this.connection.standing(verdict.generation) == Standing.STALE) {
+      // A change overtook it.
+      this.ask = Ask.NOTHING;
+      this.connection.release(COMMAND_ROOM);
+      this.connection.resume();
+      return;
+    }
+    this.verdict = verdict;
+    if (this.ask == Ask.JUDGING && verdict && verdict.held) {
+      this.ask = Ask.HELD;
+      if (!this.discarding) {
+        // The target's answer to this harmless request is the occasion to tell the client that it waits.
+        this.send(frames.reset().open(Front.CLOSE).byte(0x53).text(RESERVED_NAME).close().open(Front.FLUSH).close());
+        this.owed.push(new Reply(Owed.NOTICE)).held = verdict;
+      }
+      if (this.connection.ask(DoorMethod.AWAIT, awaitRequest(this.session, verdict.approval), this.nextTag())) return;
+      this.verdict = null;
+    }
+    this.ask = Ask.DECIDED;
+    this.connection.resume();
+  }
+
+  /** Nothing was judged, so nobody else knows of it. Nothing waits for the answer. */
+  protected tellRefused(refusal: Refusal): void {
+    this.connection.ask(DoorMethod.REFUSED, refusedRequest(this.session, sqlState(refusal, Stage.SESSION)), this.nextTag());
+  }
+
+  protected finish(head: Reply, outcome: string): void {
+    const command = head.command;
+    if (!command) return;
+    head.command = null;
+    if (command.plan.maskMessages) this.withholds = true;
+    command.report(this.connection, this.session, outcome);
+  }
+}

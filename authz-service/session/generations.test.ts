@@ -63,5 +63,12 @@ test('without filters it is in force at once, and at the end nobody is left wait
   expect(await isDone(inForce)).toBe(false);
   generations.close();
   expect(await inForce).toBe(0);
-  expect((await asked).generation).toBe(generation);
+  expect(await asked).toEqual({ generation, leaseMs: 0 });
+});
+
+test('it grows even where a clock was set back before the service was started again', async () => {
+  const generations = new Generations({ openMs: 60_000 });
+  const ahead = generations.current + 1e12;
+  expect((await generations.ask('e', ahead, never)).generation).toBe(ahead + 1);
+  expect(generations.current).toBe(ahead + 1);
 });

@@ -54,6 +54,11 @@ export class Generations {
   /** Answered when there is a generation that the filter does not know, or after a while. */
   ask(emitter: string, knows: number, onGone: (callback: () => void) => void): Promise<Told> {
     this.#forget();
+    // Of an earlier service whose clock was ahead.
+    if (knows > this.#current) {
+      this.#current = knows;
+      this.begin();
+    }
     const filter = this.#filters.get(emitter) ?? { told: 0, knows: 0, until: 0 };
     this.#filters.set(emitter, filter);
     filter.knows = knows;
@@ -63,8 +68,9 @@ export class Generations {
         if (!this.#open.delete(answer)) return;
         clearTimeout(timer);
         filter.told = this.#current;
-        filter.until = performance.now() + this.#leaseMs;
-        resolve({ generation: this.#current, leaseMs: this.#leaseMs });
+        const leaseMs = this.#closed ? 0 : this.#leaseMs;
+        filter.until = performance.now() + leaseMs;
+        resolve({ generation: this.#current, leaseMs });
       };
       const timer = setTimeout(answer, this.#openMs);
       this.#open.add(answer);
@@ -100,7 +106,7 @@ export class Generations {
     });
   }
 
-  /** Answers everybody: the service ends. */
+  /** Answers everybody, and lets nobody rely on it: the service ends. */
   close(): void {
     this.#closed = true;
     for (const answer of [...this.#open]) answer();

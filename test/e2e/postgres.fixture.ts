@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { stringify } from 'yaml';
+import type { Config } from '../../authz-service/config/config.ts';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
 import { freePort } from './envoy_gateway.fixture.ts';
 import { type Document, Sluice } from './sluice.fixture.ts';
@@ -30,6 +31,18 @@ const GRANTS = {
   },
 };
 
+/** The server alone, with its data. */
+export async function startLedger(port: number, settings: readonly string[] = []): Promise<PostgresServer> {
+  const server = await startPostgres({ port, sql: 'CREATE DATABASE ledger', settings });
+  try {
+    await server.query(LEDGER, 'ledger');
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
 export interface Row {
   readonly [column: string]: unknown;
 }
@@ -48,28 +61,38 @@ export class Ledger {
     this.secrets = secrets;
   }
 
-  static async start(change: (document: Document, dir: string) => void = () => {}): Promise<Ledger> {
+  /**
+   * @param settings of postgresql.conf, as `name=value`
+   * @param seenByEnvoy as of `Sluice.start`
+   */
+  static async start(
+    change: (document: Document, dir: string) => void = () => {},
+    { settings = [], seenByEnvoy }: { settings?: readonly string[]; seenByEnvoy?: (config: Config) => Config } = {},
+  ): Promise<Ledger> {
     const [port, serverPort] = [await freePort(), await freePort()];
-    const server = await startPostgres({ port: serverPort, sql: 'CREATE DATABASE ledger' });
+    const server = await startLedger(serverPort, settings);
     try {
-      await server.query(LEDGER, 'ledger');
       const { rows } = await server.query('SELECT ssn, card, email, iban FROM customers', 'ledger');
-      const sluice = await Sluice.start((document, dir) => {
-        writeFileSync(join(dir, 'ledger-password'), 'gateway-of-the-demo\n');
-        writeFileSync(join(dir, 'grants.yaml'), stringify(GRANTS));
-        document.listeners.push({ name: 'ledger', address: `127.0.0.1:${port}`, private: true });
-        document.targets.push({
-          name: 'ledger',
-          protocol: 'postgres',
-          listener: 'ledger',
-          url: `postgres://127.0.0.1:${serverPort}`,
-          database: 'ledger',
-          sensitive: ['public.customers.ssn', 'public.customers.card', 'public.customers.email', 'public.customers.iban'],
-          credentials: { default: { password: { username: 'gateway', password: { file: join(dir, 'ledger-password') } } } },
-        });
-        document.policy.data = join(dir, 'grants.yaml');
-        change(document, dir);
-      });
+      const sluice = await Sluice.start(
+        (document, dir) => {
+          writeFileSync(join(dir, 'ledger-password'), 'gateway-of-the-demo\n');
+          writeFileSync(join(dir, 'grants.yaml'), stringify(GRANTS));
+          document.listeners.push({ name: 'ledger', address: `127.0.0.1:${port}`, private: true });
+          document.targets.push({
+            name: 'ledger',
+            protocol: 'postgres',
+            listener: 'ledger',
+            url: `postgres://127.0.0.1:${serverPort}`,
+            database: 'ledger',
+            sensitive: ['public.customers.ssn', 'public.customers.card', 'public.customers.email', 'public.customers.iban'],
+            credentials: { default: { password: { username: 'gateway', password: { file: join(dir, 'ledger-password') } } } },
+          });
+          document.policy.data = join(dir, 'grants.yaml');
+          change(document, dir);
+        },
+        undefined,
+        seenByEnvoy,
+      );
       return new Ledger(server, sluice, port, new Set(rows.flatMap((row: Row) => Object.values(row).map(String))));
     } catch (error) {
       await server.stop();

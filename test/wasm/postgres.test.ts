@@ -269,6 +269,30 @@ describe('the extended protocol', () => {
     wire.got();
   });
 
+  test('each portal is masked by the plan of its own statement, in whatever order they run', () => {
+    const wire = session();
+    const ssn = back.columns(COLUMNS[1] as never);
+    for (const [name, plan] of [
+      ['', {}],
+      ['masked', PLAN],
+      ['clear', {}],
+    ] as const) {
+      wire.client(Buffer.concat([front.parse(name, `select ssn as "${name}"`), front.sync]));
+      allow(wire, plan);
+      wire.target(Buffer.concat([back.parseComplete, back.ready()]));
+    }
+    const names = ['clear', 'masked', '', 'masked', 'clear'];
+    const bound = names.map((name, portal) => front.bind(`p${portal}`, name));
+    // All are bound first, and then run the other way round.
+    wire.client(Buffer.concat([...bound, ...names.map((_, portal) => front.execute(`p${portal}`)).reverse(), front.sync]));
+    seen(wire);
+    wire.target(Buffer.concat(names.map(() => back.bindComplete)));
+    for (const _ of names) wire.target(Buffer.concat([ssn, back.row(SECRET), back.complete('SELECT 1')]));
+    wire.target(back.ready());
+    const rows = seen(wire).filter((message) => message.startsWith('D['));
+    expect(rows).toEqual([SECRET, '***********', SECRET, '***********', SECRET].map((value) => `D[${value}]`));
+  });
+
   test('each execution is judged with its values where the verdict says so', () => {
     const wire = session();
     wire.client(Buffer.concat([front.parse('s', 'update t set a = $1', [25]), front.sync]));

@@ -35,6 +35,7 @@ let commands = 0;
 let verdict: (request: Message) => Message | Promise<Message> = () => ({ allowed: { plan: {} } });
 let awaited: () => Promise<Message> = async () => ({ allowed: { plan: {} } });
 
+let generations = 0;
 async function answer({ method, message }: Question): Promise<Buffer | number> {
   switch (method.split('/').at(-1)) {
     case 'Open': {
@@ -70,6 +71,11 @@ async function answer({ method, message }: Question): Promise<Buffer | number> {
       return encode('CloseResponse', {});
     case 'Cancel':
       return encode('CancelResponse', { known: true });
+    case 'Generation':
+      if (generations++ > 0) await sleep(1_000);
+      return encode('GenerationResponse', { generation: 0, lease_ms: 60_000 });
+    case 'Refused':
+      return encode('RefusedResponse', {});
     default:
       return 12;
   }

@@ -24,6 +24,8 @@ export interface Analysis {
   readonly sources: readonly (readonly string[])[] | undefined;
   /** Reads a table that holds a sensitive column, or may. */
   readonly touchesSensitive: boolean;
+  /** Moves sensitive values into columns that are not: where `result` is not known, the origins of its columns prove nothing. */
+  readonly copies: boolean;
   /** Of COPY … TO STDOUT. */
   readonly copyOut: CopyOut | undefined;
   /** The text for the record: literals masked where they meet a sensitive column or the analysis is incomplete. */
@@ -66,14 +68,15 @@ export function analyse(text: string, model: Model): Analysis {
   };
   const rows = statements.flatMap((statement) => analyseStatement(statement, walk, seen) ?? []);
   for (const given of rows) if (given !== 'unforeseen') walk.use(given.all, 'output');
-  if (statements.length > 1 && seen.copyOut) seen.copyOut = { ...seen.copyOut, columns: undefined };
+  if ((statements.length > 1 || walk.copies) && seen.copyOut) seen.copyOut = { ...seen.copyOut, columns: undefined };
   const result = rows.length === 1 ? columnsOf(rows[0]) : rows.length === 0 ? [] : undefined;
   const hidden = walk.incomplete.size > 0 || seen.secret;
   return {
     request: requestOf(walk),
-    result: result?.map(({ flow, plain }) => (plain ? 'origin' : isSensitive(flow) ? 'sensitive' : 'clear')),
+    result: result?.map((column) => kindOf(column, walk.copies)),
     sources: result?.map(({ flow }) => fieldsOf(flow)),
     touchesSensitive: walk.touchesSensitive,
+    copies: walk.copies,
     copyOut: seen.copyOut,
     maskedText: masked(text, hidden ? 'all' : constantsIn(statements, walk.tainted)),
     fingerprint: normalised(text),
@@ -84,6 +87,13 @@ export function analyse(text: string, model: Model): Analysis {
     declares: [...seen.declares],
     fetches: [...seen.fetches],
   };
+}
+
+/** Where a string moves sensitive values, any column that it reads may bring them back: RETURNING, a generated column, a later statement. */
+function kindOf({ flow, plain }: { readonly flow: Flow; readonly plain: boolean }, copies: boolean): ResultColumn {
+  if (isSensitive(flow) && !plain) return 'sensitive';
+  if (copies && (plain || flow.columns.size > 0)) return 'sensitive';
+  return plain ? 'origin' : 'clear';
 }
 
 const columnsOf = (rows: Rows): Output['columns'] => (rows === 'unforeseen' ? undefined : rows?.columns);

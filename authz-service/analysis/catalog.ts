@@ -97,23 +97,21 @@ function push<K>(map: Map<K, Relation[]>, key: K, relation: Relation): void {
   else map.set(key, [relation]);
 }
 
+const of = (relation: string, columns: string): string[] => columns.split(' ').map((column) => `${relation}.${column}`);
+
+/** All of a column's statistics come of its values, how long and how many they are among them. */
+const STATISTICS =
+  'null_frac avg_width n_distinct most_common_vals most_common_freqs histogram_bounds correlation most_common_elems ' +
+  'most_common_elem_freqs elem_count_histogram range_length_histogram range_empty_frac range_bounds_histogram';
+
 /** Columns of PostgreSQL's own that hold values, statements or secrets of others. */
 const SYSTEM_SENSITIVE = [
-  'pg_stats.most_common_vals',
-  'pg_stats.histogram_bounds',
-  'pg_stats.most_common_elems',
-  'pg_stats.range_bounds_histogram',
-  'pg_stats_ext.most_common_vals',
-  'pg_stats_ext_exprs.most_common_vals',
-  'pg_stats_ext_exprs.histogram_bounds',
-  'pg_stats_ext_exprs.most_common_elems',
-  'pg_statistic.stavalues1',
-  'pg_statistic.stavalues2',
-  'pg_statistic.stavalues3',
-  'pg_statistic.stavalues4',
-  'pg_statistic.stavalues5',
-  'pg_statistic_ext_data.stxdmcv',
-  'pg_statistic_ext_data.stxdexpr',
+  ...of('pg_stats', STATISTICS),
+  ...of('pg_stats_ext', 'n_distinct dependencies most_common_vals most_common_val_nulls most_common_freqs most_common_base_freqs'),
+  ...of('pg_stats_ext_exprs', STATISTICS),
+  ...of('pg_statistic', 'stanullfrac stawidth stadistinct'),
+  ...['1', '2', '3', '4', '5'].flatMap((slot) => of('pg_statistic', `stakind${slot} stanumbers${slot} stavalues${slot}`)),
+  ...of('pg_statistic_ext_data', 'stxdndistinct stxddependencies stxdmcv stxdexpr'),
   'pg_attribute.attmissingval',
   'pg_largeobject.data',
   'pg_stat_activity.query',

@@ -55,6 +55,8 @@ export class Walk {
   readonly tainted = new Set<unknown>();
   changes = false;
   touchesSensitive = false;
+  /** Sensitive values are moved to where the catalog calls nothing sensitive, so from then on an origin proves nothing. */
+  copies = false;
   #depth = 0;
   #nodes = 0;
 
@@ -117,7 +119,9 @@ export class Walk {
   into(into: Fields | undefined, output: Output): void {
     const target = fieldsOf(into?.rel);
     this.#newTable(target);
-    if (isSensitive(output.all)) this.hide(`copies ${sensitiveFields(output.all).join(', ') || 'what is not known'} into a new table`);
+    if (!isSensitive(output.all)) return;
+    this.copies = true;
+    this.hide(`copies ${sensitiveFields(output.all).join(', ') || 'what is not known'} into a new table`);
   }
 
   #newTable(target: Fields | undefined): void {
@@ -511,6 +515,7 @@ export class Walk {
     if (ids.some((id) => id.sensitive)) this.tainted.add(value);
     if (found.length > 0 && ids.length === 0) this.hide(`does not know the column ${name}`);
     if (isSensitive(flow) && !sensitive) {
+      this.copies = true;
       this.hide(`copies ${sensitiveFields(flow).join(', ') || 'what is not known'} into ${name}, which is not sensitive`);
     }
   }
@@ -537,7 +542,10 @@ export class Walk {
       for (const target of listOf(select.fields.targetList)) this.#taintCopied(target, found, names);
     }
     if (!names || !output.columns) {
-      if (isSensitive(output.all)) this.hide(`copies ${sensitiveFields(output.all).join(', ') || 'what is not known'} into columns that are not known`);
+      if (isSensitive(output.all)) {
+        this.copies = true;
+        this.hide(`copies ${sensitiveFields(output.all).join(', ') || 'what is not known'} into columns that are not known`);
+      }
       for (const name of names ?? []) this.#assign(found, name, CLEAR, undefined);
       return;
     }
@@ -672,11 +680,9 @@ export class Walk {
       case 'A_Indirection':
         return this.#rowField(fields, scope) ?? this.#below(fields, scope);
       case 'A_Expr':
-        this.#operator(namesOf(fields.name));
-        return this.#below(fields, scope);
+        return union([this.#operator(namesOf(fields.name)), this.#below(fields, scope)]);
       case 'SortBy':
-        this.#operator(namesOf(fields.useOp));
-        return this.#below(fields, scope);
+        return union([this.#operator(namesOf(fields.useOp)), this.#below(fields, scope)]);
       case 'CaseWhen':
         this.predicate(fields.expr, scope);
         return this.#below(fields, scope);
@@ -728,10 +734,10 @@ export class Walk {
 
   #subLink(fields: Fields, scope: Scope | undefined): Flow {
     const test = fields.testexpr ? this.expression(fields.testexpr, scope) : CLEAR;
-    this.#operator(namesOf(fields.operName));
+    const operator = this.#operator(namesOf(fields.operName));
     const output = this.statement(fields.subselect, scope) ?? { columns: undefined, all: UNKNOWN };
     if (fields.subLinkType === 'EXISTS_SUBLINK') return CLEAR;
-    return union([test, output.all]);
+    return union([test, operator, output.all]);
   }
 
   #call(fields: Fields, scope: Scope | undefined): Flow {
@@ -783,14 +789,17 @@ export class Walk {
     this.#depth--;
   }
 
-  #operator(names: readonly string[]): void {
+  /** What an operator adds to its operands: one outside pg_catalog is a function that may read anything. */
+  #operator(names: readonly string[]): Flow {
     const name = names.at(-1);
-    if (name === undefined || (names.length > 1 && names.at(-2) === 'pg_catalog')) return;
+    if (name === undefined || (names.length > 1 && names.at(-2) === 'pg_catalog')) return CLEAR;
     if (names.length > 1 || this.model.catalog.operators.has(name)) {
       this.functions.add(`operator ${names.join('.')}`);
       this.changes = true;
       this.hide(`uses the operator ${names.join('.')}, which is not known`);
+      return UNKNOWN;
     }
+    return CLEAR;
   }
 
   #enter(): void {

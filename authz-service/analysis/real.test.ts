@@ -105,6 +105,8 @@ function isMasked(column: Column, place: number, alone: boolean, analysis: Analy
   const said = alone ? analysis.result?.[place] : undefined;
   if (said === 'sensitive') return true;
   if (said === 'clear') return false;
+  // Refused by the planner.
+  if (analysis.copies && said === undefined) return true;
   return !known && analysis.touchesSensitive;
 }
 

@@ -8,6 +8,8 @@ export interface ResultFacts {
   readonly result: readonly ('origin' | 'clear' | 'sensitive')[] | undefined;
   /** It reads a table that holds a sensitive column, or may. */
   readonly touchesSensitive: boolean;
+  /** It moves sensitive values into columns that are not: without `result` the origins of its columns prove nothing. */
+  readonly copies: boolean;
   readonly copyOut: CopyFacts | undefined;
   readonly statements: number;
   /** It reads something that the catalog does not know, so an origin that is not known proves nothing. */
@@ -124,6 +126,12 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner
       throw new ObligationError(
         'unsupported',
         'of several statements in one string it is not known which of their columns are sensitive: send them one by one',
+      );
+
+    if (facts.copies && facts.result === undefined)
+      throw new ObligationError(
+        'unsupported',
+        'it copies sensitive values into other columns, and which of them come back is not known: leave out RETURNING, or name its columns',
       );
 
     const { result } = facts;

@@ -415,7 +415,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     return ports.plan(
       target,
       obligations,
-      { result, touchesSensitive, copyOut, statements, unknownReads, complete, writes: writes.length > 0 },
+      { result, touchesSensitive, copies: analysis.copies === true, copyOut, statements, unknownReads, complete, writes: writes.length > 0 },
       columns,
     );
   }

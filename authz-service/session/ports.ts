@@ -74,6 +74,8 @@ export interface Analysis {
   readonly request: Omit<SqlRequest, 'protocol' | 'database' | 'statement' | 'parameters'>;
   readonly result: readonly ('origin' | 'clear' | 'sensitive')[] | undefined;
   readonly touchesSensitive: boolean;
+  /** Moves sensitive values into columns that are not, so that no origin of a column of its results proves anything. */
+  readonly copies?: boolean;
   readonly copyOut: CopyFacts | undefined;
   /** The text with its literals masked where they meet a sensitive column, or might. */
   readonly maskedText: string;

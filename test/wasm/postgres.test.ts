@@ -662,7 +662,7 @@ describe('texts of the target', () => {
 
 describe('COPY', () => {
   const rules = [{}, SSN, CARD, EMAIL, { id: 'n', method: 'NULL' }];
-  const plan = (format: string, more = {}): object => ({ copy_out: { format, columns: rules, ...more } });
+  const plan = (format: string, more = {}): Answer => ({ copy_out: { format, columns: rules, ...more } });
 
   test('text rows are masked', () => {
     const wire = session();

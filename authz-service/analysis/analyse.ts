@@ -26,6 +26,8 @@ export interface Analysis {
   readonly touchesSensitive: boolean;
   /** Moves sensitive values into columns that are not: where `result` is not known, the origins of its columns prove nothing. */
   readonly copies: boolean;
+  /** Which columns its results have depends on the columns that a relation has now: it has a `*`. */
+  readonly expands: boolean;
   /** Of COPY … TO STDOUT. */
   readonly copyOut: CopyOut | undefined;
   /** The text for the record: literals masked where they meet a sensitive column or the analysis is incomplete. */
@@ -46,6 +48,7 @@ export interface Analysis {
 export const LARGEST_TEXT = 1_048_576;
 const MOST_STATEMENTS = 1_000;
 const DEEPEST_VIEWS = 32;
+const CATALOG_CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', 'maintenance', 'other']);
 
 export const makeModel = (catalog: Catalog, sensitive: SensitiveColumns): Model => new Model(catalog, sensitive, (model) => definitions(model, 0));
 
@@ -69,7 +72,9 @@ export function analyse(text: string, model: Model): Analysis {
   const rows = statements.flatMap((statement) => analyseStatement(statement, walk, seen) ?? []);
   for (const given of rows) if (given !== 'unforeseen') walk.use(given.all, 'output');
   if ((statements.length > 1 || walk.copies) && seen.copyOut) seen.copyOut = { ...seen.copyOut, columns: undefined };
-  const result = rows.length === 1 ? columnsOf(rows[0]) : rows.length === 0 ? [] : undefined;
+  // After a change of the catalog the columns may be others than they are now.
+  const moving = statements.length > 1 && [...walk.commands].some((command) => CATALOG_CHANGING.has(command));
+  const result = moving && rows.length > 0 ? undefined : rows.length === 1 ? columnsOf(rows[0]) : rows.length === 0 ? [] : undefined;
   const hidden = walk.incomplete.size > 0 || seen.secret;
   return {
     request: requestOf(walk),
@@ -77,6 +82,7 @@ export function analyse(text: string, model: Model): Analysis {
     sources: result?.map(({ flow }) => fieldsOf(flow)),
     touchesSensitive: walk.touchesSensitive,
     copies: walk.copies,
+    expands: walk.expands,
     copyOut: seen.copyOut,
     maskedText: masked(text, hidden ? 'all' : constantsIn(statements, walk.tainted)),
     fingerprint: normalised(text),

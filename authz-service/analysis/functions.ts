@@ -127,3 +127,29 @@ export const ONE_COLUMN: ReadonlySet<string> = new Set([
   'regexp_split_to_table',
   'string_to_table',
 ]);
+
+/** They make as many rows as their arguments say. */
+export const SETS: ReadonlySet<string> = new Set(
+  `
+  aclexplode generate_series generate_subscripts json_array_elements json_array_elements_text json_each json_each_text json_object_keys
+  json_populate_recordset json_to_recordset jsonb_array_elements jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys
+  jsonb_path_query jsonb_path_query_tz jsonb_populate_recordset jsonb_to_recordset pg_options_to_table pg_partition_ancestors
+  pg_partition_tree regexp_matches regexp_split_to_table string_to_table ts_debug ts_parse ts_token_type txid_snapshot_xip unnest
+`
+    .trim()
+    .split(/\s+/),
+);
+
+/** They succeed for whatever text they are given. */
+export const TOTAL: ReadonlySet<string> = new Set(
+  `
+  any_value array_agg array_to_json array_to_string bit_length bpchar btrim char_length character_length concat concat_ws first_value
+  initcap json_agg json_build_array jsonb_agg jsonb_build_array lag last_value lead left length lower ltrim max md5 min name
+  num_nonnulls num_nulls octet_length pg_column_size pg_typeof quote_ident quote_literal quote_nullable replace reverse right row_to_json rtrim
+  sha224 sha256 sha384 sha512 split_part starts_with string_agg strpos substr text to_json to_jsonb translate upper varchar
+`
+    .trim()
+    .split(/\s+/),
+);
+
+export const TOTAL_OPERATORS: ReadonlySet<string> = new Set(['||', '=', '<>', '<', '>', '<=', '>=', '->', '->>', '#>', '#>>', 'IN', 'BETWEEN', 'NOT BETWEEN']);

@@ -2,7 +2,7 @@
 import type { Relation } from './catalog.ts';
 import { AnalysisError } from './error.ts';
 import { CLEAR, type ColumnId, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
-import { CHANGING, COUNTING, FILE_ACCESS, ONE_COLUMN, PURE } from './functions.ts';
+import { CHANGING, COUNTING, FILE_ACCESS, ONE_COLUMN, PURE, SETS, TOTAL, TOTAL_OPERATORS } from './functions.ts';
 import { type Model, fieldsOf as sensitiveFields } from './model.ts';
 import { columnName } from './names.ts';
 import {
@@ -39,6 +39,14 @@ const MOST_NODES = 100_000;
 /** A recursive query is followed until nothing new flows, which takes no more rounds than it has columns. */
 const MOST_ROUNDS = 12;
 
+/** Whatever their parts are, these neither fail nor leave a part out. */
+const TOTAL_KINDS = new Set([
+  ...['ColumnRef', 'NullTest', 'BooleanTest', 'RowExpr', 'A_ArrayExpr', 'A_Indirection', 'A_Indices', 'MinMaxExpr', 'CollateClause'],
+  ...['CaseExpr', 'CaseWhen', 'SubLink', 'SelectStmt', 'List', 'ResTarget', 'NamedArgExpr', 'SortBy', 'WindowDef'],
+  ...['JsonArrayConstructor', 'JsonValueExpr', 'TypeName', 'FuncCall'],
+]);
+const TEXTS = new Set(['text', 'varchar', 'bpchar', 'name']);
+
 /** Their parts say for themselves what is sensitive. */
 const PARTED = new Set(['BoolExpr', 'SubLink', 'SelectStmt', 'List', 'ResTarget', 'SortBy', 'WindowDef']);
 
@@ -57,6 +65,8 @@ export class Walk {
   touchesSensitive = false;
   /** Sensitive values are moved to where the catalog calls nothing sensitive, so from then on an origin proves nothing. */
   copies = false;
+  /** What its results are depends on which columns a relation has. */
+  expands = false;
   #depth = 0;
   #nodes = 0;
 
@@ -108,6 +118,7 @@ export class Walk {
     if (select.lockingClause) {
       this.commands.add('lock');
       this.changes = true;
+      for (const { schema, name } of [...this.reads.values()]) this.wrote(schema, name);
     }
     for (const bound of [select.limitCount, select.limitOffset]) this.predicate(bound, scope);
     if (select.intoClause) this.into(unwrap(select.intoClause, 'IntoClause'), output);
@@ -215,6 +226,7 @@ export class Walk {
       const fields = unwrap(target, 'ResTarget') ?? {};
       const star = this.#star(fields.val, scope);
       if (star) {
+        this.expands = true;
         known &&= star.columns !== undefined;
         columns.push(...(star.columns ?? []));
         flows.push(star.all);
@@ -358,6 +370,7 @@ export class Walk {
       case 'RangeTableFunc':
       case 'JsonTable': {
         const all = union(childrenOf(fields).map((child) => this.expression(child, lateral)));
+        this.#decides(all);
         const columns = tableFuncColumns(fields.columns).map((name) => ({ name, flow: all, plain: false }));
         return itemOf(aliased(fields.alias, kind === 'JsonTable' ? 'json_table' : 'xmltable', { columns, all }));
       }
@@ -506,7 +519,7 @@ export class Walk {
   }
 
   /** A value that becomes a column's. */
-  #assign(found: readonly Relation[], name: string, flow: Flow, value: unknown): void {
+  #assign(found: readonly Relation[], name: string, { flow, plain }: Found, value: unknown): void {
     const ids = found.flatMap((relation) =>
       relation.columns.filter((column) => column.name === name).map((column) => this.model.id(relation, column.name)),
     );
@@ -514,6 +527,9 @@ export class Walk {
     const sensitive = ids.length > 0 && ids.every((id) => id.sensitive);
     if (ids.some((id) => id.sensitive)) this.tainted.add(value);
     if (found.length > 0 && ids.length === 0) this.hide(`does not know the column ${name}`);
+    // Another column is masked in another way, and what an expression moves may come to stand where the mask shows it.
+    const same = plain && sensitiveFields(flow).every((field) => ids.some((id) => field === `${id.schema}.${id.table}.${id.column}`));
+    if (isSensitive(flow) && sensitive && !same) this.hide(`changes ${name}, which is sensitive, into what comes of sensitive values`);
     if (isSensitive(flow) && !sensitive) {
       this.copies = true;
       this.hide(`copies ${sensitiveFields(flow).join(', ') || 'what is not known'} into ${name}, which is not sensitive`);
@@ -546,12 +562,12 @@ export class Walk {
         this.copies = true;
         this.hide(`copies ${sensitiveFields(output.all).join(', ') || 'what is not known'} into columns that are not known`);
       }
-      for (const name of names ?? []) this.#assign(found, name, CLEAR, undefined);
+      for (const name of names ?? []) this.#assign(found, name, { flow: CLEAR, plain: false }, undefined);
       return;
     }
     for (const [i, column] of output.columns.entries()) {
       const name = names[i];
-      if (name !== undefined) this.#assign(found, name, column.flow, undefined);
+      if (name !== undefined) this.#assign(found, name, column, undefined);
     }
   }
 
@@ -594,7 +610,7 @@ export class Walk {
       const fields = unwrap(target, 'ResTarget') ?? {};
       const multiple = nodeOf(fields.val);
       const value = multiple?.kind === 'MultiAssignRef' ? multiple.fields.source : fields.val;
-      this.#assign(found, textOf(fields.name), this.expression(value, scope), value);
+      this.#assign(found, textOf(fields.name), this.#found(value, scope), value);
     }
   }
 
@@ -622,7 +638,7 @@ export class Walk {
       if (values.length === 0) this.#assignments(when.targetList, found, scope);
       const listed = listOf(when.targetList).map((target) => textOf(unwrap(target, 'ResTarget')?.name));
       const names = listed.length > 0 ? listed : table.columns.map((column) => column.name);
-      for (const [i, value] of values.entries()) this.#assign(found, names[i] ?? '', this.expression(value, scope), value);
+      for (const [i, value] of values.entries()) this.#assign(found, names[i] ?? '', this.#found(value, scope), value);
     }
     return this.#returning(fields.returningClause, inner(within, [...items].reverse()), table);
   }
@@ -645,9 +661,15 @@ export class Walk {
     this.#enter();
     const node = nodeOf(value);
     const flow = node ? this.#node(node, scope) : union(childrenOf(value).map((child) => this.expression(child, scope)));
+    if (node && !isTotal(node)) this.#decides(flow);
     if (node && !PARTED.has(node.kind) && isSensitive(flow)) this.tainted.add(value);
     this.#depth--;
     return flow;
+  }
+
+  /** It decides whether the statement fails, or how many rows there are: that is told, whatever is masked. */
+  #decides(flow: Flow): void {
+    if (isSensitive(flow)) this.use(flow, 'predicate');
   }
 
   #found(value: unknown, scope: Scope | undefined): Found {
@@ -685,6 +707,9 @@ export class Walk {
         return union([this.#operator(namesOf(fields.useOp)), this.#below(fields, scope)]);
       case 'CaseWhen':
         this.predicate(fields.expr, scope);
+        return this.#below(fields, scope);
+      case 'CaseExpr':
+        this.predicate(fields.arg, scope);
         return this.#below(fields, scope);
       case 'InsertStmt':
       case 'UpdateStmt':
@@ -747,19 +772,31 @@ export class Walk {
     const ordered = this.expression(fields.agg_order, scope);
     this.use(ordered, 'predicate');
     const counts = COUNTING.has(names.at(-1) ?? '') && this.#isBuiltIn(names);
-    const given = listOf(fields.args).map((argument) => ({ flow: this.expression(argument, scope), kind: nodeOf(argument)?.kind }));
+    const given = listOf(fields.args).map((argument) => this.#found(argument, scope));
     if (counts) {
       // Whether a plain column is NULL is told; what an expression makes of it would tell more.
-      for (const { flow, kind } of given) if (kind !== 'ColumnRef') this.use(flow, 'predicate');
+      for (const { flow, plain } of given) if (!plain || fields.agg_distinct === true) this.use(flow, 'predicate');
       return CLEAR;
     }
+    const flow = union([...given.map((argument) => argument.flow), ordered]);
     if (names.at(-1) === 'set_config') this.#setConfig(listOf(fields.args)[0]);
-    return this.#called(names, union([...given.map(({ flow }) => flow), ordered]));
+    if (SEQUENCES.has(names.at(-1) ?? '')) this.#sequence(listOf(fields.args)[0]);
+    return this.#called(names, flow);
   }
 
   #setConfig(name: unknown): void {
     this.commands.add('set');
     this.commands.add(`set:${(stringOf(name) ?? 'unknown').toLowerCase()}`);
+  }
+
+  /** `nextval` and `setval` change what they name. */
+  #sequence(value: unknown): void {
+    this.commands.add('update');
+    const [name = '', schema, ...more] = (stringOf(value) ?? '').split('.').reverse();
+    const plain = [name, schema ?? 'x'].every((part) => /^[a-z_][a-z0-9_]*$/.test(part)) && more.length === 0;
+    const found = plain ? this.model.catalog.find(schema, name) : [];
+    for (const relation of found) this.wrote(relation.schema, relation.name);
+    if (found.length === 0) this.hide('changes a sequence that is not known');
   }
 
   #isBuiltIn(names: readonly string[]): boolean {
@@ -770,10 +807,16 @@ export class Walk {
   /** What a function gives of such arguments. */
   #called(names: readonly string[], given: Flow): Flow {
     const name = names.at(-1) ?? '';
-    if (this.#isBuiltIn(names) && PURE.has(name)) return given;
+    if (this.#isBuiltIn(names) && PURE.has(name)) {
+      if (SETS.has(name) || !TOTAL.has(name)) this.#decides(given);
+      return given;
+    }
     this.functions.add(names.join('.'));
     this.changes = true;
-    if (this.#isBuiltIn(names) && CHANGING.has(name)) return given;
+    if (this.#isBuiltIn(names) && CHANGING.has(name)) {
+      if (isSensitive(given)) this.hide(`calls ${name} with what comes of sensitive values, which can then be asked for`);
+      return given;
+    }
     if (FILE_ACCESS.has(name)) this.commands.add('file-access');
     this.hide(`calls ${names.join('.')}, which is not known`);
     return { columns: given.columns, unknown: true };
@@ -806,6 +849,30 @@ export class Walk {
     if (++this.#depth > DEEPEST) throw new AnalysisError('too_large', 'the statement is nested too deeply');
     if (++this.#nodes > MOST_NODES) throw new AnalysisError('too_large', 'the statement has too many parts');
   }
+}
+
+const SEQUENCES = new Set(['nextval', 'setval']);
+
+/** Whether an expression neither fails by the values of its parts nor leaves one out by them: how it ends would tell of them, whatever is masked. */
+function isTotal({ kind, fields }: Node): boolean {
+  switch (kind) {
+    case 'BoolExpr':
+      return fields.boolop === 'NOT_EXPR';
+    case 'CoalesceExpr':
+      return listOf(fields.args).every((argument) => ['ColumnRef', 'A_Const'].includes(nodeOf(argument)?.kind ?? ''));
+    case 'A_Expr':
+      return fields.kind === 'AEXPR_NULLIF' || TOTAL_OPERATORS.has(namesOf(fields.name).at(-1) ?? '');
+    case 'TypeCast':
+      return TEXTS.has(namesOf(unwrap(fields.typeName, 'TypeName')?.names).at(-1) ?? '') || isVerbatim(nodeOf(fields.arg));
+    default:
+      return TOTAL_KINDS.has(kind);
+  }
+}
+
+/** A value as it stands in its column, which an expression has not been chosen for. */
+function isVerbatim(node: Node | undefined): boolean {
+  if (node?.kind !== 'A_Expr') return node?.kind === 'ColumnRef' || node?.kind === 'A_Const';
+  return namesOf(node.fields.name).join() === '||' && [node.fields.lexpr, node.fields.rexpr].every((side) => isVerbatim(nodeOf(side)));
 }
 
 export const DML: Readonly<Record<string, string>> = {

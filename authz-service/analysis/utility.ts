@@ -79,7 +79,7 @@ const SECRET = new Set([
 ]);
 
 const CHANGES_NOTHING = new Set(['DeallocateStmt', 'ClosePortalStmt']);
-const NOT_WRITTEN = new Set(['GrantStmt', 'AlterOwnerStmt', 'CreatePolicyStmt', 'AlterPolicyStmt', 'LockStmt']);
+const NOT_WRITTEN = new Set(['GrantStmt', 'AlterOwnerStmt', 'CreatePolicyStmt', 'AlterPolicyStmt']);
 
 export function analyseStatement(value: unknown, walk: Walk, seen: Seen): Rows {
   const node = nodeOf(value);
@@ -297,6 +297,9 @@ function copy(fields: Fields, walk: Walk, seen: Seen): Rows {
   }
   const output = copied(fields, walk);
   walk.use(output.all, 'output');
+  // Masked values of COPY keep their length and their NULLs: of an expression these would tell.
+  const made = output.columns ? output.columns.filter(({ plain }) => !plain).map(({ flow }) => flow) : [output.all];
+  for (const flow of made) if (isSensitive(flow)) walk.use(flow, 'predicate');
   if (textOf(fields.filename) === '') seen.copyOut = seen.copyOut ? { format: 'text', columns: undefined } : copyOut(fields, output);
   return undefined;
 }

@@ -63,8 +63,13 @@ interface CopyPlan {
 const METHOD = { full: 1, partial: 2, hash: 3, null: 4, drop: 5 } as const;
 const FORMAT = { text: 1, csv: 2 } as const;
 
-/** Columns without an origin that may hold something sensitive: of what, nobody knows, so nothing of it is shown. */
-const UNPROVEN: PlannedRule = { id: 'unproven', method: METHOD.full, keepFirst: 0, keepLast: 0 };
+/**
+ * Columns without an origin that may hold something sensitive: of what, nobody knows, so nothing of it is shown, neither how long it is nor whether it is
+ * NULL: an expression can make these tell.
+ */
+const UNPROVEN: PlannedRule = { id: 'unproven', method: METHOD.null, keepFirst: 0, keepLast: 0 };
+/** COPY tells no origins. What is copied is a column as it stands; the analysis calls any expression over one a condition. */
+const COPIED: PlannedRule = { id: 'unproven', method: METHOD.full, keepFirst: 0, keepLast: 0 };
 const PASSES: Partial<PlannedRule> = { id: '' };
 
 export type CommandPlanner = (
@@ -162,7 +167,7 @@ function masking(of: CopyFacts): CopyPlan {
   if (!columns.includes('sensitive')) return passing(of);
   if (of.format === 'binary')
     throw new ObligationError('unsupported', 'sensitive columns are not copied in binary format: use text or CSV');
-  return { ...formOf(of), columns: columns.map((kind) => (kind === 'clear' ? PASSES : UNPROVEN)) };
+  return { ...formOf(of), columns: columns.map((kind) => (kind === 'clear' ? PASSES : COPIED)) };
 }
 
 function formOf({ format, nullText = '', ...marks }: CopyFacts): Omit<CopyPlan, 'columns'> {

@@ -412,10 +412,22 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const { result, touchesSensitive, copyOut, statements, request } = analysis;
     const { complete, reads, writes } = request;
     const unknownReads = reads.some(({ schema }) => schema === '');
+    // What this session has changed and not committed is not in the catalog: a star may stand for other columns, and what follows it for others yet.
+    if (session.changes === 'until-commit' && touchesSensitive && analysis.expands)
+      throw new Error('after a change of the database it is not known what * stands for: end the transaction, or name the columns');
     return ports.plan(
       target,
       obligations,
-      { result, touchesSensitive, copies: analysis.copies === true, copyOut, statements, unknownReads, complete, writes: writes.length > 0 },
+      {
+        result,
+        touchesSensitive,
+        copies: analysis.copies === true,
+        copyOut,
+        statements,
+        unknownReads,
+        complete,
+        writes: writes.length > 0,
+      },
       columns,
     );
   }
@@ -434,8 +446,9 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
 
   function noteChanges(session: Session, commands: readonly string[]): void {
     const ends = commands.includes('transaction') && session.changes !== 'none';
+    const changing = commands.some((command) => CHANGING.has(command.replace(/:.*/, '')));
     // Inside of a transaction nobody else sees the change before its end: the catalog is read again until then.
-    if (commands.some((command) => CHANGING.has(command.replace(/:.*/, '')))) session.changes = 'until-commit';
+    if (changing) session.changes = 'until-commit';
     else if (ends) session.changes = 'one';
     if (session.changes !== 'none') follow(session.database);
   }

@@ -76,6 +76,8 @@ export interface Analysis {
   readonly touchesSensitive: boolean;
   /** Moves sensitive values into columns that are not, so that no origin of a column of its results proves anything. */
   readonly copies?: boolean;
+  /** Which columns its results have depends on the columns that a relation has: it has a `*`. */
+  readonly expands?: boolean;
   readonly copyOut: CopyFacts | undefined;
   /** The text with its literals masked where they meet a sensitive column, or might. */
   readonly maskedText: string;

@@ -439,7 +439,9 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     if (session.changes === 'one') session.changes = 'none';
     const analysed = await database.analyse(text);
     const { reads, writes } = analysed.analysis.request;
-    if (![...reads, ...writes].some(({ schema }) => schema === '')) return analysed;
+    // Another session has just changed what a star may stand for.
+    const moved = followed.has(database) && analysed.analysis.expands === true && analysed.analysis.touchesSensitive;
+    if (!moved && ![...reads, ...writes].some(({ schema }) => schema === '')) return analysed;
     await database.refresh();
     return database.analyse(text);
   }

@@ -16,7 +16,7 @@ import org.postgresql.util.PSQLException;
  * What pgjdbc sees of a database behind the gateway.
  *
  * <p>Environment: PGHOST, PGPORT, PGDATABASE, PGUSER and, but through {@code sluice connect}, PGPASSWORD (a token). Prints a line for each check; exits
- * with 1 when one fails. The runner approves {@code CREATE TABLE interop_…} and denies what else is held, both after 0.6 s.
+ * with 1 when one fails. The runner approves {@code CREATE TABLE interop_…} and denies {@code DROP TABLE notes}, both after 0.6 s.
  */
 public class Jdbc {
   static final String WAY = System.getenv("WAY");
@@ -127,7 +127,7 @@ public class Jdbc {
     check("a held statement that is denied says why", denial.getSQLState().equals("42501") && (denial.getMessage() + detail(denial)).contains("not this one"), denial);
 
     String running = "SELECT count(*) FROM customers a, customers b, customers c, customers d, customers e";
-    for (String[] each : new String[][] {{"held", "DROP TABLE notes", "300"}, {"running", running, "1000"}}) {
+    for (String[] each : new String[][] {{"held", "DROP TABLE transfers", "300"}, {"running", running, "1000"}}) {
       new Timer(true)
           .schedule(
               new TimerTask() {

@@ -2,7 +2,7 @@
  * What node-postgres and postgres.js see of a database behind the gateway.
  *
  * Environment: PGHOST, PGPORT, PGDATABASE, PGUSER and, but through `sluice connect`, PGPASSWORD (a token). Prints a line for each check; exits with 1
- * when one fails. The runner approves `CREATE TABLE interop_…` and denies what else is held, both after 0.6 s.
+ * when one fails. The runner approves `CREATE TABLE interop_…` and denies `DROP TABLE notes`, both after 0.6 s.
  */
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -91,7 +91,7 @@ async function nodePostgres(check: Check): Promise<void> {
   );
 
   for (const [what, sql, after] of [
-    ['held', 'DROP TABLE notes', 300],
+    ['held', 'DROP TABLE transfers', 300],
     ['running', RUNNING, 1000],
   ] as const) {
     const cancelled = refusal(client.query(sql));
@@ -178,7 +178,7 @@ async function postgresJs(check: Check): Promise<void> {
     notices,
   );
   for (const [what, text, after] of [
-    ['held', 'DROP TABLE notes', 300],
+    ['held', 'DROP TABLE transfers', 300],
     ['running', RUNNING, 1000],
   ] as const) {
     const query = sql.unsafe(text);

@@ -50,7 +50,8 @@ const MOST_STATEMENTS = 1_000;
 const DEEPEST_VIEWS = 32;
 const CATALOG_CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', 'maintenance', 'other']);
 
-export const makeModel = (catalog: Catalog, sensitive: SensitiveColumns): Model => new Model(catalog, sensitive, (model) => definitions(model, 0));
+export const makeModel = (catalog: Catalog, sensitive: SensitiveColumns): Model =>
+  new Model(catalog, sensitive, (model) => definitions(model, 0));
 
 /** @throws {AnalysisError} */
 export function analyse(text: string, model: Model): Analysis {
@@ -161,9 +162,14 @@ function guarded<T>(run: () => T): T {
 function definitions(model: Model, depth: number): Definitions {
   let level = depth;
   const selectOf = (text: string): unknown => nodeOf(parse(text)[0])?.fields;
-  const unknown = (reason: string): ReturnType<Definitions['view']> => ({ flows: undefined, reads: [], functions: [], incomplete: [reason] });
+  const unknown = (reason: string): ReturnType<Definitions['view']> => ({
+    flows: undefined,
+    reads: [],
+    functions: [],
+    incomplete: [reason],
+  });
   return {
-    view: (definition, relation) => {
+    view: (definition) => {
       if (++level > DEEPEST_VIEWS) return unknown('is a view of too many views');
       try {
         const walk = new Walk(model);

@@ -22,7 +22,7 @@ export interface Analyst {
 export interface AnalystOptions {
   /** 2 by default. */
   readonly workers?: number;
-  /** The longest analysis of a text, milliseconds; 200 by default. */
+  /** The longest analysis of a text, milliseconds; 500 by default. */
   readonly timeoutMs?: number;
   readonly onIncident?: (reason: string) => void;
   /** Another worker than ours: for tests. */
@@ -39,7 +39,7 @@ interface Job {
 }
 
 const WORKER = new URL('./worker.ts', import.meta.url);
-const TIMEOUT_MS = 200;
+const TIMEOUT_MS = 500;
 /** Views of a whole catalog, once for each reading of it. */
 const ORIGINS_TIMEOUT_MS = 20_000;
 const PATIENCE_MS = 2_000;
@@ -111,7 +111,8 @@ class Pool implements Analyst {
 
   #ask(message: Job['message'], knowledge: Knowledge, timeoutMs: number): Promise<unknown> {
     if (this.#closed) return Promise.reject(new AnalysisError('timeout', 'the analysis has ended'));
-    if (this.#queue.length >= MOST_WAITING) return Promise.reject(new AnalysisError('timeout', 'too many statements wait for their analysis'));
+    if (this.#queue.length >= MOST_WAITING)
+      return Promise.reject(new AnalysisError('timeout', 'too many statements wait for their analysis'));
     return new Promise((resolve, reject) => {
       const job: Job = { message, knowledge, timeoutMs, resolve, reject };
       this.#queue.push(job);
@@ -189,7 +190,10 @@ class Lane {
     this.#events = events;
     this.#worker = new Worker(code, { env: {}, execArgv: [], resourceLimits: { maxOldGenerationSizeMb: 512, stackSizeMb: 4 } });
     let reason = 'an analysis worker has ended';
-    this.#worker.on('error', (error: unknown) => (reason = `an analysis worker failed: ${error instanceof Error ? error.message : String(error)}`));
+    this.#worker.on(
+      'error',
+      (error: unknown) => (reason = `an analysis worker failed: ${error instanceof Error ? error.message : String(error)}`),
+    );
     this.#worker.on('exit', () => this.#stop('the statement could not be analysed', reason));
     this.#worker.on('message', (message: FromWorker) => this.#settle(message));
   }
@@ -247,7 +251,10 @@ class Lane {
     this.#job = undefined;
     if (message.kind === 'done') job.resolve(message.value);
     else job.reject(new AnalysisError(message.code, message.message, message.position));
-    if (!message.spent) return this.#events.idle();
+    if (!message.spent) {
+      this.#events.idle();
+      return;
+    }
     this.#stop('', undefined);
     void this.#worker.terminate();
   }

@@ -155,5 +155,10 @@ export class SensitiveColumns {
 function segments(pattern: string): string[] {
   const match = /^("(?:[^"]|"")+"|[^."]+)\.("(?:[^"]|"")+"|[^."]+)\.("(?:[^"]|"")+"|[^."]+)$/.exec(pattern);
   if (!match) throw new RangeError(`not a column as schema.table.column: ${pattern}`);
-  return match.slice(1).map((segment) => segment.replace(/^"(.*)"$/s, '$1').replaceAll('""', '"').toLowerCase());
+  return match.slice(1).map((segment) =>
+    segment
+      .replace(/^"(.*)"$/s, '$1')
+      .replaceAll('""', '"')
+      .toLowerCase(),
+  );
 }

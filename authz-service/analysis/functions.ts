@@ -152,4 +152,19 @@ export const TOTAL: ReadonlySet<string> = new Set(
     .split(/\s+/),
 );
 
-export const TOTAL_OPERATORS: ReadonlySet<string> = new Set(['||', '=', '<>', '<', '>', '<=', '>=', '->', '->>', '#>', '#>>', 'IN', 'BETWEEN', 'NOT BETWEEN']);
+export const TOTAL_OPERATORS: ReadonlySet<string> = new Set([
+  '||',
+  '=',
+  '<>',
+  '<',
+  '>',
+  '<=',
+  '>=',
+  '->',
+  '->>',
+  '#>',
+  '#>>',
+  'IN',
+  'BETWEEN',
+  'NOT BETWEEN',
+]);

@@ -22,7 +22,15 @@ export const SECRETS: readonly [Secrets, Secrets] = [
   },
 ];
 
-export const SENSITIVE = ['*.*.ssn', '*.*.card', '*.*.email', 'public.customers.pin', 'public.customers.profile', 'public.customers.tags', 'archive.*.*'];
+export const SENSITIVE = [
+  '*.*.ssn',
+  '*.*.card',
+  '*.*.email',
+  'public.customers.pin',
+  'public.customers.profile',
+  'public.customers.tags',
+  'archive.*.*',
+];
 
 export const everySecret = ({ ssn, card, email, pin }: Secrets): string[] => [...ssn, ...card, ...email, ...pin.map(String)];
 
@@ -120,8 +128,8 @@ export const STATEMENTS: readonly string[] = [
   'select case id when 1 then ssn else name end from customers',
   "select case when id = 1 then 'x' when ssn is null then 'y' else card end from customers",
   "select ssn = '078-05-1120', ssn like '0%', ssn ~ '^0', ssn is null, ssn in ('a', 'b'), ssn between 'a' and 'b' from customers",
-  "select (ssn collate \"C\"), (ssn || 'x')::text collate \"POSIX\" from customers",
-  "select array[ssn, name], (array[ssn])[1], (array[name, ssn])[2] from customers",
+  'select (ssn collate "C"), (ssn || \'x\')::text collate "POSIX" from customers',
+  'select array[ssn, name], (array[ssn])[1], (array[name, ssn])[2] from customers',
   'select tags, tags[2], tags[1:2], unnest(tags), array_to_string(tags, name) from customers',
   'select row(ssn, id), row(c.*) , (c) from customers c',
   'select c from customers c',
@@ -147,7 +155,7 @@ export const STATEMENTS: readonly string[] = [
   'select ascii(ssn), bit_length(ssn), hashtext(ssn), translate(ssn, $1$-$1$, name) from customers'.replaceAll('$1$', "'"),
   "select split_part(ssn, '-', 1), regexp_replace(ssn, '-', ''), substring(ssn from '[0-9]+'), overlay(ssn placing 'x' from 1) from customers",
   "select extract(epoch from interval '1 s' * pin), to_char(pin, '999999999'), to_hex(pin), chr(65 + pin % 26) from customers",
-  "select pin % 10, pin / 100000, pin > 500000, sqrt(pin), width_bucket(pin, 0, 1000000, 10) from customers",
+  'select pin % 10, pin / 100000, pin > 500000, sqrt(pin), width_bucket(pin, 0, 1000000, 10) from customers',
   'select last4, shout, id from customers',
   'select pg_typeof(ssn), pg_column_size(ssn) from customers',
   "select E'\\x41' || ssn, U&'\\0041', $q$it's$q$ || email from customers".replaceAll('$q$', () => DOLLAR),
@@ -160,7 +168,7 @@ export const STATEMENTS: readonly string[] = [
   'select min(ssn), max(ssn) from customers',
   "select string_agg(ssn, ','), array_agg(ssn), json_agg(ssn), jsonb_agg(c) from customers c",
   "select string_agg(name, ',' order by ssn) from customers",
-  "select string_agg(name, ssn) from customers",
+  'select string_agg(name, ssn) from customers',
   'select sum(pin), avg(pin), stddev(pin), bit_or(pin), any_value(ssn) from customers',
   'select percentile_disc(0.5) within group (order by pin), mode() within group (order by ssn) from customers',
   'select count(*) filter (where ssn like $1$0%$1$) from customers'.replaceAll('$1$', "'"),
@@ -184,7 +192,10 @@ export const STATEMENTS: readonly string[] = [
   "select 1 where 'x' < (select max(ssn) from customers)",
   'select id from customers limit (select max(pin) % 3 from customers)',
   'select id from customers offset (select min(pin) % 2 from customers)',
-  'select o.id from orders o where exists (select from customers c where c.id = o.customer_id and left(c.ssn, 1) > $1$4$1$)'.replaceAll('$1$', "'"),
+  'select o.id from orders o where exists (select from customers c where c.id = o.customer_id and left(c.ssn, 1) > $1$4$1$)'.replaceAll(
+    '$1$',
+    "'",
+  ),
   // Subqueries, joins, lateral, set operations.
   'select * from (select ssn from customers) s',
   'select s.x from (select ssn x from customers) s(x)',
@@ -238,7 +249,7 @@ export const STATEMENTS: readonly string[] = [
   'with recursive r(id) as (select 1 union all select id + 1 from r where id < 3) search depth first by id set o cycle id set looped using path select * from r',
   'with recursive r(s) as (select ssn from customers union select s from r) cycle s set looped using path select path, looped from r',
   'with t as materialized (table customers) select count(*), max(t.card) from t',
-  "with d as (delete from notes returning body) select * from d",
+  'with d as (delete from notes returning body) select * from d',
   "with u as (update customers set name = name || '!' where id = 1 returning *) select ssn from u",
   "with i as (insert into customers (id, name, ssn) select 9, 'Z', ssn from customers limit 1 returning ssn, last4) select * from i",
   // Data changes that give rows back.
@@ -336,7 +347,7 @@ export const STATEMENTS: readonly string[] = [
   'copy (select * from customer_keys) to stdout with (format csv, header)',
   "copy customers to stdout with (format csv, force_quote *, delimiter ';', null 'N', quote '\"', escape '\\')",
   "copy customers (name, email) to stdout csv delimiter '|'",
-  "copy (delete from notes returning body) to stdout",
+  'copy (delete from notes returning body) to stdout',
   'copy (select * from only people) to stdout',
   'copy payments_2024 to stdout',
   'copy (values ((select ssn from customers limit 1))) to stdout',
@@ -349,5 +360,8 @@ export const STATEMENTS: readonly string[] = [
   'select ssn as id into temp t2 from customers; select id from t2',
   'create temp view tv as select ssn as v from customers; select * from tv',
   'create temp table orders as select ssn as id, 1 as customer_id from customers; select id from orders',
-  'create function pg_temp.f() returns text language sql as $q$select ssn from public.customers limit 1$q$; select pg_temp.f()'.replaceAll('$q$', () => DOLLAR),
+  'create function pg_temp.f() returns text language sql as $q$select ssn from public.customers limit 1$q$; select pg_temp.f()'.replaceAll(
+    '$q$',
+    () => DOLLAR,
+  ),
 ];

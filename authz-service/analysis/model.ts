@@ -47,7 +47,8 @@ export class Model {
 
   describe(relation: Relation): Described {
     const known = this.#described.get(relation);
-    if (known === 'in progress') return { flows: relation.columns.map(() => UNKNOWN), reads: [], functions: [], incomplete: ['a view reads itself'] };
+    if (known === 'in progress')
+      return { flows: relation.columns.map(() => UNKNOWN), reads: [], functions: [], incomplete: ['a view reads itself'] };
     if (known) return known;
     this.#described.set(relation, 'in progress');
     const described = this.#describe(relation);

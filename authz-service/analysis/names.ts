@@ -49,9 +49,7 @@ function given(value: unknown): string | undefined {
         .replace(/_N$/, '')
         .toLowerCase();
     case 'XmlExpr':
-      return textOf(fields.op)
-        .replace(/^IS_/, '')
-        .toLowerCase();
+      return textOf(fields.op).replace(/^IS_/, '').toLowerCase();
     case 'JsonFuncExpr':
       return textOf(fields.column_name) || textOf(fields.op).replace('_OP', '').toLowerCase();
     case 'SubLink':

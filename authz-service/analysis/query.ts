@@ -459,7 +459,13 @@ export class Walk {
     if (usingAlias) tables.push({ name: usingAlias, schemas: [], columns: merged, open: undefined, base: false });
     const alias = fieldsOf(fields.alias);
     if (!alias) return { tables, columns, open };
-    const table = { name: textOf(alias.aliasname), schemas: [], columns: renameColumns(columns, namesOf(alias.colnames)), open, base: false };
+    const table = {
+      name: textOf(alias.aliasname),
+      schemas: [],
+      columns: renameColumns(columns, namesOf(alias.colnames)),
+      open,
+      base: false,
+    };
     return itemOf(table);
   }
 
@@ -572,14 +578,18 @@ export class Walk {
   }
 
   #taintValue(found: readonly Relation[], name: string, value: unknown): void {
-    const ids = found.flatMap((relation) => relation.columns.filter((column) => column.name === name).map(() => this.model.id(relation, name)));
+    const ids = found.flatMap((relation) =>
+      relation.columns.filter((column) => column.name === name).map(() => this.model.id(relation, name)),
+    );
     if (ids.some((id) => id.sensitive)) this.tainted.add(value);
   }
 
   /** Which of the targets of INSERT … SELECT goes where is not followed for literals: all of them count where any goes to a sensitive column. */
   #taintCopied(target: unknown, found: readonly Relation[], names: readonly string[] | undefined): void {
     const sensitive = found.some((relation) =>
-      relation.columns.some((column) => (names === undefined || names.includes(column.name)) && this.model.id(relation, column.name).sensitive),
+      relation.columns.some(
+        (column) => (names === undefined || names.includes(column.name)) && this.model.id(relation, column.name).sensitive,
+      ),
     );
     if (sensitive) this.tainted.add(target);
   }
@@ -933,7 +943,10 @@ const emptied = (output: Output, fields: Fields): Output =>
 function sameFlows(before: Output, now: Output): boolean {
   const key = (flow: Flow): string => `${flow.columns.size} ${flow.unknown}`;
   if ((before.columns === undefined) !== (now.columns === undefined) || before.columns?.length !== now.columns?.length) return false;
-  return key(before.all) === key(now.all) && (now.columns ?? []).every((column, i) => key(column.flow) === key(before.columns?.[i]?.flow ?? UNKNOWN));
+  return (
+    key(before.all) === key(now.all) &&
+    (now.columns ?? []).every((column, i) => key(column.flow) === key(before.columns?.[i]?.flow ?? UNKNOWN))
+  );
 }
 
 function tableFuncColumns(value: unknown): string[] {

@@ -50,7 +50,13 @@ afterAll(async () => {
 });
 
 const clientOf = (database: string): pg.Client =>
-  new pg.Client({ host: '127.0.0.1', port: server.port, database, ...server.superuser, types: { getTypeParser: () => (value: string) => value } });
+  new pg.Client({
+    host: '127.0.0.1',
+    port: server.port,
+    database,
+    ...server.superuser,
+    types: { getTypeParser: () => (value: string) => value },
+  });
 
 async function sideOf(name: string, which: 0 | 1): Promise<Side> {
   await server.query(`CREATE DATABASE ${name}`);
@@ -126,9 +132,7 @@ const freePort = (): Promise<number> =>
   });
 
 /** Statements of the list that the server does not run. */
-const REFUSED = new Map([
-  ["select cursor_to_xml('nothing', 1, false, false, '')", 'cursor "nothing" does not exist'],
-]);
+const REFUSED = new Map([["select cursor_to_xml('nothing', 1, false, false, '')", 'cursor "nothing" does not exist']]);
 
 describe('what no masked result may show', () => {
   test.each(STATEMENTS.map((statement) => [statement]))('%s', async (statement) => {
@@ -164,7 +168,8 @@ function checkCopied(analysis: Analysis, copied: string, side: Side): void {
   for (const line of copied.trimEnd().split('\n')) {
     // Columns behind one with separators of its own cannot be told apart here.
     const cells = line.split(separator);
-    for (const [i, cell] of cells.slice(0, columns.length).entries()) if (columns[i] === 'clear') expect(holds([cell], side.secrets), line).toBe(false);
+    for (const [i, cell] of cells.slice(0, columns.length).entries())
+      if (columns[i] === 'clear') expect(holds([cell], side.secrets), line).toBe(false);
   }
 }
 
@@ -204,8 +209,21 @@ test('origins of views, partitions, children and generated columns', async () =>
   expect(named.sort()).toEqual(
     [
       ...['ssn', 'card', 'email', 'pin', 'profile', 'tags', 'last4'].map((column) => `public.customers.${column}`),
-      ...['public.Mixed Case.SSN', 'public.people.email', 'public.staff.email', 'public.sneaky.x', 'public.everyone.email', 'public.card_stock.c'],
-      ...['public.payments.card', 'public.payments_2024.card', 'public.payments_rest.card', 'archive.customers.old_id', 'archive.customers.was'],
+      ...[
+        'public.Mixed Case.SSN',
+        'public.people.email',
+        'public.staff.email',
+        'public.sneaky.x',
+        'public.everyone.email',
+        'public.card_stock.c',
+      ],
+      ...[
+        'public.payments.card',
+        'public.payments_2024.card',
+        'public.payments_rest.card',
+        'archive.customers.old_id',
+        'archive.customers.was',
+      ],
       ...['tenant.orders.ssn', 'public.customer_keys.key', 'public.customer_keys.bin', 'public.customer_keys2.b'],
     ].sort(),
   );

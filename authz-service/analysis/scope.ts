@@ -107,7 +107,9 @@ export function columnOf(tables: readonly Table[], name: string): Found | undefi
 }
 
 /** The columns that a star stands for. @returns nothing where they are not known one by one */
-export function expand(parts: readonly { readonly columns: readonly ScopeColumn[]; readonly open: Flow | undefined }[]): ScopeColumn[] | undefined {
+export function expand(
+  parts: readonly { readonly columns: readonly ScopeColumn[]; readonly open: Flow | undefined }[],
+): ScopeColumn[] | undefined {
   for (const part of parts) for (const column of part.columns) column.touch?.();
   return parts.some((part) => part.open) ? undefined : parts.flatMap((part) => part.columns);
 }

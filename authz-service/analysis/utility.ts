@@ -36,24 +36,85 @@ const ONE_CLEAR = (name: string): Output => ({ columns: [{ name, flow: CLEAR, pl
 const COMMANDS: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     [
-      ...['CreateStmt', 'IndexStmt', 'CreateSchemaStmt', 'CreateSeqStmt', 'AlterSeqStmt', 'AlterTableStmt', 'AlterTableMoveAllStmt', 'DropStmt'],
-      ...['RenameStmt', 'AlterObjectSchemaStmt', 'AlterObjectDependsStmt', 'CommentStmt', 'SecLabelStmt', 'CreateFunctionStmt', 'AlterFunctionStmt'],
-      ...['CreateTrigStmt', 'RuleStmt', 'CreateDomainStmt', 'AlterDomainStmt', 'DefineStmt', 'CompositeTypeStmt', 'CreateEnumStmt', 'AlterEnumStmt'],
-      ...['CreateRangeStmt', 'AlterTypeStmt', 'CreateCastStmt', 'CreateTransformStmt', 'CreateConversionStmt', 'CreateOpClassStmt', 'CreateOpFamilyStmt'],
-      ...['AlterOpFamilyStmt', 'AlterOperatorStmt', 'CreateExtensionStmt', 'AlterExtensionStmt', 'AlterExtensionContentsStmt', 'CreatePLangStmt'],
-      ...['CreateFdwStmt', 'AlterFdwStmt', 'CreateForeignServerStmt', 'AlterForeignServerStmt', 'CreateForeignTableStmt', 'ImportForeignSchemaStmt'],
+      ...[
+        'CreateStmt',
+        'IndexStmt',
+        'CreateSchemaStmt',
+        'CreateSeqStmt',
+        'AlterSeqStmt',
+        'AlterTableStmt',
+        'AlterTableMoveAllStmt',
+        'DropStmt',
+      ],
+      ...[
+        'RenameStmt',
+        'AlterObjectSchemaStmt',
+        'AlterObjectDependsStmt',
+        'CommentStmt',
+        'SecLabelStmt',
+        'CreateFunctionStmt',
+        'AlterFunctionStmt',
+      ],
+      ...[
+        'CreateTrigStmt',
+        'RuleStmt',
+        'CreateDomainStmt',
+        'AlterDomainStmt',
+        'DefineStmt',
+        'CompositeTypeStmt',
+        'CreateEnumStmt',
+        'AlterEnumStmt',
+      ],
+      ...[
+        'CreateRangeStmt',
+        'AlterTypeStmt',
+        'CreateCastStmt',
+        'CreateTransformStmt',
+        'CreateConversionStmt',
+        'CreateOpClassStmt',
+        'CreateOpFamilyStmt',
+      ],
+      ...[
+        'AlterOpFamilyStmt',
+        'AlterOperatorStmt',
+        'CreateExtensionStmt',
+        'AlterExtensionStmt',
+        'AlterExtensionContentsStmt',
+        'CreatePLangStmt',
+      ],
+      ...[
+        'CreateFdwStmt',
+        'AlterFdwStmt',
+        'CreateForeignServerStmt',
+        'AlterForeignServerStmt',
+        'CreateForeignTableStmt',
+        'ImportForeignSchemaStmt',
+      ],
       ...['CreateUserMappingStmt', 'AlterUserMappingStmt', 'DropUserMappingStmt', 'CreatePublicationStmt', 'AlterPublicationStmt'],
       ...['CreateSubscriptionStmt', 'AlterSubscriptionStmt', 'DropSubscriptionStmt', 'CreateStatsStmt', 'AlterStatsStmt', 'CreateAmStmt'],
-      ...['CreateEventTrigStmt', 'AlterEventTrigStmt', 'CreatedbStmt', 'AlterDatabaseStmt', 'AlterDatabaseSetStmt', 'AlterDatabaseRefreshCollStmt'],
-      ...['DropdbStmt', 'CreateTableSpaceStmt', 'DropTableSpaceStmt', 'AlterTableSpaceOptionsStmt', 'AlterTSDictionaryStmt', 'AlterCollationStmt'],
+      ...[
+        'CreateEventTrigStmt',
+        'AlterEventTrigStmt',
+        'CreatedbStmt',
+        'AlterDatabaseStmt',
+        'AlterDatabaseSetStmt',
+        'AlterDatabaseRefreshCollStmt',
+      ],
+      ...[
+        'DropdbStmt',
+        'CreateTableSpaceStmt',
+        'DropTableSpaceStmt',
+        'AlterTableSpaceOptionsStmt',
+        'AlterTSDictionaryStmt',
+        'AlterCollationStmt',
+      ],
       ...['AlterTSConfigurationStmt', 'AlterSystemStmt', 'RefreshMatViewStmt'],
     ].map((kind) => [kind, 'ddl']),
   ),
   ...Object.fromEntries(
-    ['GrantStmt', 'AlterDefaultPrivilegesStmt', 'AlterOwnerStmt', 'ReassignOwnedStmt', 'CreatePolicyStmt', 'AlterPolicyStmt'].map((kind) => [
-      kind,
-      'privilege',
-    ]),
+    ['GrantStmt', 'AlterDefaultPrivilegesStmt', 'AlterOwnerStmt', 'ReassignOwnedStmt', 'CreatePolicyStmt', 'AlterPolicyStmt'].map(
+      (kind) => [kind, 'privilege'],
+    ),
   ),
   ...Object.fromEntries(
     ['CreateRoleStmt', 'AlterRoleStmt', 'AlterRoleSetStmt', 'DropRoleStmt', 'GrantRoleStmt', 'DropOwnedStmt'].map((kind) => [kind, 'role']),
@@ -74,7 +135,14 @@ const COMMANDS: Readonly<Record<string, string>> = {
 
 /** Of these the literals are passwords, connection strings and the like. */
 const SECRET = new Set([
-  ...['CreateRoleStmt', 'AlterRoleStmt', 'CreateUserMappingStmt', 'AlterUserMappingStmt', 'CreateForeignServerStmt', 'AlterForeignServerStmt'],
+  ...[
+    'CreateRoleStmt',
+    'AlterRoleStmt',
+    'CreateUserMappingStmt',
+    'AlterUserMappingStmt',
+    'CreateForeignServerStmt',
+    'AlterForeignServerStmt',
+  ],
   ...['CreateSubscriptionStmt', 'AlterSubscriptionStmt', 'AlterSystemStmt', 'CreateFdwStmt', 'AlterFdwStmt', 'CreateForeignTableStmt'],
 ]);
 
@@ -181,7 +249,8 @@ function other(kind: string, fields: Fields, walk: Walk, seen: Seen): Rows {
   if (!CHANGES_NOTHING.has(kind)) walk.changes = true;
   if (!NOT_WRITTEN.has(kind)) {
     for (const { schema, name } of relationsIn(fields)) written(walk, schema, name);
-    for (const names of kind === 'DropStmt' ? listOf(fields.objects).map(namesOf) : []) written(walk, names.at(-2) ?? '', names.at(-1) ?? '');
+    for (const names of kind === 'DropStmt' ? listOf(fields.objects).map(namesOf) : [])
+      written(walk, names.at(-2) ?? '', names.at(-1) ?? '');
   } else {
     for (const { schema, name } of relationsIn(fields)) read(walk, schema, name);
   }
@@ -209,8 +278,7 @@ function read(walk: Walk, schema: string, name: string): void {
 function relationsIn(value: unknown): { schema: string; name: string }[] {
   const node = nodeOf(value);
   const fields = node ? node.fields : fieldsOf(value);
-  const own =
-    fields && typeof fields.relname === 'string' ? [{ schema: textOf(fields.schemaname), name: fields.relname }] : [];
+  const own = fields && typeof fields.relname === 'string' ? [{ schema: textOf(fields.schemaname), name: fields.relname }] : [];
   return [...own, ...childrenOf(value).flatMap(relationsIn)];
 }
 
@@ -225,7 +293,8 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
   analyseStatement(fields.query, walk, seen);
   if (!analyze) {
     // Planned, not run: what it would write is only looked at.
-    for (const command of [...walk.commands]) if (!before.commands.includes(command) && command !== 'file-access') walk.commands.delete(command);
+    for (const command of [...walk.commands])
+      if (!before.commands.includes(command) && command !== 'file-access') walk.commands.delete(command);
     for (const [key, relation] of [...walk.writes]) {
       if (before.writes.has(key)) continue;
       walk.writes.delete(key);
@@ -234,7 +303,9 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
     walk.changes = before.changes;
   }
   walk.commands.add('explain');
-  return walk.incomplete.size > 0 ? { columns: [{ name: 'QUERY PLAN', flow: UNKNOWN, plain: false }], all: UNKNOWN } : ONE_CLEAR('QUERY PLAN');
+  return walk.incomplete.size > 0
+    ? { columns: [{ name: 'QUERY PLAN', flow: UNKNOWN, plain: false }], all: UNKNOWN }
+    : ONE_CLEAR('QUERY PLAN');
 }
 
 /** Settings under which the analysis reads a text otherwise than the server does. */
@@ -251,7 +322,8 @@ function set(fields: Fields, walk: Walk): Rows {
   if (READING.has(name) && !(name === 'standard_conforming_strings' && ['on', 'true', '1', 'yes'].includes(value ?? ''))) {
     walk.hide(`sets ${name}, by which strings are read`);
   }
-  if (name === 'client_encoding' && !['utf8', 'utf-8', 'unicode'].includes(value ?? '')) walk.hide('sets client_encoding to another than UTF8');
+  if (name === 'client_encoding' && !['utf8', 'utf-8', 'unicode'].includes(value ?? ''))
+    walk.hide('sets client_encoding to another than UTF8');
   return undefined;
 }
 
@@ -310,7 +382,10 @@ function copyFrom(fields: Fields, walk: Walk): void {
   // The same as an INSERT of values that come with the statement.
   const cols = listed.map((name) => ({ ResTarget: { name: stringOf(name) } }));
   const found = walk.model.catalog.find(textOf(relation.schemaname) || undefined, textOf(relation.relname));
-  const names = listed.length > 0 ? cols : [...new Set(found.flatMap((each) => each.columns.map((column) => column.name)))].map((name) => ({ ResTarget: { name } }));
+  const names =
+    listed.length > 0
+      ? cols
+      : [...new Set(found.flatMap((each) => each.columns.map((column) => column.name)))].map((name) => ({ ResTarget: { name } }));
   const values = [{ List: { items: names.map(() => ({ SetToDefault: {} })) } }];
   walk.statement({ InsertStmt: { relation, cols: names, selectStmt: { SelectStmt: { valuesLists: values } } } }, undefined);
   walk.changes = true;
@@ -353,13 +428,13 @@ function copyOut(fields: Fields, output: Output): CopyOut {
   const format = (options.get('format') ?? 'text').toLowerCase();
   if (format !== 'text' && format !== 'csv' && format !== 'binary') plain = false;
   const columns = plain ? output.columns?.map(({ flow }) => (isSensitive(flow) ? ('sensitive' as const) : ('clear' as const))) : undefined;
-  const [delimiter, quote, escape, nullText] = ['delimiter', 'quote', 'escape', 'null'].map((name) => options.get(name));
+  const [delimiter, quote, escaped, nullText] = ['delimiter', 'quote', 'escape', 'null'].map((name) => options.get(name));
   return {
     format: format === 'csv' || format === 'binary' ? format : 'text',
     columns,
     ...(delimiter === undefined ? {} : { delimiter }),
     ...(quote === undefined ? {} : { quote }),
-    ...(escape === undefined ? {} : { escape }),
+    ...(escaped === undefined ? {} : { escape: escaped }),
     ...(nullText === undefined ? {} : { nullText }),
   };
 }

@@ -21,7 +21,13 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'done'; readonly value: unknown; readonly spent: boolean }
-  | { readonly kind: 'failed'; readonly code: AnalysisErrorCode; readonly message: string; readonly position: number | undefined; readonly spent: boolean };
+  | {
+      readonly kind: 'failed';
+      readonly code: AnalysisErrorCode;
+      readonly message: string;
+      readonly position: number | undefined;
+      readonly spent: boolean;
+    };
 
 /** The parser's memory never shrinks: after a text of this many characters the worker is not kept. */
 const LARGEST_KEPT = 262_144;
@@ -46,8 +52,10 @@ function answerTo(job: Extract<ToWorker, { kind: 'analyse' | 'origins' }>): From
     if (job.kind === 'origins') return { kind: 'done', value: model.origins(), spent: false };
     return { kind: 'done', value: analyse(job.text, model), spent: job.text.length > LARGEST_KEPT };
   } catch (error) {
-    const { code, message, position } = error instanceof AnalysisError ? error : new AnalysisError('too_large', 'the statement cannot be analysed');
-    const spent = !(error instanceof AnalysisError) || error instanceof ParserBroken || (job.kind === 'analyse' && job.text.length > LARGEST_KEPT);
+    const { code, message, position } =
+      error instanceof AnalysisError ? error : new AnalysisError('too_large', 'the statement cannot be analysed');
+    const spent =
+      !(error instanceof AnalysisError) || error instanceof ParserBroken || (job.kind === 'analyse' && job.text.length > LARGEST_KEPT);
     return { kind: 'failed', code, message, position, spent };
   }
 }

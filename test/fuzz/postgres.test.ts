@@ -121,7 +121,7 @@ function runs(bytes: string, text: string): boolean {
 function answer(wire: Wire, random: Random): void {
   for (const asked of wire.vm.asked.splice(0)) {
     if (!asked.open || random.chance(0.02)) continue;
-    const forbidden = String(asked.request['text']).includes('drop');
+    const forbidden = String(asked.request.text).includes('drop');
     if (asked.method === 'Judge' && random.chance(0.1))
       wire.vm.answer(asked, { command: 1, held: { approval: forbidden ? 'drop' : 'apr', message: 'wait' } });
     else if (asked.method === 'Judge' || asked.method === 'Await')
@@ -129,7 +129,7 @@ function answer(wire: Wire, random: Random): void {
         asked,
         random.chance(0.05)
           ? 14
-          : forbidden || asked.request['approval'] === 'drop'
+          : forbidden || asked.request.approval === 'drop'
             ? { command: 1, refused: { kind: 'DENIED', message: 'no' } }
             : { command: 1, allowed: { plan, policy_revision: random.pick(['r1', 'r1', 'r2']), each_execution: random.chance(0.2) } },
       );

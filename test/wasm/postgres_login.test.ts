@@ -68,7 +68,7 @@ describe('the start of a session', () => {
     const through = new Vm().connect('ses-9');
     through.client(start);
     expect(open(through, 'Open').request).toMatchObject({ passage: 'ses-9' });
-    expect(open(through, 'Open').request['token']).toBeUndefined();
+    expect(open(through, 'Open').request.token).toBeUndefined();
   });
 
   test('a newer protocol is negotiated down', () => {

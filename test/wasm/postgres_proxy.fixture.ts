@@ -61,7 +61,7 @@ export class Between {
         case 'Cancel':
           return { known: true };
         case 'Judge': {
-          const text = String(asked.request['text']);
+          const text = String(asked.request.text);
           proxy.judged.push(text);
           return door.judge(text, asked);
         }
@@ -87,7 +87,7 @@ export class Between {
       for (const question of asked) {
         if (!question.open) continue;
         if (question.method === 'Await') {
-          void this.#holds.get(String(question.request['approval']))?.then((answer) => {
+          void this.#holds.get(String(question.request.approval))?.then((answer) => {
             if (question.open) this.vm.answer(question, answer);
             this.#settle();
           });

@@ -370,7 +370,7 @@ describe('the extended protocol', () => {
   test.each([
     ['an unknown statement', front.bind('', 'nope'), '26000'],
     ['an unknown portal', front.execute('nope'), '34000'],
-    ['a portal of SQL, described', front.describe('P', 'nope'), '34000'],
+    ['a reserved name of a portal, described', front.describe('P', '_sluice'), '42939'],
     ['a name longer than the target keeps', front.parse('n'.repeat(64), 'select 1'), '42622'],
     ['a reserved name', front.parse('_sluice', 'select 1'), '42939'],
     ['a long name in Bind', front.bind('p'.repeat(64), ''), '42622'],
@@ -382,6 +382,15 @@ describe('the extended protocol', () => {
     expect(got(wire)).toEqual([`P _sluice·${FAILS}`, 'S']);
     wire.target(Buffer.concat([SYNTAX, back.ready()]));
     expect(seen(wire)).toEqual([expect.stringMatching(`C:${code}`), 'Z I']);
+  });
+
+  test('a cursor that SQL declared is described by the target, and executed by nobody', () => {
+    const wire = session();
+    wire.client(Buffer.concat([front.describe('P', 'cursor'), front.execute('cursor'), front.sync]));
+    expect(wire.vm.asked.length).toBe(0);
+    expect(got(wire)).toEqual(['Describe Pcursor', `P _sluice·${FAILS}`, 'S']);
+    wire.target(Buffer.concat([back.columns(COLUMNS[1] as never), SYNTAX, back.ready()]));
+    expect(seen(wire)).toEqual([expect.stringMatching(/^T/), expect.stringMatching('C:34000'), 'Z I']);
   });
 
   test('a big Bind passes in pieces when nothing rests on its values, and is refused when a verdict does', () => {

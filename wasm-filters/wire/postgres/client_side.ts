@@ -396,11 +396,16 @@ export abstract class ClientSide extends Judging {
       this.portals.delete(name);
       this.owed.push(new Reply(Owed.CLOSE));
     } else {
-      if (!this.portals.has(name)) return this.refuseExtended(noPortal(name), null, total, total);
-      const portal = this.portals.get(name);
-      if (portal.epoch != this.epoch && this.owed.length) return this.block();
-      portal.described = true;
-      this.owed.push(new Reply(Owed.DESCRIBE_PORTAL)).portal = portal;
+      if (name.startsWith(RESERVED)) return this.refuseExtended(reserved(), null, total, total);
+      const described = new Reply(Owed.DESCRIBE_PORTAL);
+      // One that is not known here may be a cursor that DECLARE made: its description carries no row, and only a judged FETCH gets any.
+      if (this.portals.has(name)) {
+        const portal = this.portals.get(name);
+        if (portal.epoch != this.epoch && this.owed.length) return this.block();
+        portal.described = true;
+        described.portal = portal;
+      }
+      this.owed.push(described);
     }
     this.connection.passUpstream(p, total);
     return total;

@@ -163,9 +163,10 @@ export abstract class TargetSide extends Results {
           return true;
         }
         if (head.kind == Owed.DESCRIBE_PORTAL) {
-          if (!portal) return false;
-          portal.columns = readColumns(portal.plan, body, length);
-          if (!portal.columns) return false;
+          if (portal) {
+            portal.columns = readColumns(portal.plan, body, length);
+            if (!portal.columns) return false;
+          }
         } else if (head.kind != Owed.DESCRIBE_STATEMENT) return false;
         break;
       case Back.READY_FOR_QUERY:

@@ -470,6 +470,20 @@ describe('a held command', () => {
     await later(() => expect(world.states).toEqual(['cancelled']));
   });
 
+  test('is cancelled by what came while it was judged, and the next one is not', async () => {
+    const session = await world.ready();
+    let cancelled = false;
+    world.taking = async ({ body }) => {
+      if (body.kind !== 'request_judged' || cancelled) return;
+      cancelled = true;
+      expect((await world.ask('Cancel', { target: 'ledger', cancelKey: Buffer.from(`key of ${session}`) })).known).toBe(true);
+    };
+    const { approval } = await held(session);
+    expect((await world.ask('Await', { session, approval })).refused?.kind).toBe('CANCELLED');
+    await held(session, 'drop table u');
+    expect(world.states.toSorted()).toEqual(['cancelled', 'pending']);
+  });
+
   test('is cancelled with its session, before the end of that is recorded', async () => {
     const session = await world.ready();
     await held(session);

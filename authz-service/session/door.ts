@@ -85,6 +85,8 @@ interface Session {
   state: 'logging-in' | 'ready' | 'ended';
   cancelKey: string;
   commands: number;
+  /** A command that turns out to be held after it was cancelled is given up at once. */
+  cancellations: number;
   /** By approval. */
   readonly held: Map<string, HeldCommand>;
   /** Judgements begun, held ones too: what they record stands before the session's end. None rejects. */
@@ -163,6 +165,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         state: 'logging-in',
         cancelKey: '',
         commands: 0,
+        cancellations: 0,
         held: new Map(),
         underWay: new Set(),
         changes: 'none',
@@ -280,6 +283,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const text = request.text.toString();
     // Before anything is looked at: what changes from here on is of a later one.
     const generation = ports.generations.current;
+    const { cancellations } = session;
     let analysed: Analysed;
     try {
       analysed = await analyse(session, text);
@@ -288,7 +292,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     }
     if (sessions.get(session.id) !== session) return { command: 0, refused: UNKNOWN_SESSION };
     const given = request.parameters.length > 0 ? { parameters } : {};
-    return judged(session, { text, analysed, given, prepare: request.prepare, generation }, onGone);
+    return judged(session, { text, analysed, given, prepare: request.prepare, generation, cancellations }, onGone);
   }
 
   interface Command {
@@ -299,6 +303,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     readonly prepare: boolean;
     /** In which the judgement began. */
     readonly generation: number;
+    /** The session's, when the judgement began. */
+    readonly cancellations: number;
   }
 
   function judged(session: Session, command: Command, onGone: OnGone): Promise<JudgeResponse> {
@@ -335,8 +341,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
               hint: `An approver answers with: sluice approve ${approval}. Cancel the statement to give it up.`,
             },
           });
-          // It was ended while this was decided.
-          if (session.state === 'ended') departure.leave();
+          // It was ended, or this was cancelled, while it was decided.
+          if (session.state === 'ended' || session.cancellations !== command.cancellations) departure.leave();
         },
       };
       const answer = decide(ports, requestOf(session, typed), caller)
@@ -526,6 +532,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
 
   async function cancel({ target, cancelKey }: CancelRequest) {
     const session = byCancelKey.get(keyOf(target, cancelKey));
+    if (session) session.cancellations += 1;
     for (const { giveUp } of session?.held.values() ?? []) giveUp();
     return { known: session !== undefined };
   }

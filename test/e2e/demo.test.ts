@@ -96,7 +96,8 @@ describe.each(['with psql where it is installed', 'without psql'])('the tour, li
     expect(rows).not.toMatch(/\d{3}-\d{2}-\d{4}|@example/);
     const [renamed, cut, whole] = said('By another name');
     expect(renamed).toMatch(/^\s*\*{11}$/m);
-    expect(cut).toMatch(/^\s*\*{9}$/m);
+    // An expression is NULL: even its length would tell something.
+    expect(cut).toMatch(/substr *\n(?:-+ *\n)?\s*(?:NULL)?\s*\n?\(1 row\)/);
     expect(whole).toMatch(/row_to_json[\s\S]*\(1 row\)/);
     expect(whole).not.toContain('Freya');
   });

@@ -131,7 +131,8 @@ test('the target goes away and comes back: sessions end, none is promised what i
   await sleep(300);
   const { port } = ledger.server;
   await ledger.server.stop();
-  expect((await sleeping).message).toMatch(/terminat/);
+  // admin_shutdown; the text of an error over a sensitive table is withheld.
+  expect((await sleeping).code).toBe('57P01');
   expect(await ended).toBe('ended');
   await expect(connect()).rejects.toThrow();
   const again = await startLedger(port);

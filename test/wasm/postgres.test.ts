@@ -635,6 +635,19 @@ describe('texts of the target', () => {
     expect(wire.vm.finished[0]).toMatchObject({ outcome: 'failed', code: '23505' });
   });
 
+  test.each([
+    ['in pieces, is not shown: it is too long to be looked at', 100_000, []],
+    ['at once, is withheld', 4 << 20, [expect.stringMatching(/^N\{S:NOTICE \| C:01000 \| M:the text of this message is withheld/)]],
+  ])('a long notice that comes %s', (_, piece, notices) => {
+    const wire = session(piece);
+    run(wire, 'insert');
+    const notice = back.notice({ C: '01000', M: SECRET.padEnd(2 << 20, 'x') + SECRET });
+    wire.target(Buffer.concat([notice, back.complete('INSERT 0 1'), back.ready()]));
+    const bytes = wire.seen();
+    expect(bytes.toString()).not.toContain(SECRET);
+    expect(words(bytes)).toEqual([...notices, 'C INSERT 0 1', 'Z I']);
+  });
+
   test('pass where it does not', () => {
     const wire = session();
     run(wire, 'insert', {});

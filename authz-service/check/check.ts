@@ -2,8 +2,9 @@
 import { connectFingerprint, connectRequest } from '../decision/connect.ts';
 import { decide } from '../decision/decide.ts';
 import type { Obligation } from '../decision/decision.ts';
+import { judgedBody, openedBody, UNCLEAR } from '../decision/events.ts';
 import type { Caller as DecidedCaller, Ports } from '../decision/ports.ts';
-import type { HttpRequest, Identity, Request, Run, TargetInfo, TypedRequest } from '../decision/request.ts';
+import { type HttpRequest, type Identity, type Run, requestOf, type TargetInfo } from '../decision/request.ts';
 import type { Passage } from '../passages.ts';
 import type { CheckRequest, CheckResponse } from './envoy_proto.ts';
 import { fingerprintOf, type RawRequest, rawRequest, typedRequest, UnclearRequestError } from './http_request.ts';
@@ -63,7 +64,7 @@ export async function check(ports: CheckPorts, request: CheckRequest, onGone: (c
     return await judged(ports, request, session, onGone);
   } catch (error) {
     if (error instanceof UnclearRequestError) {
-      ports.observe.decision('refused', request.attributes?.context_extensions?.target ?? '', 'unclear-request');
+      ports.observe.decision('refused', request.attributes?.context_extensions?.target ?? '', UNCLEAR.rule);
       return refuse({
         status: error.status,
         code: 'unclear-request',
@@ -108,7 +109,7 @@ async function judged(
     if (error instanceof UnclearRequestError) await recordUnclear(ports, { raw, target, session, caller, came }, error.message);
     throw error;
   }
-  const verdict = await decide(ports, requestOf(caller, target, session, request), {
+  const verdict = await decide(ports, requestOf({ ...caller, target, session }, request), {
     ...came,
     summary: ports.maskText(`${request.method} ${request.path}`),
     fingerprint: () => fingerprintOf(target.name, caller.identity.id, raw, request),
@@ -136,39 +137,12 @@ interface Arrival {
 
 /** What somebody tried who is known, and who may have meant to be judged as another request than the target would have run: denied, and recorded as that. */
 async function recordUnclear(ports: CheckPorts, { raw, target, session, caller, came }: Arrival, reason: string): Promise<void> {
-  const { identity, run } = caller;
   const of = { session, target: target.name };
+  const summary = ports.maskText(`${raw.method} ${raw.path}`.slice(0, MAX_UNCLEAR));
   await ports
     .record([
-      {
-        ...of,
-        body: {
-          kind: 'session_opened',
-          protocol: 'http',
-          identity: identity.id,
-          identityJson: JSON.stringify(identity),
-          run: run.id,
-          onBehalfOf: run.onBehalfOf,
-          downstreamAddress: came.downstreamAddress,
-        },
-      },
-      {
-        ...of,
-        body: {
-          kind: 'request_judged',
-          request: ports.maskText(`${raw.method} ${raw.path}`.slice(0, MAX_UNCLEAR)),
-          effect: 'deny',
-          rule: 'unclear-request',
-          reason,
-          policyRevision: '',
-          maskedInputJson: '',
-          decisionJson: '',
-          approval: '',
-          identityMicros: came.identityMicros,
-          policyMicros: 0,
-          fingerprint: '',
-        },
-      },
+      { ...of, body: openedBody('http', caller.identity, caller.run, came.downstreamAddress) },
+      { ...of, body: judgedBody(summary, { ...UNCLEAR, reason, identityMicros: came.identityMicros }) },
       { ...of, body: { kind: 'session_closed', outcome: 'denied' } },
     ])
     // It does not pass, recorded or not.
@@ -189,7 +163,7 @@ async function admission(ports: CheckPorts, { raw, target, database, session, ca
       detail: 'This target is reached by CONNECT only.',
       session,
     });
-  const verdict = await decide(ports, requestOf(caller, target, session, connectRequest(database)), {
+  const verdict = await decide(ports, requestOf({ ...caller, target, session }, connectRequest(database)), {
     ...came,
     summary: `connect to ${database}`,
     fingerprint: () => connectFingerprint(target.name, caller.identity.id, database),
@@ -200,18 +174,6 @@ async function admission(ports: CheckPorts, { raw, target, database, session, ca
   const { identity, run, expiresAt } = caller;
   ports.admitted(session, target.name, { identity, run, credential: verdict.credential, ...(expiresAt !== undefined && { expiresAt }) });
   return letThrough({ session, target: target.name, plan: '', credential: [] });
-}
-
-function requestOf({ identity, run }: Caller, target: TargetInfo, session: string, request: TypedRequest): Request {
-  const now = Date.now();
-  return {
-    time: { now: new Date(now).toISOString(), unix: Math.floor(now / 1000) },
-    identity,
-    run: { id: run.id, on_behalf_of: run.onBehalfOf, source: run.source },
-    target,
-    session: { id: session },
-    request,
-  };
 }
 
 /** A caller whom nobody knows is counted, not recorded: it could fill the disk. */

@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
-import type { Allow, Decision, Hold } from './decision.ts';
+import type { Allow, Hold } from './decision.ts';
+import { type Judgement, jsonOf, judgedBody, openedBody } from './events.ts';
 import type { Allowed, Caller, HoldHandle, HoldOutcome, Ports, RecordedEvent, Verdict } from './ports.ts';
-import type { Identity, Request } from './request.ts';
+import type { Request } from './request.ts';
 
 /**
  * The one pipeline behind every door: judge, hold, record. Nothing is let through before the record of its decision is
@@ -17,9 +18,15 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   }
   const command = caller.command?.number();
   const maskedInputJson = `${envelope}${ports.maskRequest(caller.recorded ? JSON.stringify(caller.recorded) : requestJson)}}`;
+  const of = { session: request.session.id, target: request.target.name };
   const judged = (fields: Judgement): RecordedEvent[] => {
-    const event = judgedEvent(request, caller, maskedInputJson, fields);
-    return command === undefined ? [opened(request, caller), event] : [{ ...event, command }];
+    const body = judgedBody(caller.summary, { maskedInputJson, identityMicros: caller.identityMicros, ...fields });
+    if (command !== undefined) return [{ ...of, command, body }];
+    const run = { id: request.run.id, onBehalfOf: request.run.on_behalf_of };
+    return [
+      { ...of, body: openedBody(request.request.protocol, request.identity, run, caller.downstreamAddress) },
+      { ...of, body },
+    ];
   };
 
   if (!evaluation.ok) {
@@ -31,12 +38,13 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   const { decision, revision, micros } = evaluation;
   ports.observe.stage('policy', micros / 1e6);
   ports.observe.decision(decision.effect, request.target.name, decision.rule);
-  const of = { effect: decision.effect, rule: decision.rule, reason: decision.reason, revision, micros, decisionJson: jsonOf(decision) };
+  const { effect, rule, reason } = decision;
+  const judgement = { effect, rule, reason, policyRevision: revision, policyMicros: micros, decisionJson: jsonOf(decision) };
 
   switch (decision.effect) {
     case 'deny':
       return (
-        (await recorded(ports, [...judged(of), ...ended(request, caller, 'denied')])) ?? {
+        (await recorded(ports, [...judged(judgement), ...ended(request, caller, 'denied')])) ?? {
           kind: 'deny',
           rule: decision.rule,
           reason: decision.reason,
@@ -45,11 +53,11 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
         }
       );
     case 'allow':
-      return (await recorded(ports, judged(of))) ?? allowed(decision, revision, '');
+      return (await recorded(ports, judged(judgement))) ?? allowed(decision, revision, '');
     case 'hold': {
       const fingerprint = caller.fingerprint();
       const permit = termedFingerprint(fingerprint, decision);
-      const held = { ...of, fingerprint };
+      const held = { ...judgement, fingerprint };
       try {
         const grant = ports.approvals.hasGrants(permit) && (await ports.approvals.findGrant(permit, request.identity.id));
         if (grant)
@@ -173,66 +181,6 @@ function termedFingerprint(fingerprint: string, hold: Hold): string {
 function envelopeOf({ time, identity, run, target, session }: Request): string {
   const [whose, where] = [jsonOf(identity), jsonOf(target)];
   return `{"time":${JSON.stringify(time)},"identity":${whose},"run":${JSON.stringify(run)},"target":${where},"session":${JSON.stringify(session)},"request":`;
-}
-
-/** By object: identities of verified tokens, targets and parsed decisions serve many requests, and none of them ever changes. */
-const texts = new WeakMap<object, string>();
-
-function jsonOf(value: Identity | Decision | Request['target']): string {
-  let text = texts.get(value);
-  if (text === undefined) {
-    text = JSON.stringify(value);
-    texts.set(value, text);
-  }
-  return text;
-}
-
-interface Judgement {
-  readonly effect: string;
-  readonly rule: string;
-  readonly reason: string;
-  readonly revision?: string;
-  readonly micros?: number;
-  readonly decisionJson?: string;
-  readonly approval?: string;
-  readonly fingerprint?: string;
-}
-
-function judgedEvent(request: Request, caller: Caller, maskedInputJson: string, of: Judgement): RecordedEvent {
-  return {
-    session: request.session.id,
-    target: request.target.name,
-    body: {
-      kind: 'request_judged',
-      request: caller.summary,
-      effect: of.effect,
-      rule: of.rule,
-      reason: of.reason,
-      policyRevision: of.revision ?? '',
-      maskedInputJson,
-      decisionJson: of.decisionJson ?? '',
-      approval: of.approval ?? '',
-      identityMicros: caller.identityMicros,
-      policyMicros: of.micros ?? 0,
-      fingerprint: of.fingerprint ?? '',
-    },
-  };
-}
-
-function opened(request: Request, caller: Caller): RecordedEvent {
-  return {
-    session: request.session.id,
-    target: request.target.name,
-    body: {
-      kind: 'session_opened',
-      protocol: request.request.protocol,
-      identity: request.identity.id,
-      identityJson: jsonOf(request.identity),
-      run: request.run.id,
-      onBehalfOf: request.run.on_behalf_of,
-      downstreamAddress: caller.downstreamAddress,
-    },
-  };
 }
 
 /** The end of the session that the request was; of a command there is none. */

@@ -109,3 +109,23 @@ export interface Request {
   readonly session: { readonly id: string };
   readonly request: TypedRequest;
 }
+
+/** Who asks, of what and where: all of a request but what is asked, and the time, which is now. */
+export interface Asking {
+  readonly identity: Identity;
+  readonly run: Run;
+  readonly target: TargetInfo;
+  readonly session: string;
+}
+
+export function requestOf({ identity, run, target, session }: Asking, request: TypedRequest): Request {
+  const now = Date.now();
+  return {
+    time: { now: new Date(now).toISOString(), unix: Math.floor(now / 1000) },
+    identity,
+    run: { id: run.id, on_behalf_of: run.onBehalfOf, source: run.source },
+    target,
+    session: { id: session },
+    request,
+  };
+}

@@ -7,8 +7,9 @@ import { hash } from 'node:crypto';
 import { connectFingerprint, connectRequest } from '../decision/connect.ts';
 import { decide } from '../decision/decide.ts';
 import type { Allow, Hold } from '../decision/decision.ts';
+import { judgedBody, UNCLEAR } from '../decision/events.ts';
 import type { Allowed, Caller, Verdict } from '../decision/ports.ts';
-import type { Identity, Request, Run, SqlRequest, TypedRequest } from '../decision/request.ts';
+import { type Identity, type Run, requestOf, type SqlRequest } from '../decision/request.ts';
 import type { CommandPlan } from '../mask/command_plan.ts';
 import { LogInError } from './login/error.ts';
 import { type LogIn, postgresLogIn } from './login/postgres.ts';
@@ -208,12 +209,12 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       startupParameters(request.parameters, database.name);
     } catch (error) {
       if (!(error instanceof StartupError)) throw error;
-      ports.observe.decision('refused', request.target, 'unclear-request');
+      ports.observe.decision('refused', request.target, UNCLEAR.rule);
       return { session: '', refusal: unsupported(error.message, error.hint, error.code) };
     }
     const id = ports.newSession();
     const { identity, run } = caller;
-    const verdict = await decide(ports, requestOf({ id, database, identity, run }, connectRequest(database.name)), {
+    const verdict = await decide(ports, requestOf({ identity, run, target: database.info, session: id }, connectRequest(database.name)), {
       summary: `connect to ${database.name}`,
       fingerprint: () => connectFingerprint(request.target, identity.id, database.name),
       downstreamAddress: request.downstreamAddress,
@@ -345,7 +346,11 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
           if (session.state === 'ended' || session.cancellations !== command.cancellations) departure.leave();
         },
       };
-      const answer = decide(ports, requestOf(session, typed), caller)
+      const answer = decide(
+        ports,
+        requestOf({ identity: session.identity, run: session.run, target: session.database.info, session: session.id }, typed),
+        caller,
+      )
         .then(async (verdict) => {
           const of = held !== '' && verdict.kind === 'allow' ? await renewed(session, command) : command;
           return answerTo(session, of, { number: () => number, verdict, each });
@@ -490,22 +495,9 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
 
   /** A command that was refused before it was judged: it counts as denied. */
   async function recordUnjudged(session: Session, reason: string): Promise<{ readonly command: number; readonly failure?: Refusal }> {
-    ports.observe.decision('refused', session.target, 'unclear-request');
+    ports.observe.decision('refused', session.target, UNCLEAR.rule);
     const command = (session.commands += 1);
-    const body = {
-      kind: 'request_judged',
-      request: '(a statement that was not judged)',
-      effect: 'deny',
-      rule: 'unclear-request',
-      reason,
-      policyRevision: '',
-      maskedInputJson: '',
-      decisionJson: '',
-      approval: '',
-      identityMicros: 0,
-      policyMicros: 0,
-      fingerprint: '',
-    } as const;
+    const body = judgedBody('(a statement that was not judged)', { ...UNCLEAR, reason });
     try {
       await ports.record([{ session: session.id, target: session.target, command, body }]);
       return { command };
@@ -611,25 +603,6 @@ const UNKNOWN_SESSION = unavailable('the gateway does not know this session any 
 const OUTCOMES = new Set(['complete', 'cut', 'failed', 'cancelled', 'denied']);
 
 const keyOf = (target: string, key: Buffer): string => `${target}\0${key.toString('latin1')}`;
-
-interface Asking {
-  readonly id: string;
-  readonly database: Database;
-  readonly identity: Identity;
-  readonly run: Run;
-}
-
-function requestOf({ id, database, identity, run }: Asking, request: TypedRequest): Request {
-  const now = Date.now();
-  return {
-    time: { now: new Date(now).toISOString(), unix: Math.floor(now / 1000) },
-    identity,
-    run: { id: run.id, on_behalf_of: run.onBehalfOf, source: run.source },
-    target: database.info,
-    session: { id },
-    request,
-  };
-}
 
 /** As the record has it: no literal and no parameter that may be of a sensitive column. */
 function recordedOf(request: SqlRequest, { analysis }: Analysed): SqlRequest {

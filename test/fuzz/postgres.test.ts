@@ -3,39 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { Vm, type Wire } from '../wasm/postgres_host.fixture.ts';
 import { COLUMNS, connected, logIn, PLAN, SSN } from '../wasm/postgres_session.fixture.ts';
 import { back, front, message, startup } from '../wasm/postgres_wire.fixture.ts';
+import { Random } from './random.ts';
 
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000);
 const ROUNDS = Number(process.env.FUZZ_ROUNDS ?? 10_000);
 const SECRET = '078-05-1120';
 const FORBIDDEN = 'drop table customers';
-
-/** mulberry32: small, seeded, good enough to choose with. */
-class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed;
-  }
-
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  below(n: number): number {
-    return Math.floor(this.next() * n);
-  }
-
-  chance(p: number): boolean {
-    return this.next() < p;
-  }
-
-  pick<T>(items: readonly T[]): T {
-    return items[this.below(items.length)] as T;
-  }
-}
 
 // Masked by position as well: a mutated description may say that a column comes from elsewhere, and would be right to be believed.
 const plan = {

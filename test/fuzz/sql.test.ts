@@ -6,20 +6,12 @@ import { Catalog, SensitiveColumns } from '../../authz-service/analysis/catalog.
 import { AnalysisError } from '../../authz-service/analysis/error.ts';
 import { STATEMENTS } from '../../authz-service/analysis/ledger.fixture.ts';
 import { CATALOG } from '../../authz-service/session/door.fixture.ts';
+import { Random } from './random.ts';
 import { runs } from './runs.ts';
 
 beforeAll(loadModule);
 
 const model = makeModel(new Catalog(CATALOG), new SensitiveColumns(['public.customers.ssn']));
-
-/** Numbers from 0 to before `below`, the same at every run. */
-function numbers(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 const PIECES = [
   "'",
@@ -46,18 +38,18 @@ const PIECES = [
   '.',
 ];
 
-function mutated(text: string, below: (most: number) => number): string {
-  const [at, until] = [below(text.length + 1), below(text.length + 1)];
-  const other = STATEMENTS[below(STATEMENTS.length)] ?? '';
-  switch (below(6)) {
+function mutated(text: string, random: Random): string {
+  const [at, until] = [random.below(text.length + 1), random.below(text.length + 1)];
+  const other = random.pick(STATEMENTS);
+  switch (random.below(6)) {
     case 0:
       return text.slice(0, at);
     case 1:
       return text.slice(0, Math.min(at, until)) + text.slice(Math.max(at, until));
     case 2:
-      return text.slice(0, at) + PIECES[below(PIECES.length)] + text.slice(at);
+      return text.slice(0, at) + random.pick(PIECES) + text.slice(at);
     case 3:
-      return text.slice(0, at) + other.slice(below(other.length + 1));
+      return text.slice(0, at) + other.slice(random.below(other.length + 1));
     case 4:
       return `${text.slice(0, at)}(${other})${text.slice(at)}`;
     default:
@@ -66,11 +58,11 @@ function mutated(text: string, below: (most: number) => number): string {
 }
 
 test('whatever comes, it is analysed or refused by a coded error', () => {
-  const below = numbers(7);
+  const random = new Random(7);
   const outcomes = { analysed: 0, refused: 0 };
   for (let run = 0; run < runs(10_000); run++) {
     let text = STATEMENTS[run % STATEMENTS.length] ?? '';
-    for (let times = 1 + below(3); times > 0; times--) text = mutated(text, below);
+    for (let times = 1 + random.below(3); times > 0; times--) text = mutated(text, random);
     let analysis: Analysis;
     try {
       analysis = analyse(text, model);

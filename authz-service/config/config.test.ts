@@ -93,7 +93,7 @@ describe('what is read', () => {
       policy: { path: join(dir, 'policies'), data: undefined, timeoutMs: 250, workers: 2 },
       approvals: { maxTtlMs: 86_400_000, maxOpen: 10_000, grantTtlMs: 900_000 },
       masking: { key: undefined, patterns: {}, maxTokenBytes: 65_536 },
-      tap: { require: true, queueBytes: 4_194_304 },
+      tap: { require: true, queueBytes: 4_194_304, lagMs: 1000 },
       service: {
         check: { kind: 'socket', path: join(dir, 'data/run/check.sock') },
         tap: { kind: 'socket', path: join(dir, 'data/run/tap.sock') },

@@ -239,6 +239,11 @@ export const SCHEMA = object({
         'Whether nothing new passes while the record cannot be written. `false` lets requests through unrecorded.',
       ),
       queue: preset(size('64KiB', '64MiB'), '4MiB', 'How much each Envoy worker keeps that the sink has not acknowledged.'),
+      lag: preset(
+        duration('100ms', '1m'),
+        '1s',
+        'How long what a session with a database has done may wait to be recorded before it may begin no further statement.',
+      ),
     }),
     '{}',
     'The record.',

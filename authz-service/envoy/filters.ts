@@ -129,6 +129,7 @@ export const databaseFilters = (target: PostgresTarget, config: Config, file: st
       door_cluster: CHECK_CLUSTER,
       tap_require: config.tap.require,
       queue_bytes: config.tap.queueBytes,
+      lag_ms: config.tap.lagMs,
     }),
   }),
   extension('envoy.filters.network.tcp_proxy', 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', {

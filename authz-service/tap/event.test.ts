@@ -244,19 +244,25 @@ describe('the codec', () => {
     expect(event.body.kind === 'request_held' && event.body.approvers.length).toBe(30_000);
   });
 
-  it('carries a hello, an event and an acknowledgement as protobufjs does', () => {
+  it('carries a hello, events and an acknowledgement as protobufjs does', () => {
     const RequestProto = proto.lookupType('sluice.tap.v1.EmitRequest');
     const hello = { kind: 'hello', emitter: 'ab'.repeat(16), software: 'http-filter 1', firstSequence: 300 } as const;
     expect(decodeEmitRequest(RequestProto.encode(RequestProto.fromObject({ hello })).finish())).toEqual(hello);
     expect(RequestProto.toObject(RequestProto.decode(encodeEmitRequest(hello)), { longs: Number })).toEqual({
       hello: { emitter: hello.emitter, software: hello.software, firstSequence: 300 },
     });
-    expect(decodeEmitRequest(encodeEmitRequest({ kind: 'event', bytes: Buffer.from(good) }))).toEqual({
-      kind: 'event',
-      bytes: Buffer.from(good),
-    });
+    const events = [Buffer.from(good), Buffer.from('not looked at here'), Buffer.from(good)];
+    const [one, ...more] = events.map((bytes) => encodeEmitRequest({ kind: 'events', events: [bytes] }));
+    expect(decodeEmitRequest(one as Buffer)).toEqual({ kind: 'events', events: events.slice(0, 1) });
+    // As a peer may write them: one behind the other.
+    expect(decodeEmitRequest(Buffer.concat([one as Buffer, ...more]))).toEqual({ kind: 'events', events });
     for (const acknowledged of [0, 1, 127, 128, 2 ** 40]) expect(decodeEmitResponse(encodeEmitResponse(acknowledged))).toBe(acknowledged);
-    for (const bad of [Buffer.alloc(0), Buffer.from([0x0a, 0]), Buffer.concat([encodeEmitRequest(hello), encodeEmitRequest(hello)])])
+    for (const bad of [
+      Buffer.alloc(0),
+      Buffer.from([0x0a, 0]),
+      Buffer.concat([encodeEmitRequest(hello), encodeEmitRequest(hello)]),
+      Buffer.concat([one as Buffer, encodeEmitRequest(hello)]),
+    ])
       expect(() => decodeEmitRequest(bad)).toThrow(WireError);
   });
 

@@ -341,8 +341,8 @@ const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {
 
 export type EmitRequest =
   | { readonly kind: 'hello'; readonly emitter: string; readonly software: string; readonly firstSequence: number }
-  /** The event's own bytes, a view. */
-  | { readonly kind: 'event'; readonly bytes: Buffer };
+  /** Each event's own bytes, views; at least one. */
+  | { readonly kind: 'events'; readonly events: readonly Buffer[] };
 
 const HELLO_TAG = (1 << 3) | BYTES;
 const EVENT_TAG = (2 << 3) | BYTES;
@@ -366,27 +366,30 @@ const readHello = (reader: Reader): EmitRequest => {
 /** Reads what a peer sent on its stream; throws nothing but a `WireError`. */
 export const decodeEmitRequest = (bytes: Uint8Array): EmitRequest => {
   const reader = new Reader(bytes);
-  let request: EmitRequest | undefined;
+  let hello: EmitRequest | undefined;
+  const events: Buffer[] = [];
   while (!reader.done) {
     const tag = reader.tag();
-    if (tag !== HELLO_TAG && tag !== EVENT_TAG) {
-      reader.skip(tag & 7);
-      continue;
-    }
-    if (request !== undefined) throw new WireError('malformed', 'a message with two contents');
-    request = tag === HELLO_TAG ? readHello(reader.message()) : { kind: 'event', bytes: reader.bytes() };
+    if (tag === EVENT_TAG) events.push(reader.bytes());
+    else if (tag !== HELLO_TAG) reader.skip(tag & 7);
+    else if (hello === undefined) hello = readHello(reader.message());
+    else throw new WireError('malformed', 'a message with two hellos');
   }
-  if (request === undefined) throw new WireError('malformed', 'a message that is neither a hello nor an event');
-  return request;
+  if (hello !== undefined && events.length > 0) throw new WireError('malformed', 'a hello together with events');
+  if (hello !== undefined) return hello;
+  if (events.length === 0) throw new WireError('malformed', 'a message that is neither a hello nor an event');
+  return { kind: 'events', events };
 };
 
 const small = new Writer();
 
 export const encodeEmitRequest = (request: EmitRequest): Buffer => {
   small.reset();
-  if (request.kind === 'event') {
-    small.varint(EVENT_TAG);
-    small.bytes(request.bytes);
+  if (request.kind === 'events') {
+    for (const bytes of request.events) {
+      small.varint(EVENT_TAG);
+      small.bytes(bytes);
+    }
   } else {
     small.varint(HELLO_TAG);
     small.message(() => {

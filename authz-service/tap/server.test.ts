@@ -63,7 +63,7 @@ const emit = (): Emit => {
     hello: (emitter, firstSequence = 1) => call.write(encodeEmitRequest({ kind: 'hello', emitter, software: 'test', firstSequence })),
     events: (emitter, from, to) => {
       for (let sequence = from; sequence <= to; sequence += 1)
-        call.write(encodeEmitRequest({ kind: 'event', bytes: eventBytes(emitter, sequence) }));
+        call.write(encodeEmitRequest({ kind: 'events', events: [eventBytes(emitter, sequence)] }));
     },
     raw: (bytes) => call.write(bytes),
     end: () => call.end(),
@@ -200,7 +200,7 @@ describe('the tap over gRPC', () => {
         truncated: false,
       });
     const total = 150;
-    for (let sequence = 1; sequence <= total; sequence += 1) stream.raw(encodeEmitRequest({ kind: 'event', bytes: chunk(sequence) }));
+    for (let sequence = 1; sequence <= total; sequence += 1) stream.raw(encodeEmitRequest({ kind: 'events', events: [chunk(sequence)] }));
     stream.end();
     await expect.poll(() => sink.metrics.waitingBytes).toBeGreaterThan(20_000);
     await new Promise((resolve) => setTimeout(resolve, 200));

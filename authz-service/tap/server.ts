@@ -110,7 +110,7 @@ class EmitterStream {
       return;
     }
     if (this.#attachment === undefined) throw new SinkError('malformed', 'an event before the hello');
-    this.#attachment.accept(request.bytes);
+    for (const bytes of request.events) this.#attachment.accept(bytes);
     if (this.#attachment.waiting > this.#maxWaitingBytes) this.#call.pause();
   }
 

@@ -1076,7 +1076,7 @@ describe('at the doors', () => {
       stream.on('response', note).on('trailers', note).on('error', end).on('close', end);
       stream.on('data', () => (acknowledged = true));
       stream.write(framed(encodeEmitRequest({ kind: 'hello', emitter, software: 'hostile', firstSequence })));
-      for (const bytes of events) stream.write(framed(encodeEmitRequest({ kind: 'event', bytes })));
+      for (const bytes of events) stream.write(framed(encodeEmitRequest({ kind: 'events', events: [bytes] })));
     });
   const event = (emitter: string, sequence: number, session: string, body: TapBody): Buffer =>
     Buffer.from(encodeEvent({ emitter, sequence, timeUnixNanos: 1n, session, target: 'demo', truncated: [], body }));

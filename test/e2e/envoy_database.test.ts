@@ -58,7 +58,8 @@ async function compiled(): Promise<Uint8Array> {
 
 vi.setConfig({ testTimeout: 20_000 });
 
-const HEAD = '{"target":"ledger","tap_cluster":"sluice_tap","door_cluster":"sluice_check","tap_require":true,"queue_bytes":4194304}\n';
+const HEAD =
+  '{"target":"ledger","tap_cluster":"sluice_tap","door_cluster":"sluice_check","tap_require":true,"queue_bytes":4194304,"lag_ms":1000}\n';
 const session = (id: string): Answer => ({
   status: { code: 0 },
   ok_response: {},

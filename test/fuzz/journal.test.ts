@@ -161,7 +161,8 @@ describe('mutations', () => {
   it('of a message on the stream, and bytes at random: nothing but a coded error', () => {
     const messages = [
       encodeEmitRequest({ kind: 'hello', emitter: 'ab'.repeat(16), software: 'http-filter', firstSequence: 7 }),
-      ...vectors.map((bytes) => encodeEmitRequest({ kind: 'event', bytes })),
+      ...vectors.map((bytes) => encodeEmitRequest({ kind: 'events', events: [bytes] })),
+      encodeEmitRequest({ kind: 'events', events: vectors.slice(0, 3) }),
     ];
     const wild = fc.oneof(
       fc.tuple(fc.constantFrom(...messages), mutations).map(([bytes, changes]) => mutatedBy(bytes, changes)),
@@ -171,7 +172,7 @@ describe('mutations', () => {
       fc.property(wild, (bytes) => {
         try {
           const request = decodeEmitRequest(bytes);
-          if (request.kind === 'event') decodeEvent(request.bytes);
+          if (request.kind === 'events') for (const event of request.events) decodeEvent(event);
         } catch (error) {
           if (!(error instanceof WireError)) throw error;
         }

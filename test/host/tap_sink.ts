@@ -29,7 +29,7 @@ export interface TapEvent {
 
 interface Message {
   readonly hello?: { readonly emitter: string; readonly software: string; readonly first_sequence: number };
-  readonly event?: TapEvent;
+  readonly events?: readonly TapEvent[];
 }
 
 function decode(bytes: Buffer): Message {
@@ -105,12 +105,13 @@ export class TapSink {
   }
 
   /** True for a hello. */
-  #take({ hello, event }: Message): boolean {
+  #take({ hello, events = [] }: Message): boolean {
     if (hello) this.hellos.push(hello);
-    if (event === undefined) return hello !== undefined;
-    if (event.sequence <= this.last) this.duplicates++;
-    else if (event.sequence !== this.last + 1) throw new Error(`a gap: ${event.sequence} after ${this.last}`);
-    else this.events.push(event);
-    return false;
+    for (const event of events) {
+      if (event.sequence <= this.last) this.duplicates++;
+      else if (event.sequence !== this.last + 1) throw new Error(`a gap: ${event.sequence} after ${this.last}`);
+      else this.events.push(event);
+    }
+    return hello !== undefined;
   }
 }

@@ -10,10 +10,12 @@ const CONFIGURATION = { target: 'lines', tap_cluster: 'tap', door_cluster: 'door
 const CONNECTIONS = Number(process.env.SOAK_CONNECTIONS ?? 20_000);
 
 class Lines {
-  readonly host = new WasmHost({ wasm: WASM, configuration: JSON.stringify(CONFIGURATION) });
-  readonly sink = new TapSink(this.host);
+  readonly host: WasmHost;
+  readonly sink: TapSink;
 
-  constructor() {
+  constructor(settings = {}) {
+    this.host = new WasmHost({ wasm: WASM, configuration: JSON.stringify({ ...CONFIGURATION, ...settings }) });
+    this.sink = new TapSink(this.host);
     this.sink.run(50);
   }
 
@@ -34,6 +36,7 @@ describe('the configuration', () => {
     ['no tap', JSON.stringify({ ...CONFIGURATION, tap_cluster: undefined })],
     ['an unknown member', JSON.stringify({ ...CONFIGURATION, tap_requires: false })],
     ['a door of the wrong type', JSON.stringify({ ...CONFIGURATION, door_cluster: 5 })],
+    ['an impossible lag', JSON.stringify({ ...CONFIGURATION, lag_ms: 99 })],
     ['a long target', JSON.stringify({ ...CONFIGURATION, target: 'x'.repeat(129) })],
   ])('is refused: %s', (_, configuration) => {
     expect(new WasmHost({ wasm: WASM, configuration }).configured).toBe(false);
@@ -271,10 +274,72 @@ describe('the record', () => {
       stream.clientSends(`e${i}\n`);
       if (i % 50 === 0) lines.sink.deliver();
     }
-    lines.sink.deliver();
+    lines.sink.run(50);
     expect(stream.sent.toString()).not.toContain('unrecorded');
     expect(lines.sink.events.length).toBe(500);
     expect(lines.sink.events[7]).toMatchObject({ session: 'session-1', target: 'lines', notice: { kind: 'line', text: 'e7' } });
+  });
+
+  test('events wait a moment for each other, and for no longer than a tick', () => {
+    const lines = new Lines();
+    const stream = lines.open();
+    const before = lines.host.grpcStream?.sent ?? 0;
+    stream.clientSends('e1\ne2\ne3\n');
+    expect(lines.host.grpcStream?.sent).toBe(before);
+    lines.sink.run(50);
+    expect(lines.host.grpcStream?.sent).toBe(before + 1);
+    expect(lines.sink.events.length).toBe(3);
+    // As many as make a message worth sending are sent at once.
+    for (let i = 0; i < 300; i++) stream.clientSends(`e${i}\n`);
+    expect(lines.host.grpcStream?.sent).toBeGreaterThan(before + 1);
+    expect(lines.host.grpcStream?.sent).toBeLessThan(before + 10);
+    lines.sink.run(50);
+    expect(lines.sink.events.length).toBe(303);
+  });
+
+  test('events that wait for each other come again in order, when the stream ends before they are acknowledged', () => {
+    const lines = new Lines();
+    const stream = lines.open();
+    lines.sink.acknowledges = false;
+    for (let i = 0; i < 150; i++) stream.clientSends(`e${i}\n`);
+    lines.sink.run(50);
+    if (lines.host.grpcStream) lines.host.grpcClose(lines.host.grpcStream, 14);
+    lines.sink.acknowledges = true;
+    // Else its answer would say how far it is.
+    lines.sink.answersHello = false;
+    lines.sink.run(300);
+    expect(lines.sink.events.length).toBe(150);
+    expect(lines.sink.duplicates).toBe(150);
+    expect(lines.host.metrics.get('sluice_tap_resent')).toBe(150);
+    expect(lines.host.metrics.get('sluice_tap_queued_events')).toBe(0);
+  });
+
+  test('what has waited too long for its acknowledgement lets nothing new begin until it is there', () => {
+    const lines = new Lines({ lag_ms: 200 });
+    const stream = lines.open();
+    const tapped = lines.host.grpcStream;
+    stream.clientSends('e1\n');
+    lines.sink.run(50);
+    lines.sink.acknowledges = false;
+    stream.clientSends('e2\n');
+    lines.sink.run(150);
+    stream.clientSends('e3\n');
+    expect(stream.sent.toString()).not.toContain('unrecorded');
+    lines.sink.run(100);
+    stream.clientSends('e4\n');
+    expect(stream.sent.toString()).toContain('unrecorded e4\n');
+    // Another stream does not make it younger.
+    if (tapped) lines.host.grpcClose(tapped, 14);
+    lines.sink.answersHello = false;
+    lines.sink.run(100);
+    stream.clientSends('e5\n');
+    expect(stream.sent.toString()).toContain('unrecorded e5\n');
+    lines.sink.acknowledges = true;
+    lines.sink.run(200);
+    stream.clientSends('e6\n');
+    lines.sink.run(100);
+    expect(stream.sent.toString()).not.toContain('unrecorded e6\n');
+    expect(lines.sink.events.length).toBe(4);
   });
 
   test('room that a connection kept is free again when it has ended', () => {

@@ -46,7 +46,7 @@ export class Root {
     config: TapConfig,
     software: string,
   ) {
-    this.emitter = new Emitter(utf8(config.tapCluster), utf8(software), config.queueBytes, config.tapRequire);
+    this.emitter = new Emitter(utf8(config.tapCluster), utf8(software), config.queueBytes, config.tapRequire, config.lag);
     setTickPeriod(TICK_MS);
   }
 
@@ -55,7 +55,10 @@ export class Root {
     bufferBytes(BufferType.PLUGIN_CONFIGURATION, size);
     const config = parseConfig(String.UTF8.decodeUnsafe(givenAt, givenLength));
     if (!config) {
-      log(LogLevel.CRITICAL, 'the configuration is not {"tap_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824}');
+      log(
+        LogLevel.CRITICAL,
+        'the configuration is not {"tap_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824, "lag_ms": 100 to 60000}',
+      );
       return null;
     }
     return new Root(context, config, software);

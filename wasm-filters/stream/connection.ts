@@ -278,6 +278,8 @@ export class FilteredConnection extends Connection {
   }
 
   ask(method: DoorMethod, request: ByteBuffer, tag: u32): bool {
+    // What is asked last tells the end: what happened before it is to be on its way before it.
+    if (this.over) this.root.emitter.send();
     const token = callDoor(this.root.door, method, request);
     if (token == 0) return false;
     const call = new Call(this.over ? null : this, token, tag);
@@ -354,7 +356,7 @@ export class FilteredConnection extends Connection {
   }
 
   emit(promised: bool): bool {
-    return this.root.emitter.emit(promised);
+    return this.root.emitter.emitSoon(promised);
   }
 }
 

@@ -82,7 +82,7 @@ export abstract class Connection {
   abstract release(room: u32): void;
   /** The writer, inside a new event of this target: write its body (see tap/event.ts), then `emit`. Nothing may come between. */
   abstract event(session: ArrayBuffer): ProtoWriter;
-  /** Queues the event for the sink. `promised`: room was kept for it. False: there was none. */
+  /** Queues the event for the sink, which hears of it within a tick. `promised`: room was kept for it. False: there was none. */
   abstract emit(promised: bool): bool;
 }
 

@@ -3,6 +3,9 @@ import { FlatObject, Scanner } from '../abi/flat_json';
 
 const MIN_QUEUE: u32 = 16 << 10;
 const MAX_QUEUE: u32 = 1 << 30;
+const MIN_LAG: u64 = 100;
+const MAX_LAG: u64 = 60_000;
+const MILLISECOND: u64 = 1_000_000;
 /** One byte of length in the message that names the cluster. */
 const MAX_CLUSTER = 100;
 
@@ -14,6 +17,8 @@ export class TapConfig extends FlatObject {
   tapRequire: bool = true;
   /** Bound of the events kept for the sink, per worker. */
   queueBytes: u32 = 4 << 20;
+  /** How long an event may wait for its acknowledgement before nothing new passes, nanoseconds. */
+  lag: u64 = 5000 * MILLISECOND;
 
   protected member(name: string, scanner: Scanner): bool {
     if (name == 'tap_cluster') {
@@ -29,6 +34,11 @@ export class TapConfig extends FlatObject {
       const value = <u64>I64.parseInt(word);
       this.queueBytes = <u32>min(value, MAX_QUEUE);
       return value.toString() == word && value >= MIN_QUEUE && value <= MAX_QUEUE;
+    }
+    if (name == 'lag_ms' && word.length > 0 && word.length <= 10) {
+      const value = <u64>I64.parseInt(word);
+      this.lag = value * MILLISECOND;
+      return value.toString() == word && value >= MIN_LAG && value <= MAX_LAG;
     }
     return false;
   }

@@ -1,6 +1,6 @@
 // The tap's emitter of one root context (one per worker and configuration): sluice.tap.v1.Tap.Emit. An event stays in the queue until the sink has it
 // durably, and is sent again on each new stream; the sink drops what it already has. Knows no protocol.
-import { at, utf8 } from '../abi/bytes';
+import { at, ByteBuffer, utf8 } from '../abi/bytes';
 import {
   BufferType,
   bufferBytes,
@@ -34,10 +34,13 @@ const FIRST_BACKOFF: u64 = 50 * MILLISECOND;
 const MAX_BACKOFF: u64 = 1000 * MILLISECOND;
 /** A sink that says nothing to Hello is asked by an event. */
 const PROBE_AFTER: u64 = 100 * MILLISECOND;
-/** Nothing acknowledged for so long, with events waiting: the sink counts as away … */
-const STALLED_AFTER: u64 = 5000 * MILLISECOND;
-/** … and for so long: the stream is given up. */
+/** Nothing acknowledged for so long, with events waiting: the stream is given up. */
 const ABANDON_AFTER: u64 = 15000 * MILLISECOND;
+
+/** Events that may be told a little later go as one message when they have this many bytes, and at the next tick. */
+const BATCH: u32 = 16 << 10;
+/** One message to the sink holds no more events than fit into this, but for one that is longer alone. */
+const MAX_MESSAGE: u32 = 64 << 10;
 
 const SERVICE = utf8('sluice.tap.v1.Tap');
 const METHOD = utf8('Emit');
@@ -49,6 +52,8 @@ const NOTICE_OPENED = utf8('tap-opened'),
 /** The message being written; nothing is written across a callback. */
 const writer = new ProtoWriter();
 let openedEvent: u32 = 0;
+/** The message that several events go in. */
+const batch = new ByteBuffer(BATCH);
 
 function randomId(): ArrayBuffer {
   const bytes = randomBytes(16),
@@ -93,12 +98,16 @@ export class Emitter {
   private reportedBytes: i64 = 0;
   private reportedStreams: i64 = 0;
 
-  /** `bound`: bytes of events, reservations included. `required`: without the sink, or without room, nothing is admitted. */
+  /**
+   * `bound`: bytes of events, reservations included. `required`: without the sink, or without room, nothing is admitted. `lag`: nor while an event has waited for
+   * longer than this for its acknowledgement, nanoseconds.
+   */
   constructor(
     private cluster: ArrayBuffer,
     private software: ArrayBuffer,
     private bound: u32,
     private required: bool,
+    private lag: u64,
   ) {}
 
   get idle(): bool {
@@ -106,7 +115,7 @@ export class Emitter {
   }
 
   private get stalled(): bool {
-    return this.queue.count > 0 && this.now - this.progressAt > STALLED_AFTER;
+    return this.queue.count > 0 && this.now > this.queue.oldest + this.lag;
   }
 
   /** Asks whether a new exchange may begin that reports at most `room` bytes; if so, keeps the room for it. */
@@ -136,8 +145,26 @@ export class Emitter {
     return writer;
   }
 
-  /** Queues the event that was written, and sends it. `promised`: room was reserved for it. False when there is none. */
+  /** Queues the event that was written, and sends it with those before it. `promised`: room was reserved for it. False when there is none. */
   emit(promised: bool): bool {
+    if (!this.queued(promised)) return false;
+    this.send();
+    return true;
+  }
+
+  /** Queues the event that was written; it is sent with others, at the next tick at the latest. */
+  emitSoon(promised: bool): bool {
+    if (!this.queued(promised)) return false;
+    if (this.queue.unreadBytes >= BATCH) this.send();
+    return true;
+  }
+
+  /** Sends what is queued. */
+  send(): void {
+    if (this.answered) this.flush();
+  }
+
+  private queued(promised: bool): bool {
     closeEvent(writer, openedEvent);
     const size = EventQueue.sizeOf(writer.out.length);
     // A promise keeps its room free of others, unless nothing is refused: then the queue itself is the bound.
@@ -146,19 +173,37 @@ export class Emitter {
       this.droppedCounter.add(1);
       return false;
     }
-    if (this.queue.count == 0) this.progressAt = monotonicNanos();
-    this.queue.push(writer.out.ptr, writer.out.length);
-    if (this.answered) this.flush();
+    const now = monotonicNanos();
+    if (this.queue.count == 0) this.progressAt = now;
+    this.queue.push(writer.out.ptr, writer.out.length, now);
     return true;
   }
 
   private flush(): void {
     while (this.queue.unread) {
-      if (!sendGrpc(this.token, this.queue.messagePtr, this.queue.messageLength)) return;
-      const sequence = this.queue.firstSequence + this.queue.read;
-      if (sequence <= this.everSent) this.resentCounter.add(1);
-      else this.everSent = sequence;
+      const first = this.queue.messagePtr,
+        from = this.queue.position;
+      let length = this.queue.messageLength,
+        count: u64 = 1;
       this.queue.advance();
+      if (this.queue.unread) {
+        // Messages of one event each, one behind the other, are a message of several.
+        batch.reset();
+        batch.write(first, length);
+        for (; this.queue.unread && batch.length + this.queue.messageLength <= MAX_MESSAGE; count++) {
+          batch.write(this.queue.messagePtr, this.queue.messageLength);
+          this.queue.advance();
+        }
+        length = batch.length;
+      }
+      if (!sendGrpc(this.token, count == 1 ? first : batch.ptr, length)) {
+        this.queue.retreat(from, <u32>count);
+        return;
+      }
+      const last = this.queue.firstSequence + this.queue.read - 1,
+        again = min(count, this.everSent > last - count ? this.everSent - (last - count) : 0);
+      if (again) this.resentCounter.add(again);
+      this.everSent = max(this.everSent, last);
     }
   }
 
@@ -179,6 +224,7 @@ export class Emitter {
       cancelGrpc(this.token);
       this.lost();
     }
+    this.send();
     if (this.dropped && this.answered && this.queue.bytes + this.reserved + ENVELOPE_BYTES * 2 < this.bound) this.tellDropped();
     this.report();
   }
@@ -216,7 +262,7 @@ export class Emitter {
     const news = !this.answered;
     this.answered = true;
     if (news) {
-      // A stall that the old stream had is not this one's.
+      // Patience with the old stream has run out, not with this one.
       this.progressAt = this.now;
       this.flush();
     }

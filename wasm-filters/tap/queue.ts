@@ -1,7 +1,8 @@
-// Messages not yet acknowledged, oldest first, in one block of unmanaged memory: length, bytes, length, bytes …
+// Messages not yet acknowledged, oldest first, in one block of unmanaged memory: length, time, bytes, length, time, bytes …
 // Grows by doubling up to what its bound asks for; what was acknowledged is reclaimed by moving the rest down, at most once per half a block.
 
-const FRAME: u32 = 4;
+/** Length (32 bits), and when it came (64). */
+const FRAME: u32 = 12;
 const FIRST_BLOCK: u32 = 16384;
 
 export class EventQueue {
@@ -29,9 +30,11 @@ export class EventQueue {
     return length + FRAME;
   }
 
-  push(ptr: usize, length: u32): void {
+  /** `now`: of a clock that never steps. */
+  push(ptr: usize, length: u32, now: u64): void {
     this.makeRoom(length + FRAME);
     store<u32>(this.block + this.tail, length);
+    store<u64>(this.block + this.tail + 4, now);
     memory.copy(this.block + this.tail + FRAME, ptr, length);
     this.tail += length + FRAME;
     this.count++;
@@ -55,6 +58,16 @@ export class EventQueue {
     this.cursor -= this.head;
     this.head = 0;
     this.tail = used;
+  }
+
+  /** When the oldest message came. */
+  get oldest(): u64 {
+    return load<u64>(this.block + this.head + 4);
+  }
+
+  /** Bytes of the messages that were not read, frames included. */
+  get unreadBytes(): u32 {
+    return this.tail - this.cursor;
   }
 
   /** Drops every message up to and including `sequence`. */
@@ -91,6 +104,17 @@ export class EventQueue {
   advance(): void {
     this.cursor += this.messageLength + FRAME;
     this.read++;
+  }
+
+  /** Where reading stands, for `retreat`. */
+  get position(): u32 {
+    return this.cursor;
+  }
+
+  /** The last `count` messages are to be read again, which begin at `position`. Nothing may have been pushed or acknowledged since. */
+  retreat(position: u32, count: u32): void {
+    this.cursor = position;
+    this.read -= count;
   }
 
   free(): void {

@@ -19,6 +19,7 @@ export interface FileSystem {
   /** Creates the directory and its parents, for this user only. */
   makeDirectory(path: string): Promise<void>;
   list(directory: string): Promise<string[]>;
+  isDirectory(path: string): Promise<boolean>;
   /** `create` fails when the file exists. */
   open(path: string, mode: 'create' | 'write' | 'read'): Promise<File>;
   rename(from: string, to: string): Promise<void>;
@@ -96,6 +97,7 @@ export const nodeFileSystem: FileSystem = {
     await fs.promises.mkdir(path, { recursive: true, mode: 0o700 });
   },
   list: (directory) => fs.promises.readdir(directory),
+  isDirectory: async (path) => (await fs.promises.stat(path)).isDirectory(),
   open: openFile,
   rename: (from, to) => fs.promises.rename(from, to),
   remove: (path) => fs.promises.rm(path),

@@ -88,7 +88,12 @@ export class SimulatedFileSystem implements FileSystem {
   async makeDirectory(): Promise<void> {}
 
   async list(directory: string): Promise<string[]> {
-    return [...this.#names.keys()].filter((path) => dirname(path) === directory).map((path) => path.slice(directory.length + 1));
+    const inside = [...this.#names.keys()].filter((path) => path.startsWith(`${directory}/`));
+    return [...new Set(inside.map((path) => path.slice(directory.length + 1).split('/')[0] as string))];
+  }
+
+  async isDirectory(path: string): Promise<boolean> {
+    return !this.#names.has(path);
   }
 
   async open(path: string, mode: 'create' | 'write' | 'read'): Promise<File> {
@@ -135,7 +140,8 @@ export class SimulatedFileSystem implements FileSystem {
 
   async syncDirectory(path: string): Promise<void> {
     this.#change('syncDirectory', path, () => {
-      this.#durableNames = new Map(this.#names);
+      for (const name of this.#durableNames.keys()) if (dirname(name) === path) this.#durableNames.delete(name);
+      for (const [name, inode] of this.#names) if (dirname(name) === path) this.#durableNames.set(name, inode);
     });
   }
 

@@ -1,0 +1,197 @@
+/**
+ * The entries of the log: `sluice.log.v1.Leaf`, whose encoding is written out in proto/sluice/log/v1/log.proto, and the commitment by which a leaf holds on to an
+ * event that stands outside the tree.
+ */
+import { hash } from 'node:crypto';
+import { LogError } from './error.ts';
+
+export const LEAF_VERSION = 1;
+export const SALT_BYTES = 16;
+export const COMMITMENT_BYTES = 32;
+const EMITTER_BYTES = 16;
+const MAX_TARGET_LENGTH = 128;
+const MAX_SESSION_LENGTH = 128;
+
+/** What the log is told of an event beside its bytes. */
+export interface Subject {
+  /** The field of `sluice.tap.v1.Event` that holds the event's body. */
+  readonly kind: number;
+  readonly timeUnixNanos: bigint;
+  /** 32 hexadecimal digits. */
+  readonly emitter: string;
+  readonly sequence: number;
+  /** At most 128 printable ASCII characters; empty: of no session. */
+  readonly session: string;
+  readonly target: string;
+}
+
+export interface Leaf extends Subject {
+  /** Which one of its session's events it is, from 1; 0 without a session. */
+  readonly position: number;
+  /** The index of the session's event before; 0 means something when `position` is more than 1 only. */
+  readonly previous: number;
+  readonly commitment: Buffer;
+}
+
+/** What is kept, and deleted, together. Each class has a retention of its own. */
+export const CLASSES = ['events', 'payloads'] as const;
+export type DetailClass = (typeof CLASSES)[number];
+
+/** Kinds whose events are recorded payload; all others are events. */
+const PAYLOAD_KINDS: ReadonlySet<number> = new Set([17]);
+
+export const classOf = (kind: number): DetailClass => (PAYLOAD_KINDS.has(kind) ? 'payloads' : 'events');
+
+const DOMAIN = Buffer.from('sluice.log.v1 event\0', 'latin1');
+
+/** Node's own, under `write`, without its handling of arguments. */
+interface FastBuffer {
+  latin1Write(text: string, at: number): number;
+  utf8Write(text: string, at: number): number;
+}
+
+let committed = Buffer.alloc(1 << 12);
+DOMAIN.copy(committed);
+
+/** SHA-256("sluice.log.v1 event" · 0x00 · salt · event) as a text of 32 Latin-1 characters: quicker to come by than a buffer. */
+const commitmentText = (salt: Uint8Array, event: Uint8Array): string => {
+  const length = DOMAIN.length + SALT_BYTES + event.length;
+  if (length > committed.length) {
+    committed = Buffer.alloc(2 * length);
+    DOMAIN.copy(committed);
+  }
+  committed.set(salt, DOMAIN.length);
+  committed.set(event, DOMAIN.length + SALT_BYTES);
+  return hash('sha256', committed.subarray(0, length), 'binary');
+};
+
+/** What a leaf says of an event with this salt: 32 bytes. `salt` has `SALT_BYTES`. */
+export const commitmentOf = (salt: Uint8Array, event: Uint8Array): Buffer => Buffer.from(commitmentText(salt, event), 'latin1');
+
+const VARINT = 0;
+const FIXED64 = 1;
+const BYTES = 2;
+const tag = (field: number, type: number): number => (field << 3) | type;
+
+const scratch = Buffer.alloc(1024);
+
+const writeVarint = (value: number, at: number): number => {
+  let rest = value;
+  let next = at;
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) scratch[next++] = (rest % 128) | 0x80;
+  scratch[next++] = rest;
+  return next;
+};
+
+const writeText = (field: number, text: string, at: number): number => {
+  const length = Buffer.byteLength(text);
+  scratch[at] = tag(field, BYTES);
+  const start = writeVarint(length, at + 1);
+  (scratch as unknown as FastBuffer).utf8Write(text, start);
+  return start + length;
+};
+
+const writeNumber = (field: number, value: number, at: number): number => {
+  scratch[at] = tag(field, VARINT);
+  return writeVarint(value, at + 1);
+};
+
+const HEX = Array.from({ length: 128 }, (_, code) => Number.parseInt(String.fromCharCode(code), 16));
+
+const writeLeaf = (subject: Subject, position: number, previous: number, commitment: string): number => {
+  const { kind, timeUnixNanos, emitter, sequence, session, target } = subject;
+  let at = writeNumber(1, LEAF_VERSION, 0);
+  at = writeNumber(2, kind, at);
+  if (timeUnixNanos > 0n) {
+    scratch[at] = tag(3, FIXED64);
+    at = scratch.writeBigUInt64LE(timeUnixNanos, at + 1);
+  }
+  scratch[at] = tag(4, BYTES);
+  scratch[at + 1] = EMITTER_BYTES;
+  at += 2;
+  for (let i = 0; i < 2 * EMITTER_BYTES; i += 2)
+    scratch[at++] = ((HEX[emitter.charCodeAt(i)] as number) << 4) | (HEX[emitter.charCodeAt(i + 1)] as number);
+  at = writeNumber(5, sequence, at);
+  if (session !== '') at = writeText(6, session, at);
+  if (position > 0) at = writeNumber(7, position, at);
+  if (previous > 0) at = writeNumber(8, previous, at);
+  if (target !== '') at = writeText(9, target.length > MAX_TARGET_LENGTH ? target.slice(0, MAX_TARGET_LENGTH).toWellFormed() : target, at);
+  scratch[at] = tag(10, BYTES);
+  scratch[at + 1] = COMMITMENT_BYTES;
+  (scratch as unknown as FastBuffer).latin1Write(commitment, at + 2);
+  return at + 2 + COMMITMENT_BYTES;
+};
+
+/** The entry for an event: a view, good until the next one. `previous` is 0 unless `position` is more than 1. */
+export const encodeLeafView = (subject: Subject, position: number, previous: number, salt: Uint8Array, event: Uint8Array): Buffer =>
+  scratch.subarray(0, writeLeaf(subject, position, previous, commitmentText(salt, event)));
+
+/** The leaf's bytes: at most about 900. */
+export const encodeLeaf = (leaf: Leaf): Buffer =>
+  Buffer.from(scratch.subarray(0, writeLeaf(leaf, leaf.position, leaf.previous, leaf.commitment.toString('latin1'))));
+
+const malformed = (what: string): LogError => new LogError('malformed', `a leaf ${what}`);
+
+class LeafReader {
+  readonly #bytes: Buffer;
+  at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get done(): boolean {
+    return this.at >= this.#bytes.length;
+  }
+
+  varint(): number {
+    let value = 0;
+    for (let scale = 1; scale < 2 ** 56; scale *= 128) {
+      const byte = this.#bytes[this.at++];
+      if (byte === undefined) throw malformed('that ends inside a number');
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (!Number.isSafeInteger(value)) break;
+        return value;
+      }
+    }
+    throw malformed('with a number beyond 2^53');
+  }
+
+  take(length: number): Buffer {
+    if (length > this.#bytes.length - this.at) throw malformed('that ends inside a field');
+    this.at += length;
+    return this.#bytes.subarray(this.at - length, this.at);
+  }
+}
+
+/** Strict: what it takes, `encodeLeaf` gives again. Throws a `LogError` (`malformed`). */
+export const decodeLeaf = (bytes: Buffer): Leaf => {
+  const reader = new LeafReader(bytes);
+  const leaf = { kind: 0, timeUnixNanos: 0n, emitter: '', sequence: 0, session: '', position: 0, previous: 0, target: '' };
+  let version = 0;
+  let commitment = Buffer.alloc(0);
+  while (!reader.done) {
+    const field = reader.varint();
+    if (field === tag(1, VARINT)) version = reader.varint();
+    else if (field === tag(2, VARINT)) leaf.kind = reader.varint();
+    else if (field === tag(3, FIXED64)) leaf.timeUnixNanos = reader.take(8).readBigUInt64LE(0);
+    else if (field === tag(4, BYTES)) leaf.emitter = reader.take(reader.varint()).toString('hex');
+    else if (field === tag(5, VARINT)) leaf.sequence = reader.varint();
+    else if (field === tag(6, BYTES)) leaf.session = reader.take(reader.varint()).toString('utf8');
+    else if (field === tag(7, VARINT)) leaf.position = reader.varint();
+    else if (field === tag(8, VARINT)) leaf.previous = reader.varint();
+    else if (field === tag(9, BYTES)) leaf.target = reader.take(reader.varint()).toString('utf8');
+    else if (field === tag(10, BYTES)) commitment = Buffer.from(reader.take(reader.varint()));
+    else throw malformed(`with a field that this version does not know: ${field}`);
+  }
+  if (version !== LEAF_VERSION) throw malformed(`of version ${version}; this one reads ${LEAF_VERSION}`);
+  if (leaf.emitter.length !== 2 * EMITTER_BYTES || commitment.length !== COMMITMENT_BYTES)
+    throw malformed('without an emitter or a commitment');
+  if (leaf.session.length > MAX_SESSION_LENGTH || leaf.target.length > MAX_TARGET_LENGTH) throw malformed('with a name that is too long');
+  if (leaf.position > 0 !== (leaf.session !== '') || (leaf.position <= 1 && leaf.previous !== 0))
+    throw malformed('whose place in its session makes no sense');
+  const read = { ...leaf, commitment };
+  if (!encodeLeaf(read).equals(bytes)) throw malformed('that is not written as it should be');
+  return read;
+};

@@ -1,0 +1,107 @@
+/**
+ * A log as it was published, read out of its objects: by the service, and by anybody who has a copy. What is read is not proven: that is the verifier's to do,
+ * with the proofs that this makes.
+ */
+import type { ObjectStore } from '../storage/object_store.ts';
+import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
+import { proveConsistency, proveInclusion } from '../tlog/proof.ts';
+import { CHECKPOINT_PATH, decodeBundle, nodesOfTiles, type ReadNode, TILE_WIDTH, tilePath, widthAt } from '../tlog/tile.ts';
+import { type Detail, decodeDetails, detailsPath } from './details.ts';
+import { LogError } from './error.ts';
+import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
+
+export interface PublishedCheckpoint extends Checkpoint {
+  /** As it was signed. */
+  readonly note: string;
+}
+
+export interface LogRecord {
+  readonly index: number;
+  /** The entry of the tree. */
+  readonly entry: Buffer;
+  readonly leaf: Leaf;
+  /** `undefined` when it was deleted after its retention. */
+  readonly detail: Detail | undefined;
+}
+
+export class LogReader {
+  readonly #objects: ObjectStore;
+
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
+  }
+
+  /** The newest published checkpoint, its signatures not verified; `undefined` of a log without any. Rejects with a `StorageError` or a `TlogError`. */
+  async checkpoint(): Promise<PublishedCheckpoint | undefined> {
+    const bytes = await this.#objects.get(CHECKPOINT_PATH);
+    return bytes === undefined ? undefined : { ...readCheckpoint(bytes), note: bytes.toString('utf8') };
+  }
+
+  /** The hashes of the tree of `size` leaves: a part of it is read for each proof, never the whole. */
+  nodes(size: number): ReadNode {
+    return nodesOfTiles(size, (tile) => this.#objects.get(tilePath(tile)));
+  }
+
+  proveInclusion(index: number, size: number): Promise<Buffer[]> {
+    return proveInclusion(index, size, this.nodes(size));
+  }
+
+  proveConsistency(oldSize: number, size: number): Promise<Buffer[]> {
+    return proveConsistency(oldSize, size, this.nodes(size));
+  }
+
+  /** The entries of a bundle of the tree of `size` leaves. Rejects with `corrupt` when it is not there or not whole. */
+  async entries(bundle: number, size: number): Promise<Buffer[]> {
+    const width = widthAt(0, bundle, size);
+    for (const each of width < TILE_WIDTH ? [width, TILE_WIDTH] : [width]) {
+      const path = tilePath({ level: 'entries', index: bundle, width: each });
+      const bytes = await this.#objects.get(path);
+      if (bytes === undefined) continue;
+      try {
+        return decodeBundle(bytes, each).slice(0, width);
+      } catch (error) {
+        throw new LogError('corrupt', `${path}: ${(error as Error).message}`, error);
+      }
+    }
+    throw new LogError('corrupt', `${tilePath({ level: 'entries', index: bundle, width })} is not there`);
+  }
+
+  /** The events of one class of a bundle, by index: those that were not deleted. */
+  async details(detailClass: DetailClass, bundle: number, size: number): Promise<Map<number, Detail>> {
+    const width = widthAt(0, bundle, size);
+    for (const each of width < TILE_WIDTH ? [width, TILE_WIDTH] : [width]) {
+      const bytes = await this.#objects.get(detailsPath(detailClass, bundle, each));
+      if (bytes === undefined) continue;
+      return new Map(decodeDetails(bytes, bundle).map((detail) => [detail.index, detail]));
+    }
+    return new Map();
+  }
+
+  /** The records of a bundle. Rejects with `corrupt` when an event is not the one that its leaf commits to. */
+  async records(bundle: number, size: number): Promise<LogRecord[]> {
+    const entries = await this.entries(bundle, size);
+    const leaves = entries.map(decodeLeaf);
+    const classes = CLASSES.filter((each) => leaves.some(({ kind }) => classOf(kind) === each));
+    const details = new Map(await Promise.all(classes.map(async (each) => [each, await this.details(each, bundle, size)] as const)));
+    return leaves.map((leaf, i) => {
+      const index = bundle * TILE_WIDTH + i;
+      const detail = details.get(classOf(leaf.kind))?.get(index);
+      if (detail !== undefined && !commitmentOf(detail.salt, detail.event).equals(leaf.commitment))
+        throw new LogError('corrupt', `the event of leaf ${index} is not the one that the leaf commits to`);
+      return { index, entry: entries[i] as Buffer, leaf, detail };
+    });
+  }
+
+  /** The records from index `from` to before `to` of the tree of `size` leaves, in order. */
+  async *read(from: number, to: number, size: number): AsyncGenerator<LogRecord, void> {
+    for (let bundle = Math.floor(from / TILE_WIDTH); bundle * TILE_WIDTH < to; bundle += 1)
+      for (const record of await this.records(bundle, size)) if (record.index >= from && record.index < to) yield record;
+  }
+
+  /** One record. Throws `RangeError` unless 0 ≤ index < size. */
+  async record(index: number, size: number): Promise<LogRecord> {
+    if (!(index >= 0 && index < size)) throw new RangeError(`no leaf ${index} in a log of ${size}`);
+    const records = await this.records(Math.floor(index / TILE_WIDTH), size);
+    return records[index % TILE_WIDTH] as LogRecord;
+  }
+}

@@ -1,0 +1,138 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
+import { localFiles } from './local_files.ts';
+import { type ObjectStore, StorageError } from './object_store.ts';
+
+const codeOf = async (promise: Promise<unknown>): Promise<string> => {
+  try {
+    await promise;
+    return 'none';
+  } catch (error) {
+    return error instanceof StorageError ? error.code : `not coded: ${error}`;
+  }
+};
+
+const keysOf = async (store: ObjectStore, prefix: string, after?: string): Promise<string[]> => {
+  const keys: string[] = [];
+  for await (const key of store.list(prefix, after)) keys.push(key);
+  return keys;
+};
+
+describe('objects as local files', () => {
+  let directory: string;
+  let store: ObjectStore;
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'objects-'));
+    store = localFiles(join(directory, 'log'));
+    await store.verify();
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('are whole, replaced at once, and kept when they must be absent', async () => {
+    expect(await store.get('checkpoint')).toBeUndefined();
+    expect(await store.put('checkpoint', Buffer.from('one'))).toBe('stored');
+    expect(await store.put('checkpoint', Buffer.from('two, longer'))).toBe('stored');
+    expect(await store.put('checkpoint', Buffer.from('three'), { ifAbsent: true })).toBe('exists');
+    expect(String(await store.get('checkpoint'))).toBe('two, longer');
+    expect(String(await store.get('checkpoint', { from: 5, to: 100 }))).toBe('longer');
+    await store.delete('checkpoint');
+    await store.delete('checkpoint');
+    expect(await store.get('checkpoint')).toBeUndefined();
+    expect(await store.put('checkpoint', Buffer.alloc(0), { ifAbsent: true })).toBe('stored');
+    expect((await store.get('checkpoint'))?.length).toBe(0);
+  });
+
+  it('are listed in the order of their keys, from where one left off', async () => {
+    const keys = [
+      'tile/0/000',
+      'tile/0/001',
+      'tile/0/001.p/12',
+      'tile/0/x001/000',
+      'tile/1/000',
+      'tile/entries/000',
+      'checkpoint',
+      'details/events/000',
+    ];
+    await Promise.all(keys.map((key) => store.put(key, Buffer.from(key))));
+    const sorted = keys.toSorted();
+    expect(await keysOf(store, '')).toEqual(sorted);
+    for (const prefix of ['tile/', 'tile/0', 'tile/0/', 'tile/0/0', 'tile/e', 'd', 'none/'])
+      expect(await keysOf(store, prefix)).toEqual(sorted.filter((key) => key.startsWith(prefix)));
+    for (const after of [...sorted, 'tile/0/000.p', 'tile/0/001.p/12x', 'a', 'z']) {
+      expect([after, await keysOf(store, '', after)]).toEqual([after, sorted.filter((key) => key > after)]);
+      expect(await keysOf(store, 'tile/', after)).toEqual(sorted.filter((key) => key.startsWith('tile/') && key > after));
+    }
+  });
+
+  it('have no key that leads elsewhere', async () => {
+    for (const key of [
+      '',
+      '.',
+      '..',
+      '../x',
+      'a/../b',
+      '/a',
+      'a/',
+      'a//b',
+      '.unfinished-1',
+      'a/.b',
+      'A',
+      'a b',
+      'a\0',
+      `a${'/a'.repeat(300)}`,
+    ]) {
+      expect([key, await codeOf(store.put(key, Buffer.of()))]).toEqual([key, 'malformed']);
+      expect(await codeOf(store.get(key))).toBe('malformed');
+    }
+  });
+
+  it('promise nothing that files do not have', async () => {
+    expect(await codeOf(store.put('a', Buffer.of(), { retainUntil: new Date(0) }))).toBe('unsupported');
+    expect(await codeOf(store.hold('a', true))).toBe('unsupported');
+  });
+
+  it('leave nothing behind that was not finished', async () => {
+    writeFileSync(join(directory, 'log', '.unfinished-9'), 'half');
+    expect(await keysOf(store, '')).toEqual([]);
+    await store.verify();
+    expect(readdirSync(join(directory, 'log'))).toEqual([]);
+  });
+
+  it('survive the loss of power once they are stored, and are never half there', async () => {
+    const put = async (disk: SimulatedFileSystem): Promise<boolean> => {
+      const objects = localFiles('/log', disk);
+      return objects.put('tile/0/000', Buffer.from('whole')).then(
+        () => true,
+        () => false,
+      );
+    };
+    const counting = new SimulatedFileSystem();
+    await put(counting);
+    for (let number = 1; number <= counting.operations + 1; number += 1)
+      for (const kept of [0, 0.5, 1])
+        for (const code of ['EIO', 'ENOSPC'] as const)
+          for (const names of ['lost', 'kept'] as const) {
+            const disk = new SimulatedFileSystem();
+            disk.fault = (operation) => (operation.number === number ? { code, kept } : undefined);
+            const stored = await put(disk);
+            expect(stored).toBe(number > counting.operations);
+            const found = await localFiles('/log', disk.afterPowerLoss(names)).get('tile/0/000');
+            if (stored || found !== undefined) expect(String(found)).toBe('whole');
+          }
+  });
+
+  it('say what went wrong in codes', async () => {
+    const disk = new SimulatedFileSystem();
+    for (const [code, expected] of [
+      ['ENOSPC', 'full'],
+      ['EACCES', 'forbidden'],
+      ['EIO', 'unavailable'],
+    ] as const) {
+      disk.fault = () => ({ code });
+      expect(await codeOf(localFiles('/log', disk).put('a', Buffer.from('x')))).toBe(expected);
+    }
+  });
+});

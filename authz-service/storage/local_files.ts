@@ -1,0 +1,185 @@
+/** Objects as files below a directory: a key is a path. Each is written beside its name, made durable, and renamed. */
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { isFull } from '../journal/error.ts';
+import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
+import { checkKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
+
+/** Files that were not finished; a name that no key has. */
+const UNFINISHED = '.unfinished';
+
+const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
+
+const coded = (error: unknown, path: string): StorageError => {
+  if (error instanceof StorageError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  const kind = isFull(error) ? 'full' : code === 'EACCES' || code === 'EPERM' || code === 'EROFS' ? 'forbidden' : 'unavailable';
+  return new StorageError(kind, `${path}: ${message}`, error);
+};
+
+class LocalFiles implements ObjectStore {
+  readonly url: string;
+  readonly #root: string;
+  readonly #files: FileSystem;
+  /** Directories that are there, and durably so. */
+  readonly #made = new Set<string>();
+  /** Directories that are being synced after a change; a change that comes meanwhile needs another one. */
+  readonly #syncs = new Map<string, { running: Promise<void>; next: Promise<void> | undefined }>();
+  #puts = 0;
+
+  constructor(root: string, files: FileSystem) {
+    this.#root = root;
+    this.#files = files;
+    this.url = pathToFileURL(root).href;
+  }
+
+  async put(key: string, bytes: Uint8Array, { ifAbsent, retainUntil }: PutOptions = {}): Promise<'stored' | 'exists'> {
+    const path = this.#path(key);
+    if (retainUntil !== undefined) throw new StorageError('unsupported', `${this.url}: files have no lock until a date`);
+    try {
+      if (ifAbsent && (await this.#exists(path))) return 'exists';
+      const directory = dirname(path);
+      await this.#make(directory);
+      const unfinished = join(this.#root, `${UNFINISHED}-${(this.#puts += 1)}`);
+      await this.#write(unfinished, bytes);
+      await this.#files.rename(unfinished, path);
+      await this.#sync(directory);
+      return 'stored';
+    } catch (error) {
+      throw coded(error, path);
+    }
+  }
+
+  async get(key: string, range?: { from: number; to: number }): Promise<Buffer | undefined> {
+    const path = this.#path(key);
+    try {
+      const file = await this.#files.open(path, 'read');
+      try {
+        const { from = 0, to = await file.size() } = range ?? {};
+        const bytes = Buffer.allocUnsafe(Math.max(0, to - from));
+        let length = 0;
+        for (let count = 1; count > 0 && length < bytes.length; length += count)
+          count = await file.read(bytes.subarray(length), from + length);
+        return bytes.subarray(0, length);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw coded(error, path);
+    }
+  }
+
+  async *list(prefix: string, after = ''): AsyncGenerator<string> {
+    const slash = prefix.lastIndexOf('/');
+    yield* this.#below(slash < 0 ? '' : prefix.slice(0, slash), prefix, after);
+  }
+
+  async delete(key: string): Promise<void> {
+    const path = this.#path(key);
+    try {
+      await this.#files.remove(path);
+      await this.#sync(dirname(path));
+    } catch (error) {
+      if (!isMissing(error)) throw coded(error, path);
+    }
+  }
+
+  async hold(): Promise<void> {
+    throw new StorageError('unsupported', `${this.url}: files have no hold`);
+  }
+
+  async verify(): Promise<void> {
+    try {
+      await this.#files.makeDirectory(this.#root);
+      for (const name of await this.#files.list(this.#root))
+        if (name.startsWith(UNFINISHED)) await this.#files.remove(join(this.#root, name));
+    } catch (error) {
+      throw coded(error, this.#root);
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  #path(key: string): string {
+    checkKey(key);
+    return join(this.#root, key);
+  }
+
+  async #exists(path: string): Promise<boolean> {
+    try {
+      await (await this.#files.open(path, 'read')).close();
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  async #write(path: string, bytes: Uint8Array): Promise<void> {
+    const file = await this.#files.open(path, 'create');
+    try {
+      await file.writeDurably(bytes, 0);
+    } catch (error) {
+      // Room that is needed elsewhere; what cannot be removed now, `verify` removes.
+      await this.#files.remove(path).catch(() => {});
+      throw error;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** A directory and those above it, each durable in the one above. */
+  async #make(directory: string): Promise<void> {
+    if (this.#made.has(directory)) return;
+    const above = dirname(directory);
+    if (directory !== this.#root && above !== directory) await this.#make(above);
+    await this.#files.makeDirectory(directory);
+    await this.#files.syncDirectory(above);
+    this.#made.add(directory);
+  }
+
+  /** Makes the names in a directory durable: one sync for all that was changed while the one before was under way. */
+  #sync(directory: string): Promise<void> {
+    const under = this.#syncs.get(directory);
+    if (under !== undefined) return (under.next ??= under.running.catch(() => {}).then(() => this.#startSync(directory)));
+    return this.#startSync(directory);
+  }
+
+  #startSync(directory: string): Promise<void> {
+    const sync = { running: this.#files.syncDirectory(directory), next: undefined };
+    this.#syncs.set(directory, sync);
+    const done = (): void => {
+      if (sync.next === undefined) this.#syncs.delete(directory);
+    };
+    sync.running.then(done, done);
+    return sync.running;
+  }
+
+  async *#below(folder: string, prefix: string, after: string): AsyncGenerator<string> {
+    let names: string[];
+    try {
+      names = (await this.#files.list(join(this.#root, folder))).filter((name) => !name.startsWith(UNFINISHED));
+    } catch (error) {
+      if (isMissing(error)) return;
+      throw coded(error, join(this.#root, folder));
+    }
+    const found: { key: string; isFolder: boolean }[] = [];
+    for (const name of names) {
+      const key = folder === '' ? name : `${folder}/${name}`;
+      if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue;
+      const isFolder = await this.#files.isDirectory(join(this.#root, key));
+      // A folder's keys go on with a slash, which sorts behind `-` and `.`.
+      found.push({ key: isFolder ? `${key}/` : key, isFolder });
+    }
+    for (const { key, isFolder } of found.sort((a, b) => (a.key < b.key ? -1 : 1))) {
+      if (isFolder) {
+        if (!after.startsWith(key) && key < after) continue;
+        yield* this.#below(key.slice(0, -1), prefix, after);
+      } else if (key.startsWith(prefix) && key > after) yield key;
+    }
+  }
+}
+
+/** The store in `directory`, which is created when it is not there. */
+export const localFiles = (directory: string, files: FileSystem = nodeFileSystem): ObjectStore => new LocalFiles(directory, files);

@@ -3,13 +3,9 @@
  * behaviour, and ends it again.
  */
 import { strictEqual as equal, match } from 'node:assert';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AwsV4Signer } from 'aws4fetch';
 import { Secret } from '../../authz-service/credential/secret.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
@@ -18,50 +14,9 @@ import { caller } from '../../authz-service/storage/call.ts';
 import { BEHAVIOURS, codeOf, WRITE_ONCE_BEHAVIOURS } from '../../authz-service/storage/object_store.behaviour.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { S3Store } from '../../authz-service/storage/s3.ts';
+import { end, freePort, outcome, show, start } from './server.ts';
 
 const [kind = '', program = ''] = process.argv.slice(2);
-
-let failed = 0;
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
-const show = async (what: string, act: () => Promise<void>): Promise<void> => {
-  try {
-    await act();
-    say(`ok - ${what}`);
-  } catch (error) {
-    failed += 1;
-    say(`not ok - ${what}: ${(error as Error).message.replaceAll('\n', ' ')}`);
-  }
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-};
-
-/** Starts a server that answers HTTP on `port` when it is ready. */
-const start = async (command: string, args: readonly string[], env: NodeJS.ProcessEnv, port: number): Promise<ChildProcess> => {
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-2000)));
-  for (const deadline = Date.now() + 60_000; ; await sleep(100)) {
-    const up = await fetch(`http://127.0.0.1:${port}/`).then(
-      () => true,
-      () => false,
-    );
-    if (up) return child;
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error(`${command} does not answer: ${said}`);
-  }
-};
-
-const end = async (child: ChildProcess): Promise<void> => {
-  if (child.exitCode !== null) return;
-  child.kill();
-  await once(child, 'exit');
-};
 
 const pointers = new Set(['checkpoint']);
 const directory = mkdtempSync(join(tmpdir(), 'sluice-storage-'));
@@ -201,4 +156,4 @@ try {
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
-process.exitCode = failed > 0 ? 1 : 0;
+process.exitCode = outcome();

@@ -1,0 +1,126 @@
+/** Witnesses against a real one: `witness.ts LITEWITNESS WITNESSCTL`, of filippo.io/torchwood. Says `ok - …` or `not ok - …` for each behaviour. */
+import { deepStrictEqual as equal, ok } from 'node:assert';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { caller } from '../../authz-service/storage/call.ts';
+import { openCheckpoint } from '../../authz-service/tlog/checkpoint.ts';
+import { formatVerifierKey, type VerifierKey, verifierKey } from '../../authz-service/tlog/note.ts';
+import { Witness, WitnessError } from '../../authz-service/witness/client.ts';
+import { MemoryLog } from '../../authz-service/witness/witness.fixture.ts';
+import { Witnessing } from '../../authz-service/witness/witnessing.ts';
+import { end, freePort, outcome, show, start } from './server.ts';
+
+const [litewitness = '', witnessctl = ''] = process.argv.slice(2);
+const directory = mkdtempSync(join(tmpdir(), 'sluice-witness-'));
+const at = (name: string): string => join(directory, name);
+const NAME = 'witness.example/real';
+const log = new MemoryLog('sluice.example/gateway-1').add('a', 'b', 'c');
+
+/** The witness's key is held by an agent, as its own documentation has it. */
+const holdKey = async (): Promise<{ agent: ChildProcess; key: VerifierKey; fingerprint: string }> => {
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', at('key')]);
+  const agent = spawn('ssh-agent', ['-D', '-a', at('agent.sock')], { stdio: 'ignore' });
+  while (!existsSync(at('agent.sock'))) await sleep(20);
+  execFileSync('ssh-add', ['-q', at('key')], { env: { ...process.env, SSH_AUTH_SOCK: at('agent.sock') }, stdio: 'ignore' });
+  const [, fingerprint = ''] = execFileSync('ssh-keygen', ['-lf', at('key.pub')], { encoding: 'utf8' }).split(' ');
+  const blob = Buffer.from(execFileSync('cat', [at('key.pub')], { encoding: 'utf8' }).split(' ')[1] ?? '', 'base64');
+  return { agent, key: verifierKey(NAME, 'cosignature', blob.subarray(-32)), fingerprint };
+};
+
+const control = (...args: string[]): void =>
+  void execFileSync(witnessctl, [args[0] ?? '', '-db', at('witness.db'), ...args.slice(1)], { stdio: 'ignore' });
+
+const codeOf = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'none',
+    (error: unknown) => (error instanceof WitnessError ? error.code : `not coded: ${error}`),
+  );
+
+const { agent, key, fingerprint } = await holdKey();
+const port = await freePort();
+const call = caller({ attempts: 1, timeoutMs: 5_000 });
+const url = new URL(`http://127.0.0.1:${port}`);
+const startWitness = (): Promise<ChildProcess> =>
+  start(
+    litewitness,
+    ['-db', at('witness.db'), '-ssh-agent', at('agent.sock'), '-key', fingerprint, '-name', NAME, '-listen', `127.0.0.1:${port}`],
+    {},
+    port,
+  );
+const witnessOf = (of: MemoryLog): Witness => new Witness({ name: 'real', url, keys: [key] }, call, of.prove);
+const ask = (of: MemoryLog, witness = witnessOf(of)) =>
+  witness.cosign(of.checkpoint(), openCheckpoint(of.checkpoint(), of.origin, [of.key.verifier]));
+
+let server = await startWitness();
+try {
+  await show('litewitness: does not know a log that nobody told it of', async () => equal(await codeOf(ask(log)), 'unknown_log'));
+  control('add-log', '-origin', log.origin);
+  await show('litewitness: does not know its key', async () => equal(await codeOf(ask(log)), 'unknown_log'));
+  control('add-key', '-origin', log.origin, '-key', formatVerifierKey(log.key.verifier));
+
+  const published: string[] = [];
+  const problems: string[] = [];
+  const witnessing = new Witnessing({
+    witnesses: [witnessOf(log)],
+    quorum: 1,
+    newest: async () => log.checkpoint(),
+    publish: async (note) => void published.push(note),
+    intervalMs: 50,
+    firstWaitMs: 50,
+    onProblem: (error) => problems.push(error instanceof WitnessError ? error.code : String(error)),
+  });
+  const witnessed = async (size: number): Promise<void> => {
+    for (const deadline = Date.now() + 10_000; witnessing.progress.witnessed < size; await sleep(20))
+      if (Date.now() > deadline) throw new Error(`${witnessing.progress.witnessed} leaves are witnessed, not ${size}`);
+  };
+  await show('litewitness: cosigns the log, and what it cosigned verifies', async () => {
+    await witnessing.round();
+    const { size, verified } = openCheckpoint(published.at(-1) ?? '', log.origin, [key]);
+    equal([size, verified.length], [3, 1]);
+  });
+  await show('litewitness: cosigns the log as it grows past tiles', async () => {
+    witnessing.start();
+    for (const count of [1, 60, 300]) {
+      log.add(...Array.from({ length: count }, (_, n) => `${count}.${n}`));
+      await witnessed(log.leaves.length);
+    }
+  });
+  await show('litewitness: away, the log goes on; back, it is witnessed again', async () => {
+    await end(server);
+    log.add('while it was away');
+    while (!problems.includes('unavailable')) await sleep(20);
+    server = await startWitness();
+    await witnessed(log.leaves.length);
+  });
+  await show('litewitness: restarted, it still knows where the log was', async () => {
+    await end(server);
+    server = await startWitness();
+    const fresh = witnessOf(log);
+    log.add('after a restart');
+    await ask(log, fresh);
+    equal(fresh.size, log.leaves.length);
+  });
+  await witnessing.close();
+  await show('litewitness: refuses a fork', async () => {
+    const fork = log.fork(100).add(...Array.from({ length: 400 }, (_, n) => `rewritten ${n}`));
+    equal(await codeOf(ask(fork)), 'forked');
+    const sameSize = log.fork(log.leaves.length - 1).add('rewritten');
+    equal(await codeOf(ask(sameSize)), 'forked');
+  });
+  await show('litewitness: has cosigned more than a log that was rolled back', async () =>
+    equal(await codeOf(ask(log.fork(200))), 'ahead'),
+  );
+  await show('litewitness: cosigns the honest log on', async () => {
+    log.add('on');
+    ok((await ask(log)).length > 0);
+  });
+} finally {
+  call.close();
+  await end(server);
+  await end(agent);
+  rmSync(directory, { recursive: true, force: true });
+}
+process.exitCode = outcome();

@@ -3,7 +3,7 @@ import { Secret } from '../credential/secret.ts';
 import { ACCOUNT, ACCOUNT_KEY, Container, type Flaw } from './azure_blob.fixture.ts';
 import { type AzureAccess, AzureBlobStore } from './azure_blob.ts';
 import { caller } from './call.ts';
-import { BEHAVIOURS, codeOf, WRITE_ONCE_BEHAVIOURS } from './object_store.behaviour.ts';
+import { codeOf, SHARED_BEHAVIOURS, WRITE_ONCE_BEHAVIOURS } from './object_store.behaviour.ts';
 
 let container: Container;
 const opened: AzureBlobStore[] = [];
@@ -34,8 +34,8 @@ afterEach(async () => {
 });
 
 describe('a store of Azure blobs', () => {
-  it.each(BEHAVIOURS)('without immutability $what', ({ show }) => show(storeOf()));
-  it.each([...BEHAVIOURS, ...WRITE_ONCE_BEHAVIOURS])('with locked policies $what', ({ show }) => show(storeOf('compliance')));
+  it.each(SHARED_BEHAVIOURS)('without immutability $what', ({ show }) => show(storeOf()));
+  it.each([...SHARED_BEHAVIOURS, ...WRITE_ONCE_BEHAVIOURS])('with locked policies $what', ({ show }) => show(storeOf('compliance')));
   it.each(WRITE_ONCE_BEHAVIOURS)('with unlocked policies $what', ({ show }) => show(storeOf('governance')));
 
   it('says what it saw, and removes what it probed with once that may go', async () => {

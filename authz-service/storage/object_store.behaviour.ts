@@ -42,8 +42,6 @@ export const BEHAVIOURS: readonly Behaviour[] = [
       equal(await store.put('once/a', Buffer.from('first'), { ifAbsent: true }), 'stored');
       equal(await store.put('once/a', Buffer.from('second'), { ifAbsent: true }), 'exists');
       equal((await store.get('once/a'))?.toString(), 'first');
-      const race = await Promise.all(Array.from({ length: 4 }, (_, n) => store.put('once/race', Buffer.from(`${n}`), { ifAbsent: true })));
-      equal(race.filter((one) => one === 'stored').length, 1);
     },
   },
   {
@@ -74,6 +72,18 @@ export const BEHAVIOURS: readonly Behaviour[] = [
       equal(await store.get('gone/a'), undefined);
       await store.delete('gone/a');
       equal(await store.put('gone/a', Buffer.from('b'), { ifAbsent: true }), 'stored');
+    },
+  },
+];
+
+/** What a store that several may write to must do beside; a directory has one writer. */
+export const SHARED_BEHAVIOURS: readonly Behaviour[] = [
+  ...BEHAVIOURS,
+  {
+    what: 'takes one of several that put what is absent at once',
+    show: async (store) => {
+      const race = await Promise.all(Array.from({ length: 4 }, (_, n) => store.put('once/race', Buffer.from(`${n}`), { ifAbsent: true })));
+      equal(race.filter((one) => one === 'stored').length, 1);
     },
   },
 ];

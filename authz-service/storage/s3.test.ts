@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '../credential/secret.ts';
 import type { AwsIdentity } from './aws_credentials.ts';
 import { type CallerOptions, caller } from './call.ts';
-import { BEHAVIOURS, codeOf, WRITE_ONCE_BEHAVIOURS } from './object_store.behaviour.ts';
+import { codeOf, SHARED_BEHAVIOURS, WRITE_ONCE_BEHAVIOURS } from './object_store.behaviour.ts';
 import { Bucket, type Flaw } from './s3.fixture.ts';
 import { type LockMode, S3Store } from './s3.ts';
 
@@ -50,8 +50,8 @@ afterEach(async () => {
 });
 
 describe('an S3 store', () => {
-  it.each(BEHAVIOURS)('without locks $what', ({ show }) => show(storeOf()));
-  it.each([...BEHAVIOURS, ...WRITE_ONCE_BEHAVIOURS])('with locks $what', ({ show }) => show(storeOf('compliance')));
+  it.each(SHARED_BEHAVIOURS)('without locks $what', ({ show }) => show(storeOf()));
+  it.each([...SHARED_BEHAVIOURS, ...WRITE_ONCE_BEHAVIOURS])('with locks $what', ({ show }) => show(storeOf('compliance')));
   it.each(WRITE_ONCE_BEHAVIOURS)('with locks that some may lift $what', ({ show }) => show(storeOf('governance')));
 
   it('says what it saw', async () => {

@@ -11,7 +11,7 @@ import { Secret } from '../../authz-service/credential/secret.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
 import { AzureBlobStore, sharedKey } from '../../authz-service/storage/azure_blob.ts';
 import { caller } from '../../authz-service/storage/call.ts';
-import { BEHAVIOURS, codeOf, WRITE_ONCE_BEHAVIOURS } from '../../authz-service/storage/object_store.behaviour.ts';
+import { codeOf, SHARED_BEHAVIOURS, WRITE_ONCE_BEHAVIOURS } from '../../authz-service/storage/object_store.behaviour.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { S3Store } from '../../authz-service/storage/s3.ts';
 import { end, freePort, outcome, show, start } from './server.ts';
@@ -68,11 +68,11 @@ const minio = async (): Promise<void> => {
     await makeBucket('plain', false);
     const storeOf = (bucket: string, prefix: string, lock?: 'compliance' | 'governance', secret = password): S3Store =>
       new S3Store({ ...plain, bucket, prefix, identity: identityOf(user, secret), ...(lock && { lock }) });
-    const each = async (title: string, store: ObjectStore, behaviours: typeof BEHAVIOURS): Promise<void> => {
+    const each = async (title: string, store: ObjectStore, behaviours: typeof SHARED_BEHAVIOURS): Promise<void> => {
       for (const { what, show: act } of behaviours) await show(`${title}: ${what}`, () => act(store));
     };
-    await each('MinIO without locks', storeOf('plain', 'p/'), BEHAVIOURS);
-    await each('MinIO under compliance', storeOf('retained', 'c/', 'compliance'), [...BEHAVIOURS, ...WRITE_ONCE_BEHAVIOURS]);
+    await each('MinIO without locks', storeOf('plain', 'p/'), SHARED_BEHAVIOURS);
+    await each('MinIO under compliance', storeOf('retained', 'c/', 'compliance'), [...SHARED_BEHAVIOURS, ...WRITE_ONCE_BEHAVIOURS]);
     await each('MinIO under governance', storeOf('retained', 'g/', 'governance'), WRITE_ONCE_BEHAVIOURS);
     await show('MinIO: a bucket without Object Lock is refused', async () => {
       equal(await codeOf(storeOf('plain', 'p/', 'compliance').verify()), 'unsupported');
@@ -130,7 +130,7 @@ const azurite = async (): Promise<void> => {
     const headers = { 'content-length': '0', 'x-ms-date': new Date().toUTCString(), 'x-ms-version': '2021-12-02' };
     const authorization = sharedKey(ACCOUNT, ACCOUNT_KEY, 'PUT', url, headers);
     equal((await fetch(url, { method: 'PUT', headers: { ...headers, authorization } })).status, 201);
-    for (const { what, show: act } of BEHAVIOURS) await show(`Azurite: ${what}`, () => act(store));
+    for (const { what, show: act } of SHARED_BEHAVIOURS) await show(`Azurite: ${what}`, () => act(store));
     await show('Azurite: conditional puts are seen to hold', () => store.verify());
     await show('Azurite: has no immutability, and is refused where that was asked for', async () => {
       const error = await storeOf('evidence', 'compliance')

@@ -24,6 +24,8 @@ export interface FileSystem {
   open(path: string, mode: 'create' | 'write' | 'read'): Promise<File>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
+  /** Fails when something is in it. */
+  removeDirectory(path: string): Promise<void>;
   /** Makes creations, renames and removals in the directory durable. */
   syncDirectory(path: string): Promise<void>;
   /** Takes the directory for one writer. Resolves to the release, or to `undefined` when somebody else has it. */
@@ -101,6 +103,7 @@ export const nodeFileSystem: FileSystem = {
   open: openFile,
   rename: (from, to) => fs.promises.rename(from, to),
   remove: (path) => fs.promises.rm(path),
+  removeDirectory: (path) => fs.promises.rmdir(path),
   syncDirectory: async (path) => {
     const fd = await open(path, O_RDONLY);
     try {

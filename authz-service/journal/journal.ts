@@ -12,6 +12,16 @@ import { encodeHeader, FRAME_BYTES, HEADER_BYTES, MAX_BATCH_FRAMES, SNAPSHOT, wr
 import { createSegment, PROBE_NAME, type Replay, recover, SNAPSHOT_NAME } from './recovery.ts';
 import { framesOf, mark, newSegment, type Segment, segmentPath } from './segment.ts';
 
+/** The end of each write, for one who vouches for what it holds. The calls come in the order of the writes. */
+export interface Seal {
+  /** The record that goes behind all that was staged since the last one, into the same write. */
+  record(): Uint8Array;
+  /** The write that the oldest such record belongs to is durable; nobody has been told yet. */
+  durable(): void;
+  /** Nothing counts that is not durable yet: their indices are given again. */
+  lost(): void;
+}
+
 export interface JournalOptions {
   /** A new segment is begun when one has reached this many bytes. Default 64 MiB. */
   readonly segmentBytes?: number;
@@ -24,6 +34,12 @@ export interface JournalOptions {
   readonly files?: FileSystem;
   /** Sees every record while it is recovered, in order: one reading of the files serves both. */
   readonly replay?: Replay;
+  /** Called once the directory is this journal's alone, before it is read. */
+  readonly prepare?: () => Promise<void>;
+  /** A sealed journal cannot be compacted. */
+  readonly seal?: Seal;
+  /** Its front may have been released: the oldest segment begins wherever it begins. Default: a missing one is damage. */
+  readonly released?: boolean;
 }
 
 export type Health = { readonly ok: true } | { readonly ok: false; readonly code: 'full' | 'failed' | 'closed'; readonly reason: string };
@@ -47,6 +63,8 @@ export interface Journal {
    * as many as were ever appended. When it rejects with `full`, the journal goes on with what it had.
    */
   compact(records: readonly Uint8Array[]): Promise<void>;
+  /** Lets whole segments go that hold durable records below `index` only; never the last one. Of a journal that is opened with `released`. */
+  release(index: number): Promise<void>;
   readonly health: Health;
   /** The index that the next record gets. */
   readonly next: number;
@@ -81,6 +99,7 @@ interface Batch {
   frames: number;
   buffer: Buffer;
   length: number;
+  sealed: boolean;
 }
 
 interface Compaction {
@@ -90,6 +109,8 @@ interface Compaction {
   /** The index of the first record behind the snapshot. */
   readonly next: number;
 }
+
+type Settings = Required<Omit<JournalOptions, 'files' | 'replay' | 'prepare' | 'seal' | 'released'>>;
 
 const BUFFER_BYTES = 1 << 18;
 const KEPT_BUFFER_BYTES = 1 << 22;
@@ -101,7 +122,8 @@ class FileJournal implements Journal {
   readonly totals = { records: 0, bytes: 0, writes: 0 };
   readonly #files: FileSystem;
   readonly #directory: string;
-  readonly #options: Required<Omit<JournalOptions, 'files' | 'replay'>>;
+  readonly #options: Settings;
+  readonly #seal: Seal | undefined;
   readonly #unlock: () => void;
   readonly #segments: Segment[];
   #file: File;
@@ -122,13 +144,15 @@ class FileJournal implements Journal {
   constructor(
     files: FileSystem,
     directory: string,
-    options: Required<Omit<JournalOptions, 'files' | 'replay'>>,
+    options: Settings,
+    seal: Seal | undefined,
     unlock: () => void,
     recovered: { segments: Segment[]; file: File; tornBytes: number },
   ) {
     this.#files = files;
     this.#directory = directory;
     this.#options = options;
+    this.#seal = seal;
     this.#unlock = unlock;
     this.#segments = recovered.segments;
     this.#file = recovered.file;
@@ -169,12 +193,8 @@ class FileJournal implements Journal {
     if (this.#pendingBytes + size > this.#options.maxPendingBytes)
       throw new JournalError('backlog', `${this.#pendingBytes} bytes wait for the disk at ${this.#directory}`);
 
-    const batch = this.#gathering(size);
-    const index = this.#next;
-    batch.length = writeFrame(batch.buffer, batch.length, this.#segment.salt, index, batch.frames, record);
-    batch.frames += 1;
-    this.#pendingBytes += size;
-    this.#next += 1;
+    const batch = this.#gathering();
+    const index = this.#add(batch, record);
     this.#schedule();
     return index;
   }
@@ -187,6 +207,7 @@ class FileJournal implements Journal {
   compact(records: readonly Uint8Array[]): Promise<void> {
     try {
       this.#accept();
+      if (this.#seal !== undefined) throw new JournalError('failed', 'a sealed journal cannot be compacted');
       const tooLarge = records.find((record) => record.length > this.#options.maxRecordBytes);
       if (tooLarge)
         throw new JournalError('too_large', `a record of ${tooLarge.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
@@ -225,6 +246,20 @@ class FileJournal implements Journal {
     }
   }
 
+  async release(index: number): Promise<void> {
+    const removed = this.#segments.filter(({ next }, i) => next <= index && i < this.#segments.length - 1);
+    try {
+      // The oldest first, so that a crash leaves no gap.
+      for (const { path } of removed) {
+        await this.#files.remove(path);
+        this.#segments.shift();
+      }
+      if (removed.length > 0) await this.#files.syncDirectory(this.#directory);
+    } catch (error) {
+      throw new JournalError('failed', `${this.#directory}: releasing records: ${(error as Error).message}`, error);
+    }
+  }
+
   async close(): Promise<void> {
     if (!this.#health.ok && this.#health.code === 'closed') return;
     if (this.#current !== undefined || this.#queue.length > 0)
@@ -246,22 +281,40 @@ class FileJournal implements Journal {
     if (!this.#health.ok) throw new JournalError(this.#health.code, this.#health.reason);
   }
 
-  /** The batch that the next record goes into, with room for `size` bytes. */
-  #gathering(size: number): Batch {
+  /** The batch that the next record goes into. */
+  #gathering(): Batch {
     const last = this.#queue.at(-1);
-    if (last?.kind === 'batch' && last.frames < MAX_BATCH_FRAMES) {
-      if (last.length + size > last.buffer.length) {
-        const larger = Buffer.allocUnsafeSlow(Math.max(2 * last.buffer.length, last.length + size));
-        last.buffer.copy(larger, 0, 0, last.length);
-        last.buffer = larger;
-      }
-      return last;
+    if (last?.kind === 'batch') {
+      // The last frame of a batch is its seal's.
+      if (last.frames < MAX_BATCH_FRAMES) return last;
+      this.#close(last);
     }
-    const spare = this.#spare.pop();
-    const buffer = spare !== undefined && spare.length >= size ? spare : Buffer.allocUnsafeSlow(Math.max(BUFFER_BYTES, size));
-    const batch: Batch = { kind: 'batch', settlement: new Settlement(), first: this.#next, frames: 0, buffer, length: 0 };
+    const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES);
+    const batch: Batch = { kind: 'batch', settlement: new Settlement(), first: this.#next, frames: 0, buffer, length: 0, sealed: false };
     this.#queue.push(batch);
     return batch;
+  }
+
+  /** Nothing more goes into this batch. */
+  #close(batch: Batch): void {
+    if (batch.sealed || this.#seal === undefined) return;
+    batch.sealed = true;
+    this.#add(batch, this.#seal.record());
+  }
+
+  #add(batch: Batch, record: Uint8Array): number {
+    const size = FRAME_BYTES + record.length;
+    if (batch.length + size > batch.buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(2 * batch.buffer.length, batch.length + size));
+      batch.buffer.copy(larger, 0, 0, batch.length);
+      batch.buffer = larger;
+    }
+    const index = this.#next;
+    batch.length = writeFrame(batch.buffer, batch.length, this.#segment.salt, index, batch.frames, record);
+    batch.frames += 1;
+    this.#pendingBytes += size;
+    this.#next += 1;
+    return index;
   }
 
   /** Begins the next write once this turn of the event loop has staged all it has. */
@@ -282,9 +335,11 @@ class FileJournal implements Journal {
       return;
     }
     const current = this.#current;
+    if (current.kind === 'batch') this.#close(current);
     (current.kind === 'batch' ? this.#write(current) : this.#snapshot(current)).then(
       () => {
         this.#current = undefined;
+        if (current.kind === 'batch') this.#seal?.durable();
         current.settlement.resolve();
         this.#commit();
       },
@@ -401,6 +456,7 @@ class FileJournal implements Journal {
     this.#pendingBytes = 0;
     this.#next = this.#durable;
     if (full) this.#retryAfter(this.#options.retryMs);
+    this.#seal?.lost();
     for (const { settlement } of waiting) settlement.reject(error);
     this.#idle?.();
   }
@@ -440,16 +496,19 @@ class FileJournal implements Journal {
 export const openJournal = async (directory: string, options: JournalOptions = {}): Promise<Journal> => {
   const files = options.files ?? nodeFileSystem;
   const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, retryMs = 500, replay = () => {} } = options;
+  const { prepare, seal, released = false } = options;
   let unlock: (() => void) | undefined;
   try {
     await files.makeDirectory(directory);
     unlock = await files.lock(directory);
     if (unlock === undefined) throw new JournalError('locked', `${directory} is in use by another process`);
-    const recovered = await recover(files, directory, maxRecordBytes, replay);
-    return new FileJournal(files, directory, { segmentBytes, maxRecordBytes, maxPendingBytes, retryMs }, unlock, recovered);
+    await prepare?.();
+    const recovered = await recover(files, directory, { maxRecordBytes, released }, replay);
+    return new FileJournal(files, directory, { segmentBytes, maxRecordBytes, maxPendingBytes, retryMs }, seal, unlock, recovered);
   } catch (error) {
     unlock?.();
-    if (error instanceof JournalError) throw error;
+    // What `prepare` and `replay` throw is theirs.
+    if (!/^E[A-Z0-9]+$/.test((error as NodeJS.ErrnoException).code ?? '')) throw error;
     throw new JournalError(isFull(error) ? 'full' : 'failed', `${directory}: ${(error as Error).message}`, error);
   }
 };

@@ -124,7 +124,12 @@ const repairTail = async (file: File, segment: Segment, size: number, lastWrite:
 };
 
 /** Recovers `directory`, which the caller has locked. Rejects with a `JournalError` (`corrupt`) or with an error of the file system. */
-export const recover = async (files: FileSystem, directory: string, maxRecordBytes: number, replay: Replay): Promise<Recovered> => {
+export const recover = async (
+  files: FileSystem,
+  directory: string,
+  { maxRecordBytes, released }: { readonly maxRecordBytes: number; readonly released: boolean },
+  replay: Replay,
+): Promise<Recovered> => {
   const found = await survivingSegments(files, directory);
   if (found.length === 0) {
     const { segment, file } = await createSegment(files, directory, { first: 0, salt: randomInt(2 ** 32), flags: 0, settled: 0 });
@@ -132,7 +137,7 @@ export const recover = async (files: FileSystem, directory: string, maxRecordByt
   }
 
   const segments = found.map(({ segment }) => segment);
-  let next = segments[0] && segments[0].flags & SNAPSHOT ? segments[0].first : 0;
+  let next = segments[0] && (released || segments[0].flags & SNAPSHOT) ? segments[0].first : 0;
   let lastWrite = HEADER_BYTES;
   for (const { segment, size } of found) {
     if (segment.first !== next)

@@ -138,6 +138,8 @@ export class SimulatedFileSystem implements FileSystem {
     });
   }
 
+  async removeDirectory(): Promise<void> {}
+
   async syncDirectory(path: string): Promise<void> {
     this.#change('syncDirectory', path, () => {
       for (const name of this.#durableNames.keys()) if (dirname(name) === path) this.#durableNames.delete(name);

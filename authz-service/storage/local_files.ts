@@ -8,6 +8,9 @@ import { checkKey, type ObjectStore, type PutOptions, StorageError } from './obj
 /** Files that were not finished; a name that no key has. */
 const UNFINISHED = '.unfinished';
 
+/** The end of directories that come and go: of the partial forms of a tile. */
+const PARTIAL = '.p';
+
 const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 const coded = (error: unknown, path: string): StorageError => {
@@ -79,7 +82,9 @@ class LocalFiles implements ObjectStore {
     const path = this.#path(key);
     try {
       await this.#files.remove(path);
-      await this.#sync(dirname(path));
+      const directory = dirname(path);
+      await this.#sync(directory);
+      if (directory.endsWith(PARTIAL)) await this.#removeEmpty(directory);
     } catch (error) {
       if (!isMissing(error)) throw coded(error, path);
     }
@@ -154,6 +159,13 @@ class LocalFiles implements ObjectStore {
     };
     sync.running.then(done, done);
     return sync.running;
+  }
+
+  /** Nothing is put into such a directory again once its objects go. */
+  async #removeEmpty(directory: string): Promise<void> {
+    this.#made.delete(directory);
+    // Most often there is something left in it.
+    await this.#files.removeDirectory(directory).catch(() => {});
   }
 
   async *#below(folder: string, prefix: string, after: string): AsyncGenerator<string> {

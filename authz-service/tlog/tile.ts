@@ -166,6 +166,13 @@ export class TileEdge {
     return this.#size;
   }
 
+  clone(): TileEdge {
+    const edge = new TileEdge();
+    edge.#size = this.#size;
+    for (const row of this.#rows) edge.#rows.push([...row]);
+    return edge;
+  }
+
   /** Takes a leaf's hash, and gives the tiles that it has filled to `full`. */
   append(leaf: Buffer, full: (tile: Tile & { readonly level: number }, bytes: Buffer) => void): void {
     this.#size += 1;

@@ -1,0 +1,57 @@
+/** The log's own keys: one private key on each line of a file or an environment variable. All of them sign; more than one stands there while keys change. */
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
+import { LogError } from './error.ts';
+
+/** Throws a `LogError` (`key`): for no key, for one that is none, and for keys of several names. Nothing of a key is in the message. */
+export const parseSigners = (text: string): SignerKey[] => {
+  const lines = text.split('\n').map((line) => line.trim());
+  let signers: SignerKey[];
+  try {
+    signers = lines.filter((line) => line !== '' && !line.startsWith('#')).map(parseSignerKey);
+  } catch (error) {
+    throw new LogError('key', `the key of the log: ${(error as Error).message}`);
+  }
+  if (signers.length === 0) throw new LogError('key', 'there is no key of the log');
+  const names = new Set(signers.map(({ verifier }) => verifier.name));
+  if (names.size > 1) throw new LogError('key', `keys of one log have one name, and these have ${[...names].join(', ')}`);
+  if (signers.some(({ verifier }) => verifier.type !== 'ed25519')) throw new LogError('key', 'a key of a witness signs no log');
+  return signers;
+};
+
+/** Writes a new key where there is none yet, for this user only. Throws `EEXIST` when there is one. */
+export const writeNewKey = (path: string, name: string): void => {
+  const fd = openSync(path, 'wx', 0o600);
+  try {
+    writeSync(fd, `${generateSignerKey(name)}\n`);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  chmodSync(path, 0o600);
+};
+
+/** Adds a new key of the same name behind those that are there: from the next start all of them sign. Throws a `LogError` (`key`). */
+export const addKey = (path: string): SignerKey => {
+  const [first] = parseSigners(readFileSync(path, 'utf8')) as [SignerKey];
+  const key = generateSignerKey(first.verifier.name);
+  const fd = openSync(path, 'a', 0o600);
+  try {
+    writeSync(fd, `${key}\n`);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  return parseSignerKey(key);
+};
+
+/** The keys in a file. Throws a `LogError` (`key`) when it is not there, is none, or is readable by others. */
+export const readSigners = (path: string): SignerKey[] => {
+  if (!existsSync(path)) throw new LogError('key', `${path}: the log's key is not there`);
+  if ((statSync(path).mode & 0o077) !== 0) throw new LogError('key', `${path}: the log's key is readable by others; chmod 600`);
+  try {
+    return parseSigners(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw error instanceof LogError ? new LogError('key', `${path}: ${error.message}`) : error;
+  }
+};

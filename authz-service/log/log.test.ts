@@ -1,0 +1,328 @@
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
+import { localFiles } from '../storage/local_files.ts';
+import { openCheckpoint, readCheckpoint } from '../tlog/checkpoint.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
+import { checkChains, ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
+import type { Log } from './log.ts';
+
+const codeOf = async (promise: Promise<unknown>): Promise<string> => {
+  try {
+    await promise;
+    return 'none';
+  } catch (error) {
+    return (error as { code?: string }).code ?? `not coded: ${error}`;
+  }
+};
+
+const stageAll = (log: Log, from: number, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => {
+    const text = `event ${from + i}`;
+    expect(log.stage(subject(from + i + 1, `ses_${(from + i) % 7}`, (from + i) % 5 === 0 ? 17 : 11), Buffer.from(text))).toBe(from + i);
+    return text;
+  });
+
+describe('the log', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = fs.mkdtempSync(join(tmpdir(), 'log-'));
+  });
+  afterEach(() => fs.rmSync(directory, { recursive: true, force: true }));
+  const objects = () => localFiles(join(directory, 'log'));
+
+  it('keeps events in order, across openings, publications and segments that are let go of', async () => {
+    const texts: string[] = [];
+    const sizes = [1, 5, 250, 1, 255, 256, 300, 3];
+    for (const [i, count] of sizes.entries()) {
+      const log = await testLog({ directory, journal: { segmentBytes: 4096 } });
+      expect(log.size).toBe(texts.length);
+      expect(textsOf(await recordsOf(log))).toEqual(texts);
+      texts.push(...stageAll(log, texts.length, count));
+      await log.settled();
+      expect(log.committed?.size).toBe(texts.length);
+      expect(textsOf(await recordsOf(log))).toEqual(texts);
+      for (const from of [0, 1, 255, 256, 257, texts.length - 1, texts.length])
+        expect(textsOf(await recordsOf(log, from))).toEqual(texts.slice(from));
+      if (i % 3 !== 1) {
+        await log.publish();
+        expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
+        expect(textsOf(await recordsOf(log))).toEqual(texts);
+      }
+      await log.close();
+      expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
+    }
+    expect(fs.readdirSync(join(directory, 'journal')).filter((name) => name.endsWith('.journal')).length).toBeLessThan(20);
+    expect(fs.readdirSync(join(directory, 'log/tile/entries')).sort()).toEqual(['000', '001', '002', '003', '004.p']);
+  });
+
+  it('acknowledges with a signed checkpoint for each write, and not before', async () => {
+    const disk = new SimulatedFileSystem();
+    const log = await testLog({ files: disk });
+    expect(log.committed).toBeUndefined();
+    let open!: () => void;
+    disk.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    stageAll(log, 0, 10);
+    const settled = log.settled();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(log.size).toBe(0);
+    expect(log.committed).toBeUndefined();
+    open();
+    await settled;
+    expect(log.totals).toMatchObject({ records: 10, writes: 1 });
+    const { note, root } = log.committed as NonNullable<Log['committed']>;
+    expect(openCheckpoint(note, ORIGIN, [SIGNER.verifier])).toMatchObject({ size: 10, root });
+    await log.close();
+  });
+
+  it('says of each leaf where it stands in its session, also of sessions of long ago', async () => {
+    let log = await testLog({ directory });
+    stageAll(log, 0, 30);
+    await log.settled();
+    await log.close();
+    log = await testLog({ directory });
+    stageAll(log, 30, 30);
+    log.stage(subject(61, ''), Buffer.from('of no session'));
+    await log.settled();
+    const records = await recordsOf(log);
+    checkChains(records.slice(0, 60));
+    expect(records[59]?.leaf).toMatchObject({ session: 'ses_3', position: 9, previous: 52 });
+    expect(records[60]?.leaf).toMatchObject({ session: '', position: 0, previous: 0 });
+    await log.close();
+  });
+
+  it('proves each event, and that it grew, out of a few tiles', async () => {
+    const log = await testLog({ directory });
+    const heads: { size: number; root: Buffer }[] = [];
+    for (const count of [3, 254, 256, 200]) {
+      stageAll(log, log.size, count);
+      await log.settled();
+      await log.publish();
+      heads.push(log.published as NonNullable<Log['published']>);
+    }
+    const { size } = heads.at(-1) as (typeof heads)[number];
+    for (const index of [0, 1, 255, 256, 511, 512, size - 1]) {
+      const record = await log.reader.record(index, size);
+      expect(String(record.detail?.event)).toBe(`event ${index}`);
+      const proof = await log.reader.proveInclusion(index, size);
+      checkInclusion(leafHash(record.entry), index, heads.at(-1) as (typeof heads)[number], proof);
+    }
+    for (const [i, old] of heads.entries())
+      for (const now of heads.slice(i)) checkConsistency(old, now, await log.reader.proveConsistency(old.size, now.size));
+    await expect(log.reader.record(size, size)).rejects.toThrow(RangeError);
+    await log.close();
+  });
+
+  it('publishes by itself, and tries again when the store was away', async () => {
+    const disk = new SimulatedFileSystem();
+    const problems: string[] = [];
+    const log = await testLog({
+      files: disk,
+      publishMs: 1,
+      onProblem: (error) => problems.push((error as unknown as { code: string }).code),
+    });
+    disk.fault = ({ path }) => (path.startsWith('/tap/log') ? { code: 'EIO' } : undefined);
+    stageAll(log, 0, 3);
+    await log.settled();
+    await vi.waitFor(() => expect(problems).toEqual(['unavailable']));
+    expect(log.health.ok).toBe(true);
+    disk.fault = () => undefined;
+    await vi.waitFor(() => expect(log.published?.size).toBe(3), { timeout: 5000 });
+    stageAll(log, 3, 3);
+    await log.settled();
+    await vi.waitFor(() => expect(log.published?.size).toBe(6), { timeout: 5000 });
+    await log.close();
+  });
+
+  it('keeps a checkpoint now and then, and removes the partial forms of what is full', async () => {
+    let now = 0;
+    const log = await testLog({ directory, now: () => now });
+    for (let i = 0; i < 12; i += 1) {
+      stageAll(log, log.size, 60);
+      await log.settled();
+      await log.publish();
+      now += 1_000_000;
+    }
+    await log.close();
+    const keys: string[] = [];
+    for await (const key of objects().list('')) keys.push(key);
+    expect(keys.filter((key) => key.startsWith('checkpoints/'))).toEqual(
+      [60, 300, 540].map((size) => `checkpoints/${String(size).padStart(16, '0')}`),
+    );
+    expect(readCheckpoint((await objects().get('checkpoints/0000000000000540')) as Buffer).size).toBe(540);
+    const partial = keys.filter((key) => key.includes('.p/'));
+    expect(partial.filter((key) => !key.startsWith('tile/1/'))).toEqual([
+      'details/events/002.p/208',
+      'details/payloads/002.p/208',
+      ...[28, 88, 148, 208].flatMap((width) => `tile/0/002.p/${width}`).sort(),
+      ...[28, 88, 148, 208].flatMap((width) => `tile/entries/002.p/${width}`).sort(),
+    ]);
+    expect(String(await objects().get('keys'))).toMatch(/^0 gateway\.example\/sluice\+[0-9a-f]{8}\+A\S{43}\n$/);
+  });
+
+  it('locks what will not change any more, until the date that is asked for', async () => {
+    const store = objects();
+    const locked = new Map<string, Date>();
+    const log = await testLog({
+      directory,
+      retainUntil: (kind) => new Date(['tile', 'entries', 'checkpoint', 'events', 'payloads'].indexOf(kind)),
+      objects: {
+        ...store,
+        url: store.url,
+        put: (key, bytes, { retainUntil, ...options } = {}) => {
+          if (retainUntil !== undefined) locked.set(key, retainUntil);
+          return store.put(key, bytes, options);
+        },
+        get: (key, range) => store.get(key, range),
+        list: (prefix, after) => store.list(prefix, after),
+        delete: (key) => store.delete(key),
+        hold: (key, on) => store.hold(key, on),
+        verify: () => store.verify(),
+        close: () => store.close(),
+      },
+    });
+    stageAll(log, 0, 300);
+    await log.settled();
+    await log.close();
+    expect(Object.fromEntries([...locked].map(([key, date]) => [key, date.getTime()]))).toEqual({
+      'tile/0/000': 0,
+      'tile/entries/000': 1,
+      'checkpoints/0000000000000300': 2,
+      'details/events/000': 3,
+      'details/payloads/000': 4,
+    });
+  });
+
+  it('shows what was deleted as deleted, and what was exchanged as damage', async () => {
+    const log = await testLog({ directory, journal: { segmentBytes: 4096 } });
+    for (let i = 0; i < 20; i += 1) {
+      stageAll(log, log.size, 30);
+      await log.settled();
+    }
+    await log.publish();
+    fs.rmSync(join(directory, 'log/details/payloads/000'));
+    const records = await recordsOf(log);
+    expect(records.filter(({ detail }) => detail === undefined).map(({ index }) => index)).toEqual(
+      Array.from({ length: 52 }, (_, i) => 5 * i),
+    );
+    const path = join(directory, 'log/details/events/000');
+    fs.writeFileSync(path, Buffer.from(fs.readFileSync(path, 'latin1').replace('event 7', 'EVENT 7'), 'latin1'));
+    expect(await codeOf(recordsOf(log))).toBe('corrupt');
+    await log.close();
+  });
+
+  describe('refuses', () => {
+    beforeEach(async () => {
+      const log = await testLog({ directory });
+      stageAll(log, 0, 300);
+      await log.settled();
+      await log.publish();
+      stageAll(log, 300, 5);
+      await log.settled();
+      await log.close();
+    });
+    const opening = (options = {}) => codeOf(testLog({ directory, ...options }).then((log) => log.close()));
+    const journal = () =>
+      join(directory, 'journal', fs.readdirSync(join(directory, 'journal')).find((name) => name.endsWith('.journal')) as string);
+
+    it('nothing that is well', async () => expect(await opening()).toBe('none'));
+
+    it('a second writer', async () => {
+      const log = await testLog({ directory });
+      expect(await opening()).toBe('locked');
+      await log.close();
+    });
+
+    it('another key, and another name', async () => {
+      expect(await opening({ signers: [parseSignerKey(generateSignerKey(ORIGIN))] })).toBe('key');
+      expect(await opening({ signers: [parseSignerKey(generateSignerKey('other.example/log'))] })).toBe('key');
+    });
+
+    it('a journal that was rolled back behind what is published, or is not there', async () => {
+      const bytes = fs.readFileSync(journal());
+      fs.writeFileSync(journal(), bytes.subarray(0, 32));
+      expect(await opening()).toBe('rolled_back');
+      fs.rmSync(journal());
+      expect(await opening()).toBe('rolled_back');
+    });
+
+    it('tiles that do not give the published root', async () => {
+      const path = join(directory, 'log/tile/0/001.p/49');
+      const bytes = fs.readFileSync(path);
+      bytes[0] = (bytes[0] as number) ^ 1;
+      fs.writeFileSync(path, bytes);
+      expect(await opening()).toBe('corrupt');
+      fs.rmSync(path);
+      expect(await opening()).toBe('missing');
+    });
+
+    it('a journal that goes on from another log of the same key', async () => {
+      const other = join(directory, 'other');
+      const log = await testLog({ directory: other });
+      for (let i = 0; i < 305; i += 1) log.stage(subject(i + 1), Buffer.from(`another ${i}`));
+      await log.settled();
+      await log.close();
+      fs.rmSync(join(directory, 'journal'), { recursive: true });
+      fs.cpSync(join(other, 'journal'), join(directory, 'journal'), { recursive: true });
+      expect(await opening()).toBe('forked');
+    });
+
+    it('a log that is not the one that somebody remembers', async () => {
+      const published = readCheckpoint((await objects().get('checkpoint')) as Buffer);
+      expect(await opening({ remembered: [published] })).toBe('none');
+      expect(await opening({ remembered: [{ ...published, size: 306 }] })).toBe('rolled_back');
+      expect(await opening({ remembered: [{ size: 77, root: published.root }] })).toBe('forked');
+    });
+
+    it('the record of an earlier version', async () => {
+      fs.writeFileSync(join(directory, '0000000000000000.journal'), '');
+      expect(await opening()).toBe('old_format');
+    });
+  });
+
+  it('goes on under a new key when the old one has signed with it', async () => {
+    const next = parseSignerKey(generateSignerKey(ORIGIN));
+    let log = await testLog({ directory });
+    stageAll(log, 0, 3);
+    await log.settled();
+    await log.close();
+    expect(await codeOf(testLog({ directory, signers: [next] }))).toBe('key');
+    log = await testLog({ directory, signers: [SIGNER, next] });
+    stageAll(log, 3, 1);
+    await log.settled();
+    await log.close();
+    log = await testLog({ directory, signers: [next] });
+    stageAll(log, 4, 1);
+    await log.settled();
+    await log.close();
+    const note = (await objects().get('checkpoint')) as Buffer;
+    expect(openCheckpoint(note, ORIGIN, [next.verifier]).size).toBe(5);
+    expect(await codeOf(testLog({ directory }))).toBe('key');
+    expect(
+      String(await objects().get('keys'))
+        .split('\n')
+        .map((line) => line.split(' ')[0]),
+    ).toEqual(['0', '3', '']);
+  });
+
+  it('stops, and stays as it is, when an object is there that would fork it', async () => {
+    const problems: string[] = [];
+    const log = await testLog({ directory, onProblem: (error) => problems.push((error as unknown as { code: string }).code) });
+    fs.mkdirSync(join(directory, 'log/tile/0'), { recursive: true });
+    fs.writeFileSync(join(directory, 'log/tile/0/000'), Buffer.alloc(8192));
+    stageAll(log, 0, 256);
+    await log.settled();
+    expect(await codeOf(log.publish())).toBe('forked');
+    expect(problems).toEqual(['forked']);
+    expect(log.health.ok).toBe(false);
+    expect(() => stageAll(log, 256, 1)).toThrow(/is there already/);
+    await log.close();
+    expect(await objects().get('checkpoint')).toBeUndefined();
+  });
+});

@@ -1,0 +1,483 @@
+/**
+ * The transparency log that what happened is recorded in. An event is acknowledged when one write of the journal has made durable its leaf, its bytes and the
+ * signed checkpoint that covers them; what the world sees is derived from the journal afterwards (publisher.ts).
+ *
+ * See docs/design/log.md for the format, what a crash leaves, and why it never forks.
+ */
+import { randomFillSync } from 'node:crypto';
+import { join } from 'node:path';
+import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
+import { type Health, type Journal, type JournalOptions, openJournal, type Seal } from '../journal/journal.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
+import type { TlogError } from '../tlog/error.ts';
+import { Frontier, leafHash } from '../tlog/hash.ts';
+import { formatVerifierKey, type SignerKey } from '../tlog/note.ts';
+import { frontierOf } from '../tlog/proof.ts';
+import { TileEdge, tilePath } from '../tlog/tile.ts';
+import { type Chain, Chains, type FindChain } from './chains.ts';
+import { LogError } from './error.ts';
+import { decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
+import { type Committed, Publisher, type PublisherOptions } from './publisher.ts';
+import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
+import { decodeRecord, encodeCheckpointRecord, encodeEventRecord } from './record.ts';
+
+export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosign' | 'now'> {
+  /** The journal's place and the log's lock. */
+  readonly directory: string;
+  /** Where what is derived stands. It is the log's: closed with it. */
+  readonly objects: ObjectStore;
+  /** All sign each checkpoint. Their name is the log's origin. */
+  readonly signers: readonly SignerKey[];
+  /** Finds what an old session's next leaf goes on from: see `FindChain`. */
+  readonly findChain: FindChain;
+  /** Checkpoints that somebody remembers: the log that is opened must go on from each of them. Their signatures are the caller's business. */
+  readonly remembered?: readonly { readonly size: number; readonly root: Buffer }[];
+  /** From a commit to its publication. Milliseconds, default 1,000. */
+  readonly publishMs?: number;
+  readonly files?: FileSystem;
+  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'retryMs'>;
+  /** Told what an operator should know of: a publication that failed (it is tried again) or the end of the log. */
+  readonly onProblem?: (error: Error) => void;
+}
+
+export interface Log {
+  readonly origin: string;
+  /** Takes a copy of an event for the next write and returns its leaf's index. Throws a `JournalError` or a `LogError` when the log accepts none. */
+  stage(subject: Subject, event: Uint8Array): number;
+  /** Resolves when all that was staged is durable with a committed checkpoint: one promise for all of one write. */
+  settled(): Promise<void>;
+  /** The durable records from `from` on. Rejects with `corrupt`, a `StorageError` or a `JournalError`. */
+  read(from?: number): AsyncGenerator<LogRecord, void>;
+  /** The newest committed checkpoint; `undefined` of a log without any. It may not be published yet. */
+  readonly committed: Committed | undefined;
+  /** The newest published one: what proofs are made against. */
+  readonly published: PublishedCheckpoint | undefined;
+  /** Reads what is published, and makes proofs. */
+  readonly reader: LogReader;
+  /** Publishes what is committed now. Rejects with what kept it from that; it is tried again anyway. */
+  publish(): Promise<void>;
+  readonly health: Health;
+  /** Bytes of an unfinished write that recovery cut off. */
+  readonly tornBytes: number;
+  readonly totals: { readonly records: number; readonly bytes: number; readonly writes: number };
+  /** Leaves in the log that are durable. */
+  readonly size: number;
+  /** Waits for what is staged, publishes it if that works at once, and lets go. */
+  close(): Promise<void>;
+}
+
+interface Sealed extends Committed {
+  readonly frontier: Frontier;
+  readonly undo: readonly Undo[];
+}
+
+interface Undo {
+  readonly session: string;
+  readonly before: Chain | undefined;
+}
+
+/** Where in the journal a leaf stands; not each, but often enough to begin reading there. */
+interface Mark {
+  readonly leaf: number;
+  readonly journal: number;
+}
+
+const MARK_LEAVES = 256;
+const SALT_POOL_BYTES = 1 << 13;
+const MAX_BACKOFF_MS = 60_000;
+/** The journal's own bound is for events as the tap bounds them. */
+const MAX_RECORD_BYTES = 1 << 17;
+
+class TransparencyLog implements Log, Seal {
+  readonly origin: string;
+  readonly reader: LogReader;
+  readonly totals = { records: 0, bytes: 0, writes: 0 };
+  readonly #options: LogOptions;
+  readonly #chains: Chains;
+  #journal!: Journal;
+  #publisher!: Publisher;
+  /** The tree with all that is staged, and with all that is durable. */
+  #staged = new Frontier();
+  #durable = new Frontier();
+  /** Checkpoints that are on their way to the disk. */
+  #sealed: Sealed[] = [];
+  /** What the events that no checkpoint covers yet have changed of the chains. */
+  #undo: Undo[] = [];
+  #committed: Committed | undefined;
+  #published: PublishedCheckpoint | undefined;
+  #marks: Mark[] = [];
+  readonly #salts = Buffer.alloc(SALT_POOL_BYTES);
+  #saltAt = SALT_POOL_BYTES;
+  #failed: LogError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #publishing: Promise<void> | undefined;
+  #backoffMs = 0;
+  #closed = false;
+
+  constructor(options: LogOptions) {
+    this.#options = options;
+    this.origin = (options.signers[0] as SignerKey).verifier.name;
+    this.reader = new LogReader(options.objects);
+    this.#chains = new Chains(options.findChain);
+  }
+
+  async open(): Promise<void> {
+    const { directory, files = nodeFileSystem, objects, journal } = this.#options;
+    const recovery = new Recovery();
+    this.#journal = await openJournal(join(directory, 'journal'), {
+      ...journal,
+      files,
+      maxRecordBytes: MAX_RECORD_BYTES,
+      released: true,
+      seal: this,
+      prepare: async () => {
+        await this.#refuseOldFormat(files);
+        await objects.verify();
+        await this.#readPublished(recovery);
+      },
+      replay: (index, record) => recovery.take(index, record),
+    });
+    try {
+      this.#adopt(recovery);
+      await this.#checkRemembered();
+      await this.#listKeys();
+    } catch (error) {
+      await this.#journal.close();
+      throw error;
+    }
+    this.#schedule();
+  }
+
+  get committed(): Committed | undefined {
+    return this.#committed;
+  }
+
+  get published(): PublishedCheckpoint | undefined {
+    return this.#published;
+  }
+
+  get size(): number {
+    return this.#durable.size;
+  }
+
+  get tornBytes(): number {
+    return this.#journal.tornBytes;
+  }
+
+  get health(): Health {
+    return this.#failed === undefined ? this.#journal.health : { ok: false, code: 'failed', reason: this.#failed.message };
+  }
+
+  stage(subject: Subject, event: Uint8Array): number {
+    if (this.#failed !== undefined) throw this.#failed;
+    const { session } = subject;
+    const index = this.#staged.size;
+    const before = session === '' ? undefined : this.#chains.get(session);
+    const position = session === '' ? 0 : (before?.position ?? 0) + 1;
+    const salt = this.#salt();
+    const entry = encodeLeafView(subject, position, before?.index ?? 0, salt, event);
+    const record = encodeEventRecord(index, salt, entry, event);
+    const journal = this.#journal.stage(record);
+    this.#staged.append(leafHash(entry));
+    if (session !== '') {
+      this.#undo.push({ session, before });
+      this.#chains.set(session, { index, position }, this.#durable.size);
+    }
+    this.#mark(index, journal);
+    return index;
+  }
+
+  settled(): Promise<void> {
+    return this.#journal.settled();
+  }
+
+  /** The journal asks for the checkpoint that ends a write. */
+  record(): Buffer {
+    const { size } = this.#staged;
+    const root = this.#staged.root();
+    const note = signCheckpoint({ origin: this.origin, size, root }, this.#options.signers);
+    this.#sealed.push({ size, root, note, frontier: this.#staged.clone(), undo: this.#undo });
+    this.#undo = [];
+    return encodeCheckpointRecord(note);
+  }
+
+  /** The journal says that a write is durable. */
+  durable(): void {
+    const { frontier, size, root, note } = this.#sealed.shift() as Sealed;
+    this.totals.records += size - this.#durable.size;
+    this.totals.writes += 1;
+    this.totals.bytes = this.#journal.totals.bytes;
+    this.#durable = frontier;
+    this.#committed = { size, root, note };
+    this.#schedule();
+  }
+
+  /** The journal says that what is not durable is lost: its leaves are none. Their checkpoints have not left this process. */
+  lost(): void {
+    const undone = [...this.#sealed.flatMap(({ undo }) => undo), ...this.#undo];
+    for (const { session, before } of undone.reverse()) this.#chains.restore(session, before);
+    this.#sealed = [];
+    this.#undo = [];
+    this.#staged = this.#durable.clone();
+    while ((this.#marks.at(-1)?.leaf ?? -1) >= this.#durable.size) this.#marks.pop();
+  }
+
+  async *read(from = 0): AsyncGenerator<LogRecord, void> {
+    const end = this.#durable.size;
+    let at = from;
+    while (at < end) {
+      // What the journal has let go of is published.
+      const inJournal = Math.min(this.#firstInJournal, end);
+      if (at < inJournal) {
+        for await (const record of this.reader.read(at, inJournal, (this.#published as PublishedCheckpoint).size)) {
+          yield record;
+          at = record.index + 1;
+        }
+        continue;
+      }
+      try {
+        for await (const { index, entry, salt, event } of this.#journaled(at, end)) {
+          at = index + 1;
+          yield { index, entry, leaf: decodeLeaf(entry), detail: { index, salt, event } };
+        }
+        return;
+      } catch (error) {
+        // A segment may have been let go of between finding it and reading it.
+        if (at >= this.#firstInJournal) throw error;
+      }
+    }
+  }
+
+  async publish(): Promise<void> {
+    while (this.#failed === undefined && this.#committed !== undefined && this.#publisher.size < this.#committed.size) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      await (this.#publishing ??= this.#publishNow());
+    }
+    if (this.#failed !== undefined) throw this.#failed;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    // What is staged becomes durable, but nothing new is taken.
+    await this.#journal.settled().catch(() => {});
+    this.#closed = true;
+    await this.publish().catch(() => {});
+    clearTimeout(this.#timer);
+    await this.#publishing?.catch(() => {});
+    await this.#journal.close();
+    await this.#options.objects.close();
+  }
+
+  get #firstInJournal(): number {
+    return this.#marks[0]?.leaf ?? this.#durable.size;
+  }
+
+  #salt(): Buffer {
+    if (this.#saltAt + SALT_BYTES > SALT_POOL_BYTES) {
+      randomFillSync(this.#salts);
+      this.#saltAt = 0;
+    }
+    this.#saltAt += SALT_BYTES;
+    return this.#salts.subarray(this.#saltAt - SALT_BYTES, this.#saltAt);
+  }
+
+  #mark(leaf: number, journal: number): void {
+    const last = this.#marks.at(-1);
+    if (last === undefined || leaf - last.leaf >= MARK_LEAVES) this.#marks.push({ leaf, journal });
+  }
+
+  /** The journal's events from index `from` to before `to`. */
+  async *#journaled(from: number, to: number): AsyncGenerator<{ index: number; entry: Buffer; salt: Buffer; event: Buffer }, void> {
+    const start = this.#marks.findLast(({ leaf }) => leaf <= from)?.journal ?? 0;
+    for await (const { bytes } of this.#journal.read(start)) {
+      const record = decodeRecord(bytes);
+      if (record.kind !== 'event' || record.index < from) continue;
+      if (record.index >= to) return;
+      yield record;
+      if (record.index + 1 === to) return;
+    }
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#publishing !== undefined || this.#closed || this.#failed !== undefined) return;
+    if (this.#committed === undefined || this.#publisher.size >= this.#committed.size) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#publishing ??= this.#publishNow();
+        this.#publishing.catch(() => {});
+      },
+      Math.max(this.#options.publishMs ?? 1000, this.#backoffMs),
+    ).unref();
+  }
+
+  async #publishNow(): Promise<void> {
+    try {
+      const target = this.#committed as Committed;
+      await this.#publisher.publish(target);
+      this.#published = { origin: this.origin, ...target };
+      this.#backoffMs = 0;
+      await this.#release();
+    } catch (error) {
+      if (error instanceof LogError) this.#failed = error;
+      this.#backoffMs = Math.min(Math.max(2 * this.#backoffMs, 1000), MAX_BACKOFF_MS);
+      this.#options.onProblem?.(error as Error);
+      throw error;
+    } finally {
+      this.#publishing = undefined;
+      this.#schedule();
+    }
+  }
+
+  /** Lets the journal's segments go that hold nothing but what is published. */
+  async #release(): Promise<void> {
+    const keep = this.#marks.findLastIndex(({ leaf }) => leaf <= this.#publisher.needed);
+    if (keep <= 0) return;
+    await this.#journal.release((this.#marks[keep] as Mark).journal);
+    while ((this.#marks[0] as Mark).journal < this.#journal.first) this.#marks.shift();
+  }
+
+  async #refuseOldFormat(files: FileSystem): Promise<void> {
+    const { directory } = this.#options;
+    const names = await files.list(directory);
+    if (names.some((name) => /^\d{16}\.journal$/.test(name)))
+      throw new LogError(
+        'old_format',
+        `${directory} holds the record of an earlier version, which is no log: move it away; this version begins a new one`,
+      );
+  }
+
+  async #readPublished(recovery: Recovery): Promise<void> {
+    const { signers, objects } = this.#options;
+    const published = await this.reader.checkpoint();
+    if (published === undefined) {
+      this.#publisher = this.#newPublisher(new TileEdge());
+      return;
+    }
+    this.#verify(published.note, `the published checkpoint (${objects.url})`, signers);
+    const edge = await TileEdge.of(published.size, (tile) => objects.get(tilePath(tile)));
+    const frontier = Frontier.of(published.size, edge.roots());
+    if (!frontier.root().equals(published.root))
+      throw new LogError('corrupt', `${objects.url}: the tiles do not give the root of the published checkpoint of ${published.size}`);
+    this.#publisher = this.#newPublisher(edge);
+    this.#published = published;
+    recovery.begin(published, frontier);
+  }
+
+  #newPublisher(edge: TileEdge): Publisher {
+    const { objects, retainUntil, cosign, now } = this.#options;
+    return new Publisher({ objects, retainUntil, cosign, now, source: (from, to) => this.#journaled(from, to) }, edge);
+  }
+
+  #verify(note: string, what: string, signers: readonly SignerKey[]): void {
+    try {
+      openCheckpoint(
+        note,
+        this.origin,
+        signers.map(({ verifier }) => verifier),
+      );
+    } catch (error) {
+      const { code, message } = error as TlogError;
+      if (code === 'unproven') throw new LogError('origin', `${what}: ${message}`);
+      throw new LogError('key', `${what}: ${message}; the log's key is not the one that is configured`);
+    }
+  }
+
+  #adopt(recovery: Recovery): void {
+    const { last, frontier, marks } = recovery.finish();
+    if (last !== undefined) this.#verify(last.note, 'the newest checkpoint of the journal', this.#options.signers);
+    this.#committed = last;
+    this.#durable = frontier;
+    this.#staged = frontier.clone();
+    this.#marks = marks;
+  }
+
+  async #checkRemembered(): Promise<void> {
+    for (const { size, root } of this.#options.remembered ?? []) {
+      if (size > (this.#committed?.size ?? 0))
+        throw new LogError('rolled_back', `a checkpoint of ${size} is remembered, and the log has ${this.#committed?.size ?? 0}`);
+      if (size === 0) continue;
+      if (size > this.#publisher.size) await this.publish();
+      const roots = await frontierOf(size, this.reader.nodes(this.#publisher.size));
+      if (!Frontier.of(size, roots).root().equals(root))
+        throw new LogError('forked', `the log does not go on from the checkpoint of ${size} that is remembered`);
+    }
+  }
+
+  /** Keeps a list of the keys that have signed this log, each with the size from which on it has: `keys`, one on a line. */
+  async #listKeys(): Promise<void> {
+    const { objects, signers } = this.#options;
+    const listed = (await objects.get('keys'))?.toString('utf8') ?? '';
+    const known = new Set(listed.split('\n').map((line) => line.split(' ')[1]));
+    const missing = signers.map(({ verifier }) => formatVerifierKey(verifier)).filter((key) => !known.has(key));
+    if (missing.length === 0) return;
+    const from = this.#committed?.size ?? 0;
+    await objects.put('keys', Buffer.from(listed + missing.map((key) => `${from} ${key}\n`).join('')));
+  }
+}
+
+/** Makes sense of what a journal holds, beginning with what is published. */
+class Recovery {
+  #published: PublishedCheckpoint | undefined;
+  #frontier = new Frontier();
+  #next: number | undefined;
+  #last: Committed | undefined;
+  readonly #marks: Mark[] = [];
+
+  begin(published: PublishedCheckpoint, frontier: Frontier): void {
+    this.#published = published;
+    this.#frontier = frontier;
+  }
+
+  take(journal: number, bytes: Buffer): void {
+    const record = decodeRecord(bytes);
+    if (record.kind === 'checkpoint') this.#takeCheckpoint(record.note);
+    else this.#takeEvent(journal, record.index, record.entry);
+  }
+
+  #takeEvent(journal: number, index: number, entry: Buffer): void {
+    const published = this.#published?.size ?? 0;
+    if (this.#next === undefined && index > published)
+      throw new LogError('rolled_back', `the journal begins with event ${index}, and what is published ends before event ${published}`);
+    if (this.#next !== undefined && index !== this.#next)
+      throw new LogError('corrupt', `the journal goes on with event ${index} where event ${this.#next} belongs`);
+    this.#next = index + 1;
+    if (index === this.#frontier.size) this.#frontier.append(leafHash(entry));
+    const last = this.#marks.at(-1);
+    if (last === undefined || index - last.leaf >= MARK_LEAVES) this.#marks.push({ leaf: index, journal });
+  }
+
+  #takeCheckpoint(note: string): void {
+    const { size, root } = parseUnverified(note);
+    if (this.#next !== undefined && size !== this.#next)
+      throw new LogError('corrupt', `a checkpoint of ${size} stands in the journal behind event ${this.#next - 1}`);
+    // Below what is published only its size can be told; at and above it, the tiles and these entries must give the root.
+    if (size === this.#frontier.size && !this.#frontier.root().equals(root))
+      throw new LogError('forked', `the events of the journal do not go on from what is published to its checkpoint of ${size}`);
+    this.#last = { size, root, note };
+  }
+
+  finish(): { last: Committed | undefined; frontier: Frontier; marks: Mark[] } {
+    const { size = 0 } = this.#published ?? {};
+    if (size > 0 && (this.#last?.size ?? 0) < size)
+      throw new LogError('rolled_back', `the journal ends with a checkpoint of ${this.#last?.size ?? 0}, and one of ${size} is published`);
+    return { last: this.#last, frontier: this.#frontier, marks: this.#marks };
+  }
+}
+
+const parseUnverified = (note: string): { size: number; root: Buffer } => {
+  const [, size, root] = note.split('\n');
+  return { size: Number(size), root: Buffer.from(root ?? '', 'base64') };
+};
+
+/**
+ * Opens the log, beginning it when it is not there, and recovers what a crash left. Rejects with a `LogError` (`key`, `origin`, `rolled_back`, `forked`, `corrupt`,
+ * `old_format`), a `JournalError` (`locked`, `corrupt`, `full`, `failed`) or a `StorageError`.
+ */
+export const openLog = async (options: LogOptions): Promise<Log> => {
+  const log = new TransparencyLog(options);
+  await log.open();
+  return log;
+};

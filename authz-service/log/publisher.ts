@@ -1,0 +1,196 @@
+/**
+ * Derives from the journal what the world sees: tiles, entry bundles and details, and after them the checkpoint that they belong to. What is derived is the
+ * same byte for byte however often and from wherever it is done, so a crash at any point is mended by doing it again; and an object that is there with other
+ * bytes is the end of it, because going on would fork the log.
+ */
+import type { ObjectStore } from '../storage/object_store.ts';
+import { Frontier, leafHash } from '../tlog/hash.ts';
+import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, type TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
+import { type Detail, detailsPath, encodeDetails } from './details.ts';
+import { LogError } from './error.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf } from './leaf.ts';
+
+export interface Committed {
+  readonly size: number;
+  readonly root: Buffer;
+  readonly note: string;
+}
+
+export interface Sourced extends Detail {
+  readonly entry: Buffer;
+}
+
+/** What an object holds, for those who decide how long it is locked. */
+export type ObjectKind = 'tile' | 'entries' | 'checkpoint' | DetailClass;
+
+export interface PublisherOptions {
+  readonly objects: ObjectStore;
+  /** The durable records from index `from` to before `to`. */
+  readonly source: (from: number, to: number) => AsyncIterable<Sourced>;
+  /** Until when an object that will not change any more is locked. Default: it is not. */
+  readonly retainUntil?: ((kind: ObjectKind) => Date | undefined) | undefined;
+  /** Adds signatures to a checkpoint before it is published: those of witnesses. Default: none. */
+  readonly cosign?: ((note: string) => Promise<string>) | undefined;
+  readonly now?: (() => number) | undefined;
+}
+
+type HashTile = Tile & { readonly level: number };
+
+/** Objects that are written at once. */
+const CONCURRENCY = 16;
+/** A checkpoint is kept for good at least as often: after so many leaves, or so much time. */
+const KEPT_LEAVES = 1 << 16;
+const KEPT_MS = 3_600_000;
+
+export const keptCheckpointPath = (size: number): string => `checkpoints/${String(size).padStart(16, '0')}`;
+
+/** Puts what must not be there with other bytes, many at a time. */
+class Puts {
+  readonly #objects: ObjectStore;
+  readonly #running = new Set<Promise<void>>();
+  #error: unknown;
+
+  constructor(objects: ObjectStore) {
+    this.#objects = objects;
+  }
+
+  /** Resolves when there is room for the next one; rejects when one has failed. */
+  async add(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
+    const put = this.#put(key, bytes, retainUntil).then(
+      () => {},
+      (error: unknown) => {
+        this.#error ??= error;
+      },
+    );
+    this.#running.add(put);
+    put.then(() => this.#running.delete(put));
+    while (this.#running.size >= CONCURRENCY && this.#error === undefined) await Promise.race(this.#running);
+    if (this.#error !== undefined) throw this.#error;
+  }
+
+  async done(): Promise<void> {
+    await Promise.all(this.#running);
+    if (this.#error !== undefined) throw this.#error;
+  }
+
+  async #put(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
+    const options = { ifAbsent: true, ...(retainUntil !== undefined && { retainUntil }) } as const;
+    if ((await this.#objects.put(key, bytes, options)) === 'stored') return;
+    const there = await this.#objects.get(key);
+    if (there === undefined || !there.equals(bytes))
+      throw new LogError('forked', `${this.#objects.url}: ${key} is there already, and is not what this log has at its place`);
+  }
+}
+
+/** A bundle of the tree while it is read from the journal. */
+class Bundle {
+  readonly index: number;
+  readonly entries: Buffer[] = [];
+  readonly details: Record<DetailClass, Detail[]> = { events: [], payloads: [] };
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  add(record: Sourced): void {
+    this.entries.push(record.entry);
+    this.details[classOf(decodeLeaf(record.entry).kind)].push(record);
+  }
+}
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  #edge: TileEdge;
+  #keptSize = 0;
+  #keptAt = Number.NEGATIVE_INFINITY;
+
+  /** Goes on from the tiles of what is published. */
+  constructor(options: PublisherOptions, edge: TileEdge) {
+    this.#options = options;
+    this.#edge = edge;
+    this.#keptSize = edge.size;
+  }
+
+  /** The size of the tree whose tiles and checkpoint stand in the store. */
+  get size(): number {
+    return this.#edge.size;
+  }
+
+  /** From where on records are still needed: the beginning of the bundle that is not full. */
+  get needed(): number {
+    return this.#edge.size - (this.#edge.size % TILE_WIDTH);
+  }
+
+  /**
+   * Publishes a committed checkpoint with all that it stands for. After a rejection nothing is changed that counts, and the same or a later one may be tried.
+   * Rejects with a `StorageError`, an error of the source, or a `LogError` (`forked`).
+   */
+  async publish(target: Committed): Promise<void> {
+    const { objects, cosign } = this.#options;
+    const puts = new Puts(objects);
+    const before = this.#edge.size;
+    const edge = this.#edge.clone();
+    let bundle = new Bundle(this.needed / TILE_WIDTH);
+    for await (const record of this.#options.source(this.needed, target.size)) {
+      bundle.add(record);
+      if (record.index >= before) {
+        const full: [HashTile, Buffer][] = [];
+        edge.append(leafHash(record.entry), (tile, bytes) => full.push([tile, bytes]));
+        for (const [tile, bytes] of full) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
+      }
+      if (bundle.entries.length < TILE_WIDTH) continue;
+      await this.#putBundle(puts, bundle);
+      bundle = new Bundle(bundle.index + 1);
+    }
+    if (bundle.entries.length > 0) await this.#putBundle(puts, bundle);
+    for (const { tile, bytes } of edge.partial()) await puts.add(tilePath(tile), bytes, undefined);
+    await puts.done();
+    if (edge.size !== target.size || !Frontier.of(edge.size, edge.roots()).root().equals(target.root))
+      throw new LogError('forked', `what the journal holds does not give the root of the checkpoint of ${target.size}`);
+    const note = cosign === undefined ? target.note : await cosign(target.note);
+    await this.#keep(target.size, note);
+    await objects.put(CHECKPOINT_PATH, Buffer.from(note));
+    this.#edge = edge;
+    await this.#clean(before, edge.size);
+  }
+
+  async #putBundle(puts: Puts, { index, entries, details }: Bundle): Promise<void> {
+    const full = entries.length === TILE_WIDTH;
+    const until = (kind: ObjectKind): Date | undefined => (full ? this.#retainUntil(kind) : undefined);
+    await puts.add(tilePath({ level: 'entries', index, width: entries.length }), encodeBundle(entries), until('entries'));
+    for (const each of CLASSES)
+      if (details[each].length > 0) await puts.add(detailsPath(each, index, entries.length), encodeDetails(details[each]), until(each));
+  }
+
+  #retainUntil(kind: ObjectKind): Date | undefined {
+    return this.#options.retainUntil?.(kind);
+  }
+
+  /** Keeps a checkpoint now and then: to prove to somebody who remembers an old one that it is the same log, and to lock what was said. */
+  async #keep(size: number, note: string): Promise<void> {
+    const now = (this.#options.now ?? Date.now)();
+    if (Math.floor(size / KEPT_LEAVES) === Math.floor(this.#keptSize / KEPT_LEAVES) && now - this.#keptAt < KEPT_MS) return;
+    const retainUntil = this.#retainUntil('checkpoint');
+    // One that was kept by an earlier attempt says the same, whoever else has signed it since.
+    await this.#options.objects.put(keptCheckpointPath(size), Buffer.from(note), { ifAbsent: true, ...(retainUntil && { retainUntil }) });
+    this.#keptSize = size;
+    this.#keptAt = now;
+  }
+
+  /** Removes the partial forms of what is full now, and of details those that a wider one has replaced. What is left over by a failure harms nobody. */
+  async #clean(before: number, size: number): Promise<void> {
+    const { objects } = this.#options;
+    for (let level = 0; widthAt(level, 0, before) > 0; level += 1) {
+      const index = Math.floor(before / TILE_WIDTH ** (level + 1));
+      if (widthAt(level, index, before) === 0 || widthAt(level, index, size) < TILE_WIDTH) continue;
+      await this.#removeBelow(`${tilePath({ level, index, width: TILE_WIDTH })}.p/`);
+      if (level === 0) await this.#removeBelow(`${tilePath({ level: 'entries', index, width: TILE_WIDTH })}.p/`);
+    }
+    const [bundle, width] = [Math.floor(before / TILE_WIDTH), before % TILE_WIDTH];
+    if (width > 0 && size > before) for (const each of CLASSES) await objects.delete(detailsPath(each, bundle, width));
+  }
+
+  async #removeBelow(prefix: string): Promise<void> {
+    for await (const key of this.#options.objects.list(prefix)) await this.#options.objects.delete(key);
+  }
+}

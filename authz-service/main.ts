@@ -87,10 +87,12 @@ async function start(
   const targets = new Targets(config.targets);
   for (const { target, credential, error } of targets.problems()) logger.error({ target, credential, code: error.code }, error.message);
 
+  const maskRecord = mask.recorder();
   const told = tapMetrics(metrics);
   const sink = await openSink({
     dir: join(stateDir, 'tap'),
     onLag: told.onLag,
+    maskStatement: (text) => maskRecord.text(text),
     onProblem: (error) => logger.error({ err: error }, 'the record has a problem'),
   });
   opened(() => sink.close());
@@ -162,7 +164,6 @@ async function start(
   });
   ended.watch(approvals);
 
-  const maskRecord = mask.recorder();
   const passages = new Passages();
   const shared = {
     policy,

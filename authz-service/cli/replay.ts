@@ -81,6 +81,7 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
     `${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`,
   ],
   command_finished: (body) => [
+    ...(word(body, 'statement') ? [`ran as judged: ${word(body, 'statement')}`] : []),
     `${word(body, 'outcome')}${word(body, 'tag') ? ` ${word(body, 'tag')}` : ''}${word(body, 'code') ? ` with ${word(body, 'code')}` : ''}`,
     `${number(body, 'rows')} ${number(body, 'rows') === 1 ? 'row' : 'rows'}, ${bytes(number(body, 'bytes'))} out; after ${micros(number(body, 'durationMicros'))}`,
     ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
+import { type Reads, readsOf } from './basis.ts';
 import { PolicyBuildError } from './error.ts';
 import { findOpa, runOpa } from './opa.ts';
 import { filesOf } from './tar.ts';
@@ -16,6 +17,8 @@ export interface Bundle {
   readonly data: unknown;
   /** sha256 of module and data, hexadecimal. */
   readonly revision: string;
+  /** What the policy reads of its input; absent where only its module is here, and its own word has to do. */
+  readonly reads?: Reads;
 }
 
 export interface PolicySource {
@@ -30,6 +33,7 @@ export interface PolicySource {
 const LIBRARY = fileURLToPath(new URL('../../policies', import.meta.url));
 const SCHEMAS = join(LIBRARY, 'schemas');
 const ENTRYPOINT = 'sluice/decision';
+const DECISION = 'data.sluice.decision';
 const MAIN_PACKAGE = /^package\s+sluice\s*(#.*)?$/m;
 const NOT_POLICY = ['--ignore', 'schemas', '--ignore', '*_test.rego', '--ignore', '.*'];
 
@@ -76,7 +80,15 @@ async function compile({ path, data, opa = findOpa() }: PolicySource): Promise<B
     await writeFile(dataFile, JSON.stringify({ sluice: targets }));
     await runOpa(opa, ['check', '--strict', '--schema', schemasOf(path), ...NOT_POLICY, ...folders]);
     await runOpa(opa, ['build', '--target', 'wasm', '--entrypoint', ENTRYPOINT, ...NOT_POLICY, '--output', output, ...folders, dataFile]);
-    return await readBundle(output);
+    const deps = await runOpa(opa, [
+      'deps',
+      ...NOT_POLICY,
+      ...folders.flatMap((folder) => ['--data', folder]),
+      '--format',
+      'json',
+      DECISION,
+    ]);
+    return { ...(await readBundle(output)), reads: readsOf(deps) };
   } finally {
     await rm(work, { recursive: true, force: true });
   }

@@ -4,6 +4,7 @@
  * worker is ended and a warm spare takes its place.
  */
 import type { Evaluation } from '../decision/ports.ts';
+import { groundedIn, type Reads } from './basis.ts';
 import { LARGEST_INPUT, MOST_JOBS } from './channel.ts';
 import { type Parsed, parseResultSet } from './document.ts';
 import { type Answer, type Job, Lane } from './lane.ts';
@@ -13,6 +14,8 @@ export interface EngineOptions {
   readonly data: unknown;
   /** sha256 of the bundle, hexadecimal; told with each decision. */
   readonly revision: string;
+  /** What the policy reads of its input, where that is known. */
+  readonly reads?: Reads;
   readonly workers: number;
   /** Workers kept warm to take the place of one that hangs; 1 by default. */
   readonly spares?: 0 | 1;
@@ -166,7 +169,7 @@ class Pool implements Engine {
   #parse(text: string): Parsed {
     const known = this.#parsed.get(text);
     if (known) return known;
-    const parsed = parseResultSet(text);
+    const parsed = groundedIn(this.#options.reads, parseResultSet(text));
     if (text.length > LARGEST_KEPT) return parsed;
     if (this.#parsed.size === MOST_PARSED) this.#parsed.delete(this.#parsed.keys().next().value ?? '');
     this.#parsed.set(text, parsed);

@@ -45,6 +45,24 @@ export function createDatabase({ sensitive: patterns, analyst, source, onChanged
     }
     return found;
   };
+  /** Agents send the same text again and again: what it does stays the same under the same catalog. */
+  const analyses = new WeakMap<Catalog, WeakMap<SensitiveColumns, Map<string, Promise<Analysis>>>>();
+  const analysisOf = (text: string, catalog: Catalog, sensitive: SensitiveColumns): Promise<Analysis> => {
+    if (text.length > LONGEST_KEPT) return analyst.analyse(text, catalog, sensitive);
+    let of = analyses.get(catalog);
+    if (!of) analyses.set(catalog, (of = new WeakMap()));
+    let known = of.get(sensitive);
+    if (!known) of.set(sensitive, (known = new Map()));
+    let found = known.get(text);
+    if (!found) {
+      if (known.size >= MOST_KEPT) known.delete(known.keys().next().value ?? '');
+      found = analyst.analyse(text, catalog, sensitive);
+      known.set(text, found);
+      // A busy machine does not make a text one that cannot be analysed.
+      found.catch(() => known.delete(text));
+    }
+    return found;
+  };
   let latest: Catalog | undefined;
   let digest = '';
   const catalogOf = async (read: Promise<Catalog>): Promise<Catalog> => {
@@ -77,7 +95,7 @@ export function createDatabase({ sensitive: patterns, analyst, source, onChanged
     async analyse(text, alsoSensitive = []): Promise<Analysed> {
       const catalog = await catalogOf(source.catalog());
       try {
-        return { analysis: await analyst.analyse(text, catalog, sensitiveTo(alsoSensitive)), columns: originsIn(catalog) };
+        return { analysis: await analysisOf(text, catalog, sensitiveTo(alsoSensitive)), columns: originsIn(catalog) };
       } catch (error) {
         if (error instanceof AnalysisError) throw new AnalysisFailure(error.code, error.message);
         if (error instanceof RangeError) throw new AnalysisFailure('unsupported', error.message);
@@ -98,6 +116,8 @@ export function createDatabase({ sensitive: patterns, analyst, source, onChanged
 }
 
 const MOST_KEPT = 1000;
+/** Characters of a text whose analysis is kept. */
+const LONGEST_KEPT = 2_000;
 const placeOf = ({ table, attribute }: Origin): string => `${table} ${attribute}`;
 
 /** Asked once for each catalog: decisions name the same columns again and again. */

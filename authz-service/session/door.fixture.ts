@@ -125,6 +125,8 @@ export type Answer = Record<string, never> & {
     readonly eachExecution: boolean;
     readonly policyRevision: string;
     readonly generation: number;
+    readonly reuse: string;
+    readonly unsettles: boolean;
     readonly plan: {
       readonly origins: readonly {
         readonly table: number;
@@ -160,6 +162,8 @@ export class World {
   taking: (event: RecordedEvent) => Promise<void> = async () => {};
   catalogFails = false;
   catalogReads = 0;
+  /** The catalog is another from now on. */
+  changeCatalog: () => void = () => {};
   passages = new Map<string, Passage>();
   generations = new Generations({ leaseMs: 300, openMs: 100 });
   /** Of the next token, unix milliseconds. */
@@ -181,6 +185,7 @@ export class World {
       record: async (events) => void this.tap.push(...(events as never[])),
     });
     let catalog = new Catalog(CATALOG);
+    this.changeCatalog = () => (catalog = new Catalog(CATALOG));
     const read = async (): Promise<Catalog> => {
       if (this.catalogFails) throw new Error('connection refused');
       return catalog;

@@ -213,6 +213,88 @@ describe('judging', () => {
     expect(recorded).not.toContain('secret-1');
   });
 
+  const PLAIN = { maskedText: 'select 1', expands: false };
+  const ANALYSIS = { dependsOn: ['identity', 'target', 'analysis'] };
+  test.each([
+    ['nothing of it rests on the text', PLAIN, allow(ANALYSIS), 'SHAPE'],
+    ['it is of the session and the run', PLAIN, allow({ dependsOn: ['identity', 'run', 'target', 'session', 'analysis'] }), 'SHAPE'],
+    ['it rests on the text', PLAIN, allow(), 'TEXT'],
+    ['it rests on the text beside the analysis', PLAIN, allow({ dependsOn: ['analysis', 'statement'] }), 'TEXT'],
+    ['it shows a masked column by name', { ...PLAIN, touchesSensitive: true }, allow(ANALYSIS), 'SHAPE'],
+    ['it shows all columns of nothing sensitive', { ...PLAIN, expands: true }, allow(ANALYSIS), 'SHAPE'],
+    ['it rests on the time', PLAIN, allow({ dependsOn: ['analysis', 'time'] }), 'REUSE_UNSPECIFIED'],
+    ['it rests on parameters', PLAIN, allow({ dependsOn: ['analysis', 'parameters'] }), 'REUSE_UNSPECIFIED'],
+    ['it does not say what it rests on', PLAIN, allow({ dependsOn: [] }), 'REUSE_UNSPECIFIED'],
+    ['it is held', PLAIN, hold(ANALYSIS), undefined],
+    ['it is denied', PLAIN, deny, undefined],
+    ['it writes', { ...PLAIN, readOnly: false }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['a literal of it is masked in the record', { ...PLAIN, maskedText: "select '***'" }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['its stars may show sensitive columns', { ...PLAIN, expands: true, touchesSensitive: true }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['it is of several statements', { ...PLAIN, statements: 2 }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['it is no query', { ...PLAIN, request: { commands: ['set:work_mem'] } }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['it does more than to read', { ...PLAIN, request: { commands: ['select', 'lock'] } }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['it is not seen through', { ...PLAIN, request: { complete: false } }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+    ['a relation is not known', { ...PLAIN, request: { reads: [{ schema: '', name: 't' }] } }, allow(ANALYSIS), 'REUSE_UNSPECIFIED'],
+  ])('is good for others when %s', async (_, analysis, decision, reuse) => {
+    const session = await world.ready();
+    world.analyse = () => analysisOf(analysis);
+    world.decide = () => decision;
+    const { allowed } = await world.judge(session, 'select 1');
+    expect(allowed?.reuse).toBe(reuse);
+    expect(allowed?.unsettles ?? false).toBe(false);
+  });
+
+  test('is good for itself alone while a change of the database may be on its way, and says so', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    try {
+      const session = await world.ready();
+      const other = await world.ready();
+      const read = async (of: string): Promise<string> => {
+        world.analyse = () => analysisOf(PLAIN);
+        world.decide = () => allow(ANALYSIS);
+        const { allowed } = await world.judge(of, 'select 1');
+        return `${allowed?.reuse}${allowed?.unsettles ? ' unsettles' : ''}`;
+      };
+      const run = async (commands: string[]): Promise<boolean | undefined> => {
+        world.analyse = () => analysisOf({ readOnly: false, request: { commands } });
+        return (await world.judge(session, commands.join())).allowed?.unsettles;
+      };
+      expect([await read(session), await read(other)]).toEqual(['SHAPE', 'SHAPE']);
+      expect(await run(['update'])).toBe(false);
+      expect(await run(['ddl'])).toBe(true);
+      expect([await read(session), await read(other)]).toEqual(['REUSE_UNSPECIFIED unsettles', 'REUSE_UNSPECIFIED']);
+      await vi.advanceTimersByTimeAsync(300);
+      expect([await read(other), await read(session)]).toEqual(['SHAPE', 'REUSE_UNSPECIFIED unsettles']);
+      expect(await run(['transaction'])).toBe(true);
+      expect([await read(session), await read(other)]).toEqual(['REUSE_UNSPECIFIED', 'REUSE_UNSPECIFIED']);
+      await vi.advanceTimersByTimeAsync(300);
+      expect([await read(session), await read(other)]).toEqual(['SHAPE', 'SHAPE']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('is made of one analysis for the same text, as long as the catalog is the same', async () => {
+    const session = await world.ready();
+    let analysed = 0;
+    world.analyse = () => {
+      analysed += 1;
+      if (analysed === 1) throw new Error('the worker has gone');
+      return analysisOf();
+    };
+    await world.judge(session, 'select 1').catch(() => {});
+    expect(world.faults.splice(0)).toHaveLength(1);
+    for (let i = 0; i < 3; i++) expect((await world.judge(session, 'select 1')).allowed).toBeTruthy();
+    expect(analysed).toBe(2);
+    await world.judge(session, 'select 2');
+    expect(analysed).toBe(3);
+    world.changeCatalog();
+    await world.judge(session, 'select 1');
+    expect(analysed).toBe(4);
+    for (let i = 0; i < 2; i++) await world.judge(session, `select ${'1'.repeat(3_000)}`);
+    expect(analysed).toBe(6);
+  });
+
   test.each([
     ['it writes', analysisOf({ readOnly: false }), allow(), true],
     ['it only reads', analysisOf(), allow(), false],
@@ -652,6 +734,7 @@ describe('a generation', () => {
     world.decide = () => hold();
     world.analyse = () => analysisOf({ readOnly: false });
     const { held } = await world.judge(session, 'drop table t');
+    world.changeCatalog();
     const now = world.generations.begin();
     let analysed = 0;
     world.analyse = () => {

@@ -28,7 +28,7 @@ import type {
   RefusedRequest,
   SessionDoor,
 } from './messages.ts';
-import { REFUSAL } from './messages.ts';
+import { REFUSAL, REUSE, type Reuse } from './messages.ts';
 import { parameterTexts } from './parameters.ts';
 import { type Analysed, AnalysisFailure, type Database, type Proved, type SessionPorts } from './ports.ts';
 import { greeting, StartupError, startupParameters } from './startup.ts';
@@ -57,7 +57,9 @@ const MAX_SUMMARY = 200;
 const MASKED = '*****';
 
 /** What a decision may rest on and still be good for each execution of the same text in the same session. */
-const SAME_FOR_EACH_EXECUTION = new Set(['identity', 'run', 'target', 'session', 'request', 'statement']);
+const SAME_FOR_EACH_EXECUTION = new Set(['identity', 'run', 'target', 'session', 'request', 'analysis', 'statement']);
+/** The same of texts that differ, but are analysed alike. */
+const SAME_FOR_EACH_TEXT = new Set(['identity', 'run', 'target', 'session', 'analysis']);
 /** When the catalog is read again because of them, milliseconds; beside that with the session's next command, and with its end. */
 const FOLLOWED_AFTER_MS = [250, 1_000, 5_000];
 /** After these the catalog may be another. */
@@ -313,7 +315,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const { analysis } = analysed;
     const typed = { protocol: 'postgres', database: session.database.name, statement: text, ...analysis.request, ...given } as const;
     const each = ({ effect, dependsOn }: { readonly effect: string; readonly dependsOn: readonly string[] }): boolean =>
-      !analysis.readOnly || effect === 'hold' || dependsOn.length === 0 || !dependsOn.every((what) => SAME_FOR_EACH_EXECUTION.has(what));
+      !analysis.readOnly || effect === 'hold' || !restsOn(dependsOn, SAME_FOR_EACH_EXECUTION);
     let number = 0;
     let held = '';
     const departure = new Departure(onGone);
@@ -405,7 +407,25 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       };
     }
     if (verdict.kind === 'allow') noteChanges(session, analysed.analysis.request.commands);
-    return { command, allowed: { plan, eachExecution: each(verdict), policyRevision: verdict.revision, generation } };
+    const eachExecution = each(verdict);
+    const reuse = verdict.kind === 'later' || eachExecution ? REUSE.none : reuseOf(session, text, analysed, verdict);
+    const unsettles = session.changes !== 'none';
+    return { command, allowed: { plan, eachExecution, policyRevision: verdict.revision, generation, reuse, unsettles } };
+  }
+
+  /**
+   * What a filter may let pass by this judgement without asking again. A text is resolved anew whenever it is sent, so nothing may be about to change what it means,
+   * here or elsewhere; and the filter tells the record such texts as they are, so there must be nothing in them to be masked but what looks sensitive anywhere.
+   */
+  function reuseOf(session: Session, text: string, { analysis }: Analysed, { effect, dependsOn }: Allowed): Reuse {
+    const { commands, complete, reads } = analysis.request;
+    const one = effect === 'allow' && analysis.statements === 1 && commands.length === 1 && commands[0] === 'select';
+    if (!one || !analysis.readOnly || !complete || analysis.maskedText !== text || reads.some(({ schema }) => schema === ''))
+      return REUSE.none;
+    if (session.changes !== 'none' || followed.has(session.database)) return REUSE.none;
+    // What a star stands for may have changed in this moment, by anybody.
+    if (analysis.expands !== false && analysis.touchesSensitive) return REUSE.none;
+    return restsOn(dependsOn, SAME_FOR_EACH_TEXT) ? REUSE.shape : REUSE.text;
   }
 
   async function planOf(
@@ -601,6 +621,10 @@ const EXPIRED: Refusal = {
 };
 const UNKNOWN_SESSION = unavailable('the gateway does not know this session any more', 'Connect again.');
 const OUTCOMES = new Set(['complete', 'cut', 'failed', 'cancelled', 'denied']);
+
+/** A decision that does not say what it rests on may rest on anything. */
+const restsOn = (dependsOn: readonly string[], what: ReadonlySet<string>): boolean =>
+  dependsOn.length > 0 && dependsOn.every((word) => what.has(word));
 
 const keyOf = (target: string, key: Buffer): string => `${target}\0${key.toString('latin1')}`;
 

@@ -54,6 +54,9 @@ export interface JudgeRequest {
   readonly parameterTypes: readonly number[];
   readonly name: string;
 }
+/** By the enumeration's number. */
+export const REUSE = { none: 0, text: 1, shape: 2 } as const;
+export type Reuse = (typeof REUSE)[keyof typeof REUSE];
 export type JudgeResponse = { readonly command: number } & (
   | {
       readonly allowed: {
@@ -61,6 +64,8 @@ export type JudgeResponse = { readonly command: number } & (
         readonly eachExecution: boolean;
         readonly policyRevision: string;
         readonly generation: number;
+        readonly reuse: Reuse;
+        readonly unsettles: boolean;
       };
     }
   | { readonly refused: Refusal }

@@ -89,6 +89,7 @@ it('count what was masked in each', async () => {
     durationMicros: 1,
     masked: [{ rule: 'r', count: 3 }],
     code: '',
+    statement: '',
   };
   for (const sequence of [1, 2])
     stream.accept(
@@ -137,4 +138,42 @@ it('end with the service, which forgets them: what they were doing may have been
   files = files.afterKill();
   sink = await open();
   expect(await ends()).toEqual(['unknown']);
+});
+
+it('have the text that ran masked before anything keeps it, and none of it where nobody masks', async () => {
+  const finished = (sequence: number, statement: string): Buffer =>
+    Buffer.from(
+      encodeEvent({
+        emitter: EMITTER,
+        sequence,
+        timeUnixNanos: 1n,
+        session: 's',
+        target: 'ledger',
+        truncated: [],
+        command: 1,
+        body: {
+          kind: 'command_finished',
+          outcome: 'complete',
+          tag: '',
+          rows: 1,
+          bytes: 1,
+          durationMicros: 1,
+          masked: [],
+          code: '',
+          statement,
+        },
+      }),
+    );
+  const texts = async (): Promise<string[]> =>
+    (await sink.events('s'))?.flatMap(({ event: { body } }) => (body.kind === 'command_finished' ? [body.statement] : [])) ?? [];
+  await letIn();
+  attach().accept(finished(1, 'select 078051120'));
+  await sink.close();
+  const maskStatement = (text: string): string => text.replaceAll('078051120', '***');
+  sink = await openSink({ dir: '/tap', openStore: fileStore('/tap', { files, retryMs: 5 }), now: () => now, maskStatement });
+  const stream = attach();
+  stream.accept(finished(2, 'select 078051120'));
+  stream.accept(finished(3, 'select 1'));
+  stream.accept(finished(4, ''));
+  await expect.poll(texts).toEqual(['', 'select ***', 'select 1', '']);
 });

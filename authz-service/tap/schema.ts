@@ -90,6 +90,7 @@ export const BODIES = {
       durationMicros: 'uint64',
       masked: 'masked',
       code: 'string',
+      statement: 'string',
     },
   },
 } as const satisfies Record<string, { number: number; fields: Record<string, FieldType> }>;

@@ -108,6 +108,8 @@ export interface SinkOptions {
   readonly now?: () => number;
   /** Told for each event that became durable: seconds since it happened. */
   readonly onLag?: (seconds: number) => void;
+  /** Masks the text of a statement that a filter tells as it was. Default: nothing of it is kept. */
+  readonly maskStatement?: (text: string) => string;
   /** Told what an operator should know of. */
   readonly onProblem?: (error: Error) => void;
 }
@@ -183,6 +185,7 @@ class RecordSink implements Sink {
   readonly #maxEmitters: number;
   readonly #now: () => number;
   readonly #onLag: ((seconds: number) => void) | undefined;
+  readonly #maskStatement: (text: string) => string;
   readonly #onProblem: (error: Error) => void;
   readonly #table: SessionTable;
   /** Least recently attached first. */
@@ -200,11 +203,20 @@ class RecordSink implements Sink {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor({ graceMs = 30_000, maxSessions = 20_000, maxEmitters = 4096, now = Date.now, onLag, onProblem = () => {} }: SinkOptions) {
+  constructor({
+    graceMs = 30_000,
+    maxSessions = 20_000,
+    maxEmitters = 4096,
+    now = Date.now,
+    onLag,
+    maskStatement = () => '',
+    onProblem = () => {},
+  }: SinkOptions) {
     this.#graceMs = graceMs;
     this.#maxEmitters = maxEmitters;
     this.#now = now;
     this.#onLag = onLag;
+    this.#maskStatement = maskStatement;
     this.#onProblem = onProblem;
     this.#table = new SessionTable(maxSessions);
     this.#openedAt = now();
@@ -387,7 +399,7 @@ class RecordSink implements Sink {
       if (!(error instanceof WireError)) throw error;
       throw new SinkError('malformed', error.message, error);
     }
-    const { event, repaired } = reported;
+    const { event, repaired } = this.#masked(reported);
     if (event.emitter !== emitter.id) throw new SinkError('malformed', "an event of another emitter than the stream's");
     if (event.sequence <= emitter.staged) {
       this.metrics.duplicates += 1;
@@ -399,6 +411,15 @@ class RecordSink implements Sink {
       const encoded = encodeEventView(event);
       this.#stage(emitter, encoded.event, encoded.bytes, emitter.stream);
     }
+  }
+
+  /** Statements that filters tell are masked before anything keeps them. */
+  #masked(reported: ReturnType<typeof decodeReportedEvent>): ReturnType<typeof decodeReportedEvent> {
+    const { event } = reported;
+    const { body } = event;
+    if (body.kind !== 'command_finished' || body.statement === '') return reported;
+    const statement = this.#maskStatement(body.statement);
+    return statement === body.statement ? reported : { event: { ...event, body: { ...body, statement } }, repaired: true };
   }
 
   #stage(emitter: Emitter, event: TapEvent, bytes: Buffer, stream: Emitter['stream']): void {

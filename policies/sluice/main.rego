@@ -74,7 +74,11 @@ of_sql := {
 	input.request.protocol == "postgres"
 } else := {"denies": [], "holds": [], "allows": [], "obligations": []}
 
-basis := ["identity", "target", "request"]
+# Of SQL the rules here look at what a statement does, not at its text or at its parameters: statements that differ in those alone get the same answer. The service
+# adds what rules elsewhere read beside it (their text, the time, …): see docs/policy.md.
+basis := ["identity", "target", "analysis"] if {
+	input.request.protocol == "postgres"
+} else := ["identity", "target", "request"]
 
 # What `explain` shows: everything that fired.
 matched := array.concat(

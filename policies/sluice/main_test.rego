@@ -120,3 +120,7 @@ test_the_credential_of_a_read if {
 	decision := sluice.decision with input as testing.request("GET", "/customers/1") with data.sluice.targets as targets
 	decision.credential == "readonly"
 }
+
+test_of_sql_what_a_statement_does_is_what_counts if {
+	judged(object.union(testing.request("GET", "/"), {"request": {"protocol": "postgres", "commands": ["select"]}})).depends_on == ["identity", "target", "analysis"]
+}

@@ -33,6 +33,7 @@ export interface Finished {
   readonly bytes?: number;
   readonly masked?: { rule: string; count: number }[];
   readonly code?: string;
+  readonly statement?: string;
 }
 
 /** One VM; its connections share it. */
@@ -42,8 +43,15 @@ export class Vm {
   readonly #asked: Asked[] = [];
   #lastToken = 0;
 
-  constructor({ tapRequire = true, queueBytes = 4 << 20, sink = true } = {}) {
-    const configuration = { target: 'ledger', tap_cluster: 'tap', door_cluster: 'door', tap_require: tapRequire, queue_bytes: queueBytes };
+  constructor({ tapRequire = true, queueBytes = 4 << 20, lagMs = 5_000, sink = true } = {}) {
+    const configuration = {
+      target: 'ledger',
+      tap_cluster: 'tap',
+      door_cluster: 'door',
+      tap_require: tapRequire,
+      queue_bytes: queueBytes,
+      lag_ms: lagMs,
+    };
     this.host = new WasmHost({ wasm: WASM, configuration: JSON.stringify(configuration) });
     this.sink = new TapSink(this.host);
     if (sink) this.sink.run(50);
@@ -85,7 +93,7 @@ export class Vm {
   };
 
   get finished(): Finished[] {
-    this.sink.run(1);
+    this.sink.run(50);
     return this.sink.events.flatMap((event) => {
       const { command, command_finished } = event as unknown as { command: number; command_finished?: Omit<Finished, 'command'> };
       return command_finished ? [{ ...command_finished, command }] : [];

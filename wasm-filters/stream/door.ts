@@ -2,6 +2,7 @@
 // Requests are written into one buffer, reused; answers are read strictly: what is not understood is no answer.
 import { ByteBuffer, copyOf } from '../abi/bytes';
 import { ProtoReader, ProtoWriter } from '../abi/protobuf';
+import { Reuse } from './judged';
 import { CommandPlan, decodeCommandPlan } from './plan';
 
 export const enum RefusalKind {
@@ -248,6 +249,8 @@ export class Verdict {
   eachExecution: bool = false;
   revision: ArrayBuffer = NONE;
   generation: u64 = 0;
+  reuse: Reuse = Reuse.NONE;
+  unsettles: bool = false;
   refusal: Refusal | null = null;
   /** Of a hold: what is awaited, and what the client is told. */
   approval: ArrayBuffer = NONE;
@@ -267,6 +270,8 @@ export class Verdict {
       else if (wire.field == 2) this.eachExecution = wire.value != 0;
       else if (wire.field == 3) this.revision = copyOf(wire.ptr, wire.length);
       else if (wire.field == 4) this.generation = wire.value;
+      else if (wire.field == 5 && wire.value <= <u64>Reuse.SHAPE) this.reuse = <Reuse>(<i32>wire.value);
+      else if (wire.field == 6) this.unsettles = wire.value != 0;
       else return false;
     }
     this.plan = plan;

@@ -1,13 +1,14 @@
 // What the client sends once it is let in: commands are judged before the target sees them, everything else is followed so that replies can be told apart.
 import { copyOf, utf8 } from '../../abi/bytes';
 import { isUtf8 } from '../../mask/utf8';
-import { addTypes, judgeRequest, Refusal, RefusalKind, Verdict } from '../../stream/door';
+import { addTypes, judgeRequest, Refusal, RefusalKind } from '../../stream/door';
+import { CommandPlan } from '../../stream/plan';
 import { DoorMethod, Standing } from '../../stream/protocol';
 import { NameReader, ParseMessage, Read, readValues } from './bind';
 import { COMMAND_ROOM, Command } from './command';
 import { Ask, frames, MAX_HELD, MAX_SHORT } from './conversation';
 import { be32, Front, HEADER, textLength } from './frame';
-import { Gate, Judging, RESERVED_NAME, revision } from './judging';
+import { Gate, Judging, RESERVED_NAME, revision, sameBytes } from './judging';
 import { Portal, Statement } from './prepared';
 import { Owed, Reply } from './queue';
 import {
@@ -32,11 +33,8 @@ const RESERVED = '_sluice';
 /** No SQL: what stands in the place of a refused command fails, as the client is told that its own did. */
 const FAILS = utf8('refused by the gateway: not the statement that the client sent');
 
+const NONE = new ArrayBuffer(0);
 const names = new NameReader();
-
-function sameBytes(a: ArrayBuffer, b: ArrayBuffer): bool {
-  return a.byteLength == b.byteLength && memory.compare(changetype<usize>(a), changetype<usize>(b), a.byteLength) == 0;
-}
 
 export abstract class ClientSide extends Judging {
   protected epoch: u32 = 0;
@@ -153,15 +151,21 @@ export abstract class ClientSide extends Judging {
       const command = this.decided(),
         refusal = this.verdictRefusal;
       if (refusal) return this.refuseQuery(refusal, command, total, total);
-      this.epoch++;
-      this.owed.push(new Reply(Owed.QUERY)).command = command;
-      this.connection.passUpstream(p, total);
-      return total;
+      this.remember(text, n, command);
+      return this.passQuery(p, total, command);
     }
     if (this.ask != Ask.NOTHING) return 0;
     if (n < 0 || <u32>n != total - HEADER - 1) {
       this.fail(violation('a malformed Query'), 'failed');
       return total;
+    }
+    const known = this.known(text, n);
+    if (known) {
+      const told: u32 = known.shaped ? n : 0,
+        gate = this.gate(told);
+      if (gate == Gate.WAIT) return 0;
+      if (gate == Gate.SHUT) return this.refuseQuery(unrecorded(), null, total, total);
+      return this.passQuery(p, total, new Command(known.command, known.plan, this.connection.now(), copyOf(text, told)));
     }
     if (!isUtf8(text, n)) return this.refuseQuery(notUtf8(), null, total, total);
     const gate = this.gate();
@@ -172,6 +176,13 @@ export abstract class ClientSide extends Judging {
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
     return this.takeQuery(p, total);
+  }
+
+  protected passQuery(p: usize, total: u32, command: Command): u32 {
+    this.epoch++;
+    this.owed.push(new Reply(Owed.QUERY)).command = command;
+    this.connection.passUpstream(p, total);
+    return total;
   }
 
   /** In the place of a Query: one that fails. A command without `command` was not admitted. */
@@ -222,7 +233,10 @@ export abstract class ClientSide extends Judging {
       if (refusal) return this.refuseExtended(refusal, command, total, total);
       // Nothing runs yet: there is nothing to tell.
       this.connection.release(COMMAND_ROOM);
-      if (verdict) this.prepare(name, message, command, verdict);
+      if (verdict) {
+        this.remember(message.text, message.length, command);
+        this.prepare(name, message, command.number, command.plan, verdict.eachExecution, verdict.revision, verdict.generation, false);
+      }
       this.connection.passUpstream(p, total);
       return total;
     }
@@ -238,6 +252,12 @@ export abstract class ClientSide extends Judging {
     if (!isUtf8(message.text, message.length)) return this.refuseExtended(notUtf8(), null, total, total);
     if (this.statements.size >= MAX_STATEMENTS || this.statementBytes + message.length > MAX_STATEMENT_BYTES)
       return this.refuseExtended(Refusal.of(RefusalKind.UNSUPPORTED, '53000', 'too many prepared statements'), null, total, total);
+    const known = this.known(message.text, message.length);
+    if (known) {
+      this.prepare(name, message, known.command, known.plan, false, known.revision, known.generation, known.shaped);
+      this.connection.passUpstream(p, total);
+      return total;
+    }
     const gate = this.gate();
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
@@ -249,17 +269,18 @@ export abstract class ClientSide extends Judging {
     return this.takeParse(p, total);
   }
 
-  protected prepare(name: string, message: ParseMessage, command: Command, verdict: Verdict): void {
-    const statement = new Statement(
-      name,
-      copyOf(message.text, message.length),
-      message.types,
-      command.number,
-      command.plan,
-      verdict.eachExecution,
-      verdict.revision,
-      verdict.generation,
-    );
+  protected prepare(
+    name: string,
+    message: ParseMessage,
+    command: u64,
+    plan: CommandPlan,
+    eachExecution: bool,
+    decidedBy: ArrayBuffer,
+    generation: u64,
+    tells: bool,
+  ): void {
+    const text = copyOf(message.text, message.length),
+      statement = new Statement(name, text, message.types, command, plan, eachExecution, decidedBy, generation, tells);
     this.forget(name);
     this.statements.set(name, statement);
     this.statementBytes += message.length;
@@ -299,7 +320,7 @@ export abstract class ClientSide extends Judging {
       if (!whole) return 0;
       return this.takeJudgedBind(p, total, portal, statement, values);
     }
-    this.bind(new Portal(portal, statement, statement.command, statement.plan, statement.generation, this.epoch));
+    this.bind(new Portal(portal, statement, statement.command, statement.plan, statement.generation, this.epoch, statement.tells));
     return this.pass(p, length, total);
   }
 
@@ -316,12 +337,13 @@ export abstract class ClientSide extends Judging {
         if (!statement.eachExecution && !verdict.eachExecution) {
           statement.plan = command.plan;
           statement.command = command.number;
+          statement.tells = false;
         }
         statement.eachExecution = verdict.eachExecution;
         statement.revision = verdict.revision;
         statement.generation = verdict.generation;
       }
-      this.bind(new Portal(portal, statement, command.number, command.plan, verdict ? verdict.generation : 0, this.epoch));
+      this.bind(new Portal(portal, statement, command.number, command.plan, verdict ? verdict.generation : 0, this.epoch, false));
       this.connection.passUpstream(p, total);
       return total;
     }
@@ -423,7 +445,9 @@ export abstract class ClientSide extends Judging {
       if (this.patience() == Gate.WAIT) return 0;
       return this.refuseExtended(unavailable('the gateway cannot tell now whether this may still run'), null, total, total);
     }
-    const gate = this.gate();
+    const text = portal.statement.text,
+      told: u32 = portal.tells ? text.byteLength : 0,
+      gate = this.gate(told);
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
     if (!portal.described) {
@@ -437,7 +461,7 @@ export abstract class ClientSide extends Judging {
     const reply = this.owed.push(new Reply(Owed.EXECUTE));
     reply.portal = portal;
     reply.statement = portal.statement;
-    reply.command = new Command(portal.command, portal.plan, this.connection.now());
+    reply.command = new Command(portal.command, portal.plan, this.connection.now(), told ? text : NONE);
     this.connection.passUpstream(p, total);
     return total;
   }

@@ -24,7 +24,14 @@ export class Command {
     public number: u64,
     public plan: CommandPlan,
     private startedAt: u64,
+    /** What runs, where it is not the text that was judged. */
+    private text: ArrayBuffer = NONE,
   ) {}
+
+  /** Bytes of events to be kept for a command that is told with such a text. */
+  static roomOf(textLength: u32): u32 {
+    return COMMAND_ROOM + textLength;
+  }
 
   setTag(p: usize, length: u32): void {
     const n = min(length, MAX_TAG);
@@ -51,10 +58,11 @@ export class Command {
         w.close(field);
       }
       w.bytes(7, utf8(this.code));
+      w.bytes(8, this.text);
       w.close(body);
       connection.emit(true);
     }
-    connection.release(COMMAND_ROOM);
+    connection.release(Command.roomOf(this.text.byteLength));
   }
 
   /** The counts by obligation; what does not fit is counted together, under `…`. */

@@ -1,6 +1,7 @@
 // The judgement of the command at hand: asked of the service, waited for, held, given up, and told to the tap when its command ends. One at a time.
-import { utf8 } from '../../abi/bytes';
+import { ByteBuffer, utf8 } from '../../abi/bytes';
 import { awaitRequest, Refusal, readVerdict, refusedRequest, Verdict } from '../../stream/door';
+import { JudgedText, JudgedTexts, Reuse } from '../../stream/judged';
 import { CommandPlan } from '../../stream/plan';
 import { DoorMethod, GrpcStatus, Standing } from '../../stream/protocol';
 import { Admission } from '../../tap/emitter';
@@ -11,6 +12,7 @@ import { LogIn } from './log_in';
 import { Owed, Reply } from './queue';
 import { unavailable } from './refusals';
 import { Stage, sqlState } from './report';
+import { LONGEST_SHAPED, shapeOf } from './shape';
 
 /** How long a command waits for the tap. */
 const PATIENCE: u64 = 2_000_000_000;
@@ -25,15 +27,24 @@ export const enum Gate {
 export let revision = new ArrayBuffer(0);
 export const RESERVED_NAME = utf8('_sluice');
 
+const shape = new ByteBuffer(LONGEST_SHAPED);
+
+export function sameBytes(a: ArrayBuffer, b: ArrayBuffer): bool {
+  return a.byteLength == b.byteLength && memory.compare(changetype<usize>(a), changetype<usize>(b), a.byteLength) == 0;
+}
+
 export abstract class Judging extends LogIn {
   protected verdict: Verdict | null = null;
+  protected judgedTexts: JudgedTexts = new JudgedTexts();
+  /** Of the text that `known` was asked for last: it has a shape, so that a judgement found may be another text's. */
+  protected shaped: bool = false;
   protected waitsSince: u64 = 0;
   /** A command of this transaction obliges to withhold texts. */
   protected withholds: bool = false;
 
-  /** Whether a new command may begin: the tap has room for what it would have to tell. */
-  protected gate(): Gate {
-    const admission = this.connection.admit(COMMAND_ROOM);
+  /** Whether a new command may begin: the tap has room for what it would have to tell, its text included where it is told. */
+  protected gate(textLength: u32 = 0): Gate {
+    const admission = this.connection.admit(Command.roomOf(textLength));
     if (admission == Admission.ADMITTED) {
       this.waitsSince = 0;
       return Gate.OPEN;
@@ -72,8 +83,10 @@ export abstract class Judging extends LogIn {
     const verdict = this.verdict,
       plan = verdict ? verdict.plan : null;
     const command = new Command(verdict ? verdict.command : 0, plan ? plan : new CommandPlan(), this.askedAt);
-    if (verdict && verdict.plan) revision = verdict.revision;
-    else command.denied = verdict != null && verdict.refusal != null;
+    if (verdict && verdict.plan) {
+      revision = verdict.revision;
+      if (verdict.unsettles) this.judgedTexts.clear();
+    } else command.denied = verdict != null && verdict.refusal != null;
     return command;
   }
 
@@ -81,6 +94,30 @@ export abstract class Judging extends LogIn {
     const verdict = this.verdict;
     if (!verdict) return unavailable('the gateway cannot decide now');
     return verdict.refusal ? verdict.refusal : verdict.plan ? null : unavailable('the gateway cannot decide now');
+  }
+
+  /** The judgement of an earlier command that is good for this text. `shape` holds its shape afterwards, where `shaped`. */
+  protected known(text: usize, length: u32): JudgedText | null {
+    this.shaped = shapeOf(text, length, shape);
+    const known = this.judgedTexts.find(text, length, this.shaped ? shape.ptr : 0, shape.length);
+    if (!known || this.expired || !sameBytes(known.revision, revision)) return null;
+    return this.connection.standing(known.generation) == Standing.GOOD ? known : null;
+  }
+
+  /** Keeps the judgement of this text, just made, for those that it is good for. */
+  protected remember(text: usize, length: u32, command: Command): void {
+    const verdict = this.verdict;
+    if (!verdict || verdict.reuse == Reuse.NONE || verdict.unsettles) return;
+    const shaped = verdict.reuse == Reuse.SHAPE && shapeOf(text, length, shape);
+    this.judgedTexts.keep(
+      shaped ? shape.ptr : text,
+      shaped ? shape.length : length,
+      shaped,
+      command.number,
+      command.plan,
+      verdict.revision,
+      verdict.generation,
+    );
   }
 
   protected get expired(): bool {

@@ -16,6 +16,8 @@ export class Statement {
     public eachExecution: bool,
     public revision: ArrayBuffer,
     public generation: u64,
+    /** The text that was judged is another of the same shape: each run is told with its text. */
+    public tells: bool,
   ) {}
 }
 
@@ -34,5 +36,7 @@ export class Portal {
     public generation: u64,
     /** Counts Sync and Query messages: later ones may have taken it away. */
     public epoch: u32,
+    /** As its statement's, when it was bound. */
+    public tells: bool,
   ) {}
 }

@@ -6,6 +6,7 @@ import type { SessionIndex } from './admin/api.ts';
 import { Health } from './admin/health.ts';
 import { approvalMetrics, Metrics } from './admin/metrics.ts';
 import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './admin/parts.ts';
+import { exportMetrics, holdMetrics, recordMetrics } from './admin/record.ts';
 import { type Admin, createAdmin } from './admin/server.ts';
 import { createAnalyst } from './analysis/analyst.ts';
 import { createApprovals } from './approval/approvals.ts';
@@ -18,6 +19,8 @@ import { Targets } from './check/targets.ts';
 import { type Config, formatConfigError, type PostgresTarget } from './config/config.ts';
 import { watchConfig } from './config/watch.ts';
 import type { RecordedEvent } from './decision/ports.ts';
+import { type RecordSource, startExporter } from './export/exporter.ts';
+import { recordOrigin } from './export/origin.ts';
 import { openDoor, openUnaryDoor } from './grpc_server.ts';
 import { runOf } from './identity/run.ts';
 import { createVerifier } from './identity/verifier.ts';
@@ -35,6 +38,7 @@ import type { SessionPorts } from './session/ports.ts';
 import { eventToJson } from './tap/event.ts';
 import { tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
+import { VERSION } from './version.ts';
 
 export interface Service {
   readonly logger: Logger;
@@ -93,6 +97,7 @@ async function start(
     dir: join(stateDir, 'tap'),
     onLag: told.onLag,
     maskStatement: (text) => maskRecord.text(text),
+    onRecorded: recordMetrics(metrics),
     onProblem: (error) => logger.error({ err: error }, 'the record has a problem'),
   });
   opened(() => sink.close());
@@ -163,6 +168,7 @@ async function start(
     onFault: (error) => logger.error({ err: error }, 'a step of an approval could not be recorded'),
   });
   ended.watch(approvals);
+  holdMetrics(metrics, () => approvals.list('pending'));
 
   const passages = new Passages();
   const shared = {
@@ -219,8 +225,17 @@ async function start(
   health.check('policy', () => (policy.load().workers > 0 ? { ok: true } : { ok: false, reason: 'no decision worker serves' }));
   health.check('record', () => sink.healthy);
   health.check('approvals', () => approvals.health);
+  const exportDir = join(stateDir, 'export');
+  const readable: RecordSource = {
+    origin: await recordOrigin(exportDir),
+    get size() {
+      return sink.size;
+    },
+    read: (index) => sink.read(index),
+  };
   const admin: Admin = createAdmin({
     approvals,
+    record: readable,
     sessions: sessionIndex(sink),
     metrics,
     health,
@@ -231,6 +246,12 @@ async function start(
   await admin.listen({ socket: config.admin.socket });
   opened(() => admin.close());
   if (config.admin.address) await admin.listen(config.admin.address);
+
+  if (config.export.length > 0) {
+    const exporter = startExporter({ destinations: config.export, record: readable, dir: exportDir, version: VERSION, logger });
+    opened(() => exporter.close());
+    exportMetrics(metrics, exporter);
+  }
 
   await verifier.warm();
   const emitters = tapService(sink, {

@@ -76,6 +76,14 @@ beforeEach(async () => {
   };
   options = {
     approvals: self.approvals,
+    record: {
+      origin: 'gateway.example/sluice',
+      size: 4,
+      async *read(index) {
+        // More than is durable, as when it grows in the meantime.
+        for (let at = index; at < 6; at += 1) yield { index: at, bytes: Buffer.from([at]) };
+      },
+    },
     sessions,
     metrics: new Metrics(),
     health: new Health(),
@@ -510,3 +518,27 @@ const leaveSocket = async (path: string): Promise<void> => {
   renameSync(`${path}.was`, path);
   await new Promise((resolve) => server.close(resolve));
 };
+
+describe('the events of the record', () => {
+  const events = async (query: string): Promise<unknown> => (await call('GET', `/v1/events${query}`, { token: 'auditor' })).json;
+
+  it('are read by auditors from where they ask, as far as they are durable', async () => {
+    const head = { origin: 'gateway.example/sluice', size: 4 };
+    expect(await events('?from=2')).toEqual({
+      ...head,
+      events: [
+        { index: 2, bytes: 'Ag==' },
+        { index: 3, bytes: 'Aw==' },
+      ],
+    });
+    expect(await events('?from=1&limit=1')).toEqual({ ...head, events: [{ index: 1, bytes: 'AQ==' }] });
+    expect(await events('?from=4')).toEqual({ ...head, events: [] });
+    expect(await events('?limit=0')).toEqual({ ...head, events: [] });
+  });
+
+  it('are nobody else’s to read, and asked for in whole numbers', async () => {
+    expect((await call('GET', '/v1/events', { token: 'dana' })).status).toBe(403);
+    for (const query of ['?from=-1', '?from=x', '?limit=10001', '?from=1&from=2', '?to=3'])
+      expect((await call('GET', `/v1/events${query}`, { token: 'auditor' })).status, query).toBe(400);
+  });
+});

@@ -30,8 +30,19 @@ export interface SessionIndex {
 }
 type Events = Iterable<object> | AsyncIterable<object>;
 
+/** What the admin API needs of the record as a whole. */
+export interface RecordReader {
+  /** The log's name: with an index it names an event for ever. */
+  readonly origin: string;
+  /** How many events are durable. */
+  readonly size: number;
+  /** The durable events from `index` on, in order. */
+  read(index: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
+}
+
 export interface AdminSources {
   readonly approvals: Approvals;
+  readonly record: RecordReader;
   readonly sessions: SessionIndex;
   readonly metrics: Metrics;
   readonly health: Health;
@@ -70,6 +81,7 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/v1/approvals', open: false, serve: listApprovals },
   { method: 'GET', path: '/v1/approvals/:id', open: false, serve: showApproval },
   { method: 'POST', path: '/v1/approvals/:id/answer', open: false, serve: answerApproval },
+  { method: 'GET', path: '/v1/events', open: false, serve: listEvents },
   { method: 'GET', path: '/v1/sessions', open: false, serve: listSessions },
   { method: 'GET', path: '/v1/sessions/:id', open: false, serve: showSession },
 ];
@@ -127,6 +139,32 @@ function parseAnswer(body: unknown): { verdict: Verdict; reason: string } {
     throw new AdminProblem('bad_request', 'The reason is one line of text.');
   if (Object.keys(others).length > 0) throw new AdminProblem('bad_request', 'The body has only verdict and reason.');
   return { verdict, reason };
+}
+
+const MAX_EVENTS = 10_000;
+
+/** The events themselves, in their own encoding: what the reader makes of them costs the service nothing. */
+function listEvents({ record, auditors }: AdminSources, { query }: Call, caller: Approver): Answer {
+  audit(caller, auditors);
+  const { from = '0', limit = '1000' } = parameters(query, ['from', 'limit']);
+  const first = wholeNumber('from', from, Number.MAX_SAFE_INTEGER);
+  const most = wholeNumber('limit', limit, MAX_EVENTS);
+  const { origin, size } = record;
+  return { status: 200, head: { origin, size }, member: 'events', items: some(record, first, Math.min(size, first + most)) };
+}
+
+async function* some(record: RecordReader, from: number, end: number): AsyncGenerator<object, void> {
+  if (from >= end) return;
+  for await (const { index, bytes } of record.read(from)) {
+    if (index >= end) return;
+    yield { index, bytes: Buffer.from(bytes).toString('base64') };
+  }
+}
+
+function wholeNumber(name: string, given: string, most: number): number {
+  if (!/^(?:0|[1-9]\d{0,15})$/.test(given) || Number(given) > most)
+    throw new AdminProblem('bad_request', `${name} is a whole number, at most ${most}.`);
+  return Number(given);
 }
 
 async function listSessions({ sessions, auditors }: AdminSources, { query }: Call, caller: Approver): Promise<Answer> {

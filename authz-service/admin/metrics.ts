@@ -21,6 +21,7 @@ const STAGES: Record<Stage, readonly number[]> = { identity: QUICK, policy: QUIC
 /** Rules and targets come from policies and configurations that may be reloaded any number of times; past these bounds they are counted as `other`. */
 const MAX_RULES_PER_TARGET = 100;
 const MAX_TARGETS = 1000;
+const MAX_SERIES = 2000;
 const OTHER = 'other';
 
 export class Histogram {
@@ -106,6 +107,22 @@ export class Metrics {
     };
   }
 
+  /** A counter by several labels whose values may be many: past a bound they are counted as `other`, and no count is lost. */
+  counts(name: string, help: string, labels: readonly string[]): { add(values: readonly string[], count?: number): void } {
+    const series = new Map<string, { readonly labels: Readonly<Record<string, string>>; value: number }>();
+    const named = (values: readonly string[]) => Object.fromEntries(labels.map((label, at) => [label, values[at] ?? '']));
+    this.read('counter', name, help, () => [...series.values()]);
+    return {
+      add: (values, count = 1) => {
+        const key = values.join('\n');
+        const found =
+          series.get(key) ??
+          bounded(series, key, MAX_SERIES, (kept) => ({ labels: named(kept ? values : labels.map(() => OTHER)), value: 0 }));
+        found.value += count;
+      },
+    };
+  }
+
   histogram(name: string, help: string, bounds: readonly number[] = QUICK): Histogram {
     const histogram = new Histogram(bounds);
     this.#add('histogram', name, help, () => histogram.samples(name, {}));
@@ -151,11 +168,11 @@ export class Metrics {
 }
 
 /** The key's own entry, or beyond the bound the one that the others share. */
-const bounded = <T>(map: Map<string, T>, key: string, most: number, make: () => T): T => {
+const bounded = <T>(map: Map<string, T>, key: string, most: number, make: (kept: boolean) => T): T => {
   const found = map.get(key);
   if (found) return found;
   const name = map.size < most ? key : OTHER;
-  const entry = map.get(name) ?? make();
+  const entry = map.get(name) ?? make(name === key);
   map.set(name, entry);
   return entry;
 };

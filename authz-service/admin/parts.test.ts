@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
+import { databaseSession, heldHttpSession, notices } from '../export/events.fixture.ts';
 import { Metrics } from './metrics.ts';
 import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './parts.ts';
+import { exportMetrics, holdMetrics, recordMetrics } from './record.ts';
 
 const linesOf = async (metrics: Metrics, name: string): Promise<string[]> =>
   (await metrics.text()).split('\n').filter((line) => line.startsWith(name));
@@ -69,4 +71,59 @@ it('names the policy in force, counts the ones that were refused, and shows its 
     'sluice_policy_workers_busy 3',
     'sluice_policy_evaluations_waiting 7',
   ]);
+});
+
+it('counts what the record tells: how sessions and responses ended, what was masked, what was answered', async () => {
+  const metrics = new Metrics();
+  const recorded = recordMetrics(metrics);
+  for (const event of [...heldHttpSession(), ...databaseSession(), ...notices()]) recorded(event);
+  const lines = (await metrics.text()).split('\n');
+  for (const line of [
+    'sluice_sessions_opened_total{target="demo",protocol="http"} 1',
+    'sluice_sessions_ended_total{target="ledger",outcome="complete"} 1',
+    'sluice_responses_total{target="demo",outcome="complete",status="2xx"} 1',
+    'sluice_commands_total{target="ledger",outcome="denied"} 1',
+    'sluice_response_bytes_total{target="demo"} 412',
+    'sluice_masked_values_total{target="demo",rule="mask:**.ssn"} 2',
+    'sluice_masked_values_total{target="ledger",rule="r"} 5',
+    'sluice_hold_answers_total{answer="approved"} 1',
+    'sluice_notices_total{notice="policy-refused"} 1',
+    'sluice_response_seconds_count 1',
+  ])
+    expect(lines).toContain(line);
+});
+
+it('does not grow with the names of rules, and loses no count', async () => {
+  const metrics = new Metrics();
+  const counts = metrics.counts('sluice_masked_values_total', 'Masked.', ['target', 'rule']);
+  for (let n = 0; n < 5000; n += 1) counts.add(['demo', `rule-${n}`], 2);
+  const lines = await linesOf(metrics, 'sluice_masked_values_total');
+  expect(lines.length).toBeLessThan(2100);
+  expect(lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)).toBe(10_000);
+  expect(lines.some((line) => line.includes('{target="other",rule="other"}'))).toBe(true);
+});
+
+it('shows how long the first hold has waited', async () => {
+  const metrics = new Metrics();
+  let pending: { heldAt: number }[] = [];
+  holdMetrics(
+    metrics,
+    () => pending,
+    () => 100_000,
+  );
+  expect(await linesOf(metrics, 'sluice_hold_oldest_seconds')).toEqual(['sluice_hold_oldest_seconds 0']);
+  pending = [{ heldAt: 90_000 }, { heldAt: 40_000 }];
+  expect(await linesOf(metrics, 'sluice_hold_oldest_seconds')).toEqual(['sluice_hold_oldest_seconds 60']);
+});
+
+it('shows how far each destination of the export is', async () => {
+  const metrics = new Metrics();
+  const of = { next: 3, events: 2, retries: 4, refused: 0, deadLetters: 0, missed: 0, oldest: 0, lagSeconds: 1.5, lag: 7 };
+  exportMetrics(metrics, { status: [{ ...of, name: 'siem', failure: '503' }], restarts: 1 });
+  const lines = await linesOf(metrics, 'sluice_export_');
+  expect(lines).toContain('sluice_export_failing{destination="siem"} 1');
+  expect(lines).toContain('sluice_export_lag_events{destination="siem"} 7');
+  expect(lines).toContain('sluice_export_lag_seconds{destination="siem"} 1.5');
+  expect(lines).toContain('sluice_export_events_total{destination="siem"} 2');
+  expect(lines).toContain('sluice_export_worker_restarts_total 1');
 });

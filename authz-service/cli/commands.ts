@@ -1,8 +1,10 @@
 /** Every command of `sluice`: one row each. What is heavy is loaded when it is used. */
-import { readFileSync } from 'node:fs';
+
+import { VERSION } from '../version.ts';
 import { approvals, approve, deny, revoke } from './approvals.ts';
 import { type Command, flag, say, text } from './command.ts';
 import { connect } from './connect.ts';
+import { exporting } from './export.ts';
 import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
 import { policy } from './policy.ts';
@@ -66,8 +68,7 @@ const version: Command = {
   options: {},
   takes: [0, 0],
   run: () => {
-    const { version: number } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
-    say(`sluice ${number}, Node ${process.versions.node}`);
+    say(`sluice ${VERSION}, Node ${process.versions.node}`);
     return 0;
   },
 };
@@ -107,6 +108,7 @@ export const COMMANDS: readonly Command[] = [
   revoke,
   sessions,
   replay,
+  exporting,
   policy,
   version,
   help,

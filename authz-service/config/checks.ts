@@ -30,7 +30,19 @@ export interface Surroundings {
 type Damaged<T> = { readonly [K in keyof T]?: T[K] | undefined };
 type Check = (document: Damaged<Document>, surroundings: Surroundings) => void;
 
-const CHECKS: readonly Check[] = [names, issuers, listeners, waysIn, virtualHosts, upstreamTls, credentials, endpoints, admin, patterns];
+const CHECKS: readonly Check[] = [
+  names,
+  issuers,
+  listeners,
+  waysIn,
+  virtualHosts,
+  upstreamTls,
+  credentials,
+  endpoints,
+  admin,
+  patterns,
+  exports,
+];
 
 /** Reports what is wrong. @returns every address that is listened on */
 export function checkAcross(document: Damaged<Document>, surroundings: Surroundings): Addressed[] {
@@ -40,8 +52,8 @@ export function checkAcross(document: Damaged<Document>, surroundings: Surroundi
   return addresses;
 }
 
-function names({ listeners, issuers, targets }: Damaged<Document>, { at, pathOf }: Surroundings): void {
-  for (const list of [listeners, issuers, targets]) {
+function names({ listeners, issuers, targets, export: exported }: Damaged<Document>, { at, pathOf }: Surroundings): void {
+  for (const list of [listeners, issuers, targets, exported]) {
     const first = new Map<string, string>();
     for (const one of list ?? []) {
       if (first.has(one.name))
@@ -247,6 +259,31 @@ function patterns({ masking }: Damaged<Document>, { at, checkPattern }: Surround
   for (const [name, pattern] of Object.entries(masking?.patterns ?? {})) {
     const problem = checkPattern?.(pattern) ?? null;
     if (problem !== null) at(`masking.patterns.${name}`, problem, 'the syntax of patterns is in docs/masking.md');
+  }
+}
+
+/** The record, and what the service proves itself with, cross no open network in clear. */
+function exports({ export: list = [] }: Damaged<Document>, { at, pathOf, whole }: Surroundings): void {
+  for (const destination of list.filter(whole)) {
+    if (destination.type === 'file') continue;
+    const here = pathOf(destination);
+    const { tls } = destination;
+    const [key, host, secure] =
+      destination.type === 'syslog'
+        ? (['address', destination.address.host, destination.transport === 'tls'] as const)
+        : (['url', new URL(destination.url).hostname, destination.url.startsWith('https:')] as const);
+    if (!secure && tls) at(`${here}.tls`, 'the receiver is reached without TLS', 'change the address, or leave `tls` out');
+    if (!secure && !destination.private && !isLoopback(host.replace(/^\[|\]$/g, '')))
+      at(
+        `${here}.${key}`,
+        'the record would cross the network in clear',
+        'use TLS, a loopback address, or `private: true` where the network itself is protected',
+      );
+    if ((tls?.certificate === undefined) !== (tls?.key === undefined))
+      at(`${here}.tls`, '`certificate` and `key` belong together', 'give both or none');
+    const auth = destination.type === 'syslog' || destination.type === 'splunk' ? undefined : destination.auth;
+    const problem = auth ? credentialProblem(credentialConfig(auth)) : '';
+    if (problem !== '') at(`${here}.auth`, problem);
   }
 }
 

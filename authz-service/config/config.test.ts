@@ -611,3 +611,68 @@ describe('databases', () => {
     ]);
   });
 });
+
+describe('where the record is exported to', () => {
+  const exported = (more: string): string => `${MINIMAL}export:\n  - { name: siem, ${more} }\n`;
+
+  test('each kind of place is read, with the defaults that they share', () => {
+    const { export: places } = config(`${MINIMAL}export:
+  - { name: file, type: file, path: out/events.ndjson }
+  - { name: os, type: elastic, url: "https://os.example:9200", index: sluice, auth: { basic: { username: u, password: { file: secret } } } }
+  - { name: hec, type: splunk, url: "https://splunk.example:8088/", token: { file: secret }, acknowledge: true }
+  - { name: loki, type: loki, url: "http://127.0.0.1:3100", labels: { job: sluice }, tenant: audit }
+  - { name: otel, type: otlp, url: "http://[::1]:4318", attributes: { deployment.environment.name: prod } }
+  - { name: hook, type: webhook, url: "https://hook.example/in", auth: { header: { name: X-Key, value: { file: secret } } }, format: json, events: [notice] }
+  - { name: log, type: syslog, address: "log.example:6514", tls: { ca: one.crt }, hostname: gw, from: now, on_refused: dead_letter }
+`);
+    const shared = {
+      from: 'beginning',
+      onRefused: 'stop',
+      timeoutMs: 30_000,
+      batch: { events: 500, bytes: 1 << 20, waitMs: 1000 },
+      retry: { firstMs: 500, mostMs: 60_000 },
+    };
+    expect(places).toMatchObject([
+      { ...shared, name: 'file', format: { format: 'ocsf' }, place: { type: 'file', path: join(dir, 'out/events.ndjson') } },
+      {
+        place: {
+          type: 'elastic',
+          url: 'https://os.example:9200/',
+          headers: { authorization: { prefix: '', username: 'u', source: { file: join(dir, 'secret') } } },
+        },
+      },
+      { place: { type: 'splunk', token: { file: join(dir, 'secret') }, sourcetype: 'sluice', acknowledge: true } },
+      { place: { type: 'loki', labels: { job: 'sluice' }, tenant: 'audit' } },
+      { place: { type: 'otlp', attributes: { 'deployment.environment.name': 'prod' } } },
+      { format: { format: 'json', kinds: ['notice'] }, place: { type: 'webhook', headers: { 'x-key': { prefix: '' } } } },
+      {
+        from: 'now',
+        onRefused: 'dead_letter',
+        place: { type: 'syslog', host: 'log.example', port: 6514, tls: { ca: join(dir, 'one.crt') } },
+      },
+    ]);
+    expect(places[0]?.format.kinds).not.toContain('payload_chunk');
+  });
+
+  test.each([
+    ['type: kafka', /must be one of file, elastic, splunk/],
+    ['type: webhook, url: "http://siem.example/in"', /export\[0\]\.url: the record would cross the network in clear/],
+    ['type: syslog, address: "log.example:514", transport: tcp', /export\[0\]\.address: the record would cross/],
+    ['type: syslog, address: "127.0.0.1:514", transport: tcp, tls: { ca: one.crt }', /reached without TLS/],
+    ['type: webhook, url: "https://siem.example", tls: { certificate: one.crt }', /belong together/],
+    ['type: webhook, url: "https://user:pw@siem.example"', /does not fit/],
+    ['type: webhook, url: "https://siem.example/?token=1"', /does not fit/],
+    ['type: webhook, url: "https://siem.example", auth: { header: { name: "a b", value: { file: secret } } }', /export\[0\]\.auth: /],
+    ['type: splunk, url: "https://siem.example", token: s3cret', /a secret does not stand in the configuration itself/],
+    ['type: elastic, url: "https://siem.example", index: "A*"', /does not fit/],
+    ['type: file, path: x, events: [everything]', /must be one of session_opened/],
+  ])('%s is refused', (more, problem) => {
+    expect(errors(exported(more)).join('\n')).toMatch(problem);
+  });
+
+  test('in clear where the network is said to be private, under names that differ', () => {
+    expect(errors(exported('type: webhook, url: "http://siem.example/in", private: true'))).toEqual([]);
+    const twice = `${exported('type: file, path: a')}  - { name: siem, type: file, path: b }\n`;
+    expect(errors(twice).join()).toMatch(/'siem' is the name of export\[0\] already/);
+  });
+});

@@ -225,6 +225,17 @@ export const origin = <const P extends Readonly<Record<string, number>>>(ports: 
     },
   );
 
+/** An address of HTTP with a path: for places that we send to. Users and secrets have keys of their own. */
+export const webAddress: Kind<string> = scalarKind(
+  'URL',
+  '',
+  'must be https://HOST[:PORT][/PATH] or http://…, without user, query or fragment',
+  (written) => {
+    const url = /^https?:\/\/[^\s?#@\\]+$/i.test(written) ? URL.parse(written) : null;
+    return url !== null && isHost(url.hostname.replace(/^\[|\]$/g, '')) ? url.href : undefined;
+  },
+);
+
 const PATH = text('a path');
 
 /** A path; relative ones start at the configuration file. `present` asks that it can be read now. */

@@ -29,9 +29,16 @@ const presence = (how: Rows[string]['presence'], { label, rows, variants }: Kind
       : `${what}; may be left out.`;
 };
 
-/** A table for each value of the key that says which keys there are. */
-const tables = ({ tag, rows }: Variants): string[] =>
-  Object.entries(rows).flatMap(([value, below]) => [`With \`${tag}: ${value}\`:`, table(below)]);
+/** A table of what there is whatever the value of the key that says which keys there are, and one for each value. */
+const tables = ({ tag, rows }: Variants): string[] => {
+  const all = Object.values(rows);
+  const shared = Object.fromEntries(Object.entries(all[0] ?? {}).filter(([key, row]) => all.every((one) => one[key] === row)));
+  const own = (of: Rows): Rows => Object.fromEntries(Object.entries(of).filter(([key]) => !(key in shared)));
+  return [
+    ...(Object.keys(shared).length > 0 ? [`Whatever the \`${tag}\`:`, table(shared)] : []),
+    ...Object.entries(rows).flatMap(([value, below]) => [`With \`${tag}: ${value}\`:`, table(own(below))]),
+  ];
+};
 
 const table = (rows: Rows): string => ['| key | value | default | |', '| --- | --- | --- | --- |', ...lines(rows, '')].join('\n');
 

@@ -1,6 +1,10 @@
 /** The document with its defaults worked out, in the words of the modules that use it. */
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { CredentialConfig } from '../credential/credential.ts';
+import type { ExportConfig } from '../export/messages.ts';
+import type { Place } from '../export/places.ts';
+import type { SecretHeader } from '../export/secrets.ts';
 import type { IssuerConfig } from '../identity/issuer.ts';
 import type { HostPort } from './kinds.ts';
 import type { Document } from './schema.ts';
@@ -29,17 +33,18 @@ export type Endpoint =
   | { readonly kind: 'tcp'; readonly address: HostPort; readonly connect: HostPort; readonly tls: ServerTls };
 
 /** All paths are absolute. Durations are in milliseconds (`…Ms`), sizes in bytes (`…Bytes`). */
-export interface Config extends Omit<Document, 'version' | 'issuers' | 'targets' | 'service' | 'admin'> {
+export interface Config extends Omit<Document, 'version' | 'issuers' | 'targets' | 'service' | 'admin' | 'export'> {
   readonly file: string;
   /** Sockets: `check.sock`, `tap.sock`, `admin.sock`, `envoy-admin.sock`. */
   readonly runDir: string;
   readonly issuers: readonly IssuerConfig[];
   readonly targets: readonly Target[];
+  readonly export: readonly ExportConfig[];
   readonly service: { readonly check: Endpoint; readonly tap: Endpoint; readonly drainMs: number };
   readonly admin: { readonly socket: string; readonly address: HostPort | undefined; readonly auditors: readonly string[] };
 }
 
-export function resolveDocument({ version: _, issuers, targets, service, ...rest }: Document, file: string): Config {
+export function resolveDocument({ version: _, issuers, targets, service, export: exports, ...rest }: Document, file: string): Config {
   const runDir = join(rest.stateDir, 'run');
   return {
     ...rest,
@@ -47,6 +52,7 @@ export function resolveDocument({ version: _, issuers, targets, service, ...rest
     runDir,
     issuers: issuers.map(issuerConfig),
     targets: targets.map((target) => ({ ...target, ...credentialsOf(target) })),
+    export: exports.map(exportConfig),
     service: {
       check: endpoint(service.check, join(runDir, 'check.sock')),
       tap: endpoint(service.tap, join(runDir, 'tap.sock')),
@@ -122,4 +128,68 @@ function endpoint({ socket, address, connect, tls }: Document['service']['check'
   return address && tls?.clientCa !== undefined
     ? { kind: 'tcp', address, connect: connect ?? address, tls: { ...tls, clientCa: tls.clientCa } }
     : { kind: 'socket', path: socket ?? fallback };
+}
+
+type WrittenExport = Document['export'][number];
+const FIRST_RETRY_MS = 500;
+
+const exportConfig = (written: WrittenExport): ExportConfig => ({
+  name: written.name,
+  from: written.from,
+  onRefused: written.onRefused,
+  timeoutMs: written.timeoutMs,
+  batch: { events: written.batch.events, bytes: written.batch.sizeBytes, waitMs: written.batch.waitMs },
+  retry: { firstMs: FIRST_RETRY_MS, mostMs: written.maxRetryMs },
+  format: { format: written.format, kinds: written.events },
+  place: placeOf(written),
+});
+
+function placeOf(written: WrittenExport): Place {
+  if (written.type === 'file') return { type: 'file', path: written.path };
+  if (written.type === 'syslog') {
+    const { address, transport, tls, facility } = written;
+    return {
+      type: 'syslog',
+      ...address,
+      tls: transport === 'tls' ? (tls ?? {}) : undefined,
+      facility,
+      hostname: written.hostname ?? hostname(),
+    };
+  }
+  const headers = written.type === 'splunk' ? {} : secretHeaders(written.auth);
+  const web = { url: written.url, headers, tls: written.tls ?? {}, gzip: written.gzip };
+  switch (written.type) {
+    case 'elastic':
+      return { ...web, type: 'elastic', index: written.index };
+    case 'splunk':
+      return {
+        ...web,
+        type: 'splunk',
+        token: written.token,
+        index: written.index,
+        sourcetype: written.sourcetype,
+        acknowledge: written.acknowledge,
+      };
+    case 'loki':
+      return { ...web, type: 'loki', labels: written.labels, tenant: written.tenant };
+    case 'otlp':
+      return { ...web, type: 'otlp', attributes: written.attributes };
+    case 'webhook':
+      return { ...web, type: 'webhook' };
+  }
+}
+
+type WrittenAuth = Extract<WrittenExport, { readonly type: 'webhook' }>['auth'];
+
+function secretHeaders(auth: WrittenAuth): Readonly<Record<string, SecretHeader>> {
+  switch (auth?.type) {
+    case 'bearer':
+      return { authorization: { prefix: 'Bearer ', source: auth.value } };
+    case 'basic':
+      return { authorization: { prefix: '', source: auth.value.password, username: auth.value.username } };
+    case 'header':
+      return { [auth.value.name.toLowerCase()]: { prefix: '', source: auth.value.value } };
+    default:
+      return {};
+  }
 }

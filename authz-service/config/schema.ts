@@ -1,4 +1,5 @@
 /** Every key of sluice.yaml: one row each. The parser, the types and the reference in docs/configuration.md are made of these rows. */
+import { DEFAULT_KINDS, FORMATS, KINDS } from '../export/format.ts';
 import { ALGORITHMS, type Algorithm } from '../identity/algorithm.ts';
 import {
   address,
@@ -24,6 +25,7 @@ import {
   text,
   variants,
   version,
+  webAddress,
 } from './kinds.ts';
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -194,6 +196,111 @@ const endpoint = object({
   tls: optional(serverTls, 'Mutual TLS: `client_ca` is required here.'),
 });
 
+/** What exports to places of every kind have. */
+const exportRows = {
+  name: required(name, 'The name of the export, in metrics and of its cursor: under another name it begins anew.'),
+  format: preset(choice(...FORMATS), 'ocsf', 'Events of the Open Cybersecurity Schema Framework 1.5, or as the record has them.'),
+  events: preset(
+    list(choice(...KINDS), { least: 1 }),
+    `[${DEFAULT_KINDS.join(', ')}]`,
+    'Which kinds of events. `payload_chunk` is sent with `format: json` only.',
+  ),
+  from: preset(choice('beginning', 'now'), 'beginning', 'Where an export begins that has no cursor yet.'),
+  on_refused: preset(
+    choice('stop', 'dead_letter'),
+    'stop',
+    'An event that the receiver refuses for ever: wait, loudly; or put it into a file under `export/` of the state directory, and go on.',
+  ),
+  timeout: preset(duration('1s', '10m'), '30s', 'For the answer to a batch.'),
+  max_retry: preset(duration('1s', '1h'), '1m', 'The longest pause between two tries while the receiver is away.'),
+  batch: preset(
+    object({
+      events: preset(integer(1, 10_000), '500', 'How many events are sent at once, at most.'),
+      size: preset(size('1KiB', '16MiB'), '1MiB', 'How long they are together in the record, at most; one event is always sent.'),
+      wait: preset(duration('50ms', '1m'), '1s', 'How long events are gathered when there are few.'),
+    }),
+    '{}',
+    'How much is sent at once.',
+  ),
+} as const;
+
+const exportTls = object({
+  ca: optional(path('file'), "CA certificates, PEM. Default: Node's."),
+  server_name: optional(text('a host name'), "The name asked for (SNI) and verified. Default: the URL's host."),
+  certificate: optional(path('file'), 'The client certificate that the service presents, PEM.'),
+  key: optional(path('file'), 'The private key of the client certificate, PEM.'),
+});
+
+const inClear = preset(flag, 'false', 'Says that the network to a receiver without TLS is private: the record crosses it in clear.');
+
+const webRows = {
+  url: required(webAddress, 'Where the receiver is; what its kind adds to the path is not part of it.'),
+  tls: optional(exportTls, 'TLS towards an `https` receiver.'),
+  private: inClear,
+  gzip: preset(flag, 'false', 'Whether bodies are compressed.'),
+} as const;
+
+const exportAuth = optional(httpCredential, 'What the service proves itself with.');
+const tags = map(text('a text', /^[^\p{Cc}]*$/u), /^[A-Za-z_][\w.]{0,62}$/, 'letters, digits, `_` and `.`, at most 63');
+
+const destination = variants('type', {
+  file: object({
+    type: required(choice('file'), 'A file of one JSON object a line.'),
+    ...exportRows,
+    path: required(path('new file'), 'The file. When it is moved away (log rotation), a new one is begun.'),
+  }),
+  elastic: object({
+    type: required(choice('elastic'), 'Elasticsearch or OpenSearch, by `_bulk`.'),
+    ...exportRows,
+    ...webRows,
+    index: required(
+      text('the name of an index, alias or data stream', /^[^\s"*\\<|,>/?A-Z\p{Cc}]{1,255}$/u),
+      'The index, alias or data stream.',
+    ),
+    auth: exportAuth,
+  }),
+  splunk: object({
+    type: required(choice('splunk'), "Splunk's HTTP Event Collector."),
+    ...exportRows,
+    ...webRows,
+    token: required(secret(), "The collector's token."),
+    index: optional(text(), "The index. Default: the token's."),
+    sourcetype: preset(text(), 'sluice', 'The source type.'),
+    acknowledge: preset(flag, 'false', 'Whether an event counts only when the indexers have it; the token must allow acknowledgement.'),
+  }),
+  loki: object({
+    type: required(choice('loki'), "Loki's push API, at `/loki/api/v1/push`."),
+    ...exportRows,
+    ...webRows,
+    labels: preset(tags, '{ service_name: sluice }', 'The labels of the one stream.'),
+    tenant: optional(text('a tenant', /^[\w.-]{1,150}$/), 'The value of `X-Scope-OrgID`.'),
+    auth: exportAuth,
+  }),
+  otlp: object({
+    type: required(choice('otlp'), 'OpenTelemetry logs by OTLP/HTTP in JSON, at `/v1/logs`.'),
+    ...exportRows,
+    ...webRows,
+    attributes: preset(tags, '{}', 'Attributes of the resource, beside `service.name` and `service.version`.'),
+    auth: exportAuth,
+  }),
+  webhook: object({
+    type: required(choice('webhook'), 'Any receiver of HTTP `POST`: one JSON object a line.'),
+    ...exportRows,
+    ...webRows,
+    auth: exportAuth,
+  }),
+  syslog: object({
+    type: required(choice('syslog'), 'RFC 5424 with octet counting, over TLS.'),
+    ...exportRows,
+    address: required(peer, 'Where the receiver is.'),
+    transport: preset(choice('tls', 'tcp'), 'tls', 'What carries it.'),
+    tls: optional(exportTls, 'TLS towards the receiver.'),
+    private: inClear,
+    facility: preset(integer(0, 23), '13', 'The facility; 13 is `log audit`.'),
+    hostname: optional(text('a host name', /^[\x21-\x7e]{1,255}$/), 'HOSTNAME of the messages. Default: that of this machine.'),
+  }),
+});
+
 export const SCHEMA = object({
   version: required(version(1), 'The version of this format.'),
   state_dir: preset(path('new directory'), 'data', 'Where the record, approvals, sockets and the generated Envoy configuration are kept.'),
@@ -248,6 +355,7 @@ export const SCHEMA = object({
     '{}',
     'The record.',
   ),
+  export: preset(list(destination), '[]', 'Where the record is sent as it grows, for a SIEM: see export.md.'),
   service: preset(
     object({
       check: preset(endpoint, '{}', 'Where Envoy asks.'),

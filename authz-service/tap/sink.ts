@@ -110,6 +110,8 @@ export interface SinkOptions {
   readonly onLag?: (seconds: number) => void;
   /** Masks the text of a statement that a filter tells as it was. Default: nothing of it is kept. */
   readonly maskStatement?: (text: string) => string;
+  /** Told of each event that became durable since the start. Must not throw, and not take long. */
+  readonly onRecorded?: (event: TapEvent) => void;
   /** Told what an operator should know of. */
   readonly onProblem?: (error: Error) => void;
 }
@@ -126,6 +128,10 @@ export interface Sink {
   list(filter?: SessionFilter): Promise<SessionSummary[]>;
   /** All events of one session in the order of the record; `undefined` when there are none. */
   events(session: string): Promise<SessionEvent[] | undefined>;
+  /** How many events are durable: the index of the next one. */
+  readonly size: number;
+  /** The durable events from `index` on, in order. */
+  read(index: number): ReturnType<TapStore['read']>;
   /** Whether an emitter is connected, or has not been away for longer than the grace. One that was never heard of is not. */
   serves(emitter: string): boolean;
   /** Begins a stream. Throws a `SinkError`. */
@@ -186,6 +192,7 @@ class RecordSink implements Sink {
   readonly #now: () => number;
   readonly #onLag: ((seconds: number) => void) | undefined;
   readonly #maskStatement: (text: string) => string;
+  readonly #onRecorded: ((event: TapEvent) => void) | undefined;
   readonly #onProblem: (error: Error) => void;
   readonly #table: SessionTable;
   /** Least recently attached first. */
@@ -193,6 +200,7 @@ class RecordSink implements Sink {
   readonly #own: Emitter;
   readonly #openedAt: number;
   #store!: TapStore;
+  size = 0;
   #gathering: Batch | undefined;
   /** When the record last took nothing: no grace begins before. */
   #unwellAt = 0;
@@ -210,6 +218,7 @@ class RecordSink implements Sink {
     now = Date.now,
     onLag,
     maskStatement = () => '',
+    onRecorded,
     onProblem = () => {},
   }: SinkOptions) {
     this.#graceMs = graceMs;
@@ -217,6 +226,7 @@ class RecordSink implements Sink {
     this.#now = now;
     this.#onLag = onLag;
     this.#maskStatement = maskStatement;
+    this.#onRecorded = onRecorded;
     this.#onProblem = onProblem;
     this.#table = new SessionTable(maxSessions);
     this.#openedAt = now();
@@ -240,6 +250,10 @@ class RecordSink implements Sink {
     if (this.#closed) return { ok: false, reason: 'the sink is closed' };
     const { health } = this.#store;
     return health.ok ? { ok: true, reason: '' } : { ok: false, reason: health.reason };
+  }
+
+  read(index: number): ReturnType<TapStore['read']> {
+    return this.#store.read(index);
   }
 
   append(events: readonly OwnEvent[]): Promise<void> {
@@ -356,6 +370,7 @@ class RecordSink implements Sink {
     }
     const emitter = this.#emitters.get(event.emitter) ?? this.#remember(event.emitter, 0);
     emitter.staged = emitter.durable = Math.max(emitter.durable, event.sequence);
+    this.size = index + 1;
     this.#table.add(index, event, this.#openedAt);
   }
 
@@ -466,6 +481,8 @@ class RecordSink implements Sink {
       const lag = Math.max(0, now - Number(event.timeUnixNanos) / 1e6) / 1000;
       this.metrics.lastLag = lag;
       this.#onLag?.(lag);
+      this.#onRecorded?.(event);
+      this.size = index + 1;
     }
     this.metrics.events += entries.length;
     this.metrics.writes += 1;

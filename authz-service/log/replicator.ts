@@ -11,14 +11,13 @@ import { CHECKPOINT_PATH, hashesAt, nodesOfTiles, partialTiles, TILE_WIDTH, type
 import { detailsPath } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, type DetailClass } from './leaf.ts';
+import { keptCheckpointPath, type ObjectKind } from './publisher.ts';
 
 /** What a quorum of witnesses has cosigned; it stands beside the newest checkpoint, and may be older. */
 export const WITNESSED_PATH = 'checkpoint.witnessed';
 export const KEYS_PATH = 'keys';
 /** What is written again and again. */
 export const POINTERS: ReadonlySet<string> = new Set([CHECKPOINT_PATH, WITNESSED_PATH, KEYS_PATH]);
-
-export const keptPath = (size: number): string => `checkpoints/${String(size).padStart(16, '0')}`;
 
 export interface ReplicatorOptions {
   /** Where the log is published. */
@@ -28,7 +27,7 @@ export interface ReplicatorOptions {
   /** The checkpoint in a note that the log's key has signed. Throws otherwise. */
   readonly open: (note: Buffer) => Checkpoint;
   /** Until when an object that will not change any more is locked in `to`. Default: it is not. */
-  readonly retainUntil?: ((kind: 'tile' | 'entries' | 'checkpoint' | DetailClass) => Date | undefined) | undefined;
+  readonly retainUntil?: ((kind: ObjectKind) => Date | undefined) | undefined;
   /** Told of a full object of details that is in `to` now, so that what is held is held there. */
   readonly arrived?: ((detailClass: DetailClass, bundle: number) => Promise<void>) | undefined;
   /** From one look to the next. Milliseconds, default 10,000. */
@@ -244,7 +243,7 @@ export class Replicator {
   async #keep(size: number, note: Buffer): Promise<void> {
     const { keepMs, now } = this.#options;
     if (now() - this.#keptAt < keepMs) return;
-    await this.#putKept(keptPath(size), note);
+    await this.#putKept(keptCheckpointPath(size), note);
     this.#keptAt = now();
   }
 

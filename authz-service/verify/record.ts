@@ -1,0 +1,96 @@
+/** What the leaves say of each other, and of the events beside them. */
+import type { Detail } from '../log/details.ts';
+import { commitmentOf, type Leaf } from '../log/leaf.ts';
+import { decodeEvent } from '../tap/event.ts';
+import { BODIES, type TapEvent } from '../tap/schema.ts';
+import type { Faults } from './report.ts';
+
+/** The event of a leaf; `undefined` when it is not the one that the leaf commits to, or says otherwise than the leaf: then that is among the faults. */
+export const checkEvent = (index: number, leaf: Leaf, { salt, event }: Detail, faults: Faults): TapEvent | undefined => {
+  if (!commitmentOf(salt, event).equals(leaf.commitment)) {
+    faults.add('commitment', `leaf ${index}`);
+    return undefined;
+  }
+  // Kinds of later versions stand in the log as well: their leaves can be verified, and what they say cannot be read.
+  if (!KNOWN.has(leaf.kind)) return undefined;
+  try {
+    const told = decodeEvent(event);
+    const wrong = differences(leaf, told);
+    if (wrong.length === 0) return told;
+    faults.add('leaf', `leaf ${index}: ${wrong.join(', ')}`);
+  } catch (error) {
+    faults.add('malformed', `the event of leaf ${index}: ${(error as Error).message}`);
+  }
+  return undefined;
+};
+
+const KNOWN: ReadonlySet<number> = new Set(Object.values(BODIES).map(({ number }) => number));
+
+const differences = (leaf: Leaf, event: TapEvent): string[] =>
+  [
+    leaf.kind === BODIES[event.body.kind].number ? '' : 'kind',
+    leaf.timeUnixNanos === event.timeUnixNanos ? '' : 'time',
+    leaf.emitter === event.emitter ? '' : 'emitter',
+    leaf.sequence === event.sequence ? '' : 'sequence',
+    leaf.session === event.session ? '' : 'session',
+    event.target.startsWith(leaf.target) ? '' : 'target',
+  ].filter((name) => name !== '');
+
+/** Sessions as chains: each leaf names the one before it. */
+export class Chains {
+  readonly #faults: Faults;
+  readonly #newest = new Map<string, { index: number; position: number }>();
+
+  constructor(faults: Faults) {
+    this.#faults = faults;
+  }
+
+  get sessions(): number {
+    return this.#newest.size;
+  }
+
+  /** In the order of the log. */
+  add(index: number, { session, position, previous }: Leaf): void {
+    if (session === '') return;
+    const before = this.#newest.get(session);
+    if (before === undefined) {
+      if (position !== 1) this.#faults.add('chain', `leaf ${index} is event ${position} of ${session}, and those before it are not there`);
+      this.#newest.set(session, { index, position });
+      return;
+    }
+    if (position !== before.position + 1 || previous !== before.index)
+      this.#faults.add(
+        'chain',
+        `leaf ${index} is event ${position} of ${session} behind leaf ${previous}, and event ${before.position} stands in leaf ${before.index}`,
+      );
+    before.index = index;
+    before.position = position;
+  }
+}
+
+/** Emitters number their events from 1, and none stands in the log twice. A gap has its notice in the record, so that it is a remark here. */
+export class Emitters {
+  readonly #told: { readonly faults: Faults; readonly remarks: string[] };
+  readonly #last = new Map<string, number>();
+  #gaps = 0;
+
+  constructor(told: { readonly faults: Faults; readonly remarks: string[] }) {
+    this.#told = told;
+  }
+
+  /** In the order of the log. */
+  add(index: number, { emitter, sequence }: Leaf): void {
+    const last = this.#last.get(emitter) ?? 0;
+    if (sequence <= last)
+      this.#told.faults.add('sequence', `leaf ${index} is event ${sequence} of ${emitter}, and event ${last} stands before it`);
+    else {
+      if (sequence > last + 1) this.#gaps += 1;
+      this.#last.set(emitter, sequence);
+    }
+  }
+
+  tell(): void {
+    if (this.#gaps > 0)
+      this.#told.remarks.push(`${this.#gaps} times an emitter went on beyond what the log has of it: the notices "tap-gap" say when`);
+  }
+}

@@ -1,0 +1,92 @@
+/** What a verification found, for people and for programs. */
+import { type Level, MEANING } from './trust.ts';
+
+/** What is wrong. One row each: the sentence is for people, the code for programs. */
+export const FAULTS = {
+  'no-checkpoint': 'there is no checkpoint',
+  signature: 'the checkpoint is not signed as it should be',
+  malformed: 'bytes that are not what their format says',
+  missing: 'something that must be there is not',
+  root: 'the leaves do not give the root that the checkpoint signs',
+  tile: 'a tile is not made of the leaves below it',
+  leaf: 'a leaf does not say what its event says',
+  commitment: 'an event is not the one that its leaf commits to',
+  chain: "a session's events do not follow one another",
+  sequence: "an emitter's events do not follow one another",
+  inclusion: 'a leaf is not proven to stand in the tree',
+  'rolled-back': 'the log is shorter than a checkpoint that was kept',
+  forked: 'the log is not the one that a kept checkpoint was of',
+  witnesses: 'too few witnesses have cosigned',
+  'not-found': 'there is no such session or event',
+  altered: 'a file of the bundle is not what its evidence gives',
+} as const;
+export type FaultCode = keyof typeof FAULTS;
+
+export interface Fault {
+  readonly code: FaultCode;
+  readonly detail: string;
+}
+
+export interface Report {
+  readonly verified: boolean;
+  readonly level: Level;
+  readonly what: string;
+  readonly origin: string;
+  readonly size: number;
+  /** Base64; empty when no checkpoint could be read. */
+  readonly root: string;
+  readonly signedBy: readonly string[];
+  readonly keysAreTheLogsOwn: boolean;
+  readonly witnesses: readonly { readonly name: string; readonly at: string }[];
+  /** The size of the checkpoint that was kept, when there was one. */
+  readonly rememberedSize?: number;
+  readonly checked: Readonly<Record<string, number>>;
+  readonly faults: readonly Fault[];
+  /** Faults beyond those that are listed. */
+  readonly moreFaults: number;
+  /** What is no fault and should be known. */
+  readonly remarks: readonly string[];
+  readonly seconds: number;
+}
+
+/** More of a kind are counted, not listed: one wrong leaf can spoil all that follow, and must not hide what else is wrong. */
+const MOST_LISTED = 8;
+
+export class Faults {
+  readonly listed: Fault[] = [];
+  more = 0;
+
+  add(code: FaultCode, detail: string): void {
+    if (this.listed.filter((fault) => fault.code === code).length < MOST_LISTED) this.listed.push({ code, detail });
+    else this.more += 1;
+  }
+
+  get none(): boolean {
+    return this.listed.length === 0;
+  }
+}
+
+const counted = (checked: Report['checked']): string =>
+  Object.entries(checked)
+    .map(([what, count]) => `${count.toLocaleString('en')} ${what.replace(/([A-Z])/g, ' $1').toLowerCase()}`)
+    .join(', ');
+
+/** The report in words. */
+export const inWords = (report: Report): string => {
+  const { verified, level, what, origin, size, root, signedBy, witnesses, rememberedSize, faults, moreFaults, remarks } = report;
+  const lines = [
+    `${verified ? 'VERIFIED' : 'NOT VERIFIED'}: ${what}`,
+    ...(origin === '' ? [] : [`  log         ${origin}, ${size.toLocaleString('en')} leaves, root ${root}`]),
+    ...(signedBy.length === 0
+      ? []
+      : [`  signed by   ${signedBy.join(', ')}${report.keysAreTheLogsOwn ? ' (a key that lies beside the log)' : ''}`]),
+    ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}`),
+    ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
+    `  checked     ${counted(report.checked)}, in ${report.seconds.toFixed(1)} s`,
+    `  trust       ${level}: ${MEANING[level]}`,
+    ...remarks.map((remark) => `  note        ${remark}`),
+    ...faults.map(({ code, detail }) => `  FAULT       ${code}: ${FAULTS[code]}: ${detail}`),
+    ...(moreFaults > 0 ? [`  FAULT       and ${moreFaults.toLocaleString('en')} more`] : []),
+  ];
+  return lines.join('\n');
+};

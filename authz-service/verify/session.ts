@@ -1,0 +1,154 @@
+/** Verifies one session, or one event, without the rest of the log: each leaf by its inclusion proof, made of a few tiles. */
+
+import type { Detail } from '../log/details.ts';
+import { CLASSES, decodeLeaf, type Leaf } from '../log/leaf.ts';
+import { LogReader } from '../log/reader.ts';
+import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import { BODIES, type TapEvent } from '../tap/schema.ts';
+import { TlogError } from '../tlog/error.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { checkConsistency, checkInclusion, proveInclusion } from '../tlog/proof.ts';
+import { TILE_WIDTH } from '../tlog/tile.ts';
+import { headOf, keptCheckpoint, levelOf, newest } from './log.ts';
+import { Chains, checkEvent } from './record.ts';
+import { Faults, type Report } from './report.ts';
+import { isWitnessed, type Seen, type Trust } from './trust.ts';
+
+/** A leaf with what proves that it stands in the tree. */
+export interface ProvenLeaf {
+  readonly index: number;
+  readonly entry: Buffer;
+  readonly detail: Detail | undefined;
+  readonly proof: readonly Buffer[];
+}
+
+export interface VerifiedEvent {
+  readonly index: number;
+  readonly leaf: Leaf;
+  /** `undefined` when it was deleted after its retention, or is of a later version. */
+  readonly event: TapEvent | undefined;
+}
+
+/** Checks leaves against a checkpoint: that they stand in the tree, and that the events are theirs. */
+export const checkLeaves = (leaves: readonly ProvenLeaf[], seen: Seen, faults: Faults): VerifiedEvent[] =>
+  leaves.flatMap(({ index, entry, detail, proof }) => {
+    try {
+      checkInclusion(leafHash(entry), index, seen, proof);
+    } catch (error) {
+      faults.add('inclusion', (error as Error).message);
+    }
+    let leaf: Leaf;
+    try {
+      leaf = decodeLeaf(entry);
+    } catch (error) {
+      faults.add('malformed', `leaf ${index}: ${(error as Error).message}`);
+      return [];
+    }
+    return [{ index, leaf, event: detail === undefined ? undefined : checkEvent(index, leaf, detail, faults) }];
+  });
+
+/** Where the leaves of a session stand. Reads every entry of the log, newest first, until the chain has come to its beginning; what is found is not proven. */
+export const findSession = async (reader: LogReader, session: string, size: number): Promise<number[]> => {
+  const found: number[] = [];
+  let first = Number.POSITIVE_INFINITY;
+  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0 && first > 1; bundle -= 1) {
+    const entries = await reader.entries(bundle, size);
+    for (let i = entries.length - 1; i >= 0; i -= 1) {
+      // The name stands in the leaf as it is: most leaves need no more than a look.
+      if (!(entries[i] as Buffer).includes(session)) continue;
+      const leaf = decodeLeaf(entries[i] as Buffer);
+      if (leaf.session !== session) continue;
+      found.push(bundle * TILE_WIDTH + i);
+      first = leaf.position;
+    }
+  }
+  return found.reverse();
+};
+
+/** The leaves at these indices, ascending, with proofs against the tree of `size`. Rejects with a `LogError`, a `TlogError` or a `StorageError`. */
+export const proveLeaves = async (reader: LogReader, indices: readonly number[], size: number): Promise<ProvenLeaf[]> => {
+  const nodes = reader.nodes(size);
+  const leaves: ProvenLeaf[] = [];
+  let at = -1;
+  let entries: Buffer[] = [];
+  let details = new Map<number, Detail>();
+  for (const index of indices) {
+    const bundle = Math.floor(index / TILE_WIDTH);
+    if (bundle !== at) {
+      entries = await reader.entries(bundle, size);
+      const read = await Promise.all(CLASSES.map((each) => reader.details(each, bundle, size)));
+      details = new Map(read.flatMap((each) => [...each]));
+      at = bundle;
+    }
+    const entry = entries[index % TILE_WIDTH] as Buffer;
+    leaves.push({ index, entry, detail: details.get(index), proof: await proveInclusion(index, size, nodes) });
+  }
+  return leaves;
+};
+
+export type Part = { readonly session: string } | { readonly index: number };
+
+/** Verifies a session, or the event of one leaf. Rejects with a `StorageError` when the objects cannot be read; whatever they say, it is a report. */
+export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part): Promise<Report> => {
+  const started = performance.now();
+  const faults = new Faults();
+  const remarks: string[] = [];
+  const reader = new LogReader(objects);
+  const seen = await newest(objects, trust, faults);
+  const kept = keptCheckpoint(trust, faults);
+  let events: VerifiedEvent[] = [];
+  if (seen !== undefined) {
+    try {
+      await checkKept(reader, seen, kept, faults);
+      const indices =
+        'session' in part ? await findSession(reader, part.session, seen.size) : [part.index].filter((index) => index < seen.size);
+      if (indices.length === 0) faults.add('not-found', 'session' in part ? part.session : `leaf ${part.index} of ${seen.size}`);
+      const leaves = await proveLeaves(reader, indices, seen.size);
+      events = 'session' in part ? checkSession(leaves, seen, faults, remarks) : checkLeaves(leaves, seen, faults);
+    } catch (error) {
+      if (error instanceof StorageError) throw error;
+      faults.add(error instanceof TlogError && error.code === 'missing' ? 'missing' : 'malformed', (error as Error).message);
+    }
+    if (trust.witnesses !== undefined && !isWitnessed(seen, trust))
+      faults.add('witnesses', `${seen.witnesses.length} have, and ${trust.witnesses.quorum} of ${trust.witnesses.keys.length} must`);
+  }
+  const known = events.filter(({ event }) => event !== undefined).length;
+  return {
+    verified: faults.none,
+    level: levelOf(faults, seen, kept, trust),
+    what: 'session' in part ? `session ${part.session}` : `event ${part.index}`,
+    ...headOf(seen),
+    keysAreTheLogsOwn: trust.keysAreTheLogsOwn === true,
+    ...(kept !== undefined && { rememberedSize: kept.size }),
+    checked: { leaves: events.length, events: known, deletedEvents: events.length - known },
+    faults: faults.listed,
+    moreFaults: faults.more,
+    remarks,
+    seconds: (performance.now() - started) / 1000,
+  };
+};
+
+/** The tree goes on from the kept one. */
+const checkKept = async (reader: LogReader, seen: Seen, kept: Seen | undefined, faults: Faults): Promise<void> => {
+  if (kept === undefined) return;
+  if (kept.size > seen.size) {
+    faults.add('rolled-back', `it has ${seen.size} leaves, and had ${kept.size} when the checkpoint was kept`);
+    return;
+  }
+  try {
+    checkConsistency(kept, seen, await reader.proveConsistency(kept.size, seen.size));
+  } catch (error) {
+    if (!(error instanceof TlogError)) throw error;
+    faults.add(error.code === 'unproven' ? 'forked' : 'missing', error.message);
+  }
+};
+
+/** Leaves of one session, all of them, in the order of the log. */
+export const checkSession = (leaves: readonly ProvenLeaf[], seen: Seen, faults: Faults, remarks: string[]): VerifiedEvent[] => {
+  const chain = new Chains(faults);
+  const events = checkLeaves(leaves, seen, faults);
+  for (const { index, leaf } of events) chain.add(index, leaf);
+  const closed = events.some(({ leaf }) => leaf.kind === BODIES.session_closed.number);
+  if (events.length > 0 && !closed) remarks.push('its end is not among its events: it is open, or what followed was not shown');
+  return events;
+};

@@ -1,0 +1,66 @@
+/**
+ * What the verifier brings along, and how far that carries. A log that is only held against itself may have been written anew from its first leaf by whoever holds its
+ * key: that takes a checkpoint that was kept elsewhere, or witnesses, to see.
+ */
+import { type Checkpoint, openCheckpoint, parseCheckpoint } from '../tlog/checkpoint.ts';
+import { cosignatureTime } from '../tlog/cosignature.ts';
+import type { TlogError } from '../tlog/error.ts';
+import { parseNote, type VerifierKey } from '../tlog/note.ts';
+
+export interface Trust {
+  /** The log's name. Default: what its checkpoint says, when a key of that name has signed it. */
+  readonly origin?: string;
+  /** Keys of the log: one that signed is enough. */
+  readonly keys: readonly VerifierKey[];
+  /** Whether the keys were found beside the log, so that whoever wrote the log may have written them, too. */
+  readonly keysAreTheLogsOwn?: boolean;
+  /** A checkpoint that the verifier has kept, as it was signed. */
+  readonly remembered?: string;
+  /** Of these cosigners, so many must have seen the checkpoint. */
+  readonly witnesses?: { readonly keys: readonly VerifierKey[]; readonly quorum: number };
+}
+
+/** Each one says more than those before it. */
+export const LEVELS = ['unverified', 'self-consistent', 'remembered', 'witnessed'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** For people: what a level means, and what it does not. */
+export const MEANING: Readonly<Record<Level, string>> = {
+  unverified: 'nothing is proven',
+  'self-consistent':
+    'the log is whole and signed by its key; whoever holds the key could have written another one in its place (keep a checkpoint, or have witnesses)',
+  remembered: 'the log goes on from the checkpoint that you kept: nothing before it was removed or changed since',
+  witnessed: 'independent witnesses have seen this checkpoint: there is no other history that they saw',
+};
+
+export interface Seen extends Checkpoint {
+  /** Names of the log's keys that signed. */
+  readonly signedBy: readonly string[];
+  /** Names of the witnesses that cosigned, and when, Unix milliseconds. */
+  readonly witnesses: readonly { readonly name: string; readonly at: number }[];
+}
+
+/** The checkpoint, signed by the log. Throws a `TlogError`. */
+export const openSigned = (note: string | Uint8Array, trust: Trust): Seen => {
+  const origin = trust.origin ?? parseCheckpoint(parseNote(note).text).origin;
+  const cosigners = trust.witnesses?.keys ?? [];
+  const { verified: signed, ...checkpoint } = openCheckpoint(note, origin, trust.keys);
+  return { ...checkpoint, signedBy: signed.map(({ key }) => key.name), witnesses: cosignedBy(note, origin, cosigners) };
+};
+
+/** Those of `keys` that have cosigned. A cosignature that does not verify is a fault of the note: throws a `TlogError` (`signature`). */
+const cosignedBy = (note: string | Uint8Array, origin: string, keys: readonly VerifierKey[]): Seen['witnesses'] => {
+  try {
+    const { verified } = openCheckpoint(note, origin, keys);
+    return verified.map((of) => ({ name: of.key.name, at: cosignatureTime(of) * 1000 }));
+  } catch (error) {
+    const none =
+      (error as TlogError).code === 'signature' &&
+      !parseNote(note).signatures.some(({ name, id }) => keys.some((key) => key.name === name && key.id === id));
+    if (none) return [];
+    throw error;
+  }
+};
+
+export const isWitnessed = ({ witnesses }: Seen, trust: Trust): boolean =>
+  trust.witnesses !== undefined && trust.witnesses.quorum > 0 && new Set(witnesses.map(({ name }) => name)).size >= trust.witnesses.quorum;

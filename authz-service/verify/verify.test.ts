@@ -1,0 +1,249 @@
+import { describe, expect, test } from 'vitest';
+import { encodeDetails } from '../log/details.ts';
+import { encodeLeaf } from '../log/leaf.ts';
+import { cosign } from '../tlog/cosignature.ts';
+import { formatNote, generateSignerKey, parseNote, parseSignerKey } from '../tlog/note.ts';
+import { judged, LogFixture, type MemoryObjects, ORIGIN, opened } from './log.fixture.ts';
+import { verifyLog } from './log.ts';
+import type { FaultCode, Report } from './report.ts';
+import { inWords } from './report.ts';
+import { verifyPart } from './session.ts';
+import type { Trust } from './trust.ts';
+
+const SIZE = 1_300;
+const log = new LogFixture().fill(SIZE);
+const keys = [log.key.verifier];
+
+const verified = (objects: MemoryObjects, trust: Partial<Trust> = {}): Promise<Report> => verifyLog({ objects, trust: { keys, ...trust } });
+const codes = ({ faults }: Report): FaultCode[] => [...new Set(faults.map(({ code }) => code))];
+
+describe('a log as it was written', () => {
+  test('is verified, all of it', async () => {
+    const report = await verified(log.publish());
+    expect(report).toMatchObject({ verified: true, level: 'self-consistent', origin: ORIGIN, size: SIZE, faults: [], remarks: [] });
+    expect(report.checked).toMatchObject({ leaves: SIZE, events: SIZE, deletedEvents: 0, sessions: SIZE / 4 });
+    expect(inWords(report)).toMatch(/^VERIFIED: the log sluice\.test\/log\n/);
+  });
+
+  test.each([0, 1, 255, 256, 257, 512])('of %i leaves, too', async (size) => {
+    const small = new LogFixture(log.key).fill(size);
+    expect(await verified(small.publish())).toMatchObject({ verified: true, size });
+  });
+
+  test('goes on from any checkpoint that was kept', async () => {
+    for (const size of [0, 1, 255, 256, 1_000, SIZE])
+      expect(await verified(log.publish(), { remembered: log.checkpoint(size) })).toMatchObject({
+        verified: true,
+        level: 'remembered',
+        rememberedSize: size,
+      });
+  });
+
+  test('may lack events that were deleted: they are counted', async () => {
+    const objects = log.publish();
+    objects.objects.delete('details/payloads/001');
+    const report = await verified(objects);
+    expect(report).toMatchObject({ verified: true, checked: { deletedEvents: 64, events: SIZE - 64 } });
+  });
+
+  test('with a gap in what an emitter told is remarked on', async () => {
+    const gap = new LogFixture(log.key).fill(8);
+    const last = gap.records[7] as (typeof gap.records)[number];
+    gap.records.pop();
+    gap.records.push({ ...last, ...reencoded(last.leaf, { sequence: 99 }) });
+    // Its event says another sequence than its leaf, now.
+    expect(codes(await verified(gap.publish()))).toEqual(['leaf']);
+    const skipped = new LogFixture(log.key).fill(8).skip(3).add('ses_9', opened);
+    expect((await verified(skipped.publish())).remarks).toEqual([expect.stringContaining('tap-gap')]);
+  });
+});
+
+const reencoded = (leaf: Parameters<typeof encodeLeaf>[0], changed: object) => {
+  const now = { ...leaf, ...changed };
+  return { leaf: now, entry: encodeLeaf(now) };
+};
+
+describe('tampering', () => {
+  const tampered: [string, (objects: Map<string, Buffer>) => void, FaultCode[]][] = [
+    ['a changed byte of a leaf', (o) => flip(o, 'tile/entries/002', 300), ['tile', 'root']],
+    ['a changed byte of an event', (o) => flip(o, 'details/events/003', 100), ['commitment']],
+    ['a changed salt', (o) => flip(o, 'details/events/003', 6), ['commitment']],
+    ['a changed length of an event', (o) => flip(o, 'details/events/003', 4), ['malformed']],
+    ['a changed leaf hash', (o) => flip(o, 'tile/0/001', 0), ['tile']],
+    ['a changed hash above', (o) => flip(o, 'tile/1/000.p/5', 40), ['tile']],
+    ['a missing bundle', (o) => o.delete('tile/entries/001'), ['missing']],
+    ['a missing tile', (o) => o.delete('tile/0/004'), ['missing']],
+    ['a missing upper tile', (o) => o.delete('tile/1/000.p/5'), ['missing']],
+    ['a missing bundle and its tile', (o) => ['tile/entries/001', 'tile/0/001'].forEach((key) => void o.delete(key)), ['missing']],
+    ['no checkpoint', (o) => o.delete('checkpoint'), ['no-checkpoint']],
+    ['a changed checkpoint', (o) => flip(o, 'checkpoint', ORIGIN.length + 6), ['signature']],
+    ['a checkpoint that is no note', (o) => o.set('checkpoint', Buffer.from('nonsense\n')), ['malformed']],
+    ['an event beside a leaf that has another', (o) => o.set('details/payloads/000', o.get('details/events/000') as Buffer), ['leaf']],
+    [
+      'two bundles in the place of one another',
+      (o) => swap(o, 'tile/entries/001', 'tile/entries/002'),
+      ['tile', 'root', 'chain', 'commitment'],
+    ],
+  ];
+
+  test.each(tampered)('%s is seen', async (_, change, expected) => {
+    const objects = log.publish();
+    change(objects.objects);
+    const report = await verified(objects);
+    expect(report).toMatchObject({ verified: false, level: 'unverified' });
+    expect(codes(report)).toEqual(expect.arrayContaining(expected));
+    expect(inWords(report)).toMatch(/^NOT VERIFIED/);
+  });
+
+  test.each(['entries', '0', '1'])('each byte of tile/%s matters', async (level) => {
+    const small = new LogFixture(log.key).fill(300);
+    const objects = small.publish();
+    const key = [...objects.objects.keys()].find((each) => each.startsWith(`tile/${level}/`)) as string;
+    const bytes = objects.objects.get(key) as Buffer;
+    for (let at = 0; at < bytes.length; at += Math.max(1, bytes.length >> 6)) {
+      const copy = Buffer.from(bytes);
+      copy[at] = (copy[at] as number) ^ 1;
+      objects.objects.set(key, copy);
+      expect((await verified(objects)).verified, `${key} at ${at}`).toBe(false);
+    }
+  });
+
+  test('a key of another is none', async () => {
+    const other = parseSignerKey(generateSignerKey(ORIGIN)).verifier;
+    expect(codes(await verifyLog({ objects: log.publish(), trust: { keys: [other] } }))).toEqual(['signature']);
+  });
+
+  test('another log by the same key is none', async () => {
+    expect(codes(await verified(log.publish(), { origin: 'sluice.test/other' }))).toEqual(['signature']);
+  });
+});
+
+describe('whoever holds the key and writes anew what was recorded', () => {
+  const changed = (change: (records: LogFixture['records']) => void): LogFixture => {
+    const anew = new LogFixture(log.key).fill(SIZE);
+    change(anew.records);
+    return anew;
+  };
+  const remembered = log.checkpoint(1_000);
+
+  test('leaves out a leaf: its session misses it, and so does a kept checkpoint', async () => {
+    const objects = changed((records) => records.splice(401, 1)).publish();
+    expect(codes(await verified(objects, { remembered }))).toEqual(expect.arrayContaining(['chain', 'forked']));
+  });
+
+  test('leaves out a whole session: a kept checkpoint tells', async () => {
+    // Written so well that the log is whole in itself.
+    const anew = new LogFixture(log.key).fill(400);
+    for (let i = 101; anew.records.length < SIZE; i += 1)
+      anew.add(`ses_${i}`, opened).add(`ses_${i}`, { kind: 'session_closed', outcome: 'complete' });
+    expect(await verified(anew.publish())).toMatchObject({ verified: true, level: 'self-consistent' });
+    expect(codes(await verified(anew.publish(), { remembered }))).toEqual(['forked']);
+  });
+
+  test('changes the order of two leaves', async () => {
+    const objects = changed((records) => records.splice(400, 2, records[401] as never, records[400] as never)).publish();
+    expect(codes(await verified(objects, { remembered }))).toEqual(expect.arrayContaining(['chain', 'forked', 'sequence']));
+  });
+
+  test('writes a leaf twice', async () => {
+    const objects = changed((records) => records.splice(400, 0, records[400] as never)).publish();
+    expect(codes(await verified(objects))).toEqual(expect.arrayContaining(['chain', 'sequence']));
+  });
+
+  test('goes back to an earlier state', async () => {
+    const earlier = new LogFixture(log.key).fill(900).publish();
+    expect(await verified(earlier)).toMatchObject({ verified: true });
+    expect(codes(await verified(earlier, { remembered }))).toEqual(['rolled-back']);
+    expect(codes(await verifyPart(earlier, { keys, remembered }, { session: 'ses_7' }))).toEqual(['rolled-back']);
+  });
+
+  test('puts another event beside a leaf', async () => {
+    const objects = log.publish();
+    const details = log.records.slice(0, 256).flatMap(({ leaf, salt, event }, index) => (leaf.kind === 17 ? [] : [{ index, salt, event }]));
+    const other = new LogFixture(log.key).add('ses_0', opened).add('ses_0', judged('deny')).records[1]?.event as Buffer;
+    details[1] = { ...(details[1] as (typeof details)[number]), event: other };
+    objects.objects.set('details/events/000', encodeDetails(details));
+    expect(codes(await verified(objects))).toEqual(['commitment']);
+    expect(codes(await verifyPart(objects, { keys }, { session: 'ses_0' }))).toEqual(['commitment']);
+    expect(codes(await verifyPart(objects, { keys }, { index: 1 }))).toEqual(['commitment']);
+  });
+});
+
+describe('witnesses', () => {
+  const witnesses = ['w.test/one', 'w.test/two', 'w.test/three'].map((name) => parseSignerKey(generateSignerKey(name, 'cosignature')));
+  const cosigned = (count: number): MemoryObjects => {
+    const objects = log.publish();
+    const note = parseNote(objects.objects.get('checkpoint') as Buffer);
+    const signatures = [...note.signatures, ...witnesses.slice(0, count).map((key) => cosign(note.text, key, 1_790_000_500))];
+    objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures })));
+    return objects;
+  };
+  const trust = { keys, witnesses: { keys: witnesses.map(({ verifier }) => verifier), quorum: 2 } };
+
+  test.each([
+    [0, false],
+    [1, false],
+    [2, true],
+    [3, true],
+  ])('%i of three, where two are asked for: %s', async (count, enough) => {
+    const report = await verifyLog({ objects: cosigned(count), trust });
+    expect(report).toMatchObject({ verified: enough, level: enough ? 'witnessed' : 'unverified' });
+    expect(report.witnesses).toHaveLength(count);
+    if (!enough) expect(codes(report)).toEqual(['witnesses']);
+  });
+
+  test('a cosignature that does not verify spoils the checkpoint', async () => {
+    const objects = cosigned(3);
+    const note = parseNote(objects.objects.get('checkpoint') as Buffer);
+    const signatures = note.signatures.map((each, i) => (i === 2 ? { ...each, signature: Buffer.alloc(72, 1) } : each));
+    objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures })));
+    expect(codes(await verifyLog({ objects, trust }))).toEqual(['signature']);
+  });
+});
+
+describe('a part', () => {
+  test.each([{ session: 'ses_0' }, { session: 'ses_200' }, { session: 'ses_324' }])('$session is verified by its proofs', async (part) => {
+    expect(await verifyPart(log.publish(), { keys, remembered: log.checkpoint(700) }, part)).toMatchObject({
+      verified: true,
+      level: 'remembered',
+      checked: { leaves: 4, events: 4 },
+      remarks: [],
+    });
+  });
+
+  test.each([0, 255, 256, SIZE - 1])('event %i is, without the rest of the log', async (index) => {
+    const objects = log.publish();
+    const bundle = String(Math.floor(index / 256)).padStart(3, '0');
+    for (const key of objects.objects.keys()) if (key.startsWith('tile/entries/') && !key.includes(bundle)) objects.objects.delete(key);
+    expect(await verifyPart(objects, { keys }, { index })).toMatchObject({ verified: true, checked: { leaves: 1 } });
+  });
+
+  test('that is not there is said to be not there', async () => {
+    for (const part of [{ session: 'ses_none' }, { index: SIZE }])
+      expect(codes(await verifyPart(log.publish(), { keys }, part))).toEqual(['not-found']);
+  });
+
+  test('whose leaf is changed is not in the tree', async () => {
+    const objects = log.publish();
+    flip(objects.objects, 'tile/entries/000', 60);
+    expect(codes(await verifyPart(objects, { keys }, { index: 0 }))).toEqual(expect.arrayContaining(['inclusion']));
+  });
+
+  test('without an end is remarked on', async () => {
+    const open = new LogFixture(log.key).add('ses_a', opened).add('ses_a', judged('allow'));
+    const report = await verifyPart(open.publish(), { keys }, { session: 'ses_a' });
+    expect(report).toMatchObject({ verified: true, remarks: [expect.stringContaining('open')] });
+  });
+});
+
+function flip(objects: Map<string, Buffer>, key: string, at: number): void {
+  const bytes = Buffer.from(objects.get(key) as Buffer);
+  bytes[at] = (bytes[at] as number) ^ 1;
+  objects.set(key, bytes);
+}
+
+function swap(objects: Map<string, Buffer>, one: string, other: string): void {
+  const kept = objects.get(one) as Buffer;
+  objects.set(one, objects.get(other) as Buffer);
+  objects.set(other, kept);
+}

@@ -785,6 +785,83 @@ describe('a change of the catalog', () => {
   });
 });
 
+/** Two texts: the second would pass by the judgement of the first, if it were taken for one of its shape. */
+const JUDGED = 'SELECT id, name FROM customers WHERE id = 1';
+const after = (what: string, second: string, expected: Outcome | 'any', first = JUDGED): Row => [what, [first, second], expected];
+const SHAPES: readonly Row[] = [
+  after('another number', 'SELECT id, name FROM customers WHERE id = 2', 'rows'),
+  after('a number that no int4 is', 'SELECT id, name FROM customers WHERE id = 99999999999', 'rows'),
+  after('a number with a fraction', 'SELECT id, name FROM customers WHERE id = 1.5', 'rows'),
+  after('a sensitive column for the number', 'SELECT id, name FROM customers WHERE name = ssn', 'held'),
+  after('a query for the number', "SELECT id, name FROM customers WHERE id = (SELECT 1 FROM customers WHERE ssn > '5' LIMIT 1)", 'held'),
+  after('an expression over a sensitive column behind it', 'SELECT id, name FROM customers WHERE id = 1 + ascii(ssn)', 'held'),
+  after('a condition behind it', "SELECT id, name FROM customers WHERE id = 1 OR ssn > '5'", 'held'),
+  after('a second statement behind it', 'SELECT id, name FROM customers WHERE id = 1; UPDATE customers SET name = ssn', 'denied'),
+  after('a union behind it', 'SELECT id, name FROM customers WHERE id = 1 UNION ALL SELECT 1, ssn FROM customers', 'rows'),
+  after('a union behind a comment', 'SELECT id, name FROM customers WHERE id = 1/**/UNION ALL SELECT 1, ssn FROM customers', 'rows'),
+  after('a comment that hides nothing', 'SELECT id, name FROM customers WHERE id = 1--\nUNION ALL SELECT 1, ssn FROM customers', 'rows'),
+  after('a line that a comment does not reach', 'SELECT id, ssn -- FROM customers WHERE id = 1\nFROM customers WHERE id = 1', 'rows'),
+  after('an E string', "SELECT id, name FROM customers WHERE id = E'1'::int OR ssn > '5'", 'held'),
+  after('a string of dollars', 'SELECT id, name FROM customers WHERE id = $$1$$::int', 'rows'),
+  after('letters beyond ASCII that look like it', 'SELECT id, ｎame FROM customers WHERE id = 1', 'any'),
+  after('a space beyond ASCII', 'SELECT id, name FROM customers WHERE id =\u00a01', 'any'),
+  after('a zero byte behind it', 'SELECT id, name FROM customers WHERE id = 1\0 OR true', 'closed'),
+  after('the mark that stands for a number', 'SELECT id, name FROM customers WHERE id = \u0001', 'error'),
+  after('a parameter that is not there', 'SELECT id, name FROM customers WHERE id = $1', 'error'),
+  after('a quoted name that holds the same', 'SELECT id, "name FROM customers WHERE id = 1" FROM customers', 'held'),
+  after('another column', 'SELECT id, card FROM customers WHERE id = 1', 'rows'),
+  after('another order of columns', 'SELECT ssn, id FROM customers WHERE id = 1', 'rows', 'SELECT id, ssn FROM customers WHERE id = 1'),
+  after(
+    'the order by another column',
+    'SELECT id, ssn FROM customers WHERE id < 9 ORDER BY 2',
+    'held',
+    'SELECT id, ssn FROM customers WHERE id < 9 ORDER BY 1',
+  ),
+  after(
+    'a group of another column',
+    'SELECT id, ssn FROM customers WHERE id < 9 GROUP BY 1, 2',
+    'held',
+    'SELECT id, ssn FROM customers WHERE id < 9 GROUP BY 1, id',
+  ),
+  after(
+    'another limit of rows',
+    'SELECT id, ssn FROM customers WHERE id < 9 ORDER BY id LIMIT 2',
+    'rows',
+    'SELECT id, ssn FROM customers WHERE id < 9 ORDER BY id LIMIT 1',
+  ),
+  after(
+    'another length of a cast',
+    'SELECT name::char(3) FROM customers WHERE id = 1',
+    'rows',
+    'SELECT name::char(2) FROM customers WHERE id = 1',
+  ),
+  after('what an operator does that ends alike', 'SELECT id, name FROM customers WHERE id *= 1', 'error'),
+  after(
+    'another mode of strings',
+    "SELECT id, name FROM customers WHERE id = 1 OR ssn > '\\' OR name > ''",
+    'held',
+    "SELECT id, name FROM customers WHERE id = 1 OR name > ''",
+  ),
+  after('a copy', 'COPY (SELECT id, ssn FROM customers WHERE id = 1) TO STDOUT', 'rows', 'SELECT id, ssn FROM customers WHERE id = 1'),
+  after('a plan of it', 'EXPLAIN (COSTS OFF) SELECT id, name FROM customers WHERE id = 1', 'any'),
+  after('a lock', 'SELECT id, name FROM customers WHERE id = 1 FOR UPDATE', 'denied'),
+  after('a table made of it', 'SELECT id, name INTO stolen FROM customers WHERE id = 1', 'held'),
+  [
+    'a prepared text of its shape',
+    [
+      [query(JUDGED)],
+      [parse('', 'SELECT id, name FROM customers WHERE id = 3'), bind('', ''), describeOf('P', ''), execute(), sync()],
+      [parse('', "SELECT id, name FROM customers WHERE id = 3 OR ssn > '5'"), bind('', ''), execute(), sync()],
+    ] as unknown as readonly Buffer[][],
+    'held',
+  ],
+  [
+    'another search path',
+    ['SELECT id, name FROM names WHERE id = 1', 'SET search_path = shadow', 'SELECT ssn FROM names WHERE id = 1'],
+    'any',
+  ],
+];
+
 const run = async ([, how, expected, options]: Row): Promise<void> => {
   const sends = typeof how === 'string' ? [how] : (how as readonly (string | readonly Buffer[])[]);
   const outcome = await twice(sends, options);
@@ -798,6 +875,7 @@ describe.each([
   ['changes', CHANGES],
   ['cursors, copies and plans', CURSORS],
   ['messages', MESSAGES],
+  ['shapes', SHAPES],
 ])('%s', (_, rows) => {
   test.each(rows)('%s', { timeout: 20_000, retry: 1 }, (...row) => run(row as unknown as Row));
 });

@@ -1,0 +1,93 @@
+/**
+ * Legal holds: sessions whose events stay whatever their age. Kept in a journal of their own, and each one that is put on or taken off is an event of the record
+ * too: put on, it is in force before it is recorded; taken off, it is recorded before it is.
+ */
+import { type Journal, openJournal } from '../journal/journal.ts';
+
+export interface LegalHold {
+  readonly session: string;
+  readonly by: string;
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly at: string;
+}
+
+export interface LegalHoldsOptions {
+  /** Makes it durable that this was done. */
+  readonly record: (what: 'legal-hold-added' | 'legal-hold-released', hold: LegalHold) => Promise<void>;
+  /** Told when a hold has come into force or ended: replicas hold their objects too. */
+  readonly changed?: (session: string, on: boolean) => void;
+  readonly journal?: Parameters<typeof openJournal>[1];
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+}
+
+type Entry = { readonly hold: LegalHold } | { readonly release: string };
+
+export class LegalHolds {
+  readonly #journal: Journal;
+  readonly #options: LegalHoldsOptions;
+  readonly #held: Map<string, LegalHold>;
+
+  private constructor(journal: Journal, held: Map<string, LegalHold>, options: LegalHoldsOptions) {
+    this.#journal = journal;
+    this.#held = held;
+    this.#options = options;
+  }
+
+  /** Rejects with a `JournalError`, or an `Error` for an entry that this version does not know. */
+  static async open(directory: string, options: LegalHoldsOptions): Promise<LegalHolds> {
+    const held = new Map<string, LegalHold>();
+    const replay = (index: number, bytes: Buffer): void => {
+      const entry = JSON.parse(bytes.toString('utf8')) as Partial<{ hold: LegalHold; release: string }>;
+      if (entry.hold !== undefined) held.set(entry.hold.session, entry.hold);
+      else if (entry.release !== undefined) held.delete(entry.release);
+      else throw new Error(`${directory}: entry ${index} is not known to this version`);
+    };
+    return new LegalHolds(await openJournal(directory, { ...options.journal, replay }), held, options);
+  }
+
+  holds(session: string): boolean {
+    return this.#held.has(session);
+  }
+
+  /** The oldest first. */
+  list(): LegalHold[] {
+    return [...this.#held.values()];
+  }
+
+  /** In force when it resolves; and when it rejects it may be. One that is there already keeps its time, and is recorded again. */
+  async add(session: string, by: string, reason: string): Promise<LegalHold> {
+    const hold = this.#held.get(session) ?? { session, by, reason, at: new Date((this.#options.now ?? Date.now)()).toISOString() };
+    if (!this.#held.has(session)) {
+      await this.#write({ hold });
+      this.#held.set(session, hold);
+      this.#options.changed?.(session, true);
+    }
+    await this.#options.record('legal-hold-added', { ...hold, by, reason });
+    return hold;
+  }
+
+  /** @returns false when there is none. Still in force when it rejects. */
+  async release(session: string, by: string, reason: string): Promise<boolean> {
+    if (!this.#held.has(session)) return false;
+    await this.#options.record('legal-hold-released', {
+      session,
+      by,
+      reason,
+      at: new Date((this.#options.now ?? Date.now)()).toISOString(),
+    });
+    await this.#write({ release: session });
+    this.#held.delete(session);
+    this.#options.changed?.(session, false);
+    return true;
+  }
+
+  async close(): Promise<void> {
+    await this.#journal.close();
+  }
+
+  async #write(entry: Entry): Promise<void> {
+    await this.#journal.append(Buffer.from(JSON.stringify(entry)));
+  }
+}

@@ -1,0 +1,227 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { localFiles } from '../storage/local_files.ts';
+import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { checkInclusion } from '../tlog/proof.ts';
+import { LegalHolds } from './legal_holds.ts';
+import { PublishedLog } from './published.fixture.ts';
+import { LogReader } from './reader.ts';
+import { Replicator } from './replicator.ts';
+import { type Going, Retention, type RetentionOptions } from './retention.ts';
+
+const DAY = 86_400_000;
+const START = Date.parse('2026-01-01T00:00:00Z');
+
+let directory: string;
+let log: PublishedLog;
+let recorded: Going[];
+let now: number;
+let held: Set<string>;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-retention-'));
+  log = new PublishedLog(join(directory, 'log'));
+  [recorded, now, held] = [[], START, new Set()];
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const retentionOf = (options: Partial<RetentionOptions> = {}): Retention =>
+  new Retention({
+    objects: log.objects,
+    ages: { events: 10 * DAY },
+    held: (session) => held.has(session),
+    record: async (going) => void recorded.push(going),
+    now: () => now,
+    ...options,
+  });
+
+const keysOf = async (store: ObjectStore, prefix = 'details/'): Promise<string[]> => {
+  const found: string[] = [];
+  for await (const key of store.list(prefix)) found.push(key);
+  return found;
+};
+
+/** Bundle n has 256 events of day n. */
+const days = (count: number): PublishedLog => {
+  for (let day = 0; day < count; day += 1) log.fill(256, { session: `s${day}`, at: START + day * DAY });
+  return log;
+};
+
+describe('retention', () => {
+  it('lets bundles go when their newest event is old enough, not a moment before, and records it first', async () => {
+    await days(4)
+      .fill(10, { session: 'open', at: START + 4 * DAY })
+      .publish();
+    const retention = retentionOf();
+    now = START + 10 * DAY;
+    expect(await retention.sweep()).toEqual({ deleted: 0, held: 0, locked: 0 });
+    now += 1;
+    expect(await retention.sweep()).toEqual({ deleted: 1, held: 0, locked: 0 });
+    expect(await keysOf(log.objects)).toEqual([
+      'details/events/001',
+      'details/events/002',
+      'details/events/003',
+      'details/events/004.p/10',
+    ]);
+    now += 2 * DAY;
+    await retention.sweep();
+    expect(recorded).toEqual([
+      { detailClass: 'events', ageMs: 10 * DAY, leaves: [{ from: 0, to: 256 }] },
+      { detailClass: 'events', ageMs: 10 * DAY, leaves: [{ from: 256, to: 768 }] },
+    ]);
+    now += 1000 * DAY;
+    await retention.sweep();
+    // What is not full yet changes still, and waits.
+    expect(await keysOf(log.objects)).toEqual(['details/events/004.p/10']);
+  });
+
+  it('keeps every proof', async () => {
+    await days(3).publish();
+    now = START + 100 * DAY;
+    await retentionOf().sweep();
+    const reader = new LogReader(log.objects);
+    const checkpoint = log.open(Buffer.from(log.checkpoint()));
+    for (const index of [0, 255, 256, 767]) {
+      const { entry, detail } = await reader.record(index, checkpoint.size);
+      expect(detail).toBeUndefined();
+      checkInclusion(leafHash(entry), index, checkpoint, await reader.proveInclusion(index, checkpoint.size));
+    }
+  });
+
+  it('has an age for each class, and none for what has none', async () => {
+    for (let day = 0; day < 2; day += 1) log.fill(128, { session: 's', at: START }).fill(128, { session: 's', at: START, kind: 17 });
+    await log.publish();
+    now = START + 50 * DAY;
+    await retentionOf({ ages: { payloads: 30 * DAY, events: 60 * DAY } }).sweep();
+    expect(await keysOf(log.objects)).toEqual(['details/events/000', 'details/events/001']);
+    now = START + 5000 * DAY;
+    await retentionOf({ ages: { payloads: 30 * DAY } }).sweep();
+    expect(await keysOf(log.objects)).toEqual(['details/events/000', 'details/events/001']);
+  });
+
+  it('goes by the times of events, wherever they stand', async () => {
+    log
+      .fill(255, { session: 's', at: START })
+      .fill(1, { session: 's', at: START + 90 * DAY })
+      .fill(256, { session: 's', at: START });
+    await log.publish();
+    now = START + 95 * DAY;
+    await retentionOf().sweep();
+    expect(await keysOf(log.objects)).toContain('details/events/000');
+    now = START + 101 * DAY;
+    await retentionOf().sweep();
+    expect(await keysOf(log.objects)).toEqual([]);
+  });
+
+  it('keeps what is held, and lets it go when it is not held any more', async () => {
+    await days(3).publish();
+    held.add('s1');
+    now = START + 100 * DAY;
+    expect(await retentionOf().sweep()).toEqual({ deleted: 2, held: 1, locked: 0 });
+    expect(await keysOf(log.objects)).toEqual(['details/events/001']);
+    held.clear();
+    await retentionOf().sweep();
+    expect(await keysOf(log.objects)).toEqual([]);
+  });
+
+  it('heeds a hold that comes while it deletes', async () => {
+    await days(3).publish();
+    now = START + 100 * DAY;
+    await retentionOf({ record: async () => void held.add('s2') }).sweep();
+    expect(await keysOf(log.objects)).toEqual(['details/events/002']);
+  });
+
+  it('deletes nothing that could not be recorded, and goes on after a failure at every step', async () => {
+    await days(4).publish();
+    now = START + 100 * DAY;
+    const error = new Error('not recorded');
+    await expect(retentionOf({ record: () => Promise.reject(error) }).sweep()).rejects.toBe(error);
+    expect(await keysOf(log.objects)).toHaveLength(4);
+    for (let done = 1; done <= 4; done += 1) {
+      let deletions = 0;
+      const failing: ObjectStore = {
+        url: 'test://',
+        put: (key, bytes, options) => log.objects.put(key, bytes, options),
+        get: (key, range) => log.objects.get(key, range),
+        list: (prefix, after) => log.objects.list(prefix, after),
+        hold: (key, on) => log.objects.hold(key, on),
+        verify: () => log.objects.verify(),
+        close: () => log.objects.close(),
+        delete: async (key) => {
+          await log.objects.delete(key);
+          if ((deletions += 1) === 1) throw new StorageError('unavailable', 'persisted, and failed');
+        },
+      };
+      await expect(retentionOf({ objects: failing }).sweep()).rejects.toMatchObject({ code: 'unavailable' });
+      expect(await keysOf(log.objects)).toHaveLength(4 - done);
+    }
+    expect(recorded.map(({ leaves }) => leaves[0]?.from)).toEqual([0, 256, 512, 768]);
+  });
+
+  it('lets the replica go too, when its lock allows', async () => {
+    await days(2).publish();
+    const replica = localFiles(join(directory, 'replica'));
+    await new Replicator({ from: log.objects, to: replica, open: log.open }).round();
+    let until = START + 200 * DAY;
+    const locked: ObjectStore = {
+      url: 'test://',
+      put: (key, bytes, options) => replica.put(key, bytes, options),
+      get: (key, range) => replica.get(key, range),
+      list: (prefix, after) => replica.list(prefix, after),
+      hold: (key, on) => replica.hold(key, on),
+      verify: () => replica.verify(),
+      close: () => replica.close(),
+      delete: async (key) => {
+        if (now < until) throw new StorageError('retained', 'locked');
+        await replica.delete(key);
+      },
+    };
+    now = START + 100 * DAY;
+    const retention = retentionOf({ replicas: [locked] });
+    expect(await retention.sweep()).toEqual({ deleted: 2, held: 0, locked: 2 });
+    held.add('s1');
+    until = 0;
+    await retention.sweep();
+    expect(await keysOf(replica)).toEqual(['details/events/001']);
+    expect(recorded).toHaveLength(1);
+  });
+});
+
+describe('legal holds', () => {
+  const open = (record: (what: string) => Promise<void> = async () => {}): Promise<LegalHolds> =>
+    LegalHolds.open(join(directory, 'holds'), { record: (what, { session }) => record(`${what} ${session}`), now: () => now });
+
+  it('survive a restart, with who put them on and why', async () => {
+    const said: string[] = [];
+    const first = await open(async (what) => void said.push(what));
+    await first.add('s1', 'corp:dana', 'case 7');
+    await first.add('s2', 'corp:dana', 'case 8');
+    expect(await first.release('s2', 'corp:dana', 'closed')).toBe(true);
+    expect(await first.release('s2', 'corp:dana', 'closed')).toBe(false);
+    await first.close();
+    const second = await open();
+    expect(second.list()).toEqual([{ session: 's1', by: 'corp:dana', reason: 'case 7', at: '2026-01-01T00:00:00.000Z' }]);
+    expect([second.holds('s1'), second.holds('s2')]).toEqual([true, false]);
+    expect(said).toEqual(['legal-hold-added s1', 'legal-hold-added s2', 'legal-hold-released s2']);
+    await second.close();
+  });
+
+  it('are in force before they are recorded, and are not taken off unrecorded', async () => {
+    let broken = true;
+    const holds = await open(async () => {
+      if (broken) throw new Error('not recorded');
+    });
+    await expect(holds.add('s1', 'a', 'b')).rejects.toThrow('not recorded');
+    expect(holds.holds('s1')).toBe(true);
+    await expect(holds.release('s1', 'a', 'b')).rejects.toThrow('not recorded');
+    await holds.close();
+    const again = await open();
+    expect(again.holds('s1')).toBe(true);
+    broken = false;
+    await again.close();
+  });
+});

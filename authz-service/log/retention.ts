@@ -1,0 +1,157 @@
+/**
+ * Lets the events of the log go when their time is over: by class, a whole bundle at a time, never before, and not while a session in it is held. The leaves
+ * stay, and with them every proof: they hold on to what was deleted by a salted hash, and the salt goes with it. What goes is recorded before it goes.
+ *
+ * There is nothing to remember between two sweeps: what is due is found again, and a deletion that was cut off is done again.
+ */
+import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
+import { detailsPath } from './details.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
+import { LogReader } from './reader.ts';
+
+export interface RetentionOptions {
+  /** Where the log is published. */
+  readonly objects: ObjectStore;
+  /** Where it is copied to: what is due there goes when its lock allows. */
+  readonly replicas?: readonly ObjectStore[];
+  /** How long each class is kept after the newest of a bundle's events, milliseconds; left out: for ever. */
+  readonly ages: { readonly [C in DetailClass]?: number | undefined };
+  readonly held: (session: string) => boolean;
+  /** Makes it durable that these go, before they do. */
+  readonly record: (going: Going) => Promise<void>;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+}
+
+/** Leaves whose events go: from `from` to before `to`, ascending, not adjacent. */
+export interface Going {
+  readonly detailClass: DetailClass;
+  readonly ageMs: number;
+  readonly leaves: readonly { readonly from: number; readonly to: number }[];
+}
+
+export interface Swept {
+  /** Bundles of events that went, here. */
+  readonly deleted: number;
+  /** Bundles that would be due, and have a held session. */
+  readonly held: number;
+  /** Objects of replicas that are due and locked there still. */
+  readonly locked: number;
+}
+
+const NANOS = 1_000_000n;
+
+/** `details/CLASS/…`, of a full bundle: which one; `undefined` of a partial one. */
+const bundleOf = (key: string, detailClass: DetailClass): number | undefined => {
+  const path = key.slice(`details/${detailClass}/`.length);
+  const bundle = Number(path.replace(/[x/]/g, ''));
+  return indexPath(bundle) === path ? bundle : undefined;
+};
+
+export class Retention {
+  readonly #options: Required<RetentionOptions>;
+  readonly #reader: LogReader;
+
+  constructor(options: RetentionOptions) {
+    this.#options = { replicas: [], now: Date.now, ...options };
+    this.#reader = new LogReader(options.objects);
+  }
+
+  /** Deletes what is due. Rejects with what kept it from that; what it had not done by then is done by the next one. */
+  async sweep(): Promise<Swept> {
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    const full = Math.floor(size / TILE_WIDTH);
+    const total = { deleted: 0, held: 0, locked: 0 };
+    for (const detailClass of CLASSES) {
+      const ageMs = this.#options.ages[detailClass];
+      if (ageMs === undefined) continue;
+      const swept = await this.#sweepClass(detailClass, ageMs, full, size);
+      for (const key of ['deleted', 'held', 'locked'] as const) total[key] += swept[key];
+    }
+    return total;
+  }
+
+  async #sweepClass(detailClass: DetailClass, ageMs: number, full: number, size: number): Promise<Swept> {
+    const { objects, replicas, record, now } = this.#options;
+    const before = BigInt(now() - ageMs) * NANOS;
+    const end = await this.#firstYoung(before, full, size);
+    const judged = new Map<number, 'due' | 'held' | 'young'>();
+    const judge = async (bundle: number): Promise<'due' | 'held' | 'young'> => {
+      const known = judged.get(bundle) ?? this.#judge(await this.#leaves(bundle, size), detailClass, before);
+      judged.set(bundle, known);
+      return known;
+    };
+
+    const [here, held] = [[] as number[], new Set<number>()];
+    for await (const bundle of this.#bundles(objects, detailClass, end)) {
+      const verdict = await judge(bundle);
+      if (verdict === 'due') here.push(bundle);
+      else if (verdict === 'held') held.add(bundle);
+    }
+    here.sort((a, b) => a - b);
+    if (here.length > 0) await record({ detailClass, ageMs, leaves: ranges(here) });
+    let deleted = 0;
+    for (const bundle of here) {
+      // A hold that came while the others went counts.
+      if (this.#judge(await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
+      await objects.delete(detailsPath(detailClass, bundle, TILE_WIDTH));
+      deleted += 1;
+    }
+
+    let locked = 0;
+    for (const replica of replicas)
+      for await (const bundle of this.#bundles(replica, detailClass, end)) {
+        if ((await judge(bundle)) !== 'due' || this.#judge(await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
+        await replica.delete(detailsPath(detailClass, bundle, TILE_WIDTH)).catch((error: unknown) => {
+          if (!(error instanceof StorageError) || error.code !== 'retained') throw error;
+          locked += 1;
+        });
+      }
+    return { deleted, held: held.size, locked };
+  }
+
+  /** The bundles below `end` of which a store has details of this class. */
+  async *#bundles(store: ObjectStore, detailClass: DetailClass, end: number): AsyncGenerator<number> {
+    for await (const key of store.list(`details/${detailClass}/`)) {
+      const bundle = bundleOf(key, detailClass);
+      if (bundle === undefined) continue;
+      if (bundle < end) yield bundle;
+      // Below a thousand times a thousand bundles keys are in the order of their numbers.
+      else if (end < 1_000_000 && bundle < 1_000_000) return;
+    }
+  }
+
+  /** A bundle from which on none is old enough, if times ascend; where they do not, some wait for a later sweep, and none goes too early. */
+  async #firstYoung(before: bigint, full: number, size: number): Promise<number> {
+    let [low, high] = [0, full];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const leaves = await this.#leaves(middle, size);
+      if (leaves.every(({ timeUnixNanos }) => timeUnixNanos < before)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  async #leaves(bundle: number, size: number): Promise<Leaf[]> {
+    return (await this.#reader.entries(bundle, size)).map(decodeLeaf);
+  }
+
+  #judge(leaves: readonly Leaf[], detailClass: DetailClass, before: bigint): 'due' | 'held' | 'young' {
+    const own = leaves.filter(({ kind }) => classOf(kind) === detailClass);
+    if (own.some(({ timeUnixNanos }) => timeUnixNanos >= before)) return 'young';
+    return own.some(({ session }) => this.#options.held(session)) ? 'held' : 'due';
+  }
+}
+
+const ranges = (bundles: readonly number[]): { from: number; to: number }[] => {
+  const found: { from: number; to: number }[] = [];
+  for (const bundle of bundles) {
+    const [from, to] = [bundle * TILE_WIDTH, (bundle + 1) * TILE_WIDTH];
+    const last = found.at(-1);
+    if (last?.to === from) last.to = to;
+    else found.push({ from, to });
+  }
+  return found;
+};

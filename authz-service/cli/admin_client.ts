@@ -1,9 +1,9 @@
 /** A client of the admin API, over its Unix socket or TCP. */
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { printable } from '../replay/printable.ts';
 import { CommandError } from './command.ts';
 import type { AdminPlace } from './place.ts';
-import { printable } from './printable.ts';
 
 const TIMEOUT_MS = 30_000;
 

@@ -1,10 +1,10 @@
 /** `sluice approvals`, `approve`, `deny` and `revoke`: answering what policy holds. */
 import type { Verdict } from '../approval/state.ts';
 import type { ApprovalDetail, ApprovalSummary } from '../approval/view.ts';
+import { printable, roughly } from '../replay/printable.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
 import { connected } from './connected.ts';
 import { placeDetails, placeOptions } from './place.ts';
-import { printable, roughly } from './printable.ts';
 import { type Column, table } from './table.ts';
 
 export const approvals: Command = {

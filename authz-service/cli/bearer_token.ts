@@ -1,8 +1,8 @@
 /** The token that a command proves its caller with. */
 import { decodeJwt } from 'jose';
+import { printable, roughly } from '../replay/printable.ts';
 import { CommandError } from './command.ts';
 import { byRefreshToken, discover, type Tokens } from './oauth.ts';
-import { printable, roughly } from './printable.ts';
 import { type StoredToken, storedToken, storeToken } from './token_store.ts';
 
 /** Renewed this long before it ends, so that it does not end on the way. */

@@ -4,6 +4,7 @@ import { VERSION } from '../version.ts';
 import { approvals, approve, deny, revoke } from './approvals.ts';
 import { type Command, flag, say, text } from './command.ts';
 import { connect } from './connect.ts';
+import { evidence } from './evidence.ts';
 import { exporting } from './export.ts';
 import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
@@ -11,6 +12,7 @@ import { policy } from './policy.ts';
 import { replay } from './replay.ts';
 import { sessions } from './sessions.ts';
 import { sql } from './sql.ts';
+import { verify } from './verify.ts';
 
 const config = { config: placeOptions.config };
 const configDetail = ['-c, --config FILE', placeDetails[0][1]] as const;
@@ -108,6 +110,8 @@ export const COMMANDS: readonly Command[] = [
   revoke,
   sessions,
   replay,
+  verify,
+  evidence,
   exporting,
   policy,
   version,

@@ -7,11 +7,11 @@ import { type Connector, startConnector } from '../connect/connector.ts';
 import { tokenOfCommand, tokenOfFile, tokenOfVariable } from '../connect/token_program.ts';
 import { keptToken, type Token, type TokenSource } from '../connect/token_source.ts';
 import type { Gateway, GatewayTls } from '../connect/tunnel.ts';
+import { printable } from '../replay/printable.ts';
 import { bearerToken } from './bearer_token.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
 import { byClientCredentials, discover } from './oauth.ts';
 import { clientConfig, isLoopback, placeDetails, placeOptions } from './place.ts';
-import { printable } from './printable.ts';
 
 export const connect: Command = {
   name: 'connect',

@@ -3,11 +3,11 @@ import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { text as readAll } from 'node:stream/consumers';
 import { decodeJwt } from 'jose';
+import { printable, roughly } from '../replay/printable.ts';
 import { claimsOf, toStore } from './bearer_token.ts';
 import { type Command, CommandError, complain, type Invocation, say, text } from './command.ts';
 import { type Asked, byClientCredentials, byDevice, discover, type Tokens } from './oauth.ts';
 import { clientConfig, placeDetails, placeOptions } from './place.ts';
-import { printable, roughly } from './printable.ts';
 import { forgetToken, storeToken } from './token_store.ts';
 
 /** The public client that an issuer registers for people at a command line. */

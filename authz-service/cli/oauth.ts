@@ -1,8 +1,8 @@
 /** The OAuth that a command line needs: discovery, the device flow (RFC 8628), client credentials, refreshing. Knows no terminal. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { printable } from '../replay/printable.ts';
 import { CommandError } from './command.ts';
 import { isLoopback } from './place.ts';
-import { printable } from './printable.ts';
 
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 const TIMEOUT_MS = 15_000;

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { ReplayedEvent } from '../replay/tell.ts';
 import type { Invocation } from './command.ts';
 import { explanation, policy } from './policy.ts';
-import type { ReplayedEvent } from './replay.ts';
 
 const decision = {
   effect: 'hold',

@@ -3,11 +3,11 @@ import { checkPolicy } from '../policy/check.ts';
 import { policyTestFiles, schemasOf } from '../policy/compile.ts';
 import { problemsOf } from '../policy/error.ts';
 import { findOpa, showOpa } from '../policy/opa.ts';
+import { printable } from '../replay/printable.ts';
+import type { ReplayedEvent } from '../replay/tell.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
 import { connected } from './connected.ts';
 import { clientConfig, placeDetails, placeOptions } from './place.ts';
-import { printable } from './printable.ts';
-import type { ReplayedEvent } from './replay.ts';
 
 export const policy: Command = {
   name: 'policy',

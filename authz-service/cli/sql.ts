@@ -2,11 +2,11 @@
 import { createInterface, type Interface } from 'node:readline';
 import type { PostgresTarget } from '../config/config.ts';
 import { startConnector } from '../connect/connector.ts';
+import { printable } from '../replay/printable.ts';
 import { bearerToken } from './bearer_token.ts';
 import { type Command, CommandError, type Invocation, say, text } from './command.ts';
 import { gatewayOf, reachable, tlsOf } from './connect.ts';
 import { clientConfig, placeDetails, placeOptions } from './place.ts';
-import { printable } from './printable.ts';
 import type { Door, SqlSession } from './sql_session.ts';
 
 export const sql: Command = {

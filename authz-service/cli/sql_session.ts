@@ -4,8 +4,8 @@ import { connect as connectTls } from 'node:tls';
 import pg from 'pg';
 import { formatHostPort } from '../config/config.ts';
 import type { GatewayTls } from '../connect/tunnel.ts';
+import { printable } from '../replay/printable.ts';
 import { CommandError, complain, say } from './command.ts';
-import { printable } from './printable.ts';
 import { table } from './table.ts';
 
 const CANCEL_REQUEST = 80_877_102;

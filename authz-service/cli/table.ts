@@ -1,4 +1,4 @@
-import { shortened } from './printable.ts';
+import { shortened } from '../replay/printable.ts';
 
 export interface Column<Row> {
   readonly title: string;

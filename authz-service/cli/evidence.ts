@@ -1,0 +1,61 @@
+/** `sluice evidence`: one session as a file that proves itself, for those who have no access to the gateway. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { EvidenceError } from '../evidence/bundle.ts';
+import { collectEvidence } from '../evidence/collect.ts';
+import { LogError } from '../log/error.ts';
+import { localFiles } from '../storage/local_files.ts';
+import { StorageError } from '../storage/object_store.ts';
+import { TlogError } from '../tlog/error.ts';
+import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
+import { logDirectory } from './log_directory.ts';
+import { placeDetails, placeOptions } from './place.ts';
+
+export const evidence: Command = {
+  name: 'evidence',
+  usage: 'SESSION [--out FILE] [--proofs DIR] [--log DIR]',
+  summary: 'one session as a file that proves itself, without the gateway',
+  details: [
+    ['SESSION', 'as `sluice sessions` lists it'],
+    ['-o, --out FILE', 'where to; default SESSION.evidence.html. `sluice verify FILE` verifies it'],
+    ['--proofs DIR', 'also each leaf and its proof (c2sp.org/tlog-proof@v1), for tools that others wrote'],
+    ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
+    ['--force', 'write over a file that is there'],
+    placeDetails[0],
+  ],
+  options: {
+    config: placeOptions.config,
+    out: { type: 'string', short: 'o' },
+    proofs: { type: 'string' },
+    log: { type: 'string' },
+    force: { type: 'boolean' },
+  },
+  takes: [1, 1],
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const session = invocation.positionals[0] ?? '';
+  const out = text(invocation, 'out') ?? `${session}.evidence.html`;
+  if (!/^[\w.:-]{1,128}$/.test(session)) throw new CommandError(`${session} is no session's name.`, 2);
+  if (existsSync(out) && !flag(invocation, 'force')) throw new CommandError(`${out} is there already: name another file, or say --force.`);
+  const objects = localFiles(logDirectory(invocation));
+  try {
+    const listed = (await objects.get('keys'))?.toString('utf8') ?? '';
+    const keys = listed.split('\n').flatMap((line) => line.split(' ')[1] ?? []);
+    const { evidence: found, page, files } = await collectEvidence(objects, session, keys);
+    writeFileSync(out, page);
+    const proofs = text(invocation, 'proofs');
+    if (proofs !== undefined) {
+      mkdirSync(proofs, { recursive: true });
+      for (const [name, bytes] of files) writeFileSync(join(proofs, name), bytes);
+    }
+    say(`${out}: ${found.events.length} events of ${session}, proven against a checkpoint of ${found.origin}.`);
+    say(`Verify it anywhere: sluice verify ${out} --key KEY`);
+    return 0;
+  } catch (error) {
+    if (error instanceof EvidenceError || error instanceof LogError || error instanceof StorageError || error instanceof TlogError)
+      throw new CommandError(`There is no evidence: ${error.message}`);
+    throw error;
+  }
+}

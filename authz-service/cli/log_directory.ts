@@ -1,0 +1,12 @@
+/** Where the published log lies: what `verify` and `evidence` read, also when no service runs. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CommandError, type Invocation, text } from './command.ts';
+import { clientConfig } from './place.ts';
+
+/** Throws a `CommandError` when it is not there. */
+export function logDirectory(invocation: Invocation): string {
+  const directory = text(invocation, 'log') ?? join(clientConfig(invocation).stateDir, 'tap', 'log');
+  if (existsSync(directory)) return directory;
+  throw new CommandError(`There is no log at ${directory}.`);
+}

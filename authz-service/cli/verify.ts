@@ -1,0 +1,145 @@
+/** `sluice verify`: is the record whole and unchanged? It reads what was published, needs no service, and works on a copy. */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { verifyBundle } from '../evidence/verify.ts';
+import { localFiles } from '../storage/local_files.ts';
+import { StorageError } from '../storage/object_store.ts';
+import type { TlogError } from '../tlog/error.ts';
+import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
+import { CHECKPOINT_PATH } from '../tlog/tile.ts';
+import { verifyLog } from '../verify/log.ts';
+import { inWords, type Report } from '../verify/report.ts';
+import { verifyPart } from '../verify/session.ts';
+import type { Trust } from '../verify/trust.ts';
+import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
+import { logDirectory } from './log_directory.ts';
+import { placeDetails, placeOptions } from './place.ts';
+
+export const verify: Command = {
+  name: 'verify',
+  usage: '[SESSION | FILE | --event INDEX] [--log DIR] [--key KEY] [--remember FILE]',
+  summary: 'is the record whole and unchanged? Works on a copy, without the service',
+  details: [
+    ['SESSION', 'one session alone; without it, and without --event, the whole log'],
+    ['FILE', 'what `sluice evidence` wrote'],
+    ['--event INDEX', 'the event of one leaf alone'],
+    ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
+    ['--key KEY', "the log's public key, or a file with one on each line; default the one beside the log, which proves less"],
+    ['--origin NAME', 'the name that the log must have'],
+    ['--checkpoint FILE', 'a checkpoint that you have kept: the log must go on from it'],
+    ['--remember FILE', 'as --checkpoint when the file is there; the newest checkpoint is kept in it when all is well'],
+    ['--witness KEY', "a witness' public key, or a file with one on each line"],
+    ['--quorum N', 'so many witnesses must have cosigned; default all'],
+    ['--json', 'the report for programs'],
+    placeDetails[0],
+  ],
+  options: {
+    config: placeOptions.config,
+    ...Object.fromEntries(
+      ['event', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map((name) => [name, { type: 'string' as const }]),
+    ),
+    json: { type: 'boolean' },
+  },
+  takes: [0, 1],
+  run,
+};
+
+/** 0: verified. 1: not, or it could not be read. 2: not said right. */
+async function run(invocation: Invocation): Promise<number> {
+  const [what] = invocation.positionals;
+  const event = text(invocation, 'event');
+  if (what !== undefined && event !== undefined) throw new CommandError('Name a session or an event, not both.', 2);
+  if (event !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(event)) throw new CommandError('--event is the index of a leaf, from 0.', 2);
+  const report =
+    what !== undefined && existsSync(what)
+      ? verifyBundle(readFileSync(what), trustOf(invocation, undefined))
+      : await verifyPublished(invocation, what, event);
+  say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
+  return report.verified ? 0 : 1;
+}
+
+async function verifyPublished(invocation: Invocation, session: string | undefined, event: string | undefined): Promise<Report> {
+  const objects = localFiles(logDirectory(invocation));
+  try {
+    const found = await objects.get('keys');
+    const trust = trustOf(invocation, found?.toString('utf8'));
+    // What is verified is what is remembered: the log may go on meanwhile.
+    const newest = await objects.get(CHECKPOINT_PATH);
+    const fixed = Object.assign(Object.create(objects) as typeof objects, {
+      get: (key: string, range?: { from: number; to: number }) =>
+        key === CHECKPOINT_PATH ? Promise.resolve(newest) : objects.get(key, range),
+    });
+    const onProgress = (checked: number, size: number): void => {
+      if (process.stderr.isTTY) process.stderr.write(`\r${Math.floor((100 * checked) / size)} % of ${size.toLocaleString('en')} leaves `);
+    };
+    let report: Report;
+    if (session !== undefined) report = await verifyPart(fixed, trust, { session });
+    else if (event !== undefined) report = await verifyPart(fixed, trust, { index: Number(event) });
+    else report = await verifyLog({ objects: fixed, trust, onProgress });
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    const remember = text(invocation, 'remember');
+    if (remember !== undefined && report.verified && newest !== undefined) keep(remember, newest);
+    return report;
+  } catch (error) {
+    if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
+    throw error;
+  }
+}
+
+/** @param beside the file `keys` of the log: a line for each key, `FROM-INDEX KEY` */
+function trustOf(invocation: Invocation, beside: string | undefined): Trust {
+  const key = text(invocation, 'key');
+  const own = (beside ?? '').split('\n').flatMap((line) => line.split(' ')[1] ?? []);
+  if (key === undefined && own.length === 0 && beside !== undefined)
+    throw new CommandError('No key lies beside the log: name one with --key.');
+  const [origin, checkpoint, remember, witness] = (['origin', 'checkpoint', 'remember', 'witness'] as const).map((name) =>
+    text(invocation, name),
+  );
+  if (checkpoint !== undefined && remember !== undefined) throw new CommandError('--checkpoint or --remember, not both.', 2);
+  const kept = checkpoint ?? (remember !== undefined && existsSync(remember) ? remember : undefined);
+  const witnesses = witness === undefined ? undefined : keysOf('--witness', witness);
+  const quorum = Number(text(invocation, 'quorum') ?? witnesses?.length ?? 0);
+  if (witnesses !== undefined && !(Number.isInteger(quorum) && quorum >= 1 && quorum <= witnesses.length))
+    throw new CommandError(`--quorum is a number from 1 to ${witnesses.length}, the number of witnesses.`, 2);
+  return {
+    keys: key === undefined ? own.map((line) => keyOf('the key beside the log', line)) : keysOf('--key', key),
+    keysAreTheLogsOwn: key === undefined,
+    ...(origin !== undefined && { origin }),
+    ...(kept !== undefined && { remembered: readFile(kept) }),
+    ...(witnesses !== undefined && { witnesses: { keys: witnesses, quorum } }),
+  };
+}
+
+/** A key, or a file with one on each line. */
+function keysOf(option: string, given: string): VerifierKey[] {
+  const lines = existsSync(given) ? readFile(given).split('\n') : [given];
+  // The list that lies beside a log says also from which leaf on a key signs.
+  const keys = lines.map((line) => line.trim().replace(/^\d+ /, '')).filter((line) => line !== '' && !line.startsWith('#'));
+  if (keys.length === 0) throw new CommandError(`${option}: there is no key in ${given}.`);
+  return keys.map((line) => keyOf(option, line));
+}
+
+function keyOf(where: string, line: string): VerifierKey {
+  try {
+    return parseVerifierKey(line);
+  } catch (error) {
+    throw new CommandError(`${where}: ${(error as TlogError).message}`);
+  }
+}
+
+function readFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new CommandError(`${path} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** The old one or the new one, never half of one. */
+function keep(path: string, note: Buffer): void {
+  try {
+    writeFileSync(`${path}.new`, note);
+    renameSync(`${path}.new`, path);
+  } catch (error) {
+    complain(`The checkpoint is not kept in ${path}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import { readCheckpoint } from '../tlog/checkpoint.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { checkInclusion, parseProof } from '../tlog/proof.ts';
+import { judged, LogFixture, opened } from '../verify/log.fixture.ts';
+import { collectEvidence } from './collect.ts';
+import { readPage } from './page.ts';
+import { verifyBundle } from './verify.ts';
+
+const SESSION = 'ses_evil';
+const log = new LogFixture()
+  .fill(300)
+  .add(SESSION, opened)
+  .add(SESSION, { ...judged('hold'), request: 'DELETE /<script>alert(1)</script>' } as never)
+  .add('ses_other', opened)
+  .add(SESSION, { kind: 'hold_answered', approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: 'she asked </script> for it' })
+  .add(SESSION, {
+    kind: 'payload_chunk',
+    direction: 'response',
+    offset: 0,
+    data: Buffer.from('{"ssn":"***"}\n<b>'),
+    last: true,
+    truncated: false,
+  })
+  .add(SESSION, { kind: 'session_closed', outcome: 'complete' })
+  .fill(700);
+const keys = [log.key.verifier];
+const collected = await collectEvidence(log.publish(), SESSION, [formatVerifierKey(log.key.verifier)]);
+const page = Buffer.from(collected.page);
+
+describe('the evidence of a session', () => {
+  test('verifies with the log key alone', () => {
+    expect(verifyBundle(page, { keys })).toMatchObject({
+      verified: true,
+      level: 'self-consistent',
+      keysAreTheLogsOwn: false,
+      checked: { leaves: 5, events: 5, deletedEvents: 0 },
+      faults: [],
+      remarks: [],
+    });
+  });
+
+  test('verifies with the key inside, and says so', () => {
+    expect(verifyBundle(page, { keys: [] })).toMatchObject({ verified: true, keysAreTheLogsOwn: true });
+  });
+
+  test('shows what happened, and nothing in it is markup', () => {
+    expect(collected.page).toContain('DELETE /&lt;script&gt;alert(1)&lt;/script&gt;');
+    expect(collected.page).toContain('approved by corp:dana');
+    expect(collected.page).toContain('{&quot;ssn&quot;:&quot;***&quot;}\n&lt;b&gt;');
+    expect(collected.page.match(/<\/?script/g)).toHaveLength(2);
+  });
+
+  test('is nothing without its key', () => {
+    const other = parseSignerKey(generateSignerKey(log.key.verifier.name)).verifier;
+    expect(verifyBundle(page, { keys: [other] })).toMatchObject({ verified: false, faults: [{ code: 'signature' }] });
+  });
+
+  test('fails when any byte of the file is changed', () => {
+    for (let at = 0; at < page.length; at += 7) {
+      const copy = Buffer.from(page);
+      copy[at] = (copy[at] as number) ^ 1;
+      expect(verifyBundle(copy, { keys }).verified, `byte ${at}: ${page.subarray(at, at + 20)}`).toBe(false);
+    }
+    for (const cut of [0, 1, page.length >> 1, page.length - 1]) expect(verifyBundle(page.subarray(0, cut), { keys }).verified).toBe(false);
+    expect(verifyBundle(Buffer.concat([page, Buffer.from('\n')]), { keys }).verified).toBe(false);
+  });
+
+  test('with an event left out, or of another session, fails although the page is written anew', async () => {
+    const { pageOf } = await import('./page.ts');
+    const { evidence, leaves } = readPage(collected.page);
+    const without = (i: number): Buffer =>
+      Buffer.from(pageOf({ ...evidence, events: evidence.events.toSpliced(i, 1) }, leaves.toSpliced(i, 1)));
+    for (let i = 0; i < 4; i += 1) expect(verifyBundle(without(i), { keys }).faults.map(({ code }) => code)).toContain('chain');
+    expect(verifyBundle(without(4), { keys }).remarks).toEqual([expect.stringContaining('its end is not among its events')]);
+    const renamed = { ...evidence, session: 'ses_other' };
+    expect(verifyBundle(Buffer.from(pageOf(renamed, leaves)), { keys }).faults.map(({ code }) => code)).toContain('leaf');
+  });
+
+  test('is none for a session that is not there', async () => {
+    await expect(collectEvidence(log.publish(), 'ses_none', [])).rejects.toThrow('there is no session ses_none');
+  });
+
+  test('has proofs that other tools take', () => {
+    const checkpoint = readCheckpoint(collected.files.get('checkpoint') as Buffer);
+    const proofs = [...collected.files].filter(([name]) => name.endsWith('.tlog-proof'));
+    expect(proofs).toHaveLength(5);
+    for (const [name, bytes] of proofs) {
+      const { index, proof } = parseProof(Buffer.from(bytes).toString());
+      checkInclusion(leafHash(collected.files.get(name.replace('.tlog-proof', '.leaf')) as Buffer), index, checkpoint, proof);
+    }
+  });
+
+  test('remains evidence when what was recorded has been deleted', async () => {
+    const objects = log.publish();
+    objects.objects.delete('details/payloads/001');
+    const { page: later } = await collectEvidence(objects, SESSION, []);
+    expect(later).toContain('payload_chunk: deleted after its retention');
+    expect(verifyBundle(Buffer.from(later), { keys })).toMatchObject({
+      verified: true,
+      checked: { leaves: 5, events: 4, deletedEvents: 1 },
+    });
+  });
+});

@@ -1,0 +1,73 @@
+/** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
+import type { TlogError } from '../tlog/error.ts';
+import { parseVerifierKey } from '../tlog/note.ts';
+import { headOf, keptCheckpoint, levelOf } from '../verify/log.ts';
+import { Faults, type Report } from '../verify/report.ts';
+import { checkSession } from '../verify/session.ts';
+import { isWitnessed, openSigned, type Seen, type Trust } from '../verify/trust.ts';
+import { EvidenceError, MAX_BUNDLE_BYTES } from './bundle.ts';
+import { readPage } from './page.ts';
+
+/**
+ * Whatever the bytes are, it is a report.
+ * @param trust without keys, those in the bundle are used, and the report says so; a kept checkpoint cannot be held against a bundle unless it is of the same size
+ */
+export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
+  const started = performance.now();
+  const faults = new Faults();
+  const remarks: string[] = [];
+  let seen: Seen | undefined;
+  let kept: Seen | undefined;
+  let session = '';
+  let [all, known] = [0, 0];
+  let own = trust.keysAreTheLogsOwn === true;
+  try {
+    if (bytes.length > MAX_BUNDLE_BYTES) throw new EvidenceError(`the file has ${bytes.length} bytes`);
+    const html = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+    if (!Buffer.from(html).equals(bytes)) throw new EvidenceError('the file is not UTF-8');
+    const { evidence, leaves, faithful } = readPage(html);
+    session = evidence.session;
+    if (!faithful) faults.add('altered', 'the page does not show what its evidence says, or another version of Sluice wrote it');
+    own = trust.keys.length === 0;
+    const used = { ...trust, keys: own ? evidence.keys.map(parseVerifierKey) : trust.keys };
+    seen = openSigned(evidence.checkpoint, used);
+    if (seen.origin !== evidence.origin) faults.add('altered', `the evidence says ${evidence.origin}, and the checkpoint ${seen.origin}`);
+    kept = sameSize(keptCheckpoint(used, faults), seen, faults, remarks);
+    if (leaves.length === 0) faults.add('not-found', 'the bundle has no events');
+    const events = checkSession(leaves, seen, faults, remarks);
+    for (const { index, leaf } of events)
+      if (leaf.session !== session) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
+    all = events.length;
+    known = events.filter(({ event }) => event !== undefined).length;
+    if (used.witnesses !== undefined && !isWitnessed(seen, used))
+      faults.add('witnesses', `${seen.witnesses.length} have, and ${used.witnesses.quorum} of ${used.witnesses.keys.length} must`);
+  } catch (error) {
+    faults.add((error as TlogError).code === 'signature' ? 'signature' : 'malformed', (error as Error).message);
+  }
+  return {
+    verified: faults.none,
+    level: levelOf(faults, seen, kept, trust),
+    what: `evidence of session ${session || '?'}`,
+    ...headOf(seen),
+    keysAreTheLogsOwn: own,
+    ...(kept !== undefined && { rememberedSize: kept.size }),
+    checked: { leaves: all, events: known, deletedEvents: all - known },
+    faults: faults.listed,
+    moreFaults: faults.more,
+    remarks,
+    seconds: (performance.now() - started) / 1000,
+  };
+};
+
+/** A bundle has no proof between two trees: a kept checkpoint says something about one of its own size only. */
+const sameSize = (kept: Seen | undefined, seen: Seen, faults: Faults, remarks: string[]): Seen | undefined => {
+  if (kept === undefined) return undefined;
+  if (kept.size !== seen.size) {
+    remarks.push(
+      `the kept checkpoint is of ${kept.size} leaves and this one of ${seen.size}: only the whole log can show that one goes on from the other`,
+    );
+    return undefined;
+  }
+  if (!kept.root.equals(seen.root)) faults.add('forked', `two trees of ${seen.size} leaves with different roots`);
+  return kept;
+};

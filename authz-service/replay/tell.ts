@@ -1,0 +1,101 @@
+/** What the events of a session say, in words: for terminals, and for the page of an evidence bundle. */
+
+import type { Kind } from '../tap/schema.ts';
+import { printable, roughly } from './printable.ts';
+
+/** An event as the admin API shows it. */
+export interface ReplayedEvent {
+  /** RFC 3339, to the nanosecond. */
+  readonly time: string;
+  readonly session: string;
+  readonly target: string;
+  readonly kind: string;
+  /** Which command of the session it is about; absent: of the session as a whole. */
+  readonly command?: number;
+  readonly body: Body;
+  /** Fields that their writer shortened. */
+  readonly truncated?: readonly string[];
+  /** It arrived after the session's end had been recorded as unknown. */
+  readonly late?: boolean;
+}
+
+type Body = Readonly<Record<string, unknown>>;
+
+const word = (body: Body, name: string): string => String(body[name] ?? '');
+const number = (body: Body, name: string): number => Number(body[name] ?? 0);
+const because = (reason: string): string => (reason === '' ? '' : `: ${reason}`);
+
+function bytes(count: number): string {
+  return count < 10_000 ? `${count} B` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} kB` : `${(count / 1_000_000).toFixed(1)} MB`;
+}
+
+function micros(count: number): string {
+  return count < 10_000 ? `${count} µs` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} ms` : roughly(count / 1000);
+}
+
+/** What an event says, a line or more; the first line stands beside the time. */
+const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
+  session_opened: (body) => [
+    `opened: ${word(body, 'protocol')} from ${word(body, 'downstreamAddress') || 'an unknown address'}`,
+    `by ${word(body, 'identity')}`,
+    ...(word(body, 'run') ? [`run ${word(body, 'run')}`] : []),
+    ...(word(body, 'onBehalfOf') ? [`on behalf of ${word(body, 'onBehalfOf')}`] : []),
+  ],
+  request_judged: (body) => [
+    `judged ${word(body, 'request')}: ${word(body, 'effect')} by ${word(body, 'rule')}${because(word(body, 'reason'))}`,
+    ...(word(body, 'approval') ? [`let through by the grant of ${word(body, 'approval')}`] : []),
+    `identity ${micros(number(body, 'identityMicros'))}, policy ${micros(number(body, 'policyMicros'))}, revision ${word(body, 'policyRevision').slice(0, 12)}`,
+  ],
+  request_held: (body) => [
+    `held as ${word(body, 'approval')} for ${(body.approvers as readonly string[]).join(', ')} (${number(body, 'quorum')} of them)${because(word(body, 'reason'))}`,
+  ],
+  hold_answered: (body) => [`${word(body, 'answer')}${word(body, 'by') ? ` by ${word(body, 'by')}` : ''}${because(word(body, 'reason'))}`],
+  request_forwarded: () => ['forwarded to the target'],
+  response_finished: (body) => [
+    `response ${number(body, 'status')} ${word(body, 'outcome')}${because(word(body, 'reason'))}`,
+    `${bytes(number(body, 'requestBytes'))} in, ${bytes(number(body, 'responseBytes'))} out; first byte after ${micros(number(body, 'firstByteMicros'))}, end after ${micros(number(body, 'durationMicros'))}`,
+    ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
+  ],
+  session_closed: (body) => [`closed: ${word(body, 'outcome')}`],
+  payload_chunk: (body) => [
+    `${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`,
+  ],
+  command_finished: (body) => [
+    ...(word(body, 'statement') ? [`ran as judged: ${word(body, 'statement')}`] : []),
+    `${word(body, 'outcome')}${word(body, 'tag') ? ` ${word(body, 'tag')}` : ''}${word(body, 'code') ? ` with ${word(body, 'code')}` : ''}`,
+    `${number(body, 'rows')} ${number(body, 'rows') === 1 ? 'row' : 'rows'}, ${bytes(number(body, 'bytes'))} out; after ${micros(number(body, 'durationMicros'))}`,
+    ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
+  ],
+  notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
+};
+
+const INDENT = ' '.repeat(14);
+
+/** Nanoseconds since the Unix epoch. */
+function nanos(time: string): bigint {
+  const [, seconds = '', fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(time) ?? [];
+  return BigInt(Date.parse(`${seconds}Z`) || 0) * 1_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'));
+}
+
+/** What an event says: a line, and further ones that explain it. Nothing in them moves a cursor. */
+export const tell = ({ kind, command, body, truncated = [], late = false }: ReplayedEvent): readonly [string, ...string[]] => {
+  const [what = '', ...more] = TELLS[kind as Kind]?.(body) ?? [`${kind}: this version does not know it`];
+  return [
+    printable(command === undefined ? what : `[${command}] ${what}`),
+    ...more.map(printable),
+    ...(truncated.length > 0 ? [printable(`shortened by its writer: ${truncated.join(', ')}`)] : []),
+    ...(late ? ['arrived after the end had been recorded as unknown'] : []),
+  ];
+};
+
+export function timeline(session: string, events: readonly ReplayedEvent[]): string {
+  const [first] = events;
+  if (!first) return `${session}: no events`;
+  const start = nanos(first.time);
+  const lines = events.flatMap((event) => {
+    const after = Number((nanos(event.time) - start) / 1000n);
+    const [head, ...rest] = tell(event);
+    return [`  ${`${after < 0 ? '-' : '+'}${micros(Math.abs(after))}`.padStart(10)}  ${head}`, ...rest.map((line) => `${INDENT}${line}`)];
+  });
+  return [`${session} on ${printable(first.target)}, ${first.time.slice(0, 19)}Z`, ...lines].join('\n');
+}

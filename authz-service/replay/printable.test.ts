@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { printable, roughly, shortened } from './printable.ts';
 import { table } from '../cli/table.ts';
+import { printable, roughly, shortened } from './printable.ts';
 
 describe('text that others wrote', () => {
   it.each([

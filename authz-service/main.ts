@@ -27,7 +27,7 @@ import { createVerifier } from './identity/verifier.ts';
 import { openJournal } from './journal/journal.ts';
 import { commandPlanner } from './mask/command_plan.ts';
 import { loadMask } from './mask/mask.ts';
-import { planner } from './mask/plan.ts';
+import { type LimitsOf, planner } from './mask/plan.ts';
 import { Passages } from './passages.ts';
 import { startPolicy } from './policy/policy.ts';
 import { Databases } from './session/databases.ts';
@@ -170,6 +170,7 @@ async function start(
   ended.watch(approvals);
   holdMetrics(metrics, () => approvals.list('pending'));
 
+  const limitsOf: LimitsOf = (target) => targets.limits(target);
   const passages = new Passages();
   const shared = {
     policy,
@@ -188,7 +189,7 @@ async function start(
     identify: identifyBy(verifier, 'sluice'),
     target: (name) => targets.info(name),
     credential: (target, name) => targets.credential(target, name),
-    plan: planner(masking),
+    plan: planner(masking, limitsOf),
     approvalStatus: (id, identityId) => approvals.status(id, identityId),
     databaseOf: (target) => databases.get(target)?.name,
     admitted: (session, target, passage) => passages.put(session, target, passage),
@@ -217,7 +218,7 @@ async function start(
     },
     passage: (session, target) => passages.take(session, target),
     database: (target) => databases.get(target),
-    plan: commandPlanner(masking),
+    plan: commandPlanner(masking, limitsOf),
     serves: (emitter) => sink.serves(emitter),
     generations,
   };

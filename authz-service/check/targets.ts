@@ -2,9 +2,12 @@
 import type { Target } from '../config/config.ts';
 import { type Credentials, createCredentials } from '../credential/credential.ts';
 import type { TargetInfo } from '../decision/request.ts';
+import type { RecordLimits } from '../mask/plan.ts';
+
+const NOTHING: RecordLimits = { maxRequestBytes: 0, maxResponseBytes: 0 };
 
 export class Targets {
-  #known: ReadonlyMap<string, { readonly info: TargetInfo; readonly credential: string }> = new Map();
+  #known: ReadonlyMap<string, { readonly info: TargetInfo; readonly credential: string; readonly limits: RecordLimits }> = new Map();
   #credentials: Credentials = createCredentials({});
 
   constructor(targets: readonly Target[]) {
@@ -16,7 +19,7 @@ export class Targets {
       targets.map((target) => {
         const { name, protocol, labels, credential } = target;
         const info = { name, protocol, labels, ...(target.protocol === 'postgres' && { sensitive: target.sensitive }) };
-        return [name, { info, credential }];
+        return [name, { info, credential, limits: target.record }];
       }),
     );
     this.#credentials = createCredentials(Object.fromEntries(targets.map(({ name, credentials }) => [name, credentials])));
@@ -24,6 +27,11 @@ export class Targets {
 
   info(name: string): TargetInfo | undefined {
     return this.#known.get(name)?.info;
+  }
+
+  /** How much payload is recorded of a request to it; of one that is not known, nothing. */
+  limits(name: string): RecordLimits {
+    return this.#known.get(name)?.limits ?? NOTHING;
   }
 
   /**

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { credentialProblem } from '../credential/credential.ts';
 import { issuerProblems } from '../identity/issuer.ts';
 import { closest, formatHostPort, type HostPort } from './kinds.ts';
-import { credentialConfig, defaultCredential, issuerConfig } from './resolve.ts';
+import { credentialConfig, defaultCredential, issuerConfig, recordOf } from './resolve.ts';
 import type { Document } from './schema.ts';
 import { systemCa } from './system_ca.ts';
 
@@ -42,6 +42,7 @@ const CHECKS: readonly Check[] = [
   admin,
   patterns,
   exports,
+  recorded,
 ];
 
 /** Reports what is wrong. @returns every address that is listened on */
@@ -285,6 +286,24 @@ function exports({ export: list = [] }: Damaged<Document>, { at, pathOf, whole }
     const problem = auth ? credentialProblem(credentialConfig(auth)) : '';
     if (problem !== '') at(`${here}.auth`, problem);
   }
+}
+
+/** A quarter is for one: the room for the payload of a request is promised before it is let through, and others want some too. */
+const RECORDS_AT_ONCE = 4;
+
+function recorded({ tap, targets = [] }: Damaged<Document>, { at, pathOf, whole }: Surroundings): void {
+  if (!tap || !whole(tap) || !whole(tap.record)) return;
+  const { queueBytes } = tap.record;
+  const check = (path: string, { maxRequestBytes, maxResponseBytes }: ReturnType<typeof recordOf>): void => {
+    if ((maxRequestBytes + maxResponseBytes) * RECORDS_AT_ONCE > queueBytes)
+      at(
+        path,
+        `what is recorded of one request, ${maxRequestBytes + maxResponseBytes} bytes, has too little room in a queue of ${queueBytes}`,
+        `\`tap.record.queue\` must be at least ${RECORDS_AT_ONCE} times as much`,
+      );
+  };
+  check('tap.record', tap.record);
+  for (const target of targets) if (whole(target) && whole(target.record)) check(`${pathOf(target)}.record`, recordOf(target, tap.record));
 }
 
 function listened({ listeners: list = [], service, admin: section }: Damaged<Document>, { pathOf }: Surroundings): Addressed[] {

@@ -93,7 +93,12 @@ describe('what is read', () => {
       policy: { path: join(dir, 'policies'), data: undefined, timeoutMs: 250, workers: 2 },
       approvals: { maxTtlMs: 86_400_000, maxOpen: 10_000, grantTtlMs: 900_000 },
       masking: { key: undefined, patterns: {}, maxTokenBytes: 65_536 },
-      tap: { require: true, queueBytes: 4_194_304, lagMs: 1000 },
+      tap: {
+        require: true,
+        queueBytes: 4_194_304,
+        lagMs: 1000,
+        record: { maxRequestBytes: 65_536, maxResponseBytes: 262_144, queueBytes: 67_108_864 },
+      },
       service: {
         check: { kind: 'socket', path: join(dir, 'data/run/check.sock') },
         tap: { kind: 'socket', path: join(dir, 'data/run/tap.sock') },
@@ -101,6 +106,18 @@ describe('what is read', () => {
       admin: { socket: join(dir, 'data/run/admin.sock'), address: undefined, auditors: [] },
       logging: { level: 'info' },
     });
+  });
+
+  test('how much payload is recorded: of all targets, or of each', () => {
+    const limits = (written: string) => config(target(written)).targets[0]?.record;
+    expect(limits('record: { max_response: 1MiB }')).toEqual({ maxRequestBytes: 65_536, maxResponseBytes: 1_048_576 });
+    expect(limits('record: { max_request: 0B }')).toEqual({ maxRequestBytes: 0, maxResponseBytes: 262_144 });
+  });
+
+  test('what is recorded of one request leaves room for that of others', () => {
+    expect(errors(target('record: { max_response: 16MiB }'))).toEqual([
+      expect.stringMatching(/record: what is recorded of one request, 16842752 bytes, has too little room .* at least 4 times as much/s),
+    ]);
   });
 
   test('an absent setting of an issuer stays absent, so that the identity module chooses', () => {
@@ -462,6 +479,7 @@ describe('databases', () => {
       credential: 'default',
       credentials: { default: { type: 'password', username: 'app', secret: { file: join(dir, 'secret') } } },
       sensitive: [],
+      record: { maxRequestBytes: 65_536, maxResponseBytes: 262_144 },
       connectTimeoutMs: 5_000,
       idleTimeoutMs: 86_400_000,
     });

@@ -16,7 +16,11 @@ interface Credentialed {
   readonly credential: string;
   readonly credentials: Readonly<Record<string, CredentialConfig>>;
 }
-type Resolved<T> = T extends WrittenTarget ? Omit<T, keyof Credentialed> & Credentialed : never;
+interface Recorded {
+  /** How much payload is recorded, in bytes of each request and of each response or result. */
+  readonly record: { readonly maxRequestBytes: number; readonly maxResponseBytes: number };
+}
+type Resolved<T> = T extends WrittenTarget ? Omit<T, keyof Credentialed | keyof Recorded> & Credentialed & Recorded : never;
 export type Target = Resolved<WrittenTarget>;
 export type HttpTarget = Extract<Target, { readonly protocol: 'http' }>;
 export type PostgresTarget = Extract<Target, { readonly protocol: 'postgres' }>;
@@ -51,7 +55,7 @@ export function resolveDocument({ version: _, issuers, targets, service, export:
     file: resolve(file),
     runDir,
     issuers: issuers.map(issuerConfig),
-    targets: targets.map((target) => ({ ...target, ...credentialsOf(target) })),
+    targets: targets.map((target) => ({ ...target, ...credentialsOf(target), record: recordOf(target, rest.tap.record) })),
     export: exports.map(exportConfig),
     service: {
       check: endpoint(service.check, join(runDir, 'check.sock')),
@@ -122,6 +126,12 @@ export function defaultCredential({
 const credentialsOf = (target: WrittenTarget): Credentialed => ({
   credential: defaultCredential(target) ?? '',
   credentials: Object.fromEntries(Object.entries(target.credentials).map(([name, written]) => [name, credentialConfig(written)])),
+});
+
+/** A target's own limits, or those of all. */
+export const recordOf = ({ record }: Pick<WrittenTarget, 'record'>, all: Document['tap']['record']): Recorded['record'] => ({
+  maxRequestBytes: record.maxRequestBytes ?? all.maxRequestBytes,
+  maxResponseBytes: record.maxResponseBytes ?? all.maxResponseBytes,
 });
 
 function endpoint({ socket, address, connect, tls }: Document['service']['check'], fallback: string): Endpoint {

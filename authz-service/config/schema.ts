@@ -121,6 +121,8 @@ const upstreamTls = object({
   key: optional(envoyPath, 'The private key of the client certificate, PEM.'),
 });
 
+const maxRecorded = size('0B', '16MiB');
+
 /** What targets of every protocol have. */
 const targetRows = {
   name: required(name, 'The name by which policy and record know it.'),
@@ -131,6 +133,14 @@ const targetRows = {
   ),
   credential: optional(name, 'The credential that is used when the policy names none. Default: the one named `default`, or the only one.'),
   connect_timeout: preset(duration('100ms', '5m'), '5s', 'For a connection to the target.'),
+  record: preset(
+    object({
+      max_request: optional(maxRecorded, 'Of each request. Default: that of `tap.record`.'),
+      max_response: optional(maxRecorded, 'Of each response or result. Default: that of `tap.record`.'),
+    }),
+    '{}',
+    'How much payload is recorded where the policy obliges to (`record`).',
+  ),
 } as const;
 
 const httpTarget = object({
@@ -350,6 +360,19 @@ export const SCHEMA = object({
         duration('100ms', '1m'),
         '1s',
         'How long what a session with a database has done may wait to be recorded before it may begin no further statement.',
+      ),
+      record: preset(
+        object({
+          max_request: preset(maxRecorded, '64KiB', 'Of each request; what is beyond is not recorded, and the record says so.'),
+          max_response: preset(maxRecorded, '256KiB', 'Of each response or result of a command, likewise.'),
+          queue: preset(
+            size('1MiB', '1GiB'),
+            '64MiB',
+            'How much payload each Envoy worker keeps for the sink, what it has promised to record included. What finds no room waits, and is refused after 2 s.',
+          ),
+        }),
+        '{}',
+        'Payload that is recorded where the policy obliges to (`record`).',
       ),
     }),
     '{}',

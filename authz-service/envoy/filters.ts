@@ -49,7 +49,12 @@ const wasm = (vm: string, filename: string, settings: Message): Message => ({
 const mask = ({ tap }: Config, file: string): Message =>
   extension(MASK_FILTER, 'envoy.extensions.filters.http.wasm.v3.Wasm', {
     config: {
-      ...wasm('sluice', file, { tap_cluster: TAP_CLUSTER, tap_require: tap.require, queue_bytes: tap.queueBytes }),
+      ...wasm('sluice', file, {
+        tap_cluster: TAP_CLUSTER,
+        tap_require: tap.require,
+        queue_bytes: tap.queueBytes,
+        record_bytes: tap.record.queueBytes,
+      }),
       // Headers wait until the filter knows that the response can be masked, or are replaced.
       allow_on_headers_stop_iteration: true,
     },
@@ -130,6 +135,7 @@ export const databaseFilters = (target: PostgresTarget, config: Config, file: st
       tap_require: config.tap.require,
       queue_bytes: config.tap.queueBytes,
       lag_ms: config.tap.lagMs,
+      record_bytes: config.tap.record.queueBytes,
     }),
   }),
   extension('envoy.filters.network.tcp_proxy', 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', {

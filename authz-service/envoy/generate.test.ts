@@ -111,11 +111,17 @@ describe('what follows from the configuration', () => {
 
   test('whether the record is required reaches the filter', () => {
     const settings = (config: EnvoyConfig) => JSON.parse((all(config.lds, 'configuration')[0] as { value: string }).value);
-    expect(settings(example())).toEqual({ tap_cluster: 'sluice_tap', tap_require: true, queue_bytes: 4 * 1024 * 1024 });
-    expect(settings(example(['admin:', 'tap: { require: false, queue: 1MiB }\nadmin:']))).toEqual({
+    expect(settings(example())).toEqual({
+      tap_cluster: 'sluice_tap',
+      tap_require: true,
+      queue_bytes: 4 * 1024 * 1024,
+      record_bytes: 64 * 1024 * 1024,
+    });
+    expect(settings(example(['admin:', 'tap: { require: false, queue: 1MiB, record: { queue: 2MiB } }\nadmin:']))).toEqual({
       tap_cluster: 'sluice_tap',
       tap_require: false,
       queue_bytes: 1024 * 1024,
+      record_bytes: 2 * 1024 * 1024,
     });
   });
 

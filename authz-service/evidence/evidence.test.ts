@@ -22,6 +22,9 @@ const log = new LogFixture()
     data: Buffer.from('{"ssn":"***"}\n<b>'),
     last: true,
     truncated: false,
+    contentType: '',
+    contentEncoding: '',
+    reason: '',
   })
   .add(SESSION, { kind: 'session_closed', outcome: 'complete' })
   .fill(700);

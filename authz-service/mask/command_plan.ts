@@ -1,6 +1,7 @@
 /** Obligations of a decision on SQL → what the filter does with the command's results (`sluice.session.v1.CommandPlan`). */
 import type { Obligation } from '../decision/decision.ts';
-import { type MaskingTerms, ObligationError, TargetKeys } from './plan.ts';
+import { type LimitsOf, type MaskingTerms, ObligationError, TargetKeys } from './plan.ts';
+import { RECORD_RULES } from './rule.ts';
 
 /** What the analysis found of a text's results. */
 export interface ResultFacts {
@@ -49,7 +50,12 @@ export interface CommandPlan {
   readonly positions: readonly { readonly position: number; readonly rule: PlannedRule }[];
   readonly maskMessages: boolean;
   readonly copyOut: CopyPlan | undefined;
+  /** Left out: no payload is recorded. */
+  readonly record?: { readonly maxRequest: number; readonly maxResponse: number; readonly ownRules: readonly PlannedSelection[] };
 }
+
+/** A rule with what selects by content or name. */
+export type PlannedSelection = PlannedRule & { readonly path?: string; readonly detector?: string };
 
 interface CopyPlan {
   readonly format: number;
@@ -71,6 +77,11 @@ const UNPROVEN: PlannedRule = { id: 'unproven', method: METHOD.null, keepFirst: 
 /** COPY tells no origins. What is copied is a column as it stands; the analysis calls any expression over one a condition. */
 const COPIED: PlannedRule = { id: 'unproven', method: METHOD.full, keepFirst: 0, keepLast: 0 };
 const PASSES: Partial<PlannedRule> = { id: '' };
+
+/** For rows that are copied in: these are a text, which the gateway's own detectors search. */
+const COPIED_IN = RECORD_RULES.flatMap(({ id, select, method, keepFirst, keepLast }): PlannedSelection[] =>
+  'detector' in select ? [{ id, detector: select.detector, method: METHOD[method], keepFirst, keepLast }] : [],
+);
 
 export type CommandPlanner = (
   target: string,
@@ -96,13 +107,21 @@ export interface SensitiveOrigin extends Origin {
 }
 
 /** @returns a function that throws an `ObligationError` rather than leave an obligation out */
-export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner {
+export function commandPlanner(terms: Pick<MaskingTerms, 'key'>, limitsOf: LimitsOf): CommandPlanner {
   const keys = new TargetKeys(terms.key);
   return async (target, obligations, facts, columns) => {
     const masks = obligations.filter((obligation) => obligation.type === 'mask');
     if (obligations.some(({ type }) => type === 'detect'))
       throw new ObligationError('unsupported', 'the policy asks for detectors, which results of SQL are not searched by');
-    if (masks.length === 0) return { ...NOTHING, copyOut: facts.copyOut && passing(facts.copyOut) };
+    const recorded = obligations.some(({ type }) => type === 'record') && {
+      record: {
+        maxRequest: limitsOf(target).maxRequestBytes,
+        maxResponse: limitsOf(target).maxResponseBytes,
+        // Which columns the values of a row that is copied in are for is not told to the filter: where columns are masked, none of it is recorded.
+        ownRules: masks.length === 0 ? COPIED_IN : [],
+      },
+    };
+    if (masks.length === 0) return { ...NOTHING, copyOut: facts.copyOut && passing(facts.copyOut), ...recorded };
 
     // The strictest obligation stands first, and the first that means a column counts.
     const rules = masks.map(
@@ -147,6 +166,7 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>): CommandPlanner
       positions: places(result, 'sensitive').map((position) => ({ position, rule: UNPROVEN })),
       maskMessages: suspect || facts.writes,
       copyOut: facts.copyOut && (suspect ? masking(facts.copyOut) : passing(facts.copyOut)),
+      ...recorded,
     };
   };
 }

@@ -66,10 +66,29 @@ function encodeRule({ id, select, method, keepFirst, keepLast, key }: MaskRule):
   return writer.take();
 }
 
-/** The rules in order, and the longest token in bytes that may be held back (0: the core's default, 64 KiB). */
-export function encodePlan(rules: readonly MaskRule[], maxTokenBytes = 0): Buffer {
+/** How much of the payload is recorded, and how a request is masked for it: `sluice.filter.v1.Record`. */
+export interface RecordPlan {
+  readonly maxRequest: number;
+  readonly maxResponse: number;
+  readonly requestRules: readonly MaskRule[];
+  readonly ownRules: readonly MaskRule[];
+}
+
+function encodeRecord({ maxRequest, maxResponse, requestRules, ownRules }: RecordPlan): Buffer {
+  const [request, own] = [requestRules.map(encodeRule), ownRules.map(encodeRule)];
+  writer.number(1, maxRequest);
+  writer.number(2, maxResponse);
+  for (const rule of request) writer.bytes(3, rule);
+  for (const rule of own) writer.bytes(4, rule);
+  return writer.take();
+}
+
+/** The rules in order, the longest token in bytes that may be held back (0: the core's default, 64 KiB), and what is recorded: left out, no payload is. */
+export function encodePlan(rules: readonly MaskRule[], maxTokenBytes = 0, record?: RecordPlan): Buffer {
   const encoded = rules.map(encodeRule);
+  const recorded = record && encodeRecord(record);
   for (const rule of encoded) writer.bytes(1, rule);
   writer.number(2, maxTokenBytes);
+  if (recorded) writer.bytes(3, recorded);
   return writer.take();
 }

@@ -1,9 +1,9 @@
 /** The masking core in Node: the code that runs inside the filter (wasm-filters/mask/), as a plain module. Synchronous once loaded. */
 import { readFile } from 'node:fs/promises';
 import { encodePlan } from './encode.ts';
-import { DETECTORS, type MaskRule } from './rule.ts';
+import { type MaskRule, RECORD_RULES } from './rule.ts';
 
-export { encodePlan } from './encode.ts';
+export { encodePlan, type RecordPlan } from './encode.ts';
 export { DETECTORS, type MaskRule, type Selector } from './rule.ts';
 
 /** By their number in wasm-filters/mask/status.ts. */
@@ -56,24 +56,6 @@ export interface Recorder {
 const CALLS_TO_COLLECT = 64;
 
 const MODULE = new URL('../../build/mask.wasm', import.meta.url);
-
-/** Members that hold a secret by their very name. */
-const SECRET_MEMBERS = [
-  'password',
-  'passwd',
-  'secret',
-  'client_secret',
-  'token',
-  'access_token',
-  'refresh_token',
-  'id_token',
-  'api_key',
-  'apikey',
-  'ssn',
-  'cvv',
-  'cvc',
-  'pin',
-];
 
 /** Compiles and starts the core; `module` is where it is. Rejects when it has not been built. */
 export async function loadMask(module: URL | string = MODULE): Promise<Mask> {
@@ -145,11 +127,7 @@ export class Mask {
 
   /** For records of requests: every detector, and members that are secret by their name, in full. */
   recorder(): Recorder {
-    const full = { method: 'full', keepFirst: 0, keepLast: 0 } as const;
-    const rules: readonly MaskRule[] = [
-      ...SECRET_MEMBERS.map((name) => ({ id: name, select: { path: `**.${name}` }, ...full })),
-      ...DETECTORS.map((detector) => ({ id: detector, select: { detector }, ...full })),
-    ];
+    const rules = RECORD_RULES;
     const shown = (mask: () => string, otherwise: string): string => {
       try {
         return mask();

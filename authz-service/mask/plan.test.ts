@@ -14,11 +14,12 @@ const Plan = protobuf
 const read = (bytes: Uint8Array): unknown => Plan.toObject(Plan.decode(bytes), { enums: String, bytes: Buffer, defaults: true });
 
 const SECRET = 'thirty-two characters or a few more';
+const LIMITS = { maxRequestBytes: 1000, maxResponseBytes: 2000 };
 const whole = { method: 'full', keepFirst: 0, keepLast: 0 } as const;
-const plan = planner(
-  { key: { env: 'KEY' }, patterns: { employee: 'EMP-\\d+' }, maxTokenBytes: 65_536 },
-  { env: { KEY: SECRET }, now: Date.now },
-);
+const plan = planner({ key: { env: 'KEY' }, patterns: { employee: 'EMP-\\d+' }, maxTokenBytes: 65_536 }, () => LIMITS, {
+  env: { KEY: SECRET },
+  now: Date.now,
+});
 
 test('a plan is what the protocol says it is, byte for byte', () => {
   const rule = fc.record({
@@ -43,16 +44,15 @@ test('a plan is what the protocol says it is, byte for byte', () => {
         keepLast,
         key: Buffer.from(key),
       }));
-      expect(read(encodePlan(rules as MaskRule[], maxTokenBytes))).toEqual({ rules: expected, maxTokenBytes });
+      expect(read(encodePlan(rules as MaskRule[], maxTokenBytes))).toEqual({ rules: expected, maxTokenBytes, record: null });
     }),
   );
 });
 
 describe('obligations', () => {
-  test('become rules in their order; a record obligation is none of them', () => {
+  test('become rules in their order', () => {
     const obligations: Obligation[] = [
       { type: 'mask', field: '**.ssn', method: 'partial', keepFirst: 0, keepLast: 4 },
-      { type: 'record', payload: 'masked' },
       { type: 'detect', detector: 'payment-card', ...whole },
       { type: 'detect', detector: 'pattern:employee', ...whole, method: 'hash' },
     ];
@@ -60,6 +60,7 @@ describe('obligations', () => {
     const none = { keepFirst: 0, keepLast: 0, key: Buffer.alloc(0) };
     expect(read(Buffer.from(plan('orders', obligations), 'base64'))).toEqual({
       maxTokenBytes: 65_536,
+      record: null,
       rules: [
         { ...none, id: '**.ssn', path: '**.ssn', method: 'PARTIAL', keepLast: 4 },
         { ...none, id: 'payment-card', detector: 'payment-card', method: 'FULL' },
@@ -70,7 +71,25 @@ describe('obligations', () => {
 
   test('that mask nothing need no plan', () => {
     expect(plan('orders', [])).toBe('');
-    expect(plan('orders', [{ type: 'record', payload: 'masked' }])).toBe('');
+  });
+
+  test('to record come with the limits of the target, and with what masks a request for it', () => {
+    const limits = { orders: { maxRequestBytes: 10, maxResponseBytes: 20 }, people: { maxRequestBytes: 0, maxResponseBytes: 5 } };
+    const recording = planner({ patterns: {}, maxTokenBytes: 65_536 }, (target) => limits[target as keyof typeof limits]);
+    const read = (target: string, of: readonly Obligation[]) =>
+      Plan.toObject(Plan.decode(Buffer.from(recording(target, of), 'base64'))) as {
+        rules?: object[];
+        record: { maxRequest?: number; maxResponse: number; requestRules?: object[]; ownRules: { path?: string; detector?: string }[] };
+      };
+    const alone: Obligation[] = [{ type: 'record', payload: 'masked' }];
+    const { rules, record } = read('orders', alone);
+    expect([rules, record.maxRequest, record.maxResponse, record.requestRules]).toEqual([undefined, 10, 20, undefined]);
+    expect(record.ownRules.map(({ path, detector }) => path ?? detector)).toEqual(expect.arrayContaining(['**.password', 'payment-card']));
+    const masked = read('people', [...alone, { type: 'mask', field: 'a', ...whole }]);
+    expect(masked.record).toMatchObject({ maxResponse: 5, requestRules: masked.rules });
+    // A changed limit is another plan of the same obligations.
+    limits.orders = { maxRequestBytes: 11, maxResponseBytes: 20 };
+    expect(read('orders', alone).record.maxRequest).toBe(11);
   });
 
   test("of two targets never share a key, and the configuration's secret is in no plan", () => {
@@ -86,14 +105,14 @@ describe('obligations', () => {
     ['no_pattern', { type: 'detect', detector: 'pattern:constructor', ...whole }, /constructor/],
     ['no_detector', { type: 'detect', detector: 'passport', ...whole }, /passport/],
   ] as const)('that cannot be carried out are an error, %s', (code, obligation, message) => {
-    const bare = planner({ patterns: {}, maxTokenBytes: 65_536 });
+    const bare = planner({ patterns: {}, maxTokenBytes: 65_536 }, () => LIMITS);
     const attempt = (): string => bare('orders', [obligation]);
     expect(attempt).toThrow(ObligationError);
     expect(attempt).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 
   test('need a key that can be read', () => {
-    const unset = planner({ key: { env: 'UNSET' }, patterns: {}, maxTokenBytes: 0 }, { env: {}, now: Date.now });
+    const unset = planner({ key: { env: 'UNSET' }, patterns: {}, maxTokenBytes: 0 }, () => LIMITS, { env: {}, now: Date.now });
     expect(() => unset('orders', [{ type: 'mask', field: 'a', ...whole, method: 'hash' }])).toThrow(/UNSET is not set/);
   });
 });

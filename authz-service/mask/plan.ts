@@ -5,7 +5,7 @@ import type { Secret } from '../credential/secret.ts';
 import { isError, type SecretReader, type SecretSurroundings, secretReader } from '../credential/secret_source.ts';
 import type { Obligation } from '../decision/decision.ts';
 import { encodePlan } from './encode.ts';
-import { DETECTORS, type MaskRule, type Selector } from './rule.ts';
+import { DETECTORS, type MaskRule, RECORD_RULES, type Selector } from './rule.ts';
 
 /** The section `masking` of the configuration. */
 export interface MaskingTerms {
@@ -15,6 +15,15 @@ export interface MaskingTerms {
   readonly patterns: Readonly<Record<string, string>>;
   readonly maxTokenBytes: number;
 }
+
+/** How much of the payload of one request or command is recorded, in bytes of each direction. */
+export interface RecordLimits {
+  readonly maxRequestBytes: number;
+  readonly maxResponseBytes: number;
+}
+
+/** The limits of a target; another object when they have changed. */
+export type LimitsOf = (target: string) => RecordLimits;
 
 /** An obligation that this configuration cannot carry out. Its message holds no secret. */
 export class ObligationError extends Error {
@@ -30,11 +39,12 @@ export class ObligationError extends Error {
 const PATTERN = 'pattern:';
 
 /**
- * A function from a target's name and a decision's obligations to the plan in base64, empty when nothing is to be masked.
+ * A function from a target's name and a decision's obligations to the plan in base64, empty when nothing is to be masked or recorded.
  * It throws an `ObligationError` rather than leave one out.
  */
 export function planner(
   terms: MaskingTerms,
+  limitsOf: LimitsOf,
   surroundings: SecretSurroundings = { env: process.env, now: Date.now },
 ): (target: string, obligations: readonly Obligation[]) => string {
   const keys = new TargetKeys(terms.key, surroundings);
@@ -42,19 +52,27 @@ export function planner(
   const plans = new WeakMap<readonly Obligation[], Map<string, Plan>>();
   return (target, obligations) => {
     const known = plans.get(obligations)?.get(target);
-    if (known && (known.secret === undefined || known.secret === keys.secret())) return known.plan;
+    const limits = limitsOf(target);
+    if (known && known.limits === limits && (known.secret === undefined || known.secret === keys.secret())) return known.plan;
     const rules: MaskRule[] = [];
+    let records = false;
     for (const obligation of obligations) {
-      if (obligation.type === 'record') continue;
+      if (obligation.type === 'record') {
+        records = true;
+        continue;
+      }
       const { method, keepFirst, keepLast } = obligation;
       const id = obligation.type === 'mask' ? obligation.field : obligation.detector;
       const select = obligation.type === 'mask' ? { path: obligation.field } : detection(obligation.detector, terms.patterns);
       rules.push({ id, select, method, keepFirst, keepLast, ...(method === 'hash' && { key: keys.of(target) }) });
     }
     const secret = rules.some(({ method }) => method === 'hash') ? keys.secret() : undefined;
-    const plan = rules.length === 0 ? '' : encodePlan(rules, terms.maxTokenBytes).toString('base64');
+    const record = records
+      ? { maxRequest: limits.maxRequestBytes, maxResponse: limits.maxResponseBytes, requestRules: rules, ownRules: RECORD_RULES }
+      : undefined;
+    const plan = rules.length === 0 && !record ? '' : encodePlan(rules, terms.maxTokenBytes, record).toString('base64');
     if (!plans.has(obligations)) plans.set(obligations, new Map());
-    plans.get(obligations)?.set(target, { plan, secret });
+    plans.get(obligations)?.set(target, { plan, secret, limits });
     return plan;
   };
 }
@@ -63,6 +81,7 @@ interface Plan {
   readonly plan: string;
   /** What its keys were derived from; undefined when it has none. */
   readonly secret: Secret | undefined;
+  readonly limits: RecordLimits;
 }
 
 /** Keys by target, of the secret as it is now. */

@@ -244,7 +244,7 @@ export class World {
         return passage;
       },
       database: (target) => (target === 'ledger' ? database : undefined),
-      plan: commandPlanner({ key: { env: 'MASKING_KEY' } }),
+      plan: commandPlanner({ key: { env: 'MASKING_KEY' } }, () => ({ maxRequestBytes: 1000, maxResponseBytes: 2000 })),
       serves: () => this.served,
       generations: this.generations,
       fault: (error) => this.faults.push(error),

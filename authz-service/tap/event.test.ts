@@ -268,7 +268,17 @@ describe('the codec', () => {
 
   it('says an event as JSON', () => {
     const json = eventToJson(
-      sample({ kind: 'payload_chunk', direction: 'response', offset: 3, data: Buffer.from('abc'), last: true, truncated: false }),
+      sample({
+        kind: 'payload_chunk',
+        direction: 'response',
+        offset: 3,
+        data: Buffer.from('abc'),
+        last: true,
+        truncated: false,
+        contentType: '',
+        contentEncoding: '',
+        reason: '',
+      }),
     );
     expect(JSON.parse(JSON.stringify(json))).toMatchObject({
       time: '2023-11-14T22:13:20.123456789Z',

@@ -77,7 +77,19 @@ export const BODIES = {
     },
   },
   session_closed: { number: 16, fields: { outcome: 'string' } },
-  payload_chunk: { number: 17, fields: { direction: 'direction', offset: 'uint64', data: 'bytes', last: 'bool', truncated: 'bool' } },
+  payload_chunk: {
+    number: 17,
+    fields: {
+      direction: 'direction',
+      offset: 'uint64',
+      data: 'bytes',
+      last: 'bool',
+      truncated: 'bool',
+      contentType: 'string',
+      contentEncoding: 'string',
+      reason: 'string',
+    },
+  },
   // The protocol calls the first one `kind`, which tells the bodies apart here.
   notice: { number: 18, fields: { notice: 'string', text: 'string' } },
   command_finished: {

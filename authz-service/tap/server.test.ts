@@ -198,6 +198,9 @@ describe('the tap over gRPC', () => {
         data: Buffer.alloc(10_000),
         last: false,
         truncated: false,
+        contentType: '',
+        contentEncoding: '',
+        reason: '',
       });
     const total = 150;
     for (let sequence = 1; sequence <= total; sequence += 1) stream.raw(encodeEmitRequest({ kind: 'events', events: [chunk(sequence)] }));

@@ -94,6 +94,9 @@ export class LogFixture {
           data: Buffer.from('{"ssn":"***"}'),
           last: true,
           truncated: false,
+          contentType: '',
+          contentEncoding: '',
+          reason: '',
         });
       else this.add(session, { kind: 'session_closed', outcome: 'complete' });
     }

@@ -1093,6 +1093,9 @@ describe('at the doors', () => {
       data: Buffer.alloc(63_000),
       last: false,
       truncated: false,
+      contentType: '',
+      contentEncoding: '',
+      reason: '',
     };
     const huge = Buffer.concat([event(id(5), 1, 's', chunk), Buffer.from([0x7a, 0x80, 0x80, 0x40]), Buffer.alloc(1 << 20)]);
     const results = await Promise.all([

@@ -59,7 +59,7 @@ async function compiled(): Promise<Uint8Array> {
 vi.setConfig({ testTimeout: 20_000 });
 
 const HEAD =
-  '{"target":"ledger","tap_cluster":"sluice_tap","door_cluster":"sluice_check","tap_require":true,"queue_bytes":4194304,"lag_ms":1000}\n';
+  '{"target":"ledger","tap_cluster":"sluice_tap","door_cluster":"sluice_check","tap_require":true,"queue_bytes":4194304,"lag_ms":1000,"record_bytes":67108864}\n';
 const session = (id: string): Answer => ({
   status: { code: 0 },
   ok_response: {},

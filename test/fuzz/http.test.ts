@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { MaskRule } from '../../authz-service/mask/mask.ts';
 import { HttpStream } from '../host/http_stream.ts';
 import type { Headers } from '../host/pairs.ts';
-import { CARD, Filter, request, response, SSN } from '../wasm/http.fixture.ts';
+import { CARD, Filter, recording, request, response, SSN } from '../wasm/http.fixture.ts';
 import { ruleOf, vectors } from '../wasm/mask.vectors.ts';
 import { Random } from './random.ts';
 import { runs } from './runs.ts';
@@ -87,8 +87,8 @@ function mutatedCase(random: Random): Case {
   };
 }
 
-/** Drives one exchange in some order of events, and says whether it was let through to the target. */
-function drive(filter: Filter, { rules, type, body }: Case, session: string, random: Random): HttpStream {
+/** Drives one exchange in some order of events. `maxResponse`: how much of the response is recorded; below 0, nothing. */
+function drive(filter: Filter, { rules, type, body }: Case, session: string, maxResponse: number, random: Random): HttpStream {
   const stream = random.chance(0.03)
     ? HttpStream.open(filter.host, {
         metadata: {
@@ -97,7 +97,7 @@ function drive(filter: Filter, { rules, type, body }: Case, session: string, ran
           plan: Buffer.from(Array.from({ length: random.below(40) }, () => random.below(256))).toString('base64') || 'AA==',
         },
       })
-    : filter.open(rules, session, 0, random.chance(0.3));
+    : filter.open(rules, session, 0, random.chance(0.3), maxResponse < 0 ? undefined : recording(rules, { maxResponse }));
   const more = HEADERS.filter(() => random.chance(0.08));
   stream.requestHeaders(
     request(
@@ -110,7 +110,11 @@ function drive(filter: Filter, { rules, type, body }: Case, session: string, ran
   for (let at = 0, steps = 0; steps < 400 && !stream.over; steps++) {
     const dice = random.next();
     if (dice < 0.01) stream.reset(random.pick(['downstream_remote_disconnect', 'upstream_reset_after_response_started{x}', '']));
-    else if (dice < 0.03) stream.requestBody(Buffer.alloc(random.below(50)), random.chance(0.3));
+    else if (dice < 0.03)
+      stream.requestBody(
+        random.chance(0.5) ? body.subarray(0, random.below(body.length + 1)) : Buffer.alloc(random.below(50)),
+        random.chance(0.3),
+      );
     else if (dice < 0.05) filter.host.advance(random.below(300));
     else if (dice < 0.06 && filter.host.grpcStream) filter.host.grpcClose(filter.host.grpcStream, 14);
     else if (dice < 0.1) filter.sink.deliver();
@@ -141,7 +145,8 @@ describe(`random exchanges, seed ${SEED}`, () => {
     for (let i = 0; i < count; i++) {
       if (i % 500 === 0) filter = new Filter({ queueBytes: random.pick([16_384, 4 << 20]) });
       const session = `s${i}`;
-      const stream = drive(filter, make(random), session, random);
+      const maxResponse = random.pick([-1, 0, 50, 100_000]);
+      const stream = drive(filter, make(random), session, maxResponse, random);
       const seen = `${JSON.stringify(stream.downstream.headers ?? [])}${stream.body.toString('latin1')}${JSON.stringify(stream.downstream.trailers ?? [])}`;
       const about = `seed ${SEED}, exchange ${i}`;
       expect(stream.leftBehind, about).toBe(0);
@@ -151,7 +156,22 @@ describe(`random exchanges, seed ${SEED}`, () => {
         filter.sink.run(50);
       const { outcome } = filter.sink.finished(session);
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-      expect(filter.sink.of(session).length, about).toBe(3);
+      expect(filter.sink.of(session).filter(({ payload_chunk }) => !payload_chunk).length, about).toBe(3);
+      const bodies = filter.sink.recorded(session, 'response');
+      const [recorded = { bytes: Buffer.alloc(0), last: false, truncated: false }] = bodies;
+      // Of an answer in the target's place nothing is recorded. A plan that is no plan records nothing.
+      const got = outcome === 'replaced' || !bodies.length ? Buffer.alloc(0) : stream.body;
+      expect(bodies.length, about).toBeLessThanOrEqual(maxResponse < 0 ? 0 : 1);
+      if (maxResponse >= 0 && outcome !== 'replaced') expect(bodies.length, about).toBe(stream.body.length > 0 ? 1 : 0);
+      expect(recorded.bytes.equals(got.subarray(0, Math.max(0, maxResponse))), about).toBe(true);
+      expect(recorded.truncated, about).toBe(bodies.length > 0 && got.length > maxResponse);
+      expect(recorded.last, about).toBe(bodies.length > 0 && !recorded.truncated && stream.downstream.ended);
+      const request = filter.sink.recorded(session, 'request').map(({ bytes }) => bytes.toString('latin1'));
+      if (planted)
+        expect(
+          request.some((text) => text.includes('05-1120') || text.includes(SECRET_CARD)),
+          about,
+        ).toBe(false);
       expect(outcome === 'complete', about).toBe(stream.downstream.ended && stream.status !== 502);
       filter.sink.events.splice(0, filter.sink.events.length - 1);
     }

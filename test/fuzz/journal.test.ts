@@ -84,7 +84,17 @@ const bodies: TapBody[] = [
     reason: '',
   },
   { kind: 'session_closed', outcome: 'complete' },
-  { kind: 'payload_chunk', direction: 'request', offset: 5, data: Buffer.from('payload'), last: true, truncated: false },
+  {
+    kind: 'payload_chunk',
+    direction: 'request',
+    offset: 5,
+    data: Buffer.from('payload'),
+    last: true,
+    truncated: false,
+    contentType: '',
+    contentEncoding: '',
+    reason: '',
+  },
   { kind: 'notice', notice: 'n', text: 'something' },
 ];
 const vectors = bodies.map((body, i) =>

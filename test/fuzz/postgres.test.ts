@@ -17,6 +17,10 @@ const plan = {
   positions: Array.from({ length: 64 }, (_, position) => ({ position, rule: SSN })),
   copy_out: { format: 'TEXT', columns: [SSN, SSN] },
 };
+const recorded = {
+  ...plan,
+  record: { max_request: 100, max_response: 300, own_rules: [{ id: 'us-ssn', detector: 'us-ssn', method: 'FULL' }] },
+};
 
 const CLIENT = [
   front.query('select ssn from customers'),
@@ -105,7 +109,14 @@ function answer(wire: Wire, random: Random): void {
           ? 14
           : forbidden || asked.request.approval === 'drop'
             ? { command: 1, refused: { kind: 'DENIED', message: 'no' } }
-            : { command: 1, allowed: { plan, policy_revision: random.pick(['r1', 'r1', 'r2']), each_execution: random.chance(0.2) } },
+            : {
+                command: 1,
+                allowed: {
+                  plan: random.pick([plan, recorded]),
+                  policy_revision: random.pick(['r1', 'r1', 'r2']),
+                  each_execution: random.chance(0.2),
+                },
+              },
       );
     else wire.vm.answer(asked, random.chance(0.5) ? {} : 14);
   }
@@ -140,6 +151,7 @@ describe(`seed ${SEED}`, () => {
     const shared = new Vm();
     let memory = 0;
     let rows = 0;
+    let payloads = 0;
     for (let round = 0; round < ROUNDS; round++) {
       const wire = logIn(connected(random.pick([0, 0, 1, 7, 50]), shared));
       let toTarget = '';
@@ -165,10 +177,15 @@ describe(`seed ${SEED}`, () => {
       // As the door does with `Close`; the VM knows a call until it is answered, or the host's time for it is over.
       for (const asked of shared.asked.splice(0)) if (asked.open) shared.answer(asked, {});
       shared.sink.run(50);
+      for (const { payload_chunk } of shared.sink.events.splice(0, shared.sink.events.length - 1)) {
+        payloads += payload_chunk ? 1 : 0;
+        expect(payload_chunk?.data?.includes(SECRET) ?? false, why).toBe(false);
+      }
       if (round === ROUNDS >> 1) memory = shared.host.memoryBytes;
     }
     // The conversations do get as far as rows.
     expect(rows).toBeGreaterThan(ROUNDS / 50);
+    expect(payloads).toBeGreaterThan(ROUNDS / 50);
     expect(shared.host.memoryBytes).toBe(memory);
   }, 300_000);
 

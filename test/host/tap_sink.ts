@@ -24,7 +24,32 @@ export interface TapEvent {
     readonly reason?: string;
   };
   readonly session_closed?: { readonly outcome: string };
+  readonly command?: number;
+  readonly payload_chunk?: PayloadChunk;
   readonly notice?: { readonly kind: string; readonly text: string };
+}
+
+export interface PayloadChunk {
+  /** 1 request, 2 response. */
+  readonly direction: number;
+  readonly offset?: number;
+  readonly data?: Buffer;
+  readonly last?: boolean;
+  readonly truncated?: boolean;
+  readonly content_type?: string;
+  readonly content_encoding?: string;
+  readonly reason?: string;
+}
+
+/** One recorded body: its chunks put together. */
+export interface Recorded {
+  readonly bytes: Buffer;
+  readonly chunks: number;
+  readonly contentType: string;
+  readonly contentEncoding: string;
+  readonly last: boolean;
+  readonly truncated: boolean;
+  readonly reason: string;
 }
 
 interface Message {
@@ -33,11 +58,11 @@ interface Message {
 }
 
 function decode(bytes: Buffer): Message {
-  const message = EmitRequest.toObject(EmitRequest.decode(bytes), { longs: Number });
+  const message = EmitRequest.toObject(EmitRequest.decode(bytes), { longs: Number, bytes: Buffer });
   const snake = (value: unknown): unknown =>
     Array.isArray(value)
       ? value.map(snake)
-      : typeof value === 'object' && value !== null
+      : typeof value === 'object' && value !== null && !Buffer.isBuffer(value)
         ? Object.fromEntries(
             Object.entries(value).map(([key, inner]) => [key.replaceAll(/[A-Z]/g, (c) => `_${c.toLowerCase()}`), snake(inner)]),
           )
@@ -90,6 +115,35 @@ export class TapSink {
 
   of(session: string): TapEvent[] {
     return this.events.filter((event) => event.session === session);
+  }
+
+  /** The bodies that are recorded of a session, in order; throws where a chunk does not follow the one before it. */
+  recorded(session: string, direction: 'request' | 'response', command = 0): Recorded[] {
+    const bodies: { parts: Buffer[]; at: number; first: PayloadChunk; end: PayloadChunk; chunks: number }[] = [];
+    for (const { payload_chunk: chunk, command: of = 0 } of this.of(session)) {
+      if (!chunk || of !== command || chunk.direction !== (direction === 'request' ? 1 : 2)) continue;
+      const { offset = 0, data = Buffer.alloc(0) } = chunk;
+      let body = bodies.at(-1);
+      if (!body || body.end.last || body.end.truncated) {
+        if (offset !== 0) throw new Error(`a body begins at ${offset}`);
+        body = { parts: [], at: 0, first: chunk, end: chunk, chunks: 0 };
+        bodies.push(body);
+      }
+      if (offset !== body.at) throw new Error(`a chunk at ${offset} after ${body.at} bytes`);
+      body.parts.push(data);
+      body.at += data.length;
+      body.end = chunk;
+      body.chunks++;
+    }
+    return bodies.map(({ parts, first, end, chunks }) => ({
+      bytes: Buffer.concat(parts),
+      chunks,
+      contentType: first.content_type ?? '',
+      contentEncoding: first.content_encoding ?? '',
+      last: end.last === true,
+      truncated: end.truncated === true,
+      reason: end.reason ?? '',
+    }));
   }
 
   finished(session: string): NonNullable<TapEvent['response_finished']> {

@@ -1,6 +1,7 @@
 /** The compiled HTTP filter in the emulator, with a sink at its tap. */
 import { fileURLToPath } from 'node:url';
-import { encodePlan, type MaskRule } from '../../authz-service/mask/mask.ts';
+import { encodePlan, type MaskRule, type RecordPlan } from '../../authz-service/mask/mask.ts';
+import { RECORD_RULES } from '../../authz-service/mask/rule.ts';
 import { HttpStream } from '../host/http_stream.ts';
 import type { Headers } from '../host/pairs.ts';
 import { TapSink } from '../host/tap_sink.ts';
@@ -12,6 +13,7 @@ const WASM = fileURLToPath(new URL('../../build/sluice-http.wasm', import.meta.u
 export interface FilterOptions {
   readonly tapRequire?: boolean;
   readonly queueBytes?: number;
+  readonly recordBytes?: number;
   /** Whether the sink is there from the start. */
   readonly sink?: boolean;
 }
@@ -21,21 +23,40 @@ export class Filter {
   readonly sink: TapSink;
   #sessions = 0;
 
-  constructor({ tapRequire = true, queueBytes = 4 << 20, sink = true }: FilterOptions = {}) {
+  constructor({ tapRequire = true, queueBytes = 4 << 20, recordBytes = 64 << 20, sink = true }: FilterOptions = {}) {
     this.host = new WasmHost({
       wasm: WASM,
-      configuration: JSON.stringify({ tap_cluster: 'sluice_tap', tap_require: tapRequire, queue_bytes: queueBytes }),
+      configuration: JSON.stringify({
+        tap_cluster: 'sluice_tap',
+        tap_require: tapRequire,
+        queue_bytes: queueBytes,
+        record_bytes: recordBytes,
+      }),
     });
     this.sink = new TapSink(this.host);
     if (sink) this.sink.run(50);
   }
 
   /** A judged request whose response is masked by `rules`; none: passes as it is. */
-  open(rules: readonly MaskRule[] = [], session = `ses-${++this.#sessions}`, maxTokenBytes = 0, lingers = false): HttpStream {
-    const plan = rules.length === 0 ? '' : Buffer.from(encodePlan(rules, maxTokenBytes)).toString('base64');
+  open(
+    rules: readonly MaskRule[] = [],
+    session = `ses-${++this.#sessions}`,
+    maxTokenBytes = 0,
+    lingers = false,
+    record?: RecordPlan,
+  ): HttpStream {
+    const plan = rules.length === 0 && !record ? '' : Buffer.from(encodePlan(rules, maxTokenBytes, record)).toString('base64');
     return HttpStream.open(this.host, { metadata: { session, target: 'orders', plan }, lingers });
   }
 }
+
+/** What is recorded, as the service would plan it. */
+export const recording = (rules: readonly MaskRule[] = [], { maxRequest = 10_000, maxResponse = 10_000 } = {}): RecordPlan => ({
+  maxRequest,
+  maxResponse,
+  requestRules: rules,
+  ownRules: RECORD_RULES,
+});
 
 export const CARD = ruleOf({ detector: 'payment-card' });
 export const SSN = ruleOf({ path: '**.ssn' });

@@ -43,7 +43,7 @@ export class Vm {
   readonly #asked: Asked[] = [];
   #lastToken = 0;
 
-  constructor({ tapRequire = true, queueBytes = 4 << 20, lagMs = 5_000, sink = true } = {}) {
+  constructor({ tapRequire = true, queueBytes = 4 << 20, recordBytes = 64 << 20, lagMs = 5_000, sink = true } = {}) {
     const configuration = {
       target: 'ledger',
       tap_cluster: 'tap',
@@ -51,6 +51,7 @@ export class Vm {
       tap_require: tapRequire,
       queue_bytes: queueBytes,
       lag_ms: lagMs,
+      record_bytes: recordBytes,
     };
     this.host = new WasmHost({ wasm: WASM, configuration: JSON.stringify(configuration) });
     this.sink = new TapSink(this.host);

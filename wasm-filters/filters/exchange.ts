@@ -18,8 +18,8 @@ import {
   StreamType,
   TrailersStatus,
 } from '../abi/host';
-import { ByteSink, createMasker, Masker, maskText, reasonOf, Status } from '../mask/masker';
-import { decodePlan, Plan } from '../mask/plan';
+import { ByteSink, createMasker, createRecordMasker, Masker, maskText, reasonOf, Status } from '../mask/masker';
+import { decodePlan, Plan, Record } from '../mask/plan';
 import { Admission } from '../tap/emitter';
 import {
   ENVELOPE_BYTES,
@@ -30,6 +30,7 @@ import {
   writeRequestForwarded,
   writeSessionClosed,
 } from '../tap/event';
+import { Direction, payloadRoom, Recorder } from '../tap/recorder';
 import { decodeBase64 } from './base64';
 import { ABOUT_THE_UNMASKED, CACHE_VALIDATION, FRAMING, isSluices, PARTIAL_REQUEST } from './header_policy';
 import { NO_TUNNEL, NOT_JUDGED, PLAN_UNREADABLE, Problem, RESPONSE_UNMASKABLE, TAP_AWAY, TAP_FULL, UPGRADE_UNMASKABLE } from './problem';
@@ -92,12 +93,17 @@ const HEADERS_UNREADABLE = utf8('the headers of the response cannot be read'),
 const TAIL_AT_TRAILERS = utf8('trailers came while text was held back'),
   BODY_UNREADABLE = utf8('the body cannot be read from the host');
 
+const REQUEST_CODED = utf8('a request with a content coding cannot be masked for the record'),
+  REQUEST_UNMASKABLE = utf8('a request of this content type cannot be masked for the record'),
+  REQUEST_UNREADABLE = utf8('the body is not what its content type says, and cannot be masked for the record');
+
 /** The longest session id and target name, in bytes. */
 const MAX_NAME: u32 = 128;
 
 // Reused by all exchanges of the VM: nothing in them outlives a callback.
 const out = new ByteSink(65536);
 const text = new ByteSink(1024);
+const recorded = new ByteSink(1024);
 const decoded = new ByteBuffer(1024);
 const pairs = new HeaderPairs();
 const block = new HeaderBlock();
@@ -126,6 +132,16 @@ export class Exchange extends Waiting {
   /** Null when nothing is to be masked. */
   private plan: Plan | null = null;
   private masker: Masker | null = null;
+  /** Null when no payload is recorded. */
+  private record: Record | null = null;
+  private requestRecord: Recorder | null = null;
+  private requestMasker: Masker | null = null;
+  /** So much of the request is looked at for its record. */
+  private requestReach: u64 = 0;
+  private responseRecord: Recorder | null = null;
+  private requestType: ArrayBuffer = NONE;
+  private requestCoding: ArrayBuffer = NONE;
+  private hasRequestBody: bool = false;
   private room: u32 = 0;
   private arrivedAt: u64 = 0;
   private firstByteAt: u64 = 0;
@@ -146,8 +162,9 @@ export class Exchange extends Waiting {
 
   // Request
 
-  requestHeaders(context: u32): HeadersStatus {
+  requestHeaders(context: u32, end: bool): HeadersStatus {
     this.arrivedAt = monotonicNanos();
+    this.hasRequestBody = !end;
     this.session = readName(SESSION);
     this.target = readName(TARGET);
     // A tunnel names no path, so no route matches it and nobody is asked to judge it.
@@ -155,7 +172,7 @@ export class Exchange extends Waiting {
     if (!this.readPlan()) return this.refuse(PLAN_UNREADABLE);
     if (!this.cleanRequest()) return this.refuse(UPGRADE_UNMASKABLE);
     const admission = this.ask();
-    if (admission == Admission.AWAY) {
+    if (admission == Admission.AWAY || admission == Admission.BUSY) {
       this.phase = Phase.WAITING;
       this.root.wait(this, context);
       return HeadersStatus.STOP_ALL_AND_WATERMARK;
@@ -172,13 +189,15 @@ export class Exchange extends Waiting {
     const plan = decodePlan(decoded.ptr, decoded.length);
     if (!plan) return false;
     if (plan.rules.length) this.plan = plan;
+    this.record = plan.record;
     return true;
   }
 
   /** Takes away what must not reach the target; false when what the request asks for cannot be masked. */
   private cleanRequest(): bool {
     if (!pairs.read(HeaderMap.REQUEST)) return false;
-    const masks = this.plan != null;
+    const masks = this.plan != null,
+      records = this.record != null;
     let changed = false,
       read = false;
     block.reset();
@@ -191,18 +210,26 @@ export class Exchange extends Waiting {
         if (masks && equals(pairs.value, pairs.valueLength, CONNECT)) return false;
       }
       if (masks && equals(name, length, UPGRADE)) return false;
+      if (records) this.noteRequest();
       if (
         isSluices(name, length) ||
-        (masks &&
-          (PARTIAL_REQUEST.has(name, length) || equals(name, length, ACCEPT_ENCODING) || (read && CACHE_VALIDATION.has(name, length))))
+        ((masks || records) && equals(name, length, ACCEPT_ENCODING)) ||
+        (masks && (PARTIAL_REQUEST.has(name, length) || (read && CACHE_VALIDATION.has(name, length))))
       ) {
         changed = true;
         continue;
       }
       block.add(name, length, pairs.value, pairs.valueLength);
     }
-    if (masks) block.addBytes(ACCEPT_ENCODING, IDENTITY);
-    return masks || changed ? block.writeTo(HeaderMap.REQUEST) : true;
+    // What is recorded is read by people too.
+    if (masks || records) block.addBytes(ACCEPT_ENCODING, IDENTITY);
+    return masks || records || changed ? block.writeTo(HeaderMap.REQUEST) : true;
+  }
+
+  /** Of the header at hand: what the record says of the body. */
+  private noteRequest(): void {
+    if (equals(pairs.name, pairs.nameLength, CONTENT_TYPE)) this.requestType = copyOf(pairs.value, pairs.valueLength);
+    else if (equals(pairs.name, pairs.nameLength, CONTENT_ENCODING)) this.requestCoding = copyOf(pairs.value, pairs.valueLength);
   }
 
   /** Bytes that the events of this exchange take at most. */
@@ -215,9 +242,26 @@ export class Exchange extends Waiting {
 
   ask(): Admission {
     const room = this.roomNeeded(),
-      admission = this.root.emitter.admit(room);
-    if (admission == Admission.ADMITTED) this.room = room;
+      emitter = this.root.emitter,
+      record = this.record;
+    let admission = emitter.admit(room);
+    if (admission != Admission.ADMITTED) return admission;
+    if (record) {
+      admission = emitter.admitPayload(payloadRoom(record.maxResponse) + (this.hasRequestBody ? payloadRoom(record.maxRequest) : 0));
+      if (admission != Admission.ADMITTED) {
+        emitter.release(room);
+        return admission;
+      }
+      this.beginRecord(record);
+    }
+    this.room = room;
     return admission;
+  }
+
+  private beginRecord(record: Record): void {
+    const emitter = this.root.emitter;
+    this.responseRecord = new Recorder(emitter, this.session, this.target, 0, Direction.RESPONSE, record.maxResponse);
+    if (this.hasRequestBody) this.requestRecord = new Recorder(emitter, this.session, this.target, 0, Direction.REQUEST, record.maxRequest);
   }
 
   /** The sink is back, or the wait is over. */
@@ -227,7 +271,7 @@ export class Exchange extends Waiting {
 
   private proceed(admission: Admission): HeadersStatus {
     if (admission == Admission.AWAY) return this.refuse(TAP_AWAY);
-    if (admission == Admission.FULL) return this.refuse(TAP_FULL);
+    if (admission != Admission.ADMITTED) return this.refuse(TAP_FULL);
     this.phase = Phase.FORWARDED;
     const emitter = this.root.emitter;
     writeRequestForwarded(emitter.event(this.session, this.target));
@@ -243,13 +287,64 @@ export class Exchange extends Waiting {
     return HeadersStatus.STOP_ALL_AND_WATERMARK;
   }
 
-  requestBody(size: u32): DataStatus {
+  requestBody(size: u32, end: bool): DataStatus {
+    const record = this.requestRecord;
+    if (record && !record.over) this.recordRequest(record, size, end);
     this.requestBytes += size;
     return DataStatus.CONTINUE;
   }
 
+  /** The body passes as it is; its record is masked, or says why there is none. */
+  private recordRequest(recorder: Recorder, size: u32, end: bool): void {
+    if (size) {
+      if (this.requestBytes == 0 && !this.beginRequestRecord(recorder)) return;
+      const masker = this.requestMasker,
+        read = <u32>min<u64>(size, this.requestReach - this.requestBytes);
+      if (!masker || !bufferBytes(BufferType.REQUEST_BODY, read) || givenLength != read) {
+        recorder.stop(BODY_UNREADABLE);
+        return;
+      }
+      recorded.reset();
+      this.endRequestRecord(recorder, masker.write(givenAt, read, recorded), false);
+      if (read < size) recorder.stopAtLimit();
+    }
+    if (end) this.requestEnded();
+  }
+
+  private beginRequestRecord(recorder: Recorder): bool {
+    const record = this.record,
+      coded = this.requestCoding.byteLength > 0;
+    recorder.describe(this.requestType, this.requestCoding);
+    // Further in, nothing can come out within the limit: at most a token is held back.
+    if (record) this.requestReach = <u64>record.maxRequest + record.rules.maxTokenBytes;
+    if (record && !coded)
+      this.requestMasker = createRecordMasker(
+        String.UTF8.decodeUnsafe(changetype<usize>(this.requestType), this.requestType.byteLength),
+        record,
+      );
+    if (this.requestMasker) return true;
+    recorder.stop(coded ? REQUEST_CODED : REQUEST_UNMASKABLE);
+    return false;
+  }
+
+  private endRequestRecord(recorder: Recorder, status: Status, end: bool): void {
+    recorder.write(recorded.ptr, recorded.length);
+    if (status != Status.OK) recorder.stop(REQUEST_UNREADABLE);
+    else if (end) recorder.end(true);
+    if (recorder.over) this.requestMasker = null;
+  }
+
+  private requestEnded(): void {
+    const recorder = this.requestRecord,
+      masker = this.requestMasker;
+    if (!recorder || recorder.over) return;
+    recorded.reset();
+    this.endRequestRecord(recorder, masker ? masker.end(recorded) : Status.OK, true);
+  }
+
   /** The request was judged when its body had come: what follows it was seen by nobody, and goes no further (RFC 9110, 6.5.1, allows it). */
   requestTrailers(): TrailersStatus {
+    this.requestEnded();
     block.reset();
     if (block.writeTo(HeaderMap.REQUEST_TRAILERS)) return TrailersStatus.CONTINUE;
     closeStream(StreamType.REQUEST);
@@ -276,10 +371,16 @@ export class Exchange extends Waiting {
   /** Nothing to mask: adds the session, and believes no `x-sluice-` header of the target. */
   private stampHeaders(): ArrayBuffer | null {
     if (!pairs.read(HeaderMap.RESPONSE)) return HEADERS_UNREADABLE;
+    let contentType = NONE,
+      contentEncoding = NONE;
+    const recorder = this.responseRecord;
     while (pairs.next()) {
       if (equals(pairs.name, pairs.nameLength, STATUS)) this.status = this.number();
+      else if (recorder && equals(pairs.name, pairs.nameLength, CONTENT_TYPE)) contentType = copyOf(pairs.value, pairs.valueLength);
+      else if (recorder && equals(pairs.name, pairs.nameLength, CONTENT_ENCODING)) contentEncoding = copyOf(pairs.value, pairs.valueLength);
       else if (isSluices(pairs.name, pairs.nameLength)) removeHeader(HeaderMap.RESPONSE, copyOf(pairs.name, pairs.nameLength));
     }
+    if (recorder) recorder.describe(contentType, contentEncoding);
     replaceHeader(HeaderMap.RESPONSE, SESSION_HEADER, this.session);
     return null;
   }
@@ -321,6 +422,8 @@ export class Exchange extends Waiting {
       }
       if (!this.addMasked(plan)) return HEADERS_UNMASKABLE;
     }
+    const recorder = this.responseRecord;
+    if (recorder) recorder.describe(String.UTF8.encode(contentType), NONE);
     block.addBytes(CACHE_CONTROL, PRIVATE_NO_STORE);
     block.addBytes(SESSION_HEADER, this.session);
     if (this.status == 101) return UPGRADED;
@@ -343,6 +446,12 @@ export class Exchange extends Waiting {
     if (!masker) {
       // Without a plan all bytes may pass; with one and no masker there can be none.
       if (this.plan && size) return this.stop(UNKNOWN_TYPE, size);
+      const recorder = this.responseRecord;
+      if (recorder && size && !recorder.over) {
+        // What is to be recorded and cannot be is withheld.
+        if (!bufferBytes(BufferType.RESPONSE_BODY, size) || givenLength != size) return this.stop(BODY_UNREADABLE, size);
+        recorder.write(givenAt, size);
+      }
       this.responseBytes += size;
       this.ended = end;
       return DataStatus.CONTINUE;
@@ -358,7 +467,7 @@ export class Exchange extends Waiting {
     if (out.length == 0 && !end && size) return DataStatus.STOP_AND_BUFFER;
     this.begun = true;
     this.ended = end;
-    this.responseBytes += out.length;
+    this.recordOut();
     return DataStatus.CONTINUE;
   }
 
@@ -372,11 +481,18 @@ export class Exchange extends Waiting {
       const status = masker.end(out);
       if (status != Status.OK) return this.stopAtTrailers(utf8(reasonOf(status)));
       if (out.length && !replaceBuffer(BufferType.RESPONSE_BODY, 0, out.ptr, out.length)) return this.stopAtTrailers(TAIL_AT_TRAILERS);
-      this.responseBytes += out.length;
     }
     if (plan && !this.maskTrailers(plan)) return this.stopAtTrailers(HEADERS_UNMASKABLE);
+    if (masker) this.recordOut();
     this.begun = this.ended = true;
     return TrailersStatus.CONTINUE;
+  }
+
+  /** What has been masked passes to the client. */
+  private recordOut(): void {
+    const recorder = this.responseRecord;
+    if (recorder) recorder.write(out.ptr, out.length);
+    this.responseBytes += out.length;
   }
 
   private maskTrailers(plan: Plan): bool {
@@ -448,14 +564,19 @@ export class Exchange extends Waiting {
     if (this.recorded) return;
     this.recorded = true;
     if (this.phase == Phase.WAITING) this.root.forget(this);
+    const request = this.requestRecord,
+      response = this.responseRecord;
+    if (request) request.end(false);
+    if (response) response.end(this.ended);
     // Without a session there is nothing to record it under.
-    if (this.session.byteLength && this.target.byteLength) this.record();
+    if (this.session.byteLength && this.target.byteLength) this.report();
     this.root.emitter.release(this.room);
     this.plan = null;
-    this.masker = null;
+    this.record = null;
+    this.masker = this.requestMasker = null;
   }
 
-  private record(): void {
+  private report(): void {
     const now = monotonicNanos(),
       emitter = this.root.emitter,
       promised = this.room > 0;

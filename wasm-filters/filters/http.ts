@@ -57,11 +57,11 @@ export function proxy_on_request_headers(context: u32, count: u32, end: u32): u3
   if (!roots.has(parent)) unreachable();
   const exchange = new Exchange(roots.get(parent));
   exchanges.set(context, exchange);
-  return exchange.requestHeaders(context);
+  return exchange.requestHeaders(context, end != 0);
 }
 
 export function proxy_on_request_body(context: u32, size: u32, end: u32): u32 {
-  return exchanges.has(context) ? exchanges.get(context).requestBody(size) : 0;
+  return exchanges.has(context) ? exchanges.get(context).requestBody(size, end != 0) : 0;
 }
 
 export function proxy_on_request_trailers(context: u32, count: u32): u32 {

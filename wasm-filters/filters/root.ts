@@ -46,7 +46,14 @@ export class Root {
     config: TapConfig,
     software: string,
   ) {
-    this.emitter = new Emitter(utf8(config.tapCluster), utf8(software), config.queueBytes, config.tapRequire, config.lag);
+    this.emitter = new Emitter(
+      utf8(config.tapCluster),
+      utf8(software),
+      config.queueBytes,
+      config.recordBytes,
+      config.tapRequire,
+      config.lag,
+    );
     setTickPeriod(TICK_MS);
   }
 
@@ -57,7 +64,7 @@ export class Root {
     if (!config) {
       log(
         LogLevel.CRITICAL,
-        'the configuration is not {"tap_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824, "lag_ms": 100 to 60000}',
+        'the configuration is not {"tap_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824, "record_bytes": the same, "lag_ms": 100 to 60000}',
       );
       return null;
     }
@@ -95,7 +102,7 @@ export class Root {
     for (let i = 0; i < waiting.length; i++) {
       const exchange = waiting[i],
         admission = exchange.ask();
-      if (admission == Admission.AWAY && now <= exchange.deadline) {
+      if ((admission == Admission.AWAY || admission == Admission.BUSY) && now <= exchange.deadline) {
         this.waiting.push(exchange);
         continue;
       }

@@ -7,7 +7,7 @@ import { FormMasker } from './form';
 import { Framing, JsonMasker } from './json';
 import { Charset, Format, parseMediaType } from './media';
 import { Encoding } from './method';
-import { Plan } from './plan';
+import { Plan, Record } from './plan';
 import { ByteSink } from './sink';
 import { EventStreamMasker } from './sse';
 import { Masker, Status } from './status';
@@ -65,6 +65,12 @@ export function createMasker(contentType: string, plan: Plan): Masker | null {
     default:
       return null;
   }
+}
+
+/** The masker of a request's body for the record, likewise. */
+export function createRecordMasker(contentType: string, record: Record): Masker | null {
+  const text = record.textRules;
+  return createMasker(contentType, text && parseMediaType(contentType).format == Format.TEXT ? text : record.rules);
 }
 
 /** Masks one complete text (a header value, a log line) by the plan's detectors and patterns; rules by path do not apply. */

@@ -42,14 +42,19 @@ export class Rule {
 }
 
 const MAX_RULES = 256;
+/** The gateway's own come on top of the decision's. */
+const MAX_RECORD_RULES = 512;
 const MAX_KEEP: u32 = 4096;
 const KEY_BYTES: u32 = 32;
 const DEFAULT_TOKEN: u32 = 64 << 10;
 const MIN_TOKEN: u32 = 64;
 const MAX_TOKEN: u32 = 16 << 20;
+const MAX_RECORDED: u64 = 256 << 20;
 
 export class Plan {
   rules: Rule[] = [];
+  /** Null when the payload is not recorded. */
+  record: Record | null = null;
   /** Bytes that one token may take while it is held back. */
   maxTokenBytes: u32 = DEFAULT_TOKEN;
   /** The paths of the rules by path. */
@@ -72,7 +77,8 @@ export class Plan {
     return this.detections.length > 0;
   }
 
-  private complete(): void {
+  /** After the last rule. */
+  complete(): void {
     const paths: (Path | null)[] = [];
     for (let i = 0; i < this.rules.length; i++) {
       const rule = this.rules[i];
@@ -104,12 +110,65 @@ export class Plan {
       } else if (wire.field == 2 && wire.type == 0) {
         if (wire.value && (wire.value < MIN_TOKEN || wire.value > MAX_TOKEN)) return false;
         this.maxTokenBytes = wire.value ? <u32>wire.value : DEFAULT_TOKEN;
+      } else if (wire.field == 3 && wire.type == 2 && !this.record) {
+        const record = new Record();
+        if (!record.read(new Wire(wire.bytes, wire.bytes + wire.length))) return false;
+        this.record = record;
       } else return false;
     }
     if (wire.broken) return false;
     this.complete();
+    const record = this.record;
+    if (record) record.complete(this.maxTokenBytes);
     return true;
   }
+}
+
+/** What of an exchange's payload is recorded: sluice.filter.v1.Record. */
+export class Record {
+  /** Bytes of each direction. */
+  maxRequest: u32 = 0;
+  maxResponse: u32 = 0;
+  /** How a request is masked for the record. */
+  rules: Plan = new Plan();
+  /** The same for a text without structure; null when the decision's own rules cannot be applied to one. */
+  textRules: Plan | null = null;
+  private pathsOblige: bool = false;
+
+  read(wire: Wire): bool {
+    while (wire.next()) {
+      if ((wire.field == 3 || wire.field == 4) && wire.type == 2) {
+        const rule = new Rule();
+        if (this.rules.rules.length == MAX_RECORD_RULES || !readRule(rule, new Wire(wire.bytes, wire.bytes + wire.length))) return false;
+        if (wire.field == 3 && rule.path) this.pathsOblige = true;
+        this.rules.rules.push(rule);
+      } else if (wire.field <= 2 && wire.type == 0 && wire.value <= MAX_RECORDED) {
+        if (wire.field == 1) this.maxRequest = <u32>wire.value;
+        else this.maxResponse = <u32>wire.value;
+      } else return false;
+    }
+    return !wire.broken;
+  }
+
+  complete(maxTokenBytes: u32): void {
+    const rules = this.rules;
+    rules.maxTokenBytes = maxTokenBytes;
+    rules.complete();
+    if (this.pathsOblige) return;
+    const text = new Plan();
+    text.maxTokenBytes = maxTokenBytes;
+    for (let i = 0; i < rules.rules.length; i++) if (!rules.rules[i].path) text.rules.push(rules.rules[i]);
+    text.complete();
+    this.textRules = text;
+  }
+}
+
+/** Decodes `len` bytes of sluice.filter.v1.Record; null as for a plan. */
+export function decodeRecord(ptr: usize, len: usize): Record | null {
+  const record = new Record();
+  if (!record.read(new Wire(ptr, ptr + len))) return null;
+  record.complete(DEFAULT_TOKEN);
+  return record;
 }
 
 function readRule(rule: Rule, wire: Wire): bool {

@@ -19,6 +19,7 @@ import {
 } from '../abi/host';
 import { ProtoWriter } from '../abi/protobuf';
 import { Admission } from '../tap/emitter';
+import { Direction, Recorder } from '../tap/recorder';
 import { Inflow, Outflow } from './flow';
 import { BACKLOG_BYTES, Connection, DoorMethod, Protocol, Standing } from './protocol';
 import { StreamRoot } from './root';
@@ -349,6 +350,18 @@ export class FilteredConnection extends Connection {
     const released = min(room, this.reserved);
     this.reserved -= released;
     this.root.emitter.release(released);
+  }
+
+  admitPayload(room: u32): Admission {
+    return this.root.emitter.admitPayload(room);
+  }
+
+  releasePayload(room: u32): void {
+    this.root.emitter.releasePayload(room);
+  }
+
+  recorder(session: ArrayBuffer, command: u64, direction: Direction, limit: u32): Recorder {
+    return new Recorder(this.root.emitter, session, this.root.target, command, direction, limit);
   }
 
   event(session: ArrayBuffer): ProtoWriter {

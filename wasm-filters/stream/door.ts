@@ -257,6 +257,12 @@ export class Verdict {
   message: ArrayBuffer = NONE;
   hint: ArrayBuffer = NONE;
 
+  /** It cannot be carried out after all. */
+  refuse(refusal: Refusal): void {
+    this.plan = null;
+    this.refusal = refusal;
+  }
+
   get held(): bool {
     return this.approval.byteLength > 0;
   }

@@ -2,7 +2,7 @@
 // that does not know a field cannot tell what it would have been obliged to do.
 import { copyOf } from '../abi/bytes';
 import { ProtoReader } from '../abi/protobuf';
-import { Method, Rule } from '../mask/plan';
+import { decodeRecord, Method, Record, Rule } from '../mask/plan';
 import { HmacKey } from '../mask/sha256';
 import { isUtf8 } from '../mask/utf8';
 
@@ -37,6 +37,8 @@ export class CommandPlan {
   private unproven: Rule | null = null;
   maskMessages: bool = false;
   copyOut: CopyPlan | null = null;
+  /** Null when no payload is recorded. */
+  record: Record | null = null;
 
   /** The rule of a result's column; null: it passes. Table 0: the column is an expression. */
   ruleFor(position: u32, table: u32, attribute: u32): Rule | null {
@@ -71,6 +73,10 @@ export class CommandPlan {
           break;
         case 6:
           if (!this.readPosition(wire.ptr, wire.length)) return false;
+          break;
+        case 7:
+          this.record = wire.delimited ? decodeRecord(wire.ptr, wire.length) : null;
+          if (!this.record) return false;
           break;
         default:
           return false;

@@ -3,6 +3,7 @@
 import { ByteBuffer } from '../abi/bytes';
 import { ProtoWriter } from '../abi/protobuf';
 import { Admission } from '../tap/emitter';
+import { Direction, Recorder } from '../tap/recorder';
 
 /** A method of sluice.session.v1.SessionDoor. */
 export const enum DoorMethod {
@@ -80,6 +81,10 @@ export abstract class Connection {
   /** May a command begin that will report at most `room` bytes of events? If so the room is kept until `release`, or the connection's end. */
   abstract admit(room: u32): Admission;
   abstract release(room: u32): void;
+  /** Likewise for payload: `room` of `payloadRoom`s. The recorders that are made for it give it back, or `releasePayload` does; the connection's end does not. */
+  abstract admitPayload(room: u32): Admission;
+  abstract releasePayload(room: u32): void;
+  abstract recorder(session: ArrayBuffer, command: u64, direction: Direction, limit: u32): Recorder;
   /** The writer, inside a new event of this target: write its body (see tap/event.ts), then `emit`. Nothing may come between. */
   abstract event(session: ArrayBuffer): ProtoWriter;
   /** Queues the event for the sink, which hears of it within a tick. `promised`: room was kept for it. False: there was none. */

@@ -48,7 +48,14 @@ export class StreamRoot {
     config: StreamConfig,
     software: string,
   ) {
-    this.emitter = new Emitter(utf8(config.tapCluster), utf8(software), config.queueBytes, config.tapRequire, config.lag);
+    this.emitter = new Emitter(
+      utf8(config.tapCluster),
+      utf8(software),
+      config.queueBytes,
+      config.recordBytes,
+      config.tapRequire,
+      config.lag,
+    );
     this.door = utf8(config.doorCluster);
     this.target = utf8(config.target);
     setTickPeriod(TICK_MS);
@@ -61,7 +68,7 @@ export class StreamRoot {
     if (config.read(String.UTF8.decodeUnsafe(givenAt, givenLength)) && config.whole) return new StreamRoot(context, config, software);
     log(
       LogLevel.CRITICAL,
-      'the configuration is not {"target": "NAME", "tap_cluster": "NAME", "door_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824, "lag_ms": 100 to 60000}',
+      'the configuration is not {"target": "NAME", "tap_cluster": "NAME", "door_cluster": "NAME", "tap_require": true, "queue_bytes": 16384 to 1073741824, "record_bytes": the same, "lag_ms": 100 to 60000}',
     );
     return null;
   }

@@ -19,6 +19,8 @@ export class TapConfig extends FlatObject {
   queueBytes: u32 = 4 << 20;
   /** How long an event may wait for its acknowledgement before nothing new passes, nanoseconds. */
   lag: u64 = 5000 * MILLISECOND;
+  /** Bound of the recorded payload kept for the sink and promised to exchanges under way, per worker. */
+  recordBytes: u32 = 64 << 20;
 
   protected member(name: string, scanner: Scanner): bool {
     if (name == 'tap_cluster') {
@@ -30,17 +32,19 @@ export class TapConfig extends FlatObject {
       this.tapRequire = word == 'true';
       return word == 'true' || word == 'false';
     }
-    if (name == 'queue_bytes' && word.length > 0 && word.length <= 10) {
-      const value = <u64>I64.parseInt(word);
+    if (word.length == 0 || word.length > 10) return false;
+    const value = <u64>I64.parseInt(word);
+    if (value.toString() != word) return false;
+    if (name == 'queue_bytes') {
       this.queueBytes = <u32>min(value, MAX_QUEUE);
-      return value.toString() == word && value >= MIN_QUEUE && value <= MAX_QUEUE;
+      return value >= MIN_QUEUE && value <= MAX_QUEUE;
     }
-    if (name == 'lag_ms' && word.length > 0 && word.length <= 10) {
-      const value = <u64>I64.parseInt(word);
-      this.lag = value * MILLISECOND;
-      return value.toString() == word && value >= MIN_LAG && value <= MAX_LAG;
+    if (name == 'record_bytes') {
+      this.recordBytes = <u32>min(value, MAX_QUEUE);
+      return value >= MIN_QUEUE && value <= MAX_QUEUE;
     }
-    return false;
+    this.lag = value * MILLISECOND;
+    return name == 'lag_ms' && value >= MIN_LAG && value <= MAX_LAG;
   }
 }
 

@@ -27,6 +27,8 @@ export const enum Admission {
   AWAY,
   /** No room for what the exchange would have to report. */
   FULL,
+  /** No room at the moment for the payload that would be recorded. */
+  BUSY,
 }
 
 const MILLISECOND: u64 = 1_000_000;
@@ -66,12 +68,22 @@ function randomId(): ArrayBuffer {
   return id;
 }
 
+/** What gathers payload for a while. */
+export interface Gathering {
+  /** Emits what it has. */
+  flush(): void;
+}
+
 export class Emitter {
   /** 32 hexadecimal digits. */
   readonly id: ArrayBuffer = randomId();
   private queue: EventQueue = new EventQueue();
   /** Room promised to exchanges under way, for the events that end them. */
   private reserved: u32 = 0;
+  /** Likewise for payload that may yet have to be recorded. */
+  private reservedPayload: u32 = 0;
+  /** Those that have gathered something since the last tick. */
+  private gathering: Gathering[] = [];
   /** The gRPC stream, or 0. */
   private token: u32 = 0;
   /** The sink has answered on this stream. */
@@ -99,13 +111,14 @@ export class Emitter {
   private reportedStreams: i64 = 0;
 
   /**
-   * `bound`: bytes of events, reservations included. `required`: without the sink, or without room, nothing is admitted. `lag`: nor while an event has waited for
-   * longer than this for its acknowledgement, nanoseconds.
+   * `bound`: bytes of events, reservations included; `payloadBound`: of those that carry recorded payload, which count apart. `required`: without the sink, or
+   * without room, nothing is admitted. `lag`: nor while an event has waited for longer than this for its acknowledgement, nanoseconds.
    */
   constructor(
     private cluster: ArrayBuffer,
     private software: ArrayBuffer,
     private bound: u32,
+    private payloadBound: u32,
     private required: bool,
     private lag: u64,
   ) {}
@@ -125,7 +138,7 @@ export class Emitter {
       return Admission.ADMITTED;
     }
     this.now = monotonicNanos();
-    if (this.queue.bytes + this.reserved + room > this.bound) return Admission.FULL;
+    if (this.eventBytes + this.reserved + room > this.bound) return Admission.FULL;
     if (!this.answered || this.stalled) {
       // Somebody waits: do not let a long back-off outlast their patience.
       this.retryAt = min(this.retryAt, this.now + 2 * FIRST_BACKOFF);
@@ -137,6 +150,39 @@ export class Emitter {
 
   release(room: u32): void {
     this.reserved -= room;
+  }
+
+  /** What the queue holds beside recorded payload. */
+  private get eventBytes(): u32 {
+    return this.queue.bytes - this.queue.payloadBytes;
+  }
+
+  private fitsPayload(size: u32): bool {
+    return <u64>this.queue.payloadBytes + this.reservedPayload + size <= this.payloadBound;
+  }
+
+  /** Of one that was admitted: room for the payload that is recorded of it. Whoever gets it gives it back by `releasePayload`, as it is emitted or not needed. */
+  admitPayload(room: u32): Admission {
+    if (this.required && !this.fitsPayload(room)) return Admission.BUSY;
+    this.reservedPayload += room;
+    return Admission.ADMITTED;
+  }
+
+  releasePayload(room: u32): void {
+    this.reservedPayload -= room;
+  }
+
+  /** Has `flush` called at the next tick. */
+  gather(one: Gathering): void {
+    this.gathering.push(one);
+  }
+
+  /** Of small pieces each would be an event. While the sink is behind they are not emitted for time's sake, so that what is promised bounds the queue. */
+  private flushGathered(): void {
+    if (this.gathering.length == 0 || !this.fitsPayload(0) || this.queue.payloadBytes > this.payloadBound >> 2) return;
+    const gathering = this.gathering;
+    this.gathering = [];
+    for (let i = 0; i < gathering.length; i++) gathering[i].flush();
   }
 
   /** The writer, inside a new event: write its body, then `emit`. */
@@ -168,14 +214,30 @@ export class Emitter {
     closeEvent(writer, openedEvent);
     const size = EventQueue.sizeOf(writer.out.length);
     // A promise keeps its room free of others, unless nothing is refused: then the queue itself is the bound.
-    if (promised && this.required ? false : this.queue.bytes + (this.required ? this.reserved : 0) + size > this.bound) {
-      this.dropped++;
-      this.droppedCounter.add(1);
-      return false;
-    }
+    if (promised && this.required ? false : this.eventBytes + (this.required ? this.reserved : 0) + size > this.bound) return this.drop();
+    return this.push(false);
+  }
+
+  /** As `emit`, of an event with payload, whose room was promised. False when nothing is promised, because nothing is required, and there is none. */
+  emitPayload(): bool {
+    closeEvent(writer, openedEvent);
+    const size = EventQueue.sizeOf(writer.out.length);
+    if (!this.required && <u64>this.queue.payloadBytes + size > this.payloadBound) return this.drop();
+    this.push(true);
+    if (this.queue.unreadBytes >= BATCH) this.send();
+    return true;
+  }
+
+  private drop(): bool {
+    this.dropped++;
+    this.droppedCounter.add(1);
+    return false;
+  }
+
+  private push(payload: bool): bool {
     const now = monotonicNanos();
     if (this.queue.count == 0) this.progressAt = now;
-    this.queue.push(writer.out.ptr, writer.out.length, now);
+    this.queue.push(writer.out.ptr, writer.out.length, now, payload);
     return true;
   }
 
@@ -210,6 +272,7 @@ export class Emitter {
   /** Call every 50 ms or so, as the root context. */
   tick(): void {
     this.now = monotonicNanos();
+    this.flushGathered();
     if (this.token == 0) {
       if (this.now >= this.retryAt) this.open();
     } else if (!this.answered && !this.probed && this.now - this.openedAt > PROBE_AFTER) {
@@ -225,7 +288,7 @@ export class Emitter {
       this.lost();
     }
     this.send();
-    if (this.dropped && this.answered && this.queue.bytes + this.reserved + ENVELOPE_BYTES * 2 < this.bound) this.tellDropped();
+    if (this.dropped && this.answered && this.eventBytes + this.reserved + ENVELOPE_BYTES * 2 < this.bound) this.tellDropped();
     this.report();
   }
 

@@ -79,6 +79,34 @@ export function writeSessionClosed(w: ProtoWriter, outcome: ArrayBuffer): void {
   w.close(body);
 }
 
+/** A piece of a body, for `PayloadChunk`. */
+export class Chunk {
+  direction: u32 = 0;
+  offset: u64 = 0;
+  ptr: usize = 0;
+  length: u32 = 0;
+  last: bool = false;
+  truncated: bool = false;
+  contentType: ArrayBuffer = new ArrayBuffer(0);
+  contentEncoding: ArrayBuffer = new ArrayBuffer(0);
+  reason: ArrayBuffer = new ArrayBuffer(0);
+}
+
+export function writePayloadChunk(w: ProtoWriter, chunk: Chunk): void {
+  const body = w.open(17);
+  w.uint(1, chunk.direction);
+  w.uint(2, chunk.offset);
+  w.span(3, chunk.ptr, chunk.length);
+  w.uint(4, u64(chunk.last));
+  w.uint(5, u64(chunk.truncated));
+  if (chunk.offset == 0) {
+    w.bytes(6, chunk.contentType);
+    w.bytes(7, chunk.contentEncoding);
+  }
+  w.span(8, changetype<usize>(chunk.reason), min(<u32>chunk.reason.byteLength, MAX_REASON));
+  w.close(body);
+}
+
 export function writeNotice(w: ProtoWriter, kind: ArrayBuffer, text: ArrayBuffer): void {
   const body = w.open(18);
   w.bytes(1, kind);

@@ -4,6 +4,10 @@
 /** Length (32 bits), and when it came (64). */
 const FRAME: u32 = 12;
 const FIRST_BLOCK: u32 = 16384;
+/** Of a frame's length: the message carries recorded payload. */
+const PAYLOAD: u32 = 1 << 31;
+/** An empty queue gives back a block larger than this. */
+const KEPT_BLOCK: u32 = 1 << 20;
 
 export class EventQueue {
   private block: usize = 0;
@@ -12,6 +16,8 @@ export class EventQueue {
   private tail: u32 = 0;
   private cursor: u32 = 0;
   count: u32 = 0;
+  /** What the messages with recorded payload take of `bytes`. */
+  payloadBytes: u32 = 0;
   /** Of the oldest message; the others follow without a gap. */
   firstSequence: u64 = 1;
   /** How many of them were read since the last `rewind`. */
@@ -30,11 +36,12 @@ export class EventQueue {
     return length + FRAME;
   }
 
-  /** `now`: of a clock that never steps. */
-  push(ptr: usize, length: u32, now: u64): void {
+  /** `now`: of a clock that never steps. `payload`: it carries recorded payload. */
+  push(ptr: usize, length: u32, now: u64, payload: bool): void {
     this.makeRoom(length + FRAME);
-    store<u32>(this.block + this.tail, length);
+    store<u32>(this.block + this.tail, payload ? length | PAYLOAD : length);
     store<u64>(this.block + this.tail + 4, now);
+    if (payload) this.payloadBytes += length + FRAME;
     memory.copy(this.block + this.tail + FRAME, ptr, length);
     this.tail += length + FRAME;
     this.count++;
@@ -73,13 +80,20 @@ export class EventQueue {
   /** Drops every message up to and including `sequence`. */
   acknowledge(sequence: u64): void {
     while (this.count && this.firstSequence <= sequence) {
-      this.head += load<u32>(this.block + this.head) + FRAME;
+      const head = load<u32>(this.block + this.head),
+        size = (head & ~PAYLOAD) + FRAME;
+      if (head & PAYLOAD) this.payloadBytes -= size;
+      this.head += size;
       this.count--;
       this.firstSequence++;
       if (this.read) this.read--;
     }
     if (this.cursor < this.head) this.cursor = this.head;
-    if (this.count == 0) this.head = this.tail = this.cursor = 0;
+    if (this.count) return;
+    this.head = this.tail = this.cursor = 0;
+    if (this.capacity <= KEPT_BLOCK) return;
+    heap.free(this.block);
+    this.block = this.capacity = 0;
   }
 
   /** Reading starts again with the oldest message. */
@@ -97,7 +111,7 @@ export class EventQueue {
   }
 
   @inline get messageLength(): u32 {
-    return load<u32>(this.block + this.cursor);
+    return load<u32>(this.block + this.cursor) & ~PAYLOAD;
   }
 
   /** Past the message that `messagePtr` shows. */
@@ -120,6 +134,6 @@ export class EventQueue {
   free(): void {
     if (this.block) heap.free(this.block);
     this.block = 0;
-    this.capacity = this.head = this.tail = this.cursor = this.count = this.read = 0;
+    this.capacity = this.head = this.tail = this.cursor = this.count = this.read = this.payloadBytes = 0;
   }
 }

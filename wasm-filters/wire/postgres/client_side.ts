@@ -46,6 +46,7 @@ export abstract class ClientSide extends Judging {
     if (this.passing) {
       const n = min(this.passing, length);
       this.connection.passUpstream(p, n);
+      if (this.copyIn) this.copyingIn(p, n);
       this.passing -= n;
       return n;
     }
@@ -128,9 +129,11 @@ export abstract class ClientSide extends Judging {
   protected takeCopyIn(type: u32, p: usize, length: u32, total: u32): u32 {
     switch (type) {
       case Front.COPY_DATA:
+        this.copyingIn(p + HEADER, min(length, total) - HEADER);
         return this.pass(p, length, total);
       case Front.COPY_DONE:
       case Front.COPY_FAIL:
+        this.copiedIn(type == Front.COPY_DONE);
         this.copyIn = false;
         return this.pass(p, length, total);
       case Front.FLUSH:
@@ -144,10 +147,26 @@ export abstract class ClientSide extends Judging {
     return length;
   }
 
+  /** Rows that the client copies in, for the record. */
+  private copyingIn(p: usize, length: u32): void {
+    const head = this.owed.head,
+      command = head ? head.command : null,
+      record = command ? command.copiedIn : null;
+    if (record) record.write(p, length);
+  }
+
+  private copiedIn(whole: bool): void {
+    const head = this.owed.head,
+      command = head ? head.command : null,
+      record = command ? command.copiedIn : null;
+    if (record) record.end(whole);
+  }
+
   protected takeQuery(p: usize, total: u32): u32 {
     const text = p + HEADER,
       n = textLength(text, p + total);
     if (this.ask == Ask.DECIDED) {
+      if (!this.recordable()) return 0;
       const command = this.decided(),
         refusal = this.verdictRefusal;
       if (refusal) return this.refuseQuery(refusal, command, total, total);
@@ -162,7 +181,7 @@ export abstract class ClientSide extends Judging {
     const known = this.known(text, n);
     if (known) {
       const told: u32 = known.shaped ? n : 0,
-        gate = this.gate(told);
+        gate = this.gate(told, known.plan);
       if (gate == Gate.WAIT) return 0;
       if (gate == Gate.SHUT) return this.refuseQuery(unrecorded(), null, total, total);
       return this.passQuery(p, total, new Command(known.command, known.plan, this.connection.now(), copyOf(text, told)));
@@ -180,7 +199,7 @@ export abstract class ClientSide extends Judging {
 
   protected passQuery(p: usize, total: u32, command: Command): u32 {
     this.epoch++;
-    this.owed.push(new Reply(Owed.QUERY)).command = command;
+    this.owed.push(new Reply(Owed.QUERY)).command = this.begin(command);
     this.connection.passUpstream(p, total);
     return total;
   }
@@ -447,7 +466,7 @@ export abstract class ClientSide extends Judging {
     }
     const text = portal.statement.text,
       told: u32 = portal.tells ? text.byteLength : 0,
-      gate = this.gate(told);
+      gate = this.gate(told, portal.plan);
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
     if (!portal.described) {
@@ -461,7 +480,7 @@ export abstract class ClientSide extends Judging {
     const reply = this.owed.push(new Reply(Owed.EXECUTE));
     reply.portal = portal;
     reply.statement = portal.statement;
-    reply.command = new Command(portal.command, portal.plan, this.connection.now(), told ? text : NONE);
+    reply.command = this.begin(new Command(portal.command, portal.plan, this.connection.now(), told ? text : NONE));
     this.connection.passUpstream(p, total);
     return total;
   }

@@ -1,7 +1,10 @@
 // One command on its way: what it may show, and what is told of it when it ends.
 import { utf8 } from '../../abi/bytes';
+import { Record } from '../../mask/plan';
 import { CommandPlan } from '../../stream/plan';
 import { Connection } from '../../stream/protocol';
+import { Direction, payloadRoom, Recorder } from '../../tap/recorder';
+import { CopiedIn } from './copied_in';
 
 /** Bytes of events kept for each command under way. */
 export const COMMAND_ROOM: u32 = 1024;
@@ -10,6 +13,13 @@ const MASKED_BYTES: i32 = 512;
 const MAX_TAG: u32 = 64;
 
 const NONE = new ArrayBuffer(0);
+/** Messages of the target, as the client got them: see docs/recording.md. */
+const MESSAGES = utf8('application/vnd.sluice.postgres');
+
+/** Room for the payload that is recorded of one command. */
+export function recordRoom(record: Record): u32 {
+  return payloadRoom(record.maxResponse) + payloadRoom(record.maxRequest);
+}
 
 export class Command {
   rows: u64 = 0;
@@ -18,6 +28,10 @@ export class Command {
   /** SQLSTATE of an error that it ended with. */
   code: string = '';
   denied: bool = false;
+  /** Of its results; null: they are not recorded. */
+  private results: Recorder | null = null;
+  /** Of rows that are copied in. */
+  copiedIn: CopiedIn | null = null;
 
   constructor(
     /** Counts the session's commands from 1; 0: it was refused without being judged, and nothing is told of it. */
@@ -33,6 +47,24 @@ export class Command {
     return COMMAND_ROOM + textLength;
   }
 
+  /** Its payload is recorded from now on: `recordRoom` was admitted. */
+  record(record: Record, connection: Connection, session: ArrayBuffer): void {
+    const results = connection.recorder(session, this.number, Direction.RESPONSE, record.maxResponse);
+    results.describe(MESSAGES, NONE);
+    this.results = results;
+    this.copiedIn = new CopiedIn(connection.recorder(session, this.number, Direction.REQUEST, record.maxRequest), record);
+  }
+
+  get records(): bool {
+    return this.results != null;
+  }
+
+  /** A part of its results passes to the client. */
+  showed(p: usize, length: u32): void {
+    const results = this.results;
+    if (results) results.write(p, length);
+  }
+
   setTag(p: usize, length: u32): void {
     const n = min(length, MAX_TAG);
     this.tag = new ArrayBuffer(n);
@@ -41,6 +73,10 @@ export class Command {
 
   /** Tells the tap, and gives the room back. `outcome`: when neither an error nor a denial says otherwise. */
   report(connection: Connection, session: ArrayBuffer, outcome: string): void {
+    const results = this.results,
+      copiedIn = this.copiedIn;
+    if (results) results.end(outcome == 'complete' && !this.code.length);
+    if (copiedIn) copiedIn.end(false);
     if (this.number) {
       const w = connection.event(session);
       w.uint(7, this.number);

@@ -5,12 +5,12 @@ import { JudgedText, JudgedTexts, Reuse } from '../../stream/judged';
 import { CommandPlan } from '../../stream/plan';
 import { DoorMethod, GrpcStatus, Standing } from '../../stream/protocol';
 import { Admission } from '../../tap/emitter';
-import { COMMAND_ROOM, Command } from './command';
+import { COMMAND_ROOM, Command, recordRoom } from './command';
 import { Ask, frames } from './conversation';
 import { Front } from './frame';
 import { LogIn } from './log_in';
 import { Owed, Reply } from './queue';
-import { unavailable } from './refusals';
+import { stale, unavailable, unrecorded } from './refusals';
 import { Stage, sqlState } from './report';
 import { LONGEST_SHAPED, shapeOf } from './shape';
 
@@ -42,14 +42,54 @@ export abstract class Judging extends LogIn {
   /** A command of this transaction obliges to withhold texts. */
   protected withholds: bool = false;
 
-  /** Whether a new command may begin: the tap has room for what it would have to tell, its text included where it is told. */
-  protected gate(textLength: u32 = 0): Gate {
+  /** Whether a new command may begin: the tap has room for what it would have to tell, its text included where it is told, and for the payload that `plan` has recorded. */
+  protected gate(textLength: u32 = 0, plan: CommandPlan | null = null): Gate {
+    if (plan && !this.admitRecord(plan)) return this.patience();
     const admission = this.connection.admit(Command.roomOf(textLength));
     if (admission == Admission.ADMITTED) {
       this.waitsSince = 0;
       return Gate.OPEN;
     }
+    if (plan) this.forgoRecord(plan);
     return this.patience();
+  }
+
+  /** Keeps room for the payload that the plan has recorded, for a command that begins at once. */
+  private admitRecord(plan: CommandPlan): bool {
+    const record = plan.record;
+    return !record || this.connection.admitPayload(recordRoom(record)) == Admission.ADMITTED;
+  }
+
+  /** Whether there is room for the payload of the command that was just judged. Where there is none after a while, it is refused, and so is one whose judgement has not outlived the wait. False: wait. */
+  protected recordable(): bool {
+    const verdict = this.verdict,
+      plan = verdict ? verdict.plan : null;
+    if (!verdict || !plan || !plan.record) return true;
+    const waited = this.waitsSince != 0;
+    if (waited && this.connection.standing(verdict.generation) != Standing.GOOD) {
+      this.waitsSince = 0;
+      verdict.refuse(stale());
+      return true;
+    }
+    if (!this.admitRecord(plan)) {
+      if (this.patience() == Gate.WAIT) return false;
+      verdict.refuse(unrecorded());
+    }
+    this.waitsSince = 0;
+    return true;
+  }
+
+  /** The command does not begin after all. */
+  private forgoRecord(plan: CommandPlan): void {
+    const record = plan.record;
+    if (record) this.connection.releasePayload(recordRoom(record));
+  }
+
+  /** `recordable`, or `gate`, has kept the room. */
+  protected begin(command: Command): Command {
+    const record = command.plan.record;
+    if (record) command.record(record, this.connection, this.session);
+    return command;
   }
 
   protected patience(): Gate {

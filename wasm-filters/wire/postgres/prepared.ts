@@ -27,6 +27,8 @@ export class Portal {
   described: bool = false;
   /** What the target says of its columns; null: not known yet, or none. */
   columns: Columns | null = null;
+  /** The RowDescription that says so, where its rows are recorded. */
+  description: ArrayBuffer | null = null;
 
   constructor(
     public name: string,

@@ -2,6 +2,7 @@
 import { CopyPlan } from '../../stream/plan';
 import { ClientSide } from './client_side';
 import { Columns } from './columns';
+import { Command } from './command';
 import { MAX_HELD } from './conversation';
 import { copied, maskCopyRow } from './copy';
 import { Back, be16, HEADER } from './frame';
@@ -18,11 +19,21 @@ export abstract class Results extends ClientSide {
   protected replyDropping: u32 = 0;
   protected longRow: LongRow | null = null;
 
-  protected count(bytes: u32): void {
+  /** A part of a result has passed to the client. */
+  protected count(p: usize, bytes: u32): void {
     const head = this.owed.head;
     if (!head) return;
     const command = head.command;
-    if (command) command.bytes += bytes;
+    if (!command) return;
+    command.bytes += bytes;
+    command.showed(p, bytes);
+  }
+
+  /** Rows of a portal are recorded behind their description, which came earlier, or not to the client at all. */
+  protected recordDescription(head: Reply, command: Command): void {
+    const portal = head.portal,
+      description = portal ? portal.description : null;
+    if (command.rows == 0 && description) command.showed(changetype<usize>(description), description.byteLength);
   }
 
   /** How many bytes of a row were taken; 0: more are needed, or the session is over. */
@@ -46,8 +57,10 @@ export abstract class Results extends ClientSide {
       const n = min(left, total);
       this.show(p, n);
       this.replyPassing = total - n;
+      if (command.records) this.recordDescription(head, command);
       command.rows++;
       command.bytes += n;
+      command.showed(p, n);
       return n;
     }
     if (total > MAX_HELD) {
@@ -62,20 +75,25 @@ export abstract class Results extends ClientSide {
       }
       this.longRow = new LongRow(columns, total);
       this.show(p, HEADER + 2);
+      if (command.records) this.recordDescription(head, command);
       command.rows++;
       command.bytes += HEADER + 2;
+      command.showed(p, HEADER + 2);
       return HEADER + 2;
     }
     if (left < total) return 0;
+    if (command.records) this.recordDescription(head, command);
     command.rows++;
     switch (maskRow(columns, p, total)) {
       case RowStatus.IN_PLACE:
         command.bytes += total;
+        command.showed(p, total);
         this.show(p, total);
         this.runChanged = true;
         return total;
       case RowStatus.REWRITTEN:
         command.bytes += rewritten.length;
+        command.showed(rewritten.ptr, rewritten.length);
         this.say(rewritten.ptr, rewritten.length);
         return total;
       default:
@@ -111,6 +129,7 @@ export abstract class Results extends ClientSide {
       }
       this.copyOut = plan;
       this.copiesOut = true;
+      command.showed(p, total);
       this.show(p, total);
       return true;
     }
@@ -123,11 +142,13 @@ export abstract class Results extends ClientSide {
         else if (!maskCopyRow(plan, p + HEADER, total - HEADER)) this.cut('the rows of this COPY cannot be masked');
         else {
           command.bytes += copied.length;
+          command.showed(copied.ptr, copied.length);
           this.say(copied.ptr, copied.length);
         }
         return true;
       }
       command.bytes += total;
+      command.showed(p, total);
     } else this.copiesOut = false;
     this.show(p, total);
     return true;

@@ -1,4 +1,5 @@
 // What the target sends once the client is let in, matched with what it owes.
+import { copyOf } from '../../abi/bytes';
 import { readColumns } from './columns';
 import { frames, MAX_HELD, Phase } from './conversation';
 import { Back, be32, HEADER } from './frame';
@@ -19,7 +20,7 @@ export abstract class TargetSide extends Results {
       if (this.replyPassing) {
         const n = min(this.replyPassing, left);
         this.show(p, n);
-        this.count(n);
+        this.count(p, n);
         this.replyPassing -= n;
         p += n;
         continue;
@@ -40,7 +41,7 @@ export abstract class TargetSide extends Results {
         if (!n) break;
         this.show(p, n);
         this.runChanged = true;
-        this.count(n);
+        this.count(p, n);
         p += n;
         if (row.done) this.longRow = null;
         continue;
@@ -159,6 +160,7 @@ export abstract class TargetSide extends Results {
           this.columns = readColumns(command.plan, body, length);
           if (!this.columns) return false;
           command.bytes += total;
+          command.showed(p, total);
           this.show(p, total);
           return true;
         }
@@ -166,6 +168,7 @@ export abstract class TargetSide extends Results {
           if (portal) {
             portal.columns = readColumns(portal.plan, body, length);
             if (!portal.columns) return false;
+            if (portal.plan.record) portal.description = copyOf(p, total);
           }
         } else if (head.kind != Owed.DESCRIBE_STATEMENT) return false;
         break;
@@ -182,15 +185,18 @@ export abstract class TargetSide extends Results {
       case Back.COPY_DATA:
       case Back.COPY_DONE:
         return this.copyOutReply(head, type, p, total);
-      case Back.COPY_IN_RESPONSE:
+      case Back.COPY_IN_RESPONSE: {
         if (!command || head.refusal || (head.kind != Owed.QUERY && head.kind != Owed.EXECUTE)) return false;
         // The target swallows these; anything else sent ahead would make it fail in ways that cannot be followed.
         if (head.kind == Owed.EXECUTE) this.owed.dropSyncs();
         if (this.owed.length != 1) return false;
         this.copyIn = this.hadCopyIn = true;
+        const copiedIn = command.copiedIn;
+        if (copiedIn) copiedIn.begin(load<u8>(body) != 0);
         this.blocked = true;
         this.show(p, total);
         return true;
+      }
       default:
         return false;
     }
@@ -205,6 +211,7 @@ export abstract class TargetSide extends Results {
     if (!command || head.refusal || (head.kind != Owed.QUERY && head.kind != Owed.EXECUTE)) return false;
     if (portal && (portal.failed || portal.statement.failed)) return false;
     if (type == Back.PORTAL_SUSPENDED && head.kind != Owed.EXECUTE) return false;
+    if (command.records) this.recordDescription(head, command);
     this.columns = null;
     this.copyOut = null;
     this.copiesOut = this.copyIn = false;

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { BODIES } from '../tap/schema.ts';
-import { type ReplayedEvent, timeline } from './tell.ts';
+import { timeline } from './play.ts';
+import type { ReplayedEvent } from './tell.ts';
 
 const event = (kind: string, millis: number, body: object, more: Partial<ReplayedEvent> = {}): ReplayedEvent => ({
   time: `2026-03-01T12:00:00.${String(millis).padStart(3, '0')}000500Z`,

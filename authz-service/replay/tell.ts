@@ -29,7 +29,7 @@ function bytes(count: number): string {
   return count < 10_000 ? `${count} B` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} kB` : `${(count / 1_000_000).toFixed(1)} MB`;
 }
 
-function micros(count: number): string {
+export function micros(count: number): string {
   return count < 10_000 ? `${count} µs` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} ms` : roughly(count / 1000);
 }
 
@@ -69,10 +69,8 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
   notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
 };
 
-const INDENT = ' '.repeat(14);
-
-/** Nanoseconds since the Unix epoch. */
-function nanos(time: string): bigint {
+/** An event's time: nanoseconds since the Unix epoch. */
+export function nanos(time: string): bigint {
   const [, seconds = '', fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(time) ?? [];
   return BigInt(Date.parse(`${seconds}Z`) || 0) * 1_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'));
 }
@@ -88,14 +86,5 @@ export const tell = ({ kind, command, body, truncated = [], late = false }: Repl
   ];
 };
 
-export function timeline(session: string, events: readonly ReplayedEvent[]): string {
-  const [first] = events;
-  if (!first) return `${session}: no events`;
-  const start = nanos(first.time);
-  const lines = events.flatMap((event) => {
-    const after = Number((nanos(event.time) - start) / 1000n);
-    const [head, ...rest] = tell(event);
-    return [`  ${`${after < 0 ? '-' : '+'}${micros(Math.abs(after))}`.padStart(10)}  ${head}`, ...rest.map((line) => `${INDENT}${line}`)];
-  });
-  return [`${session} on ${printable(first.target)}, ${first.time.slice(0, 19)}Z`, ...lines].join('\n');
-}
+export const heading = (session: string, first: ReplayedEvent): string =>
+  `${session} on ${printable(first.target)}, ${first.time.slice(0, 19)}Z`;

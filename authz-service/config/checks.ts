@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { credentialProblem } from '../credential/credential.ts';
 import { issuerProblems } from '../identity/issuer.ts';
+import { parseVerifierKey } from '../tlog/note.ts';
 import { closest, formatHostPort, type HostPort } from './kinds.ts';
 import { credentialConfig, defaultCredential, issuerConfig, recordOf } from './resolve.ts';
 import type { Document } from './schema.ts';
@@ -43,6 +44,7 @@ const CHECKS: readonly Check[] = [
   patterns,
   exports,
   recorded,
+  custody,
 ];
 
 /** Reports what is wrong. @returns every address that is listened on */
@@ -324,5 +326,49 @@ function clashes(addresses: readonly Addressed[], { at }: Surroundings): void {
   for (const [index, { path, address }] of addresses.entries()) {
     const other = addresses.slice(0, index).find((one) => one.address.port === address.port && overlaps(one.address.host, address.host));
     if (other) at(path, `${formatHostPort(address)} is taken by ${other.path}`, 'each needs a port of its own');
+  }
+}
+
+/** Stores and witnesses of the evidence: what belongs together, and what a store cannot keep. */
+function custody({ tap }: Damaged<Document>, { at, pathOf, whole }: Surroundings): void {
+  for (const list of [tap?.replicas, tap?.checkpoints?.to, tap?.witnesses?.of]) {
+    const first = new Map<string, string>();
+    for (const one of list ?? []) {
+      const here = pathOf(one);
+      if (first.has(one.name)) at(`${here}.name`, `'${one.name}' is the name of ${first.get(one.name)} already`, 'names must differ');
+      else first.set(one.name, here);
+    }
+  }
+  for (const store of [...(tap?.replicas ?? []), ...(tap?.checkpoints?.to ?? [])].filter(whole)) {
+    const here = pathOf(store);
+    if (store.type === 's3' && (store.accessKeyId === undefined) !== (store.secretAccessKey === undefined))
+      at(here, '`access_key_id` and `secret_access_key` belong together', 'give both, or none where the environment gives credentials');
+    if (store.type === 'azure' && (store.identity === 'key') !== (store.key !== undefined))
+      at(here, '`key` belongs to `identity: key`', 'give both or none');
+    const url = store.type === 'http' ? store.url : store.type === 'directory' ? undefined : store.endpoint;
+    if (url?.startsWith('http:') && !isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, '')))
+      at(
+        `${here}.${store.type === 'http' ? 'url' : 'endpoint'}`,
+        'what is recorded would cross the network in clear',
+        'must be an https URL, or a loopback address',
+      );
+  }
+  const { of = [], quorum = 0 } = tap?.witnesses ?? {};
+  if (quorum > of.length) at('tap.witnesses.quorum', `there are ${of.length} witnesses`, 'must be at most as many as there are');
+  const keys = new Map<string, string>();
+  for (const one of of.filter(whole))
+    for (const [index, key] of one.keys.entries()) {
+      const problem = witnessKeyProblem(key);
+      if (problem !== '') at(`${pathOf(one)}.keys[${index}]`, problem);
+      if (keys.has(key)) at(`${pathOf(one)}.keys[${index}]`, `is a key of ${keys.get(key)} already`, 'each witness counts once');
+      keys.set(key, pathOf(one));
+    }
+}
+
+function witnessKeyProblem(text: string): string {
+  try {
+    return parseVerifierKey(text).type === 'cosignature' ? '' : 'is the key of a log, not of a witness';
+  } catch (error) {
+    return (error as Error).message;
   }
 }

@@ -13,7 +13,7 @@ export function reference(): string {
       [
         `### \`${key}\``,
         `${row.doc} ${presence(row.presence, row.kind)}`,
-        ...(row.kind.rows ? [table(row.kind.rows)] : []),
+        ...(row.kind.rows ? [table(row.kind.rows), ...nested(row.kind.rows, key, new Set())] : []),
         ...(row.kind.variants ? tables(row.kind.variants) : []),
       ].join('\n\n'),
     )
@@ -39,6 +39,18 @@ const tables = ({ tag, rows }: Variants): string[] => {
     ...Object.entries(rows).flatMap(([value, below]) => [`With \`${tag}: ${value}\`:`, table(own(below))]),
   ];
 };
+
+/** What stands below a key of several kinds that is itself below another: a table for each kind, where it is first met. */
+const nested = (rows: Rows, prefix: string, shown: Set<Rows>): string[] =>
+  Object.entries(rows).flatMap(([key, { kind }]) => {
+    const name = `${prefix}.${key}`;
+    if (kind.rows) return nested(kind.rows, name, shown);
+    return Object.entries(kind.variants?.rows ?? {}).flatMap(([value, below]) => {
+      if (shown.has(below)) return [`\`${name}\` takes \`${kind.variants?.tag}: ${value}\`, with the same keys.`];
+      shown.add(below);
+      return [`\`${name}\` with \`${kind.variants?.tag}: ${value}\`:`, table(below)];
+    });
+  });
 
 const table = (rows: Rows): string => ['| key | value | default | |', '| --- | --- | --- | --- |', ...lines(rows, '')].join('\n');
 

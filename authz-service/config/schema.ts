@@ -311,6 +311,90 @@ const destination = variants('type', {
   }),
 });
 
+/** What stores of every type have. */
+const storeRows = {
+  name: required(name, 'The name by which metrics and messages know it.'),
+  prefix: preset(
+    text('empty, or segments of `a` to `z`, `0` to `9`, `.`, `_` and `-`, each ending in `/`', /^(?:[a-z0-9][a-z0-9._-]*\/)*$/),
+    '""',
+    'What all keys begin with.',
+  ),
+  write_once: preset(
+    choice('no', 'governance', 'compliance'),
+    'no',
+    'Whether objects that will not change are locked, and how: under `compliance` nobody shortens a lock. Tried at the start; a store that does not keep it stops the start.',
+  ),
+  lock: preset(
+    duration('1m', '36500d'),
+    '365d',
+    'For how long from their arrival tiles, entries and checkpoints are locked. Events are locked for their retention, or as long as these.',
+  ),
+  timeout: preset(duration('100ms', '10m'), '30s', 'For one attempt of one call.'),
+} as const;
+
+const storeTls = object({ ca: optional(path('file'), "CA certificates, PEM. Default: Node's.") });
+
+const remoteStore = {
+  s3: object({
+    type: required(choice('s3'), 'S3, or what speaks it.'),
+    ...storeRows,
+    bucket: required(text('the name of a bucket', /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'name'), 'The bucket.'),
+    region: required(text('a region', /^[a-z0-9-]{1,32}$/, 'name'), 'Its region, as `eu-central-1`; MinIO takes `us-east-1`.'),
+    endpoint: optional(webAddress, 'Where it is. Default: that of AWS in the region.'),
+    path_style: optional(flag, 'Whether the bucket is in the path in place of the host. Default: yes where `endpoint` is given.'),
+    access_key_id: optional(
+      text('an access key id', /^[\w+=,.@-]{1,128}$/),
+      'With `secret_access_key`. Default: what the environment gives (web identity, container, instance metadata).',
+    ),
+    secret_access_key: optional(secret(), 'The secret to `access_key_id`.'),
+    tls: optional(storeTls, 'TLS towards it.'),
+  }),
+  azure: object({
+    type: required(choice('azure'), 'Azure Blob Storage.'),
+    ...storeRows,
+    account: required(text('the name of a storage account', /^[a-z0-9]{3,24}$/, 'name'), 'The storage account.'),
+    container: required(text('the name of a container', /^[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])?$/, 'name'), 'The container.'),
+    endpoint: optional(webAddress, 'Where it is. Default: `https://ACCOUNT.blob.core.windows.net`.'),
+    identity: preset(
+      choice('managed', 'workload', 'key'),
+      'managed',
+      "Who the service is: a managed identity, a workload identity, or whoever has the account's key.",
+    ),
+    client_id: optional(text(), 'Of a user-assigned identity, or of the federated application.'),
+    key: optional(secret(), "The account's key, for `identity: key`."),
+    tls: optional(storeTls, 'TLS towards it.'),
+  }),
+  directory: object({
+    type: required(choice('directory'), 'A directory, as of another file system. It has no locks.'),
+    name: required(name, 'The name by which metrics and messages know it.'),
+    path: required(path('new directory'), 'The directory; nobody else writes there.'),
+  }),
+} as const;
+
+const replica = variants('type', remoteStore);
+const checkpointPlace = variants('type', {
+  ...remoteStore,
+  http: object({
+    type: required(choice('http'), 'A receiver that gets each checkpoint by `POST`, as text.'),
+    name: required(name, 'The name by which metrics and messages know it.'),
+    url: required(webAddress, 'Where it is.'),
+    token: optional(secret(), 'A bearer token for it.'),
+    tls: optional(storeTls, 'TLS towards it.'),
+    timeout: preset(duration('100ms', '10m'), '30s', 'For one attempt of one call.'),
+  }),
+});
+
+const witness = object({
+  name: required(name, 'The name by which metrics and messages know it.'),
+  url: required(webAddress, 'Its submission prefix (c2sp.org/tlog-witness).'),
+  keys: required(
+    list(text('a key, `NAME+ID+KEY`', /^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$/), { least: 1 }),
+    'Its verifier keys, of type cosignature.',
+  ),
+});
+
+const AGE = duration('1m', '36500d');
+
 export const SCHEMA = object({
   version: required(version(1), 'The version of this format.'),
   state_dir: preset(path('new directory'), 'data', 'Where the record, approvals, sockets and the generated Envoy configuration are kept.'),
@@ -373,6 +457,33 @@ export const SCHEMA = object({
         }),
         '{}',
         'Payload that is recorded where the policy obliges to (`record`).',
+      ),
+      replicas: preset(list(replica), '[]', 'Where the published log is copied to as it grows: see operations.md.'),
+      retention: preset(
+        object({
+          events: optional(AGE, 'How long events are kept. Default: for ever.'),
+          payloads: optional(AGE, 'How long recorded payloads are kept. Default: for ever.'),
+          every: preset(duration('1s', '1d'), '1h', 'From one look for what is due to the next.'),
+        }),
+        '{}',
+        'When events and payloads are deleted; their leaves and all proofs stay.',
+      ),
+      witnesses: preset(
+        object({
+          quorum: preset(integer(0, 64), '0', 'How many must have cosigned a checkpoint before it is published as witnessed; `0`: all.'),
+          interval: preset(duration('100ms', '1h'), '1s', 'From one question to the next.'),
+          of: preset(list(witness), '[]', 'The witnesses.'),
+        }),
+        '{}',
+        'Who cosigns checkpoints.',
+      ),
+      checkpoints: preset(
+        object({
+          every: preset(duration('1s', '1d'), '1m', 'How often the newest is sent, while the log grows.'),
+          to: preset(list(checkpointPlace), '[]', 'Where it is sent.'),
+        }),
+        '{}',
+        'Where checkpoints are sent beside, so that a gateway that was taken over cannot rewrite history unseen.',
       ),
     }),
     '{}',

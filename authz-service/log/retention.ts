@@ -103,10 +103,7 @@ export class Retention {
     for (const replica of replicas)
       for await (const bundle of this.#bundles(replica, detailClass, end)) {
         if ((await judge(bundle)) !== 'due' || this.#judge(await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
-        await replica.delete(detailsPath(detailClass, bundle, TILE_WIDTH)).catch((error: unknown) => {
-          if (!(error instanceof StorageError) || error.code !== 'retained') throw error;
-          locked += 1;
-        });
+        if (!(await removed(replica, detailsPath(detailClass, bundle, TILE_WIDTH)))) locked += 1;
       }
     return { deleted, held: held.size, locked };
   }
@@ -144,6 +141,22 @@ export class Retention {
     return own.some(({ session }) => this.#options.held(session)) ? 'held' : 'due';
   }
 }
+
+/** A hold that is left on what nobody holds any more is taken off. @returns false when the store does not let it go yet */
+const removed = async (store: ObjectStore, key: string): Promise<boolean> => {
+  const attempt = async (): Promise<boolean> => {
+    try {
+      await store.delete(key);
+      return true;
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'retained') return false;
+      throw error;
+    }
+  };
+  if (await attempt()) return true;
+  await store.hold(key, false);
+  return await attempt();
+};
 
 const ranges = (bundles: readonly number[]): { from: number; to: number }[] => {
   const found: { from: number; to: number }[] = [];

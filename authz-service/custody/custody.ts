@@ -1,0 +1,273 @@
+/**
+ * What is done with the published log beside the gateway's work: copied, cosigned, sent elsewhere, and let go of when its time is over. None of it is waited
+ * for: an event is acknowledged when the local disk has it.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config/config.ts';
+import { isError, secretReader } from '../credential/secret_source.ts';
+import { detailsPath } from '../log/details.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
+import { type LegalHold, LegalHolds } from '../log/legal_holds.ts';
+import type { ObjectKind } from '../log/publisher.ts';
+import { LogReader } from '../log/reader.ts';
+import { Replicator, WITNESSED_PATH } from '../log/replicator.ts';
+import { type Going, Retention } from '../log/retention.ts';
+import { caller } from '../storage/call.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
+import { CHECKPOINT_PATH, decodeBundle, TILE_WIDTH, tilePath } from '../tlog/tile.ts';
+import { Witness } from '../witness/client.ts';
+import { Witnessing } from '../witness/witnessing.ts';
+import { CheckpointCopies, type CheckpointPlace, httpPlace, objectPlace } from './checkpoint_copies.ts';
+import { callerOf, isLocked, openStore, type StoreConfig } from './stores.ts';
+
+export interface CustodyOptions {
+  readonly tap: Pick<Config['tap'], 'replicas' | 'retention' | 'witnesses' | 'checkpoints'>;
+  /** Where the log is published: the very store that the log writes to. */
+  readonly objects: ObjectStore;
+  readonly origin: string;
+  /** The log's keys. */
+  readonly keys: readonly VerifierKey[];
+  /** What lasts beside the log: legal holds. */
+  readonly directory: string;
+  /** Makes a notice of the record durable. `session` may be empty. */
+  readonly record: (notice: string, session: string, text: string) => Promise<void>;
+  /** The indices of a session's leaves. */
+  readonly leavesOf: (session: string) => Promise<readonly number[]>;
+  readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+export interface CustodyStatus {
+  readonly replicas: readonly { readonly name: string; readonly lag: number; readonly behindMs: number; readonly failing: boolean }[];
+  readonly witnesses: readonly { readonly name: string; readonly lag: number; readonly state: string }[];
+  /** Leaves that no quorum has cosigned; `undefined` without witnesses. */
+  readonly unwitnessed: number | undefined;
+  readonly places: readonly { readonly name: string; readonly lag: number; readonly failing: boolean }[];
+  readonly legalHolds: number;
+  /** Since the start: bundles of events that went, and sweeps that failed. */
+  readonly retention: { readonly deleted: number; readonly failures: number; readonly locked: number };
+}
+
+export interface Custody {
+  readonly legalHolds: LegalHolds;
+  readonly status: CustodyStatus;
+  close(): Promise<void>;
+}
+
+interface Replica {
+  readonly config: StoreConfig;
+  readonly store: ObjectStore;
+  readonly replicator: Replicator;
+}
+
+/** The newest event of its class in a bundle decides; a lock is never shorter than that. */
+const retainUntil =
+  (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }) =>
+  (kind: ObjectKind): Date | undefined => {
+    if (!isLocked(config) || config.type === 'directory') return undefined;
+    const own = kind === 'events' || kind === 'payloads' ? ages[kind] : undefined;
+    return new Date(Date.now() + (own ?? config.lockMs));
+  };
+
+/** Rejects when a store is not what the operator asked for, and with what keeps the legal holds from being opened. */
+export const startCustody = async (options: CustodyOptions): Promise<Custody> => {
+  const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env } = options;
+  const ages = { events: tap.retention.eventsMs, payloads: tap.retention.payloadsMs };
+  const reader = new LogReader(objects);
+  const open = (note: Uint8Array) => openCheckpoint(note, origin, keys);
+  const newest = async (): Promise<string | undefined> => (await objects.get(CHECKPOINT_PATH))?.toString('utf8');
+  const stores: ObjectStore[] = [];
+  const opened = async (config: StoreConfig): Promise<ObjectStore> => {
+    const store = openStore(config, env);
+    stores.push(store);
+    try {
+      await store.verify();
+    } catch (error) {
+      // A store that is away now holds up nothing; one that is not write-once does, because it was asked for.
+      if ((error as { code?: string }).code !== 'unavailable') throw error;
+      logger.error({ err: error, store: config.name }, 'a store is away: it is not known yet whether it keeps what it promises');
+      return store;
+    }
+    const { proven = [] } = store as { proven?: readonly string[] };
+    logger.info({ store: config.name, url: store.url, writeOnce: isLocked(config), proven }, 'a store is ready');
+    return store;
+  };
+
+  let legalHolds: LegalHolds | undefined;
+  const holdsOf = (): LegalHolds => legalHolds as LegalHolds;
+  const replicas: Replica[] = [];
+  /** What is held in each replica already. */
+  const held = new Map<Replica, Set<string>>();
+  const holdObject = async (replica: Replica, key: string): Promise<void> => {
+    const known = held.get(replica) ?? new Set();
+    held.set(replica, known);
+    if (known.has(key)) return;
+    await replica.store.hold(key, true);
+    known.add(key);
+  };
+  const isHeld = async (detailClass: DetailClass, bundle: number): Promise<boolean> => {
+    if (holdsOf().list().length === 0) return false;
+    const bytes = await objects.get(tilePath({ level: 'entries', index: bundle, width: TILE_WIDTH }));
+    const leaves = bytes === undefined ? [] : decodeBundle(bytes, TILE_WIDTH).map(decodeLeaf);
+    return leaves.some(({ kind, session }) => classOf(kind) === detailClass && holdsOf().holds(session));
+  };
+  const holdInReplicas = async (): Promise<void> => {
+    for (const { session } of holdsOf().list()) {
+      const bundles = new Set((await leavesOf(session)).map((index) => Math.floor(index / TILE_WIDTH)));
+      for (const replica of replicas.filter(({ config }) => isLocked(config)))
+        for (const bundle of bundles)
+          if ((bundle + 1) * TILE_WIDTH <= replica.replicator.progress.replicated)
+            for (const each of CLASSES) await holdObject(replica, detailsPath(each, bundle, TILE_WIDTH));
+    }
+  };
+
+  const stopped = new AbortController();
+  const closing: (() => Promise<void>)[] = [];
+  try {
+    legalHolds = await LegalHolds.open(join(directory, 'legal-holds'), {
+      record: (what, hold) => record(what, hold.session, said(hold)),
+      changed: (session, on) => {
+        logger.info({ session, on }, 'a legal hold has changed');
+        // What is taken off goes off with the sweep that lets the object go.
+        if (on) void holdInReplicas().catch((error: Error) => logger.error({ err: error }, 'a legal hold is not in every replica yet'));
+      },
+    });
+    closing.push(() => holdsOf().close());
+    for (const config of tap.replicas) {
+      const store = await opened(config);
+      const replicator: Replicator = new Replicator({
+        from: objects,
+        to: store,
+        open,
+        retainUntil: retainUntil(config, ages),
+        arrived: async (detailClass, bundle) => {
+          const replica = replicas.find((one) => one.store === store);
+          if (replica !== undefined && isLocked(config) && (await isHeld(detailClass, bundle)))
+            await holdObject(replica, detailsPath(detailClass, bundle, TILE_WIDTH));
+        },
+        onProblem: (error) => logger.error({ err: error, replica: config.name }, 'the log is not copied'),
+      });
+      replicas.push({ config, store, replicator });
+    }
+
+    const places: CheckpointPlace[] = [];
+    for (const config of tap.checkpoints.to) {
+      if (config.type === 'http') {
+        const call = callerOf(config);
+        closing.push(async () => call.close());
+        const token = config.token === undefined ? undefined : secretReader(config.token, { env, now: Date.now });
+        places.push(
+          httpPlace(config.name, new URL(config.url), call, () => {
+            const outcome = token?.read();
+            if (outcome !== undefined && isError(outcome)) throw new Error(outcome.error.message);
+            return outcome?.secret.reveal() ?? '';
+          }),
+        );
+      } else {
+        const until = retainUntil(config, {});
+        places.push(objectPlace(config.name, await opened(config), () => until('checkpoint')));
+      }
+    }
+    const copies = new CheckpointCopies({
+      places,
+      newest,
+      everyMs: tap.checkpoints.everyMs,
+      onProblem: (error, place) => logger.error({ err: error, place }, 'a checkpoint is not sent'),
+    });
+
+    const call = caller({ attempts: 1, timeoutMs: 10_000 });
+    closing.push(async () => call.close());
+    const { of, quorum, intervalMs } = tap.witnesses;
+    const witnessing =
+      of.length === 0
+        ? undefined
+        : new Witnessing({
+            witnesses: of.map(
+              ({ name, url, keys: texts }) =>
+                new Witness({ name, url: new URL(url), keys: texts.map(parseVerifierKey) }, call, (old, size) =>
+                  reader.proveConsistency(old, size),
+                ),
+            ),
+            quorum: quorum || of.length,
+            newest,
+            publish: async (note) => void (await objects.put(WITNESSED_PATH, Buffer.from(note))),
+            intervalMs,
+            onProblem: (error) => logger.error({ err: error }, 'a witness does not cosign'),
+          });
+
+    const retention = new Retention({
+      objects,
+      replicas: replicas.map(({ store }) => store),
+      ages,
+      held: (session) => holdsOf().holds(session),
+      record: (going) => record('details-deleted', '', goingText(going)),
+    });
+    const swept = { deleted: 0, failures: 0, locked: 0 };
+    const sweeping = async (): Promise<void> => {
+      while (!stopped.signal.aborted) {
+        try {
+          await holdInReplicas();
+          const { deleted, locked } = await retention.sweep();
+          swept.deleted += deleted;
+          swept.locked = locked;
+          if (deleted > 0) logger.info({ bundles: deleted }, 'events were deleted: their retention is over');
+        } catch (error) {
+          swept.failures += 1;
+          logger.error({ err: error }, 'a sweep of the retention failed; it is tried again');
+        }
+        await sleep(tap.retention.everyMs, undefined, { signal: stopped.signal }).catch(() => {});
+      }
+    };
+
+    for (const { replicator } of replicas) replicator.start();
+    copies.start();
+    witnessing?.start();
+    const sweeps = sweeping();
+    const size = (): number =>
+      Math.max(0, ...replicas.map(({ replicator }) => replicator.progress.published), witnessing?.progress.newest ?? 0);
+    return {
+      legalHolds,
+      get status() {
+        return {
+          replicas: replicas.map(({ config: { name }, replicator: { progress } }) => ({
+            name,
+            lag: progress.published - progress.replicated,
+            behindMs: progress.behindSince === 0 ? 0 : Date.now() - progress.behindSince,
+            failing: progress.failure !== '',
+          })),
+          witnesses: (witnessing?.statuses ?? []).map(({ name, size: cosigned, state }) => ({
+            name,
+            lag: Math.max(0, size() - cosigned),
+            state,
+          })),
+          unwitnessed: witnessing && witnessing.progress.newest - witnessing.progress.witnessed,
+          places: copies.statuses.map(({ name, size: sent, failure }) => ({
+            name,
+            lag: Math.max(0, size() - sent),
+            failing: failure !== '',
+          })),
+          legalHolds: holdsOf().list().length,
+          retention: swept,
+        };
+      },
+      async close() {
+        stopped.abort();
+        await Promise.all([...replicas.map(({ replicator }) => replicator.close()), copies.close(), witnessing?.close(), sweeps]);
+        await Promise.all([...stores.map((store) => store.close()), ...closing.map((close) => close())]);
+      },
+    };
+  } catch (error) {
+    await Promise.all([...stores.map((store) => store.close()), ...closing.map((close) => close())]).catch(() => {});
+    throw error;
+  }
+};
+
+const said = ({ by, reason }: LegalHold): string => `${reason} (${by})`;
+
+const DAY_MS = 86_400_000;
+
+const goingText = ({ detailClass, ageMs, leaves }: Going): string =>
+  `${detailClass} older than ${ageMs % DAY_MS === 0 ? `${ageMs / DAY_MS}d` : `${ageMs}ms`}: leaves ${leaves.map(({ from, to }) => `${from}-${to - 1}`).join(', ')}`;

@@ -1,0 +1,87 @@
+/** The stores of the configuration, opened. */
+import { readFileSync } from 'node:fs';
+import type { Config } from '../config/config.ts';
+import { managedIdentity, workloadIdentity } from '../connect/azure.ts';
+import { keptToken } from '../connect/token_source.ts';
+import { secretReader } from '../credential/secret_source.ts';
+import { POINTERS } from '../log/replicator.ts';
+import { ambientIdentity, writtenIdentity } from '../storage/aws_credentials.ts';
+import { type AzureAccess, AzureBlobStore } from '../storage/azure_blob.ts';
+import { type Caller, caller } from '../storage/call.ts';
+import { localFiles } from '../storage/local_files.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { S3Store } from '../storage/s3.ts';
+
+export type StoreConfig = Config['tap']['replicas'][number];
+type S3Config = Extract<StoreConfig, { readonly type: 's3' }>;
+type AzureConfig = Extract<StoreConfig, { readonly type: 'azure' }>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Of the whole of Azure's public cloud. */
+const AZURE_STORAGE = 'https://storage.azure.com/';
+
+/** Whether what is put there can be locked: it was asked for, and `verify` tries it. */
+export const isLocked = (config: StoreConfig): boolean => config.type !== 'directory' && config.writeOnce !== 'no';
+
+export const openStore = (config: StoreConfig, env: Environment = process.env): ObjectStore => {
+  switch (config.type) {
+    case 'directory':
+      return localFiles(config.path);
+    case 's3':
+      return s3(config, env);
+    case 'azure':
+      return azure(config, env);
+  }
+};
+
+export const callerOf = ({
+  tls,
+  timeoutMs,
+}: {
+  readonly tls: { readonly ca: string | undefined } | undefined;
+  readonly timeoutMs: number;
+}): Caller & { close(): void } => caller({ timeoutMs, ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca) }) });
+
+const lockOf = ({ writeOnce }: S3Config | AzureConfig): { lock?: 'compliance' | 'governance' } =>
+  writeOnce === 'no' ? {} : { lock: writeOnce };
+
+const surroundings = (env: Environment) => ({ env, now: Date.now });
+
+const s3 = (config: S3Config, env: Environment): ObjectStore => {
+  const call = callerOf(config);
+  const { region, bucket, prefix, endpoint, pathStyle, accessKeyId, secretAccessKey } = config;
+  return new S3Store({
+    endpoint: new URL(endpoint ?? `https://s3.${region}.amazonaws.com`),
+    region,
+    bucket,
+    prefix,
+    pathStyle: pathStyle ?? endpoint !== undefined,
+    identity:
+      accessKeyId !== undefined && secretAccessKey !== undefined
+        ? writtenIdentity(accessKeyId, secretReader(secretAccessKey, surroundings(env)))
+        : ambientIdentity(call, env, region),
+    call,
+    pointers: POINTERS,
+    ...lockOf(config),
+  });
+};
+
+const azure = (config: AzureConfig, env: Environment): ObjectStore => {
+  const { account, container, prefix, endpoint } = config;
+  return new AzureBlobStore({
+    account,
+    endpoint: new URL(endpoint ?? `https://${account}.blob.core.windows.net`),
+    container,
+    prefix,
+    access: accessOf(config, env),
+    call: callerOf(config),
+    pointers: POINTERS,
+    ...lockOf(config),
+  });
+};
+
+const accessOf = ({ identity, key, clientId = '' }: AzureConfig, env: Environment): AzureAccess => {
+  if (identity === 'key' && key !== undefined) return { kind: 'key', key: secretReader(key, surroundings(env)) };
+  const give = identity === 'workload' ? workloadIdentity : managedIdentity;
+  return { kind: 'token', token: keptToken(() => give({ resource: AZURE_STORAGE, clientId }, env)) };
+};

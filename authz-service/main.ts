@@ -1,12 +1,12 @@
 /** The composition root: makes the service of its parts, from one configuration. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import type { SessionIndex } from './admin/api.ts';
 import { Health } from './admin/health.ts';
 import { approvalMetrics, Metrics } from './admin/metrics.ts';
 import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './admin/parts.ts';
-import { exportMetrics, holdMetrics, recordMetrics } from './admin/record.ts';
+import { exportMetrics, holdMetrics, logMetrics, recordMetrics } from './admin/record.ts';
 import { type Admin, createAdmin } from './admin/server.ts';
 import { createAnalyst } from './analysis/analyst.ts';
 import { createApprovals } from './approval/approvals.ts';
@@ -51,6 +51,8 @@ export interface Service {
 /** A check carries the request's body, of which no target takes more than 64 MiB, and its headers beside it. */
 const MAX_CHECK_BYTES = 65 * 1024 * 1024;
 const MAX_EMIT_BYTES = 1024 * 1024;
+/** What the record says when it is not what it was. */
+const UNVERIFIED: ReadonlySet<unknown> = new Set(['corrupt', 'forked', 'rolled_back']);
 
 export interface ServiceOptions {
   /** Told when the targets of a changed configuration are in force here: what Envoy reads is the caller's to write. */
@@ -93,12 +95,19 @@ async function start(
 
   const maskRecord = mask.recorder();
   const told = tapMetrics(metrics);
+  const verificationFailed = logMetrics(metrics, () => {
+    const { bavail, bsize } = statfsSync(stateDir);
+    return { size: sink.size, free: bavail * bsize };
+  });
   const sink = await openSink({
     dir: join(stateDir, 'tap'),
     onLag: told.onLag,
     maskStatement: (text) => maskRecord.text(text),
     onRecorded: recordMetrics(metrics),
-    onProblem: (error) => logger.error({ err: error }, 'the record has a problem'),
+    onProblem: (error) => {
+      if (UNVERIFIED.has((error as { code?: unknown }).code)) verificationFailed();
+      logger.error({ err: error }, 'the record has a problem');
+    },
   });
   opened(() => sink.close());
   told.watch(sink);

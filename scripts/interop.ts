@@ -16,6 +16,8 @@ const python = existsSync(venv) ? venv : 'python3';
 const java = join(cache, 'interop', 'java');
 const node = join(cache, 'interop', 'node');
 const jar = join(java, 'postgresql-42.7.7.jar');
+const opensearch = join(cache, 'interop', 'opensearch');
+const victoriaLogs = join(cache, 'interop', 'go', 'victoria-logs');
 /** A psql with TLS from the first byte, which Debian's is too old for. */
 const newPsql = (() => {
   const lib = join(cache, 'interop', 'venv', 'lib');
@@ -80,6 +82,26 @@ const NEEDS: readonly Need[] = [
     probe: ['ls', jar],
     prints: /jar/,
   },
+  {
+    what: 'the schemas of OCSF',
+    remedy: pip('ocsf-json-schema==1.2.0'),
+    probe: [python, '-c', 'import ocsf_json_schema; print("ocsf")'],
+    prints: /ocsf/,
+  },
+  { what: 'rsyslog', remedy: 'apt install rsyslog rsyslog-openssl', probe: ['rsyslogd', '-v'], prints: /rsyslogd +8/ },
+  { what: 'Prometheus and promtool', remedy: 'apt install prometheus', probe: ['promtool', '--version'], prints: /promtool, version 2/ },
+  {
+    what: 'OpenSearch',
+    remedy: 'mvn -f test/interop/export/opensearch.xml dependency:copy-dependencies -DoutputDirectory=$PWD/.cache/interop/opensearch',
+    probe: ['ls', opensearch],
+    prints: /opensearch-2\.19\.6\.jar/,
+  },
+  {
+    what: 'VictoriaLogs',
+    remedy: '(cd test/interop/export && go build -o ../../../.cache/interop/go/ github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs)',
+    probe: [victoriaLogs, '-version'],
+    prints: /victoria-logs/,
+  },
 ];
 
 const present = ({ probe: [command, ...args], prints }: Need): boolean => {
@@ -114,6 +136,14 @@ const clients = (gateway: string, token: string): Client[] => [
     judge: (output) =>
       `${/2000 succeeded, 0 failed, 0 errored/.test(output) && /status codes: 2000 2xx/.test(output) ? 'ok' : 'not ok'} - h2load: 2000 reads over 4 connections, 25 at a time`,
   },
+];
+
+/** The export and its alerts: against receivers and a Prometheus that they start themselves. */
+const exportClients: readonly Client[] = [
+  { name: 'ocsf', command: process.execPath, args: [here('export.ts'), 'ocsf', python], cwd: root },
+  { name: 'rsyslog', command: process.execPath, args: [here('export.ts'), 'rsyslog'], cwd: root },
+  { name: 'opensearch', command: process.execPath, args: [here('export.ts'), 'opensearch', opensearch], cwd: root },
+  { name: 'victorialogs', command: process.execPath, args: [here('export.ts'), 'victorialogs', victoriaLogs], cwd: root },
 ];
 
 const postgres = (path: string): string => here(join('postgres', path));
@@ -231,6 +261,14 @@ async function main(): Promise<boolean> {
     const env = { ...process.env, GOFLAGS: '-mod=mod' };
     for (const client of clients(gateway, agent).filter(chosen))
       counts.push(await runClient(client, { ...env, GATEWAY: gateway, TOKEN: agent }));
+    for (const client of exportClients.filter(chosen)) counts.push(await runClient(client, env));
+    const prometheus = {
+      name: 'prometheus',
+      command: process.execPath,
+      args: [here('export.ts'), 'prometheus', join(demo.dir, 'data/demo/run/admin.sock')],
+      cwd: root,
+    };
+    if (chosen(prometheus)) counts.push(await runClient(prometheus, env));
     const connector = await connect(demo, agent);
     try {
       const database = { ...env, PGHOST: '127.0.0.1', PGDATABASE: 'ledger', PGUSER: 'agent' };

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { databaseSession, heldHttpSession, notices } from '../export/events.fixture.ts';
 import { Metrics } from './metrics.ts';
 import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './parts.ts';
-import { exportMetrics, holdMetrics, recordMetrics } from './record.ts';
+import { exportMetrics, holdMetrics, logMetrics, recordMetrics } from './record.ts';
 
 const linesOf = async (metrics: Metrics, name: string): Promise<string[]> =>
   (await metrics.text()).split('\n').filter((line) => line.startsWith(name));
@@ -126,4 +126,33 @@ it('shows how far each destination of the export is', async () => {
   expect(lines).toContain('sluice_export_lag_seconds{destination="siem"} 1.5');
   expect(lines).toContain('sluice_export_events_total{destination="siem"} 2');
   expect(lines).toContain('sluice_export_worker_restarts_total 1');
+});
+
+it('shows for how long events have been durable that no checkpoint covers', async () => {
+  const metrics = new Metrics();
+  let [status, now]: [{ size: number; covered?: number; free: number }, number] = [{ size: 10, free: 5 }, 0];
+  const failed = logMetrics(
+    metrics,
+    () => status,
+    () => now,
+  );
+  const age = async (): Promise<string> => (await linesOf(metrics, 'sluice_log_checkpoint_age_seconds')).join();
+  // A record without checkpoints has no age of one.
+  expect(await age()).toBe('');
+  const steps: [size: number, covered: number, seconds: number, age: number][] = [
+    [10, 10, 100, 0],
+    [12, 10, 110, 0],
+    [15, 10, 170, 60],
+    // What stood there first is covered now, and other events are not.
+    [20, 13, 200, 0],
+    [20, 13, 230, 30],
+    [20, 20, 300, 0],
+  ];
+  for (const [size, covered, seconds, expected] of steps) {
+    [status, now] = [{ size, covered, free: 5 }, seconds * 1000];
+    expect(await age(), `${size} ${covered}`).toBe(`sluice_log_checkpoint_age_seconds ${expected}`);
+  }
+  failed();
+  expect(await linesOf(metrics, 'sluice_log_verification_failures_total')).toEqual(['sluice_log_verification_failures_total 1']);
+  expect(await linesOf(metrics, 'sluice_state_free_bytes')).toEqual(['sluice_state_free_bytes 5']);
 });

@@ -50,6 +50,48 @@ export function recordMetrics(metrics: Metrics): (event: TapEvent) => void {
   };
 }
 
+/** What is known of the log that the record is. */
+export interface LogStatus {
+  /** Events that are durable. */
+  readonly size: number;
+  /** Events that the newest published checkpoint covers; absent while there are no checkpoints. */
+  readonly covered?: number;
+  /** Free bytes of the disk that it is on. */
+  readonly free: number;
+}
+
+/**
+ * The log's health. @returns to be called when the record was found damaged, forked or rolled back
+ * @param now Unix milliseconds
+ */
+export function logMetrics(metrics: Metrics, status: () => LogStatus, now: () => number = Date.now): () => void {
+  const failures = metrics.counter(
+    'sluice_log_verification_failures_total',
+    'Times that the record was found to be damaged, forked or rolled back.',
+  );
+  metrics.read('gauge', 'sluice_log_events', 'Events of the record.', () => status().size);
+  metrics.read('gauge', 'sluice_log_checkpoint_events', 'Events that the newest published checkpoint covers.', () => {
+    const { covered } = status();
+    return covered === undefined ? [] : [{ value: covered }];
+  });
+  // Seen from scrape to scrape: since when there was something that no checkpoint covered.
+  let [uncovered, since] = [Number.POSITIVE_INFINITY, 0];
+  metrics.read(
+    'gauge',
+    'sluice_log_checkpoint_age_seconds',
+    'For how long events have been durable that no published checkpoint covers; 0 when all are covered.',
+    () => {
+      const { size, covered } = status();
+      if (covered === undefined) return [];
+      if (covered >= size) uncovered = Number.POSITIVE_INFINITY;
+      else if (covered > uncovered || uncovered === Number.POSITIVE_INFINITY) [uncovered, since] = [size - 1, now()];
+      return [{ value: uncovered === Number.POSITIVE_INFINITY ? 0 : (now() - since) / 1000 }];
+    },
+  );
+  metrics.read('gauge', 'sluice_state_free_bytes', 'Free bytes of the disk that holds the state directory.', () => status().free);
+  return () => failures.inc();
+}
+
 /** How long the hold that was opened first has waited. */
 export const holdMetrics = (metrics: Metrics, pending: () => readonly Pick<Approval, 'heldAt'>[], now: () => number = Date.now): void =>
   metrics.read('gauge', 'sluice_hold_oldest_seconds', 'How long the hold has waited that was opened first; 0 when there is none.', () => {

@@ -1,0 +1,381 @@
+/**
+ * The export against what others wrote: `export.ts ocsf PYTHON`, `opensearch JARS`, `victorialogs BIN`, `rsyslog`, `prometheus ADMIN_SOCKET`. Starts what it
+ * names, stops it while events come, starts it again, and says `ok - …` or `not ok - …` for each behaviour.
+ */
+import { deepStrictEqual as equal, ok } from 'node:assert';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { databaseSession, everything, heldHttpSession, leavesOf } from '../../authz-service/export/events.fixture.ts';
+import { startExporter } from '../../authz-service/export/exporter.ts';
+import { eventId, Formatter, KINDS, type Leaf } from '../../authz-service/export/format.ts';
+import { OCSF_VERSION } from '../../authz-service/export/ocsf.ts';
+import type { Place } from '../../authz-service/export/places.ts';
+import { authority } from '../e2e/certificates.fixture.ts';
+import { freePort, outcome, show, start } from './server.ts';
+
+const [kind = '', program = ''] = process.argv.slice(2);
+const directory = mkdtempSync(join(tmpdir(), 'sluice-export-'));
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+const ORIGIN = 'interop/sluice';
+const SESSIONS = 60;
+/** What stands in the record at last, and which of it is sent. */
+const ALL: readonly Leaf[] = leavesOf(
+  Array.from({ length: SESSIONS }, (_, n) => [...heldHttpSession(`ses_h${n}`), ...databaseSession(`ses_d${n}`)]).flat(),
+);
+const SENT = [
+  'session_opened',
+  'request_judged',
+  'request_held',
+  'hold_answered',
+  'response_finished',
+  'command_finished',
+  'session_closed',
+] as const;
+const EXPECTED = (() => {
+  const formatter = new Formatter({ format: 'ocsf', kinds: SENT, origin: ORIGIN, version: '0' });
+  return ALL.flatMap((leaf) => formatter.message(leaf)?.id ?? []);
+})();
+
+interface Server {
+  start(): Promise<ChildProcess>;
+  stop(child: ChildProcess): Promise<void>;
+}
+
+const ended = async (child: ChildProcess, signal: NodeJS.Signals): Promise<void> => {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill(signal);
+  await exit;
+};
+
+/** The record grows while the receiver is there, away, and there again. @returns how often each event was told */
+async function throughOutages(place: Place, server: Server, read: () => Promise<string[]>): Promise<Map<string, number>> {
+  let size = 0;
+  let child = await server.start();
+  const said: string[] = [];
+  const exporter = startExporter({
+    destinations: [
+      {
+        name: 'receiver',
+        from: 'beginning',
+        onRefused: 'stop',
+        timeoutMs: 10_000,
+        batch: { events: 40, bytes: 1 << 20, waitMs: 20 },
+        retry: { firstMs: 50, mostMs: 500 },
+        format: { format: 'ocsf', kinds: SENT },
+        place,
+      },
+    ],
+    record: {
+      origin: ORIGIN,
+      get size() {
+        return size;
+      },
+      async *read(index) {
+        yield* ALL.slice(index, size);
+      },
+    },
+    dir: join(directory, 'cursor'),
+    version: '0',
+    logger: { warn: (_, text) => said.push(text), error: (fields, text) => said.push(`${text} ${JSON.stringify(fields)}`) },
+  });
+  try {
+    const grow = async (to: number): Promise<void> => {
+      for (; size < to; size = Math.min(to, size + 10)) await sleep(15);
+    };
+    for (const third of [1, 2]) {
+      await grow(Math.floor((ALL.length * third) / 3));
+      const growing = grow(Math.floor((ALL.length * third) / 3) + 100);
+      await server.stop(child);
+      await growing;
+      await sleep(300);
+      ok(exporter.status[0]?.lag, 'events wait while the receiver is away');
+      child = await server.start();
+    }
+    await grow(ALL.length);
+    for (const deadline = Date.now() + 60_000; (exporter.status[0]?.lag ?? 1) > 0; await sleep(50))
+      if (Date.now() > deadline) throw new Error(`not delivered: ${exporter.status[0]?.failure} ${said.slice(-3)}`);
+    const told = new Map<string, number>();
+    for (const deadline = Date.now() + 30_000; ; await sleep(300)) {
+      told.clear();
+      for (const id of await read()) told.set(id, (told.get(id) ?? 0) + 1);
+      if (told.size >= EXPECTED.length || Date.now() > deadline) return told;
+    }
+  } finally {
+    await exporter.close();
+    await ended(child, 'SIGKILL');
+  }
+}
+
+const missing = (told: ReadonlyMap<string, number>): string[] => EXPECTED.filter((id) => !told.has(id));
+const repeats = (told: ReadonlyMap<string, number>): number => [...told.values()].reduce((sum, count) => sum + count - 1, 0);
+const json = async (url: string, init?: RequestInit): Promise<unknown> => (await fetch(url, init)).json();
+
+const opensearch = async (): Promise<void> => {
+  const [port, home] = [await freePort(), join(directory, 'home')];
+  mkdirSync(join(home, 'config'), { recursive: true });
+  writeFileSync(
+    join(home, 'config/log4j2.properties'),
+    'rootLogger.level = error\nappender.c.type = Console\nappender.c.name = c\nrootLogger.appenderRef.c.ref = c\n',
+  );
+  const args = ['-Xmx320m', '-XX:+UseSerialGC', '-cp', join(program, '*'), here('export/OpenSearch.java'), home, String(port)];
+  const at = `http://127.0.0.1:${port}`;
+  const server: Server = {
+    start: async () => {
+      const child = spawn('java', args, { stdio: ['pipe', 'ignore', 'ignore'] });
+      for (const deadline = Date.now() + 180_000; ; await sleep(200)) {
+        if (
+          await fetch(`${at}/_cluster/health?wait_for_status=yellow&timeout=1s`).then(
+            (answer) => answer.ok,
+            () => false,
+          )
+        )
+          return child;
+        if (child.exitCode !== null || Date.now() > deadline) throw new Error('OpenSearch does not answer');
+      }
+    },
+    // At once: what it had not written is not taken.
+    stop: (child) => ended(child, 'SIGKILL'),
+  };
+  await show('OpenSearch, killed twice, has every event once, under its id, as it was sent', async () => {
+    const told = await throughOutages({ type: 'elastic', url: at, index: 'sluice', headers: {}, tls: {}, gzip: true }, server, async () => {
+      await fetch(`${at}/sluice/_refresh`, { method: 'POST' });
+      const found = (await json(`${at}/sluice/_search?size=10000&_source=metadata.uid,class_uid,@timestamp`)) as {
+        hits: { hits: { _id: string; _source: { metadata: { uid: string } } }[] };
+      };
+      return found.hits.hits.map(({ _id, _source }) => {
+        equal(_source.metadata.uid, _id);
+        return _id;
+      });
+    });
+    equal(missing(told), []);
+    equal(repeats(told), 0);
+  });
+};
+
+const victorialogs = async (): Promise<void> => {
+  const port = await freePort();
+  const at = `http://127.0.0.1:${port}`;
+  const server: Server = {
+    start: () =>
+      start(
+        program,
+        [`-httpListenAddr=127.0.0.1:${port}`, `-storageDataPath=${join(directory, 'data')}`, '-retentionPeriod=100y', '-loggerLevel=ERROR'],
+        {},
+        port,
+      ),
+    stop: (child) => ended(child, 'SIGTERM'),
+  };
+  await show("VictoriaLogs, which speaks Loki's push API, stopped twice, has every event", async () => {
+    const place: Place = {
+      type: 'loki',
+      url: `${at}/insert`,
+      labels: { service_name: 'sluice' },
+      tenant: undefined,
+      headers: {},
+      tls: {},
+      gzip: true,
+    };
+    const told = await throughOutages(place, server, async () => {
+      const answer = await fetch(`${at}/select/logsql/query`, {
+        method: 'POST',
+        body: new URLSearchParams({ query: '{service_name="sluice"} | fields event_id' }),
+      });
+      const lines = (await answer.text())
+        .trim()
+        .split('\n')
+        .filter((line) => line !== '');
+      return lines.map((line) => (JSON.parse(line) as { event_id: string }).event_id);
+    });
+    equal(missing(told), []);
+    process.stdout.write(`# ${told.size} events, ${repeats(told)} of them repeated\n`);
+  });
+};
+
+const rsyslog = async (): Promise<void> => {
+  const [port, out, config] = [await freePort(), join(directory, 'out'), join(directory, 'rsyslog.conf')];
+  const ca = authority(directory, 'ca');
+  const leaf = ca.issue('siem', ['127.0.0.1']);
+  writeFileSync(
+    config,
+    [
+      `global(workDirectory="${directory}" maxMessageSize="128k" defaultNetstreamDriver="ossl" defaultNetstreamDriverCAFile="${ca.certificate}" defaultNetstreamDriverCertFile="${leaf.certificate}" defaultNetstreamDriverKeyFile="${leaf.key}")`,
+      'module(load="imtcp" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon")',
+      `input(type="imtcp" address="127.0.0.1" port="${port}")`,
+      'template(name="told" type="string" string="%pri% %timestamp:::date-rfc3339% %hostname% %app-name% %msgid% %structured-data% %msg%\\n")',
+      `action(type="omfile" file="${out}" template="told")`,
+    ].join('\n'),
+  );
+  const server: Server = {
+    start: async () => {
+      const child = spawn('rsyslogd', ['-n', '-f', config, '-i', join(directory, 'pid')], { stdio: ['ignore', 'ignore', 'pipe'] });
+      let said = '';
+      child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+      for (const deadline = Date.now() + 30_000; ; await sleep(50)) {
+        const listens = await new Promise<boolean>((settle) => {
+          const socket = connect(port, '127.0.0.1', () => settle(true)).once('error', () => settle(false));
+          socket.once('connect', () => socket.destroy());
+        });
+        if (listens) return child;
+        if (child.exitCode !== null || Date.now() > deadline) throw new Error(`rsyslogd does not listen: ${said}`);
+      }
+    },
+    stop: (child) => ended(child, 'SIGTERM'),
+  };
+  await show('rsyslog, over TLS with octet counting, stopped twice, has every event, whole', async () => {
+    const place: Place = { type: 'syslog', host: '127.0.0.1', port, tls: { ca: ca.certificate }, facility: 13, hostname: 'gw.example' };
+    const told = await throughOutages(place, server, async () =>
+      (existsSync(out) ? readFileSync(out, 'utf8').split('\n') : []).flatMap((line) => {
+        const [, id, text = ''] =
+          /^1\d\d \S+ gw\.example sluice \w+ \[sluice@32473 event_id="([^"]+)" index="\d+"\] +(\{.*)$/.exec(line) ?? [];
+        if (id === undefined) return [];
+        equal((JSON.parse(text) as { metadata: { uid: string } }).metadata.uid, id);
+        return [id];
+      }),
+    );
+    equal(missing(told), []);
+    process.stdout.write(`# ${told.size} events, ${repeats(told)} of them repeated\n`);
+  });
+};
+
+const ocsf = async (): Promise<void> => {
+  const classes = [
+    'api_activity',
+    'datastore_activity',
+    'authentication',
+    'authorize_session',
+    'entity_management',
+    'application_lifecycle',
+    'detection_finding',
+    'base_event',
+  ];
+  const printed = execFileSync(program, [here('export/schemas.py'), OCSF_VERSION, ...classes], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  const schemas = JSON.parse(printed) as { properties: { class_uid: { const?: number; enum?: number[] } }; $id: string }[];
+  const ajv = new Ajv2020({ strict: false, allErrors: true, logger: false });
+  const validators = new Map(schemas.map((schema, at) => [[6003, 6005, 3002, 3003, 3004, 6002, 2004, 0][at], ajv.compile(schema)]));
+  const formatter = new Formatter({ format: 'ocsf', kinds: KINDS, origin: ORIGIN, version: '0.1.0' });
+  const events = [...everything(), { index: 10_000, bytes: Buffer.from([0xff]) }].flatMap((one) => formatter.message(one) ?? []);
+  await show(`${events.length} events of every kind are what OCSF ${OCSF_VERSION} publishes, class by class`, async () => {
+    const seen = new Set<number>();
+    for (const { id, json: text, kind: of } of events) {
+      const event = JSON.parse(text) as { class_uid: number };
+      const validate = validators.get(event.class_uid);
+      ok(validate, `no schema of class ${event.class_uid}`);
+      ok(validate(event), `${id}, ${of}: ${ajv.errorsText(validate.errors)}`);
+      seen.add(event.class_uid);
+    }
+    equal([...seen].toSorted(), [...validators.keys()].toSorted());
+  });
+  await show('the schemas refuse what is no such event', async () => {
+    const event = JSON.parse(events[0]?.json ?? '') as Record<string, unknown> & { class_uid: number };
+    const validate = validators.get(event.class_uid);
+    for (const wrong of [{ severity_id: 'high' }, { user: undefined }, { unheard_of: 1 }, { type_uid: 1 }])
+      ok(validate && !validate(JSON.parse(JSON.stringify({ ...event, ...wrong }))), JSON.stringify(wrong));
+  });
+};
+
+interface Rules {
+  readonly data: {
+    readonly groups: readonly {
+      readonly rules: readonly { readonly name: string; readonly health: string; readonly lastError?: string }[];
+    }[];
+  };
+}
+
+/** A real Prometheus with the alerts of this repository, which scrapes a running service. */
+const prometheus = async (): Promise<void> => {
+  const envoy = here('../../envoy');
+  await show('promtool takes the alerts, and their own tests pass', async () => {
+    execFileSync('promtool', ['check', 'rules', join(envoy, 'prometheus/alerts.yaml')]);
+    execFileSync('promtool', ['test', 'rules', 'alerts.test.yaml'], { cwd: join(envoy, 'prometheus') });
+  });
+  // Prometheus speaks to no Unix socket.
+  const door = createServer(({ url = '', method = 'GET' }, response) => {
+    request({ socketPath: program, path: url, method }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    })
+      .once('error', () => response.destroy())
+      .end();
+  }).listen(0, '127.0.0.1');
+  await once(door, 'listening');
+  const [port, config] = [await freePort(), join(directory, 'prometheus.yaml')];
+  writeFileSync(
+    config,
+    JSON.stringify({
+      global: { scrape_interval: '1s', evaluation_interval: '1s' },
+      rule_files: [join(envoy, 'prometheus/alerts.yaml')],
+      scrape_configs: [{ job_name: 'sluice', static_configs: [{ targets: [`127.0.0.1:${(door.address() as { port: number }).port}`] }] }],
+    }),
+  );
+  const at = `http://127.0.0.1:${port}`;
+  const args = [
+    `--config.file=${config}`,
+    `--storage.tsdb.path=${join(directory, 'tsdb')}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+    '--log.level=error',
+  ];
+  const server = await start('prometheus', args, {}, port);
+  try {
+    const query = async (expr: string): Promise<{ status: string; error?: string; data: { result: { value: [number, string] }[] } }> =>
+      (await json(`${at}/api/v1/query?${new URLSearchParams({ query: expr })}`)) as never;
+    await show('Prometheus scrapes the service', async () => {
+      for (const deadline = Date.now() + 30_000; ; await sleep(300)) {
+        if ((await query('up{job="sluice"}')).data.result[0]?.value[1] === '1') break;
+        ok(Date.now() < deadline, 'the target is not up');
+      }
+      ok(Number((await query('sluice_log_events')).data.result[0]?.value[1]) > 0);
+    });
+    await show('it evaluates every alert, and none fires at a gateway that is well', async () => {
+      const of = async () => ((await json(`${at}/api/v1/rules`)) as Rules).data.groups.flatMap(({ rules }) => rules);
+      for (const deadline = Date.now() + 30_000; (await of()).some(({ health }) => health === 'unknown'); await sleep(300))
+        ok(Date.now() < deadline);
+      equal(
+        (await of()).filter(({ health }) => health !== 'ok').map(({ name, lastError }) => [name, lastError]),
+        [],
+      );
+      const { data } = (await json(`${at}/api/v1/alerts`)) as { data: { alerts: { state: string; labels: { alertname: string } }[] } };
+      equal(
+        data.alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname),
+        [],
+      );
+    });
+    await show('it answers every query of the dashboards', async () => {
+      const folder = join(envoy, 'dashboards');
+      for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
+        const { panels } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as {
+          panels: { title: string; targets: { expr: string }[] }[];
+        };
+        for (const { title, targets } of panels)
+          for (const { expr } of targets) {
+            const { status, error } = await query(expr.replaceAll(/\$__\w+/g, '1m').replaceAll(/\$\w+/g, '.*'));
+            equal(status, 'success', `${file}, ${title}: ${error}`);
+          }
+      }
+    });
+  } finally {
+    await ended(server, 'SIGKILL');
+    door.close();
+    door.closeAllConnections();
+  }
+};
+
+const KINDS_OF_TEST: Readonly<Record<string, () => Promise<void>>> = { ocsf, opensearch, victorialogs, rsyslog, prometheus };
+try {
+  ok(eventId(ORIGIN, 0) === EXPECTED[0]);
+  const run = KINDS_OF_TEST[kind];
+  if (!run) throw new Error(`export.ts ${Object.keys(KINDS_OF_TEST).join('|')}`);
+  await run().catch((error: Error) => show(`${kind} runs`, () => Promise.reject(error)));
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+process.exit(outcome());

@@ -99,7 +99,7 @@ const NEEDS: readonly Need[] = [
   {
     what: 'VictoriaLogs',
     remedy: '(cd test/interop/export && go build -o ../../../.cache/interop/go/ github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs)',
-    probe: [victoriaLogs, '-version'],
+    probe: ['ls', victoriaLogs],
     prints: /victoria-logs/,
   },
 ];

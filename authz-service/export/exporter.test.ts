@@ -128,6 +128,22 @@ it('closes within seconds while a receiver does not answer, and the cursor stand
   expect(JSON.parse(readFileSync(join(dir, 'export', 'webhook.cursor'), 'utf8'))).toMatchObject({ next: 0 });
 });
 
+it('replaces a worker that was lost, and says so; the service lives on', async () => {
+  const said: string[] = [];
+  const log = (_: object, message: string) => void said.push(message);
+  exporter = startExporter({
+    // What no configuration says: the thread ends with it.
+    destinations: [webhook('http://127.0.0.1:1', { format: { format: 'ocsf', kinds: 5 as never } })],
+    record: recordOf(everything()),
+    dir: join(dir, 'export'),
+    version: '0.1.0',
+    logger: { warn: log, error: log },
+  });
+  await until(() => (exporter?.restarts ?? 0) >= 2);
+  expect(exporter.status[0]).toMatchObject({ failure: 'its worker was lost', next: 0 });
+  expect(said).toContain('the worker of the export broke');
+});
+
 describe('killed again and again', () => {
   it('leaves out nothing, and repeats no more than a batch for each time', { timeout: 60_000 }, async () => {
     const bodies: string[] = [];

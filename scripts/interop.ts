@@ -1,7 +1,6 @@
 /** `npm run test:interop`: clients in other languages against the whole gateway. What they need must be here; nothing is skipped. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -195,15 +194,6 @@ async function answerHolds(admin: AdminClient, signal: AbortSignal): Promise<voi
   }
 }
 
-const token = async (issuer: string, client: string): Promise<string> => {
-  const response = await fetch(`${issuer}/token`, {
-    method: 'POST',
-    headers: { authorization: `Basic ${btoa(`${client}:demo-${client}`)}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials' }),
-  });
-  return ((await response.json()) as { access_token: string }).access_token;
-};
-
 /** @returns how many checks passed and failed */
 async function runClient({ command, args, cwd, judge, ...client }: Client, env: NodeJS.ProcessEnv): Promise<readonly [number, number]> {
   let [passed, failed, output] = [0, 0, ''];
@@ -221,23 +211,6 @@ async function runClient({ command, args, cwd, judge, ...client }: Client, env: 
   return [passed, failed];
 }
 
-/** `./sluice connect ledger`, once it listens. */
-async function connect(demo: Demo, token: string): Promise<ChildProcess> {
-  const child = spawn(join(demo.dir, 'sluice'), ['connect', 'ledger', '--listen', `127.0.0.1:${demo.ports['5434']}`], {
-    cwd: demo.dir,
-    env: { ...demo.env, SLUICE_TOKEN: token },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  for (const deadline = Date.now() + 15_000; ; await sleep(50)) {
-    const listens = await new Promise<boolean>((settle) => {
-      const socket = connectTcp(Number(demo.ports['5434']), '127.0.0.1', () => settle(true));
-      socket.once('error', () => settle(false)).once('connect', () => socket.destroy());
-    });
-    if (listens) return child;
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error('sluice connect does not listen');
-  }
-}
-
 /** Clients to run alone, by name: `npm run test:interop -- psql pgx`. */
 const only = process.argv.slice(2).filter((arg) => !arg.startsWith('-'));
 
@@ -252,8 +225,8 @@ async function main(): Promise<boolean> {
   const demo = await Demo.start();
   const stop = new AbortController();
   try {
-    const [gateway, issuer] = [`http://127.0.0.1:${demo.ports['8080']}`, `http://127.0.0.1:${demo.ports['9400']}`];
-    const [agent, dana] = await Promise.all([token(issuer, 'agent'), token(issuer, 'dana')]);
+    const gateway = `http://127.0.0.1:${demo.ports['8080']}`;
+    const [agent, dana] = await Promise.all([demo.token('agent'), demo.token('dana')]);
     const answering = answerHolds(adminClient({ kind: 'socket', path: join(demo.dir, 'data/demo/run/admin.sock') }, dana), stop.signal);
     answering.catch(() => {});
     const counts: (readonly [number, number])[] = [];
@@ -269,7 +242,7 @@ async function main(): Promise<boolean> {
       cwd: root,
     };
     if (chosen(prometheus)) counts.push(await runClient(prometheus, env));
-    const connector = await connect(demo, agent);
+    const connector = await demo.connect('ledger', agent);
     try {
       const database = { ...env, PGHOST: '127.0.0.1', PGDATABASE: 'ledger', PGUSER: 'agent' };
       for (const client of databaseClients.filter(chosen)) {

@@ -3,7 +3,7 @@ import { fingerprintSync, hasSqlDetails, normalizeSync, parseSync, scanSync } fr
 import type { SqlRequest } from '../decision/request.ts';
 import type { Catalog, Relation, SensitiveColumns } from './catalog.ts';
 import { AnalysisError } from './error.ts';
-import { CLEAR, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
+import { CLEAR, type Flow, isSensitive, ofColumns, UNKNOWN, union } from './flow.ts';
 import { constantsIn, maskText, type Token } from './masked_text.ts';
 import { type Definitions, fieldsOf, Model } from './model.ts';
 import { type Output, Walk } from './query.ts';
@@ -121,6 +121,8 @@ function requestOf(walk: Walk): Analysis['request'] {
 
 /** @returns the statements, each a wrapped node @throws {AnalysisError} */
 function parse(text: string): unknown[] {
+  // An empty Query is how some clients ask whether the server is there; libpg-query takes it for a mistake.
+  if (text === '') return [];
   const tree = guarded(() => parseSync(text));
   return listOf(bare(tree)?.stmts).map((statement) => unwrap(statement, 'RawStmt')?.stmt);
 }
@@ -134,6 +136,7 @@ function tokensOf(text: string): Token[] {
 }
 
 function normalised(text: string): string {
+  if (text === '') return '';
   try {
     return normalizeSync(text);
   } catch {
@@ -187,8 +190,7 @@ function definitions(model: Model, depth: number): Definitions {
       try {
         const select = bare(selectOf(`SELECT ${expression}`));
         const columns = relation.columns.map(({ name }) => {
-          const flow: Flow = { columns: new Set([model.id(relation, name)]), unknown: false };
-          return { name, flow, plain: true };
+          return { name, flow: ofColumns(model.id(relation, name)), plain: true };
         });
         const [target] = listOf(select?.targetList);
         const table = { name: relation.name, schemas: [relation.schema], columns, open: undefined, base: true };

@@ -32,6 +32,10 @@ export interface CatalogData {
   readonly functions: readonly string[];
   /** Names of operators outside pg_catalog. */
   readonly operators: readonly string[];
+  /** Names of types to which a cast, or a check of theirs, calls a function outside pg_catalog. */
+  readonly casts: readonly string[];
+  /** Names of types outside pg_catalog that one of PostgreSQL's own bears, too: by the search path either may be meant. */
+  readonly shadows: readonly string[];
   /** The schemas that an unqualified name is looked for in when a session begins. */
   readonly searchPath: readonly string[];
 }
@@ -42,6 +46,8 @@ export class Catalog {
   readonly data: CatalogData;
   readonly functions: ReadonlySet<string>;
   readonly operators: ReadonlySet<string>;
+  readonly casts: ReadonlySet<string>;
+  readonly shadows: ReadonlySet<string>;
   readonly #byName = new Map<string, Relation[]>();
   readonly #byOid = new Map<number, Relation>();
   readonly #children = new Map<number, Relation[]>();
@@ -50,6 +56,8 @@ export class Catalog {
     this.data = data;
     this.functions = new Set(data.functions);
     this.operators = new Set(data.operators);
+    this.casts = new Set(data.casts);
+    this.shadows = new Set(data.shadows);
     for (const relation of data.relations) {
       this.#byOid.set(relation.oid, relation);
       push(this.#byName, relation.name, relation);
@@ -90,6 +98,14 @@ export class Catalog {
     return [...found];
   }
 }
+
+/** By the oids of pg_type.dat, which never change: boolean, numbers, texts, dates and times, uuid, addresses. */
+const TEXT_OIDS = new Set([
+  16, 17, 18, 19, 20, 21, 23, 25, 26, 650, 700, 701, 790, 829, 869, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2950,
+]);
+
+/** Whether a type is sure to be neither an array nor JSON. */
+export const isTextOid = (oid: number): boolean => TEXT_OIDS.has(oid);
 
 function push<K>(map: Map<K, Relation[]>, key: K, relation: Relation): void {
   const known = map.get(key);

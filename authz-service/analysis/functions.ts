@@ -140,13 +140,25 @@ export const SETS: ReadonlySet<string> = new Set(
     .split(/\s+/),
 );
 
-/** They succeed for whatever text they are given. */
+/** They succeed for whatever text they are given; some of them only where their other arguments are constants, which stands beside their use. */
 export const TOTAL: ReadonlySet<string> = new Set(
   `
   any_value array_agg array_to_json array_to_string bit_length bpchar btrim char_length character_length concat concat_ws first_value
   initcap json_agg json_build_array jsonb_agg jsonb_build_array lag last_value lead left length lower ltrim max md5 min name
   num_nonnulls num_nulls octet_length pg_column_size pg_typeof quote_ident quote_literal quote_nullable replace reverse right row_to_json rtrim
-  sha224 sha256 sha384 sha512 split_part starts_with string_agg strpos substr text to_json to_jsonb translate upper varchar
+  sha224 sha256 sha384 sha512 split_part starts_with string_agg strpos substr substring text to_json to_jsonb translate upper varchar
+`
+    .trim()
+    .split(/\s+/),
+);
+
+/** What they give is a text, a number or the like, whatever they are given: no array, no JSON. */
+export const TEXT_FUNCTIONS: ReadonlySet<string> = new Set(
+  `
+  array_to_string ascii avg bit_length bool_and bool_or btrim ceil char_length character_length chr concat concat_ws convert_from count
+  current_database date_part date_trunc encode floor format initcap left length lpad ltrim md5 now octet_length pg_typeof position
+  quote_ident quote_literal quote_nullable repeat replace right round row_number rpad rtrim split_part starts_with string_agg strpos
+  substr substring text to_char to_date to_hex to_timestamp translate varchar
 `
     .trim()
     .split(/\s+/),

@@ -1,7 +1,7 @@
 /** A catalog with what is known to be sensitive in it: for each relation, what its columns come of. */
 import type { Catalog, Relation, SensitiveColumns } from './catalog.ts';
 import { SYSTEM_SCHEMAS } from './catalog.ts';
-import { type ColumnId, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
+import { type ColumnId, type Flow, isSensitive, ofColumns, UNKNOWN, union } from './flow.ts';
 
 /** What reading a relation amounts to. */
 export interface Described {
@@ -73,7 +73,7 @@ export class Model {
     if (relation.definition === undefined || SYSTEM_SCHEMAS.has(relation.schema)) {
       const flows = relation.columns.map(({ name, generated }) => {
         const below = generated === undefined ? undefined : this.#definitions.generated(generated, relation);
-        const own: Flow = { columns: new Set([this.id(relation, name, below)]), unknown: false };
+        const own = ofColumns(this.id(relation, name, below));
         return below ? union([own, below]) : own;
       });
       return { flows, reads: [], functions: [], incomplete: [] };
@@ -81,7 +81,7 @@ export class Model {
     const view = this.#definitions.view(relation.definition, relation);
     const flows = relation.columns.map(({ name }, i) => {
       const below = view.flows?.length === relation.columns.length ? (view.flows[i] ?? UNKNOWN) : UNKNOWN;
-      return union([{ columns: new Set([this.id(relation, name, below)]), unknown: false }, below]);
+      return union([ofColumns(this.id(relation, name, below)), below]);
     });
     return { ...view, flows };
   }

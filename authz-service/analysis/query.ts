@@ -1,8 +1,8 @@
 /** Follows values through queries: what each result column comes of, what is read, written and called, and what only decides about rows. */
-import type { Relation } from './catalog.ts';
+import { isTextOid, type Relation } from './catalog.ts';
 import { AnalysisError } from './error.ts';
-import { CLEAR, type ColumnId, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
-import { CHANGING, COUNTING, FILE_ACCESS, ONE_COLUMN, PURE, SETS, TOTAL, TOTAL_OPERATORS } from './functions.ts';
+import { CLEAR, type ColumnId, EVIDENT, type Flow, isSensitive, ofColumns, UNKNOWN, union } from './flow.ts';
+import { CHANGING, COUNTING, FILE_ACCESS, ONE_COLUMN, PURE, SETS, TEXT_FUNCTIONS, TOTAL, TOTAL_OPERATORS } from './functions.ts';
 import { type Model, fieldsOf as sensitiveFields } from './model.ts';
 import { columnName } from './names.ts';
 import {
@@ -39,11 +39,22 @@ const MOST_NODES = 100_000;
 /** A recursive query is followed until nothing new flows, which takes no more rounds than it has columns. */
 const MOST_ROUNDS = 12;
 
-/** Whatever their parts are, these neither fail nor leave a part out. */
+/** Whatever their parts are, these do not fail. */
 const TOTAL_KINDS = new Set([
-  ...['ColumnRef', 'NullTest', 'BooleanTest', 'RowExpr', 'A_ArrayExpr', 'A_Indirection', 'A_Indices', 'MinMaxExpr', 'CollateClause'],
+  ...[
+    'ColumnRef',
+    'NullTest',
+    'BooleanTest',
+    'RowExpr',
+    'BoolExpr',
+    'CoalesceExpr',
+    'A_Indirection',
+    'A_Indices',
+    'MinMaxExpr',
+    'CollateClause',
+  ],
   ...['CaseExpr', 'CaseWhen', 'SubLink', 'SelectStmt', 'List', 'ResTarget', 'NamedArgExpr', 'SortBy', 'WindowDef'],
-  ...['JsonArrayConstructor', 'JsonValueExpr', 'TypeName', 'FuncCall'],
+  ...['JsonArrayConstructor', 'JsonValueExpr', 'TypeName', 'FuncCall', 'String', 'A_Star'],
 ]);
 const TEXTS = new Set(['text', 'varchar', 'bpchar', 'name']);
 
@@ -67,6 +78,9 @@ export class Walk {
   copies = false;
   /** What its results are depends on which columns a relation has. */
   expands = false;
+  /** Sensitive values that were met anywhere, whether or not they come out. */
+  readonly met = new Set<Flow>();
+  #evidence = 0;
   #depth = 0;
   #nodes = 0;
 
@@ -146,6 +160,11 @@ export class Walk {
     this.writes.set(`${schema}.${name}`, { schema, name });
   }
 
+  /** A statement that is no query works on what these relations hold. */
+  touch(schema: string, name: string): void {
+    for (const relation of this.model.catalog.find(schema || undefined, name)) this.#touched(relation);
+  }
+
   predicate(value: unknown, scope: Scope | undefined): void {
     if (value) this.use(this.expression(value, scope), 'predicate');
   }
@@ -177,6 +196,12 @@ export class Walk {
     const item = node?.kind === 'SortBy' ? node.fields.node : value;
     if (node?.kind === 'SortBy') this.#operator(namesOf(node.fields.useOp));
     const target = nodeOf(item);
+    // Names and places count inside of ROLLUP, CUBE, GROUPING SETS and (a, b), too.
+    const within = target?.kind === 'GroupingSet' ? target.fields.content : target?.kind === 'RowExpr' ? target.fields.args : undefined;
+    if (within) {
+      for (const part of listOf(within)) this.#ordering(part, scope, output);
+      return;
+    }
     const names = target?.kind === 'ColumnRef' ? namesOf(target.fields.fields) : [];
     const constant = target?.kind === 'A_Const' ? fieldsOf(target.fields.ival) : undefined;
     if (constant) {
@@ -263,6 +288,7 @@ export class Walk {
   #expanded(parts: readonly (Item | Table)[]): Output {
     const columns = expand(parts);
     const all = union(parts.flatMap((part) => [...part.columns.map((column) => column.flow), part.open ?? CLEAR]));
+    if (isSensitive(all)) this.met.add(all);
     return { columns, all };
   }
 
@@ -292,6 +318,8 @@ export class Walk {
     let now: Output = NOTHING;
     const run = (): Output => {
       const output = renamed(this.#cteQuery(fields, scope), rename);
+      // It ends where a row comes again.
+      if (fields.cycle_clause) this.use(output.all, 'predicate');
       return extended(output, fields);
     };
     return {
@@ -411,6 +439,11 @@ export class Walk {
     }
     for (const name of described.functions) this.functions.add(name);
     for (const reason of described.incomplete) this.hide(`${relation.schema}.${relation.name} ${reason}`);
+    this.#touched(relation);
+  }
+
+  #touched(relation: Relation): void {
+    const described = this.model.describe(relation);
     if (described.flows.some(isSensitive) || described.reads.some((read) => this.model.describe(read).flows.some(isSensitive))) {
       this.touchesSensitive = true;
     }
@@ -419,12 +452,16 @@ export class Walk {
   #tableOf(fields: Fields, found: readonly Relation[]): Table {
     const lists = found.map((relation): ScopeColumn[] => {
       const { flows } = this.model.describe(relation);
-      return relation.columns.map(({ name }, i) => ({ name, flow: flows[i] ?? UNKNOWN, plain: true }));
+      return relation.columns.map(({ name, type }, i) => ({ name, flow: flows[i] ?? UNKNOWN, plain: true, text: isTextOid(type) }));
     });
     const names = (list: readonly ScopeColumn[] | undefined): string => JSON.stringify(list?.map((column) => column.name));
     const same = lists.length > 0 && lists.every((list) => names(list) === names(lists[0]));
     const columns = same
-      ? (lists[0] ?? []).map((column, i) => ({ ...column, flow: union(lists.map((list) => list[i]?.flow ?? UNKNOWN)) }))
+      ? (lists[0] ?? []).map((column, i) => ({
+          ...column,
+          flow: union(lists.map((list) => list[i]?.flow ?? UNKNOWN)),
+          text: lists.every((list) => list[i]?.text === true),
+        }))
       : lists.flat();
     const all = union(lists.flat().map((column) => column.flow));
     const open = found.length === 0 ? UNKNOWN : same ? undefined : all;
@@ -444,6 +481,7 @@ export class Walk {
     const left = this.#from(fields.larg, lateral, outer);
     const right = this.#from(fields.rarg, inner(lateral, [left]), outer);
     const using = fields.isNatural === true ? common(left, right) : namesOf(fields.usingClause);
+    if (using.length > 0) this.#operator(['=']);
     const merged = using.map((name): ScopeColumn => {
       const sides = [...left.columns, ...right.columns].filter((column) => column.name === name);
       for (const side of sides) this.use(side.flow, 'predicate');
@@ -529,7 +567,7 @@ export class Walk {
     const ids = found.flatMap((relation) =>
       relation.columns.filter((column) => column.name === name).map((column) => this.model.id(relation, column.name)),
     );
-    this.use({ columns: new Set(ids), unknown: false }, 'written');
+    this.use(ofColumns(...ids), 'written');
     const sensitive = ids.length > 0 && ids.every((id) => id.sensitive);
     if (ids.some((id) => id.sensitive)) this.tainted.add(value);
     if (found.length > 0 && ids.length === 0) this.hide(`does not know the column ${name}`);
@@ -547,9 +585,10 @@ export class Walk {
     const { table, found } = this.#target(fields.relation);
     const listed = listOf(fields.cols).map((target) => textOf(unwrap(target, 'ResTarget')?.name));
     const names = listed.length > 0 ? listed : found.length === 1 || !table.open ? table.columns.map((column) => column.name) : undefined;
+    for (const target of listOf(fields.cols)) this.#place(found, unwrap(target, 'ResTarget') ?? {}, scope);
     this.#inserted(fields.selectStmt, names, found, scope);
     const conflict = unwrap(fields.onConflictClause, 'OnConflictClause');
-    if (conflict) this.#onConflict(conflict, table, found, scope);
+    if (conflict) this.#onConflict(conflict, table, names, found, scope);
     return this.#returning(fields.returningClause, inner(scope, [itemOf(table)]), table);
   }
 
@@ -594,12 +633,18 @@ export class Walk {
     if (sensitive) this.tainted.add(target);
   }
 
-  #onConflict(conflict: Fields, table: Table, found: readonly Relation[], outer: Scope): void {
+  #onConflict(conflict: Fields, table: Table, names: readonly string[] | undefined, found: readonly Relation[], outer: Scope): void {
     const excluded: Table = { ...table, name: 'excluded', schemas: [] };
     const scope = inner(outer, [itemOf(table), { tables: [excluded], columns: [], open: undefined }]);
     const infer = unwrap(conflict.infer, 'InferClause');
     this.predicate(infer?.whereClause, scope);
-    for (const element of listOf(infer?.indexElems)) this.predicate(unwrap(element, 'IndexElem')?.expr, scope);
+    for (const element of listOf(infer?.indexElems)) {
+      const { name, expr } = unwrap(element, 'IndexElem') ?? {};
+      this.predicate(expr ?? { ColumnRef: { fields: [{ String: { sval: name } }] } }, inner(outer, [itemOf(table)]));
+    }
+    // Without a word of which, any unique column tells whether a value was there.
+    if (!infer || textOf(infer.conname) !== '')
+      this.use(union(table.columns.filter(({ name }) => names?.includes(name) ?? true).map(({ flow }) => flow)), 'predicate');
     this.#assignments(conflict.targetList, found, scope);
     this.predicate(conflict.whereClause, scope);
   }
@@ -621,7 +666,16 @@ export class Walk {
       const multiple = nodeOf(fields.val);
       const value = multiple?.kind === 'MultiAssignRef' ? multiple.fields.source : fields.val;
       this.#assign(found, textOf(fields.name), this.#found(value, scope), value);
+      this.#place(found, fields, scope);
     }
+  }
+
+  /** `a[i] = …`: where a value goes is a value, too. */
+  #place(found: readonly Relation[], target: Fields, scope: Scope): void {
+    if (!target.indirection) return;
+    const flow = this.expression(target.indirection, scope);
+    this.use(flow, 'predicate');
+    this.#assign(found, textOf(target.name), { flow, plain: false }, target.indirection);
   }
 
   #delete(fields: Fields, outer: Scope | undefined): Output {
@@ -646,6 +700,7 @@ export class Walk {
       this.predicate(when.condition, scope);
       const values = listOf(when.values);
       if (values.length === 0) this.#assignments(when.targetList, found, scope);
+      else for (const target of listOf(when.targetList)) this.#place(found, unwrap(target, 'ResTarget') ?? {}, scope);
       const listed = listOf(when.targetList).map((target) => textOf(unwrap(target, 'ResTarget')?.name));
       const names = listed.length > 0 ? listed : table.columns.map((column) => column.name);
       for (const [i, value] of values.entries()) this.#assign(found, names[i] ?? '', this.#found(value, scope), value);
@@ -670,8 +725,13 @@ export class Walk {
     if (typeof value !== 'object' || value === null) return CLEAR;
     this.#enter();
     const node = nodeOf(value);
-    const flow = node ? this.#node(node, scope) : union(childrenOf(value).map((child) => this.expression(child, scope)));
-    if (node && !isTotal(node)) this.#decides(flow);
+    let flow = node ? this.#node(node, scope) : union(childrenOf(value).map((child) => this.expression(child, scope)));
+    if (node && !this.#isTotal(node, scope)) {
+      this.#decides(flow);
+      flow = union([flow, EVIDENT]);
+    }
+    if (flow.evident) this.#evidence++;
+    if (isSensitive(flow)) this.met.add(flow);
     if (node && !PARTED.has(node.kind) && isSensitive(flow)) this.tainted.add(value);
     this.#depth--;
     return flow;
@@ -684,7 +744,10 @@ export class Walk {
 
   #found(value: unknown, scope: Scope | undefined): Found {
     const node = nodeOf(value);
-    return node?.kind === 'ColumnRef' ? this.#column(node.fields, scope) : { flow: this.expression(value, scope), plain: false };
+    if (node?.kind !== 'ColumnRef') return { flow: this.expression(value, scope), plain: false };
+    const found = this.#column(node.fields, scope);
+    if (isSensitive(found.flow)) this.met.add(found.flow);
+    return found;
   }
 
   #node(node: Node, scope: Scope | undefined): Flow {
@@ -710,17 +773,20 @@ export class Walk {
         this.predicate(fields.args, scope);
         return CLEAR;
       case 'A_Indirection':
-        return this.#rowField(fields, scope) ?? this.#below(fields, scope);
-      case 'A_Expr':
-        return union([this.#operator(namesOf(fields.name)), this.#below(fields, scope)]);
+        return this.#rowField(fields, scope) ?? this.#either([fields.arg, fields.indirection], scope);
+      case 'BoolExpr':
+      case 'CoalesceExpr':
+        return this.#either(listOf(fields.args), scope);
+      case 'TypeCast':
+        return union([this.#cast(fields.typeName), this.#below(fields, scope)]);
+      case 'A_Expr': {
+        const operators = union(operatorsOf(fields).map((names) => this.#operator(names)));
+        return union([operators, isStepwise(fields) ? this.#either(partsOf(fields), scope) : this.#below(fields, scope)]);
+      }
       case 'SortBy':
         return union([this.#operator(namesOf(fields.useOp)), this.#below(fields, scope)]);
-      case 'CaseWhen':
-        this.predicate(fields.expr, scope);
-        return this.#below(fields, scope);
       case 'CaseExpr':
-        this.predicate(fields.arg, scope);
-        return this.#below(fields, scope);
+        return this.#case(fields, scope);
       case 'InsertStmt':
       case 'UpdateStmt':
       case 'DeleteStmt':
@@ -734,6 +800,43 @@ export class Walk {
 
   #below(fields: Fields, scope: Scope | undefined): Flow {
     return union(childrenOf(fields).map((child) => this.expression(child, scope)));
+  }
+
+  /** Which of its parts are evaluated may depend on what the others give: whether one was is told where that can be seen. */
+  #either(parts: readonly unknown[], scope: Scope | undefined): Flow {
+    const flows = parts.map((part) => this.expression(part, scope));
+    const all = union(flows);
+    if (flows.some((flow, i) => isSensitive(flow) && flows.some((other, j) => i !== j && other.evident))) this.#decides(all);
+    return all;
+  }
+
+  /** What it is chosen by is told by which result comes out, or fails. */
+  #case(fields: Fields, scope: Scope | undefined): Flow {
+    const conditions: Flow[] = [];
+    if (fields.arg) {
+      conditions.push(this.expression(fields.arg, scope), this.#operator(['=']));
+    }
+    const results: Flow[] = [];
+    for (const entry of listOf(fields.args)) {
+      const when = unwrap(entry, 'CaseWhen') ?? {};
+      conditions.push(this.expression(when.expr, scope));
+      results.push(this.expression(when.result, scope));
+    }
+    results.push(this.expression(fields.defresult, scope));
+    for (const condition of conditions) this.use(condition, 'predicate');
+    return union([...conditions, ...results]);
+  }
+
+  /** A cast is a function of the type's own where that is none of PostgreSQL's. */
+  #cast(typeName: unknown): Flow {
+    const names = namesOf(unwrap(typeName, 'TypeName')?.names);
+    const name = names.at(-1) ?? '';
+    const { casts, shadows } = this.model.catalog;
+    if (!casts.has(name) && !(shadows.has(name) && names.at(-2) !== 'pg_catalog')) return CLEAR;
+    this.functions.add(`cast to ${names.join('.')}`);
+    this.changes = true;
+    this.hide(`casts to ${names.join('.')}, which calls what is not known`);
+    return UNKNOWN;
   }
 
   #column(fields: Fields, scope: Scope | undefined): Found {
@@ -751,7 +854,11 @@ export class Walk {
     if (found) return found;
     if (tables.length > 0) {
       // `t.f` is another way to write `f(t)`.
-      const flow = this.#called([name], union(tables.map(whole)));
+      const flow = this.#called(
+        [name],
+        union(tables.map(whole)),
+        isTotalCall(name, [undefined], () => false),
+      );
       return { flow, plain: false };
     }
     this.hide(`does not know the column ${names.join('.')}`);
@@ -768,11 +875,18 @@ export class Walk {
   }
 
   #subLink(fields: Fields, scope: Scope | undefined): Flow {
+    const before = this.#evidence;
     const test = fields.testexpr ? this.expression(fields.testexpr, scope) : CLEAR;
-    const operator = this.#operator(namesOf(fields.operName));
+    const named = namesOf(fields.operName);
+    const operator = this.#operator(named.length === 0 && fields.testexpr ? ['='] : named);
     const output = this.statement(fields.subselect, scope) ?? { columns: undefined, all: UNKNOWN };
-    if (fields.subLinkType === 'EXISTS_SUBLINK') return CLEAR;
-    return union([test, operator, output.all]);
+    // It stops at the first row that decides it.
+    if (fields.testexpr) this.#decides(union([test, output.all]));
+    // More than one row is an error, too.
+    const single = ['EXPR_SUBLINK', 'ROWCOMPARE_SUBLINK', 'MULTIEXPR_SUBLINK'].includes(textOf(fields.subLinkType));
+    const evidence = single || this.#evidence > before ? EVIDENT : CLEAR;
+    if (fields.subLinkType === 'EXISTS_SUBLINK') return evidence;
+    return union([test, operator, output.all, evidence]);
   }
 
   #call(fields: Fields, scope: Scope | undefined): Flow {
@@ -791,7 +905,8 @@ export class Walk {
     const flow = union([...given.map((argument) => argument.flow), ordered]);
     if (names.at(-1) === 'set_config') this.#setConfig(listOf(fields.args)[0]);
     if (SEQUENCES.has(names.at(-1) ?? '')) this.#sequence(listOf(fields.args)[0]);
-    return this.#called(names, flow);
+    const total = isTotalCall(names.at(-1) ?? '', listOf(fields.args), (value) => this.#isText(value, scope));
+    return this.#called(names, flow, total);
   }
 
   #setConfig(name: unknown): void {
@@ -815,29 +930,31 @@ export class Walk {
   }
 
   /** What a function gives of such arguments. */
-  #called(names: readonly string[], given: Flow): Flow {
+  #called(names: readonly string[], given: Flow, total: boolean): Flow {
     const name = names.at(-1) ?? '';
-    if (this.#isBuiltIn(names) && PURE.has(name)) {
-      if (SETS.has(name) || !TOTAL.has(name)) this.#decides(given);
-      return given;
+    if (this.#isBuiltIn(names) && PURE.has(name) && !this.model.catalog.casts.has(name)) {
+      if (total && !SETS.has(name)) return given;
+      this.#decides(given);
+      return union([given, EVIDENT]);
     }
     this.functions.add(names.join('.'));
     this.changes = true;
     if (this.#isBuiltIn(names) && CHANGING.has(name)) {
       if (isSensitive(given)) this.hide(`calls ${name} with what comes of sensitive values, which can then be asked for`);
-      return given;
+      return union([given, EVIDENT]);
     }
     if (FILE_ACCESS.has(name)) this.commands.add('file-access');
     this.hide(`calls ${names.join('.')}, which is not known`);
-    return { columns: given.columns, unknown: true };
+    return { columns: given.columns, unknown: true, evident: true };
   }
 
   /** Functions that are called somewhere below, in what is no query. */
   scan(value: unknown): void {
     this.#enter();
     const node = nodeOf(value);
-    if (node?.kind === 'FuncCall') this.#called(namesOf(node.fields.funcname), CLEAR);
-    if (node?.kind === 'A_Expr') this.#operator(namesOf(node.fields.name));
+    if (node?.kind === 'FuncCall') this.#called(namesOf(node.fields.funcname), CLEAR, true);
+    if (node?.kind === 'TypeCast') this.#cast(node.fields.typeName);
+    if (node?.kind === 'A_Expr') for (const names of operatorsOf(node.fields)) this.#operator(names);
     for (const child of childrenOf(node ? node.fields : value)) this.scan(child);
     this.#depth--;
   }
@@ -855,6 +972,70 @@ export class Walk {
     return CLEAR;
   }
 
+  /** Whether an expression does not fail, whatever the values of its parts: where it does, that would tell of them. */
+  #isTotal({ kind, fields }: Node, scope: Scope | undefined): boolean {
+    switch (kind) {
+      case 'A_Expr': {
+        const operator = namesOf(fields.name).at(-1) ?? '';
+        // Arrays and JSON are put together only when they fit.
+        if (operator === '||') return [fields.lexpr, fields.rexpr].some((side) => this.#isText(side, scope));
+        return fields.kind === 'AEXPR_NULLIF' || TOTAL_OPERATORS.has(operator);
+      }
+      case 'A_ArrayExpr': {
+        const elements = listOf(fields.elements);
+        // Arrays of arrays must be of one length.
+        return elements.length < 2 || elements.some((element) => this.#isText(element, scope));
+      }
+      case 'TypeCast':
+        return isConstant(fields.arg) || isTextType(fields.typeName);
+      default:
+        return TOTAL_KINDS.has(kind);
+    }
+  }
+
+  /** Whether a value is sure to be a text, a number or the like: no array, no JSON. */
+  #isText(value: unknown, scope: Scope | undefined): boolean {
+    const node = nodeOf(value);
+    if (!node) return false;
+    const { kind, fields } = node;
+    switch (kind) {
+      case 'ColumnRef':
+        return this.#isTextColumn(namesOf(fields.fields), scope);
+      case 'A_Const':
+        return !fields.sval && !fields.isnull;
+      case 'CollateClause':
+      case 'SQLValueFunction':
+        return true;
+      case 'TypeCast':
+        return isTextType(fields.typeName);
+      case 'FuncCall':
+        return this.#isBuiltIn(namesOf(fields.funcname)) && TEXT_FUNCTIONS.has(namesOf(fields.funcname).at(-1) ?? '');
+      case 'CoalesceExpr':
+      case 'MinMaxExpr':
+        return listOf(fields.args).some((argument) => this.#isText(argument, scope));
+      case 'CaseExpr':
+        return [fields.defresult, ...listOf(fields.args).map((when) => unwrap(when, 'CaseWhen')?.result)].some((result) =>
+          this.#isText(result, scope),
+        );
+      case 'SubLink':
+        return fields.subLinkType === 'EXISTS_SUBLINK';
+      case 'A_Expr': {
+        if (fields.kind === 'AEXPR_NULLIF') return this.#isText(fields.lexpr, scope);
+        const operator = namesOf(fields.name).at(-1);
+        if (operator === '||') return [fields.lexpr, fields.rexpr].some((side) => this.#isText(side, scope));
+        return operator === '->>' || operator === '#>>';
+      }
+      default:
+        return false;
+    }
+  }
+
+  #isTextColumn(names: readonly string[], scope: Scope | undefined): boolean {
+    const name = names.at(-1) ?? '';
+    const found = names.length === 1 ? findColumn(scope, name) : columnOf(findTables(scope, names.at(-3), names.at(-2) ?? ''), name);
+    return found?.text === true;
+  }
+
   #enter(): void {
     if (++this.#depth > DEEPEST) throw new AnalysisError('too_large', 'the statement is nested too deeply');
     if (++this.#nodes > MOST_NODES) throw new AnalysisError('too_large', 'the statement has too many parts');
@@ -863,26 +1044,68 @@ export class Walk {
 
 const SEQUENCES = new Set(['nextval', 'setval']);
 
-/** Whether an expression neither fails by the values of its parts nor leaves one out by them: how it ends would tell of them, whatever is masked. */
-function isTotal({ kind, fields }: Node): boolean {
-  switch (kind) {
-    case 'BoolExpr':
-      return fields.boolop === 'NOT_EXPR';
-    case 'CoalesceExpr':
-      return listOf(fields.args).every((argument) => ['ColumnRef', 'A_Const'].includes(nodeOf(argument)?.kind ?? ''));
-    case 'A_Expr':
-      return fields.kind === 'AEXPR_NULLIF' || TOTAL_OPERATORS.has(namesOf(fields.name).at(-1) ?? '');
-    case 'TypeCast':
-      return TEXTS.has(namesOf(unwrap(fields.typeName, 'TypeName')?.names).at(-1) ?? '') || isVerbatim(nodeOf(fields.arg));
-    default:
-      return TOTAL_KINDS.has(kind);
-  }
+/** Unqualified it may be a type of another schema, by the search path: the cast then counts as one that nobody knows. */
+function isTextType(typeName: unknown): boolean {
+  const fields = unwrap(typeName, 'TypeName');
+  const names = namesOf(fields?.names);
+  if (!TEXTS.has(names.at(-1) ?? '') || listOf(fields?.arrayBounds).length > 0) return false;
+  return names.length === 1 || names.at(-2) === 'pg_catalog';
 }
 
-/** A value as it stands in its column, which an expression has not been chosen for. */
-function isVerbatim(node: Node | undefined): boolean {
-  if (node?.kind !== 'A_Expr') return node?.kind === 'ColumnRef' || node?.kind === 'A_Const';
-  return namesOf(node.fields.name).join() === '||' && [node.fields.lexpr, node.fields.rexpr].every((side) => isVerbatim(nodeOf(side)));
+/** The operators that an expression means, by name; those of BETWEEN are not told. */
+function operatorsOf(fields: Fields): string[][] {
+  return textOf(fields.kind).includes('BETWEEN') ? [['<='], ['>=']] : [namesOf(fields.name)];
+}
+
+/** Compares one part after another, and may stop at the first that decides it. */
+const isStepwise = (fields: Fields): boolean =>
+  ['AEXPR_IN', 'AEXPR_BETWEEN', 'AEXPR_NOT_BETWEEN', 'AEXPR_BETWEEN_SYM', 'AEXPR_NOT_BETWEEN_SYM'].includes(textOf(fields.kind)) ||
+  nodeOf(fields.lexpr)?.kind === 'RowExpr' ||
+  nodeOf(fields.rexpr)?.kind === 'RowExpr';
+
+const partsOf = (fields: Fields): readonly unknown[] =>
+  [fields.lexpr, fields.rexpr].flatMap((side) => {
+    const node = nodeOf(side);
+    return node?.kind === 'RowExpr' ? listOf(node.fields.args) : node?.kind === 'List' ? listOf(side) : [side];
+  });
+
+const isConstant = (value: unknown): boolean => nodeOf(value)?.kind === 'A_Const';
+
+function integerOf(value: unknown): number | undefined {
+  const ival = isConstant(value) ? fieldsOf(nodeOf(value)?.fields.ival) : undefined;
+  return ival && Number(ival.ival ?? 0);
+}
+
+/** Separators and such, of which no number of rows makes a text that is too long. */
+const isShort = (value: unknown): boolean => isConstant(value) && (stringOf(value)?.length ?? Number.POSITIVE_INFINITY) <= 8;
+
+/** Whether a function of PostgreSQL's succeeds for whatever values, these arguments being what they are. */
+function isTotalCall(name: string, args: readonly unknown[], isText: (value: unknown) => boolean): boolean {
+  if (!TOTAL.has(name)) return false;
+  switch (name) {
+    case 'substr':
+    case 'substring':
+      return integerOf(args[1]) !== undefined && (args.length === 2 || (integerOf(args[2]) ?? -1) >= 0);
+    case 'split_part':
+      return (integerOf(args[2]) ?? 0) !== 0;
+    case 'replace': {
+      const [from, to] = [stringOf(args[1]), stringOf(args[2])];
+      // What makes a text longer can be done again and again, until it is too long for the server.
+      return isConstant(args[1]) && isConstant(args[2]) && (to?.length ?? 1) <= (from?.length ?? 0);
+    }
+    case 'string_agg':
+      return isShort(args[1]);
+    case 'array_agg':
+      return isText(args[0]);
+    case 'bpchar':
+    case 'varchar':
+    case 'text':
+    case 'name':
+    case 'length':
+      return args.length === 1;
+    default:
+      return true;
+  }
 }
 
 export const DML: Readonly<Record<string, string>> = {

@@ -6,6 +6,8 @@ export interface ScopeColumn {
   readonly flow: Flow;
   /** A column of a relation as it is, so that the server tells where it comes from. */
   readonly plain: boolean;
+  /** Of a type that is neither an array nor JSON; unknown by default. */
+  readonly text?: boolean;
   /** To be called when a statement reads it. */
   readonly touch?: () => void;
 }
@@ -43,6 +45,7 @@ export interface Scope {
 export interface Found {
   readonly flow: Flow;
   readonly plain: boolean;
+  readonly text?: boolean;
 }
 
 const NO_CTES: ReadonlyMap<string, Cte> = new Map();
@@ -68,7 +71,11 @@ export function whole(table: Table): Flow {
 function pick(columns: readonly ScopeColumn[]): Found | undefined {
   if (columns.length === 0) return undefined;
   for (const column of columns) column.touch?.();
-  return { flow: union(columns.map((column) => column.flow)), plain: columns.every((column) => column.plain) };
+  return {
+    flow: union(columns.map((column) => column.flow)),
+    plain: columns.every((column) => column.plain),
+    text: columns.every((column) => column.text === true),
+  };
 }
 
 /** A column by its name alone, or else a row by the name of its table. @returns nothing when there is neither */

@@ -121,7 +121,6 @@ const COMMANDS: Readonly<Record<string, string>> = {
   ),
   TruncateStmt: 'truncate',
   LockStmt: 'lock',
-  ListenStmt: 'listen',
   UnlistenStmt: 'listen',
   NotifyStmt: 'notify',
   DeallocateStmt: 'deallocate',
@@ -228,6 +227,11 @@ function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
       for (const command of ['set', 'set:all', 'deallocate', 'close']) walk.commands.add(command);
       walk.changes = true;
       return undefined;
+    case 'ListenStmt':
+      walk.commands.add('listen');
+      walk.changes = true;
+      walk.hide('hears what other sessions send');
+      return undefined;
     case 'LoadStmt':
       walk.commands.add('file-access');
       walk.changes = true;
@@ -266,6 +270,8 @@ function resolved(walk: Walk, schema: string, name: string): readonly { readonly
 function written(walk: Walk, schema: string, name: string): void {
   if (name === '') return;
   for (const relation of resolved(walk, schema, name)) walk.wrote(relation.schema, relation.name);
+  // An index that is not unique after all, a type that does not fit: the error shows values.
+  walk.touch(schema, name);
 }
 
 function read(walk: Walk, schema: string, name: string): void {
@@ -301,6 +307,9 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
       walk.reads.set(key, relation);
     }
     walk.changes = before.changes;
+  } else {
+    // It tells how much room rows took, between its steps and at its end.
+    for (const flow of walk.met) walk.use(flow, 'predicate');
   }
   walk.commands.add('explain');
   return walk.incomplete.size > 0

@@ -25,9 +25,24 @@ const COLUMNS = `
      AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_toast'
    ORDER BY a.attrelid, a.attnum`;
 
-const FUNCTIONS = `SELECT DISTINCT proname AS name FROM pg_proc WHERE pronamespace <> 'pg_catalog'::regnamespace
-  AND pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'information_schema')`;
-const OPERATORS = `SELECT DISTINCT oprname AS name FROM pg_operator WHERE oprnamespace <> 'pg_catalog'::regnamespace`;
+/** Of an extension: who installs one says what its functions are, and one that bears a name of PostgreSQL's own does the same for a type of its own. */
+const extension = (oid: string, of: string): string =>
+  `EXISTS (SELECT FROM pg_depend d WHERE d.classid = '${of}'::regclass AND d.objid = ${oid} AND d.deptype = 'e')`;
+
+const FUNCTIONS = `SELECT DISTINCT proname AS name FROM pg_proc p WHERE pronamespace <> 'pg_catalog'::regnamespace
+  AND pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'information_schema') AND NOT ${extension('p.oid', 'pg_proc')}`;
+const OPERATORS = `SELECT DISTINCT oprname AS name FROM pg_operator o WHERE oprnamespace <> 'pg_catalog'::regnamespace
+  AND NOT ${extension('o.oid', 'pg_operator')}`;
+const CASTS = `
+  SELECT t.typname AS name FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_proc p ON p.oid = c.castfunc
+   WHERE p.pronamespace <> 'pg_catalog'::regnamespace AND NOT ${extension('c.oid', 'pg_cast')}
+  UNION
+  SELECT t.typname FROM pg_constraint c JOIN pg_type t ON t.oid = c.contypid
+    JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_proc'::regclass
+    JOIN pg_proc p ON p.oid = d.refobjid
+   WHERE p.pronamespace <> 'pg_catalog'::regnamespace`;
+const SHADOWS = `SELECT DISTINCT typname AS name FROM pg_type t WHERE typnamespace <> 'pg_catalog'::regnamespace
+  AND EXISTS (SELECT FROM pg_type own WHERE own.typnamespace = 'pg_catalog'::regnamespace AND own.typname = t.typname)`;
 
 const KINDS: Readonly<Record<string, Relation['kind']>> = {
   r: 'table',
@@ -47,11 +62,15 @@ export async function readCatalog(client: ClientBase): Promise<Catalog> {
   const relations = await client.query<Row>(RELATIONS);
   const functions = await client.query<{ name: string }>(FUNCTIONS);
   const operators = await client.query<{ name: string }>(OPERATORS);
+  const casts = await client.query<{ name: string }>(CASTS);
+  const shadows = await client.query<{ name: string }>(SHADOWS);
   await client.query('COMMIT');
   return new Catalog({
     relations: relations.rows.map((row) => relationOf(row, columns.get(row.oid) ?? [])),
     functions: functions.rows.map((row) => row.name),
     operators: operators.rows.map((row) => row.name),
+    casts: casts.rows.map((row) => row.name),
+    shadows: shadows.rows.map((row) => row.name),
     searchPath: path.rows[0]?.path ?? [],
   });
 }

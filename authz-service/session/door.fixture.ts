@@ -94,6 +94,8 @@ export const CATALOG: CatalogData = {
   ],
   functions: [],
   operators: [],
+  casts: [],
+  shadows: [],
   searchPath: ['public'],
 };
 

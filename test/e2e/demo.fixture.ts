@@ -1,6 +1,7 @@
 /** The demo as `npm start` runs it, on ports and a state directory of its own, so that it can stand beside another one. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -102,6 +103,34 @@ export class Demo {
       });
     const own = (pid: number): typeof rows => rows.filter(({ parent }) => parent === pid).flatMap((child) => [child, ...own(child.pid)]);
     return [...rows.filter(({ pid }) => pid === this.pid), ...own(this.pid)];
+  }
+
+  /** A client's token of the demo's issuer. */
+  async token(client: string): Promise<string> {
+    const response = await fetch(`http://127.0.0.1:${this.ports['9400']}/token`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${btoa(`${client}:demo-${client}`)}` },
+      body: new URLSearchParams({ grant_type: 'client_credentials' }),
+    });
+    return ((await response.json()) as { access_token: string }).access_token;
+  }
+
+  /** `./sluice connect TARGET` on the port that the demo's own connector has, once it listens. */
+  async connect(target: string, token: string): Promise<ChildProcess> {
+    const port = this.ports['5434'];
+    const child = spawn(join(this.dir, 'sluice'), ['connect', target, '--listen', `127.0.0.1:${port}`], {
+      cwd: this.dir,
+      env: { ...this.env, SLUICE_TOKEN: token },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    for (const deadline = Date.now() + 15_000; ; await sleep(50)) {
+      const listens = await new Promise<boolean>((settle) => {
+        const socket = connectTcp(port, '127.0.0.1', () => settle(true));
+        socket.once('error', () => settle(false)).once('connect', () => socket.destroy());
+      });
+      if (listens) return child;
+      if (child.exitCode !== null || Date.now() > deadline) throw new Error('sluice connect does not listen');
+    }
   }
 
   /** As Ctrl-C does: to every process of the terminal's foreground group. */

@@ -88,6 +88,17 @@ describe('simple queries', () => {
     expect(seen(wire)).toEqual(['D[***,5,***,def]']);
   });
 
+  test('a table without a column is its whole row, whose origin proves nothing', () => {
+    const wire = session();
+    run(wire, 'fetch all c', { unproven: AGE });
+    wire.target(
+      back.columns({ name: 'c', table: 100, attribute: 0, type: 16_387 }, { name: 'ctid', table: 100, attribute: 0xffff, type: 27 }),
+    );
+    wire.seen();
+    wire.target(back.row(`(1,${SECRET})`, '(0,1)'));
+    expect(seen(wire)).toEqual(['D[null,(0,1)]']);
+  });
+
   test('types that are no texts become NULL, in both formats', () => {
     const wire = session();
     run(wire, 'select', { unproven: SSN });
@@ -539,7 +550,6 @@ describe('what the filter believes of the target', () => {
     ['a Query without its end', message('Q', Buffer.from('a'))],
     ['a malformed Parse', message('P', Buffer.from('a\0b\0\0\x02\0\0'))],
     ['a Sync with a body', message('S', Buffer.from('x'))],
-    ['rows that nobody wants', front.copyData('x')],
   ])('%s of the client ends the session, after what is owed', (_, bytes) => {
     const wire = session();
     wire.client(bytes);
@@ -761,6 +771,21 @@ describe('COPY', () => {
     wire.target(Buffer.concat([back.error({ C: '22P02', M: 'bad' }), back.ready()]));
     wire.client(Buffer.concat([front.copyData('x'), front.copyDone, front.query('select 1')]));
     expect(asks(wire)).toBe(1);
+  });
+
+  test('that was refused, or never asked for: what the client sends all the same is dropped', () => {
+    const wire = session();
+    const rows = Buffer.concat([front.copyData(front.query('drop table x').toString('latin1')), front.copyDone]);
+    wire.client(Buffer.concat([front.query('copy t from stdin'), rows]));
+    deny(wire);
+    wire.got();
+    wire.target(Buffer.concat([back.error({ C: '42601', M: 'syntax error' }), back.ready()]));
+    expect(wire.got()).toHaveLength(0);
+    wire.client(rows);
+    expect(wire.got()).toHaveLength(0);
+    expect(asks(wire)).toBe(0);
+    run(wire, 'select 1', {});
+    expect(wire.closed).toBe(false);
   });
 
   test('a query while rows are copied in is a violation', () => {

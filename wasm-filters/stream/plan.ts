@@ -45,7 +45,8 @@ export class CommandPlan {
     const origin = ((<u64>table) << 32) | attribute;
     if (table && this.origins.has(origin)) return this.origins.get(origin);
     if (this.positions.has(position)) return this.positions.get(position);
-    return table || this.clear.has(position) ? null : this.unproven;
+    // A table without a column is its row as a whole.
+    return (table && attribute) || this.clear.has(position) ? null : this.unproven;
   }
 
   /** False when the message is malformed, has a field that is not known here, or asks for what cannot be done. */

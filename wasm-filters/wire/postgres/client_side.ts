@@ -88,10 +88,9 @@ export abstract class ClientSide extends Judging {
       case Front.COPY_DATA:
       case Front.COPY_DONE:
       case Front.COPY_FAIL:
-        // Either the target has not said yet that it wants them, or it has ceased to.
-        if (this.owed.length) return this.block();
-        if (this.hadCopyIn) return this.skip(length, total);
-        break;
+        // The target has not said yet that it wants them, or it has ceased to, or never did: a client that does not wait to hear sends them all the
+        // same. The target skips what it did not ask for as well.
+        return this.owed.length ? this.block() : this.skip(length, total);
       case Front.FUNCTION_CALL:
         return this.refuseQuery(unsupported('function calls of the protocol do not pass the gateway: use SELECT'), null, length, total);
       case Front.DESCRIBE:

@@ -63,7 +63,6 @@ export abstract class Conversation extends Protocol {
   protected discarding: bool = false;
   protected blocked: bool = false;
   protected copyIn: bool = false;
-  protected hadCopyIn: bool = false;
   protected terminated: bool = false;
   protected outcome: string = '';
   /** A span of the target's bytes that passes, not sent yet. */

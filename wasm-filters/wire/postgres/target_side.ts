@@ -190,7 +190,7 @@ export abstract class TargetSide extends Results {
         // The target swallows these; anything else sent ahead would make it fail in ways that cannot be followed.
         if (head.kind == Owed.EXECUTE) this.owed.dropSyncs();
         if (this.owed.length != 1) return false;
-        this.copyIn = this.hadCopyIn = true;
+        this.copyIn = true;
         const copiedIn = command.copiedIn;
         if (copiedIn) copiedIn.begin(load<u8>(body) != 0);
         this.blocked = true;

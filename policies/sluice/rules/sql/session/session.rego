@@ -13,7 +13,6 @@ allow contains {
 	"reason": concat("", [grants.holder(sql.held[0]), " may use this database"]),
 	"credential": credential,
 } if {
-	count(input.request.commands) > 0
 	every command in input.request.commands { session(command) }
 	count(input.request.reads) == 0
 	input.request.complete == true

@@ -27,7 +27,8 @@ test_what_concerns_the_session_alone if {
 	judged(testing.statement(["show"])).credential == ""
 }
 
-test_no_command_at_all if rule_of(testing.statement([])) == "default-deny"
+# An empty text, or a comment, by which clients ask whether anybody is there.
+test_no_command_at_all if rule_of(testing.statement([])) == "sql-session"
 
 test_harmless_settings if {
 	every name in ["timezone", "TimeZone", "application_name", "search_path", "statement_timeout", "extra_float_digits", "all", "transaction", "session_characteristics"] {

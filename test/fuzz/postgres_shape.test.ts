@@ -40,6 +40,8 @@ const CATALOG = new Catalog({
   ],
   functions: [],
   operators: [],
+  casts: [],
+  shadows: [],
   searchPath: ['public'],
 });
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Evaluation } from '../decision/ports.ts';
 import type { Bundle } from './compile.ts';
@@ -107,6 +109,29 @@ describe('a policy that hangs', () => {
     expect(said).toBe('/a');
     expect(ms).toBeLessThan(300);
     expect(outcome(await hung)).toBe('policy_timeout');
+  });
+
+  test('again and again does not cost a new worker each time', async () => {
+    /** Threads are numbered in the order of their start. */
+    const nextThread = async (): Promise<number> => {
+      const worker = new Worker('', { eval: true });
+      const { threadId } = worker;
+      await once(worker, 'exit');
+      return threadId;
+    };
+    await begin({ workers: 1, timeoutMs: 10_000 });
+    const before = await nextThread();
+    for (let jam = 0; jam < 4; jam++) {
+      const slow = judged('/slow');
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await judged('/a');
+      await slow;
+      // A worker that is started now is there before the next jam.
+      await new Promise((resolve) => setTimeout(resolve, 700));
+    }
+    // One beside the one that was warm already.
+    expect((await nextThread()) - before).toBeLessThanOrEqual(2);
+    expect(incidents).toEqual([]);
   });
 
   test('shows in what it tells of its load', async () => {

@@ -89,7 +89,8 @@ class Pool implements Engine {
   readonly #queue: Job[] = [];
   /** Few different decisions answer most requests: they are parsed once. */
   readonly #parsed = new Map<string, Parsed>();
-  #spare: Lane | undefined;
+  /** Warm, and not asked: one at least, and whatever a jam once needed. */
+  readonly #bench: Lane[] = [];
   #starting = 0;
   #open = 0;
   #flushing = false;
@@ -113,7 +114,7 @@ class Pool implements Engine {
       await Promise.all(lanes.map((lane) => lane.end()));
       throw failed.reason;
     }
-    if (this.#spares > 0) this.#spare = lanes.pop();
+    this.#bench.push(...lanes.splice(this.#options.workers));
     for (const lane of lanes) this.#lanes.add(lane);
   }
 
@@ -141,9 +142,8 @@ class Pool implements Engine {
       if (this.#open > 0) await new Promise<void>((resolve) => (this.#closing = resolve));
     }
     clearInterval(this.#watch);
-    const lanes = [...this.#lanes, ...(this.#spare ? [this.#spare] : [])];
+    const lanes = [...this.#lanes, ...this.#bench.splice(0)];
     this.#lanes.clear();
-    this.#spare = undefined;
     await Promise.all(lanes.map((lane) => lane.end()));
   }
 
@@ -211,7 +211,7 @@ class Pool implements Engine {
   /** Its running job is lost; those behind it are evaluated by another. */
   #endLane(lane: Lane, kind: 'timed_out' | 'crashed', reason: string): void {
     this.#lanes.delete(lane);
-    if (this.#spare === lane) this.#spare = undefined;
+    if (this.#bench.includes(lane)) this.#bench.splice(this.#bench.indexOf(lane), 1);
     lane.collect();
     const [lost, ...others] = lane.unanswered();
     void lane.end();
@@ -223,31 +223,35 @@ class Pool implements Engine {
 
   /** All workers stand at jobs that take too long: more of them, up to a bound. */
   #reinforce(): void {
-    if (![...this.#lanes].every((lane) => lane.suspect) || this.#lanes.size >= this.#mostLanes || !this.#spare) return;
-    this.#lanes.add(this.#spare);
-    this.#spare = undefined;
-    this.#refill();
-    this.#scheduleFlush();
+    if (![...this.#lanes].every((lane) => lane.suspect) || this.#lanes.size >= this.#mostLanes) return;
+    if (this.#substitute()) this.#refill();
   }
 
-  /** As many lanes as were asked for, and one spare. */
+  /** As many lanes as were asked for, and one on the bench. */
   #refill(): void {
     if (this.#closed && this.#open === 0) return;
-    if (this.#spare && this.#lanes.size < this.#options.workers) {
-      this.#lanes.add(this.#spare);
-      this.#spare = undefined;
-      this.#scheduleFlush();
-    }
-    const wanted = Math.max(0, this.#options.workers - this.#lanes.size) + (this.#spare ? 0 : this.#spares) - this.#starting;
+    if (this.#lanes.size < this.#options.workers) this.#substitute();
+    const wanted = Math.max(0, this.#options.workers - this.#lanes.size) + Math.max(0, this.#spares - this.#bench.length) - this.#starting;
     for (let i = 0; i < wanted; i++) void this.#recruit();
   }
 
-  /** A lane that was added against a jam is not needed once it is idle again. */
+  /** @returns whether there was one on the bench, which serves now */
+  #substitute(): boolean {
+    const lane = this.#bench.pop();
+    if (!lane) return false;
+    this.#lanes.add(lane);
+    this.#scheduleFlush();
+    return true;
+  }
+
+  /**
+   * A lane that was added against a jam is not needed once it is idle again, but stays at hand: on a machine so busy that workers seem to hang, ending it and starting
+   * another for the next jam would make the jams.
+   */
   #dismiss(lane: Lane): void {
     if (this.#lanes.size <= this.#options.workers || this.#queue.length > 0) return;
     this.#lanes.delete(lane);
-    if (this.#spare) void lane.end();
-    else this.#spare = lane;
+    this.#bench.push(lane);
   }
 
   async #recruit(): Promise<void> {
@@ -257,8 +261,7 @@ class Pool implements Engine {
       this.#starting--;
       if (this.#closed && this.#open === 0) return void lane.end();
       if (this.#lanes.size < this.#options.workers) this.#lanes.add(lane);
-      else if (this.#spare) return void lane.end();
-      else this.#spare = lane;
+      else this.#bench.push(lane);
       this.#scheduleFlush();
     } catch (error) {
       this.#options.onIncident?.({ kind: 'start_failed', reason: error instanceof Error ? error.message : String(error) });

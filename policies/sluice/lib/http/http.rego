@@ -12,11 +12,13 @@ action := "delete" if {
 	destructive
 } else := method_action
 
-method_action := "read" if reads
-
-method_action := "write" if writes
-
-method_action := "delete" if input.request.method == "DELETE"
+method_action := "read" if {
+	reads
+} else := "write" if {
+	writes
+} else := "delete" if {
+	input.request.method == "DELETE"
+}
 
 reads if input.request.method == "GET"
 

@@ -6,13 +6,18 @@
 #   Whole arrays are compared where no `*` stands: one comparison inside the runtime instead of a loop of the policy.
 package sluice.lib.paths
 
-covers(pattern, segments) if {
-	not contains(pattern, "**")
-	same(split(trim_prefix(pattern, "/"), "/"), segments)
+covers(pattern, segments) if fits(split(trim_prefix(pattern, "/"), "**"), segments)
+
+fits([whole], segments) if same(split(whole, "/"), segments)
+
+# Without arithmetic, which is not cheap: most patterns end in `**`.
+fits([before, ""], segments) if {
+	head := parts(trim_suffix(before, "/"))
+	same(head, array.slice(segments, 0, count(head)))
 }
 
-covers(pattern, segments) if {
-	[before, after] := split(trim_prefix(pattern, "/"), "**")
+fits([before, after], segments) if {
+	after != ""
 	head := parts(trim_suffix(before, "/"))
 	tail := parts(trim_prefix(after, "/"))
 	size := count(segments)

@@ -11,12 +11,18 @@ applying := [data.sluice.targets[name] | some name in [input.target.name, "*"]]
 covers_path(entry) if {
 	not entry.paths
 	not entry.tables
-}
-
-covers_path(entry) if {
+} else if {
 	some pattern in entry.paths
 	data.sluice.lib.paths.covers(pattern, input.request.segments)
 }
+
+# METADATA
+# description: What the data says is owed for this request, whoever sends it.
+obligations := [entry |
+	some scope in applying
+	some entry in scope.obligations
+	covers_path(entry)
+]
 
 # METADATA
 # description: Whether the caller is in a group that sees in clear what the entry masks for everybody else.

@@ -20,8 +20,4 @@ defaults := [
 	{"type": "detect", "detector": "email", "method": "partial", "keep_first": 1},
 ]
 
-stated := [entry.oblige.detector |
-	some scope in scopes.applying
-	some entry in scope.obligations
-	scopes.covers_path(entry)
-]
+stated := [entry.oblige.detector | some entry in scopes.obligations]

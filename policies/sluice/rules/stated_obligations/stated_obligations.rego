@@ -7,8 +7,6 @@ import data.sluice.lib.scopes
 
 obligations := [entry.oblige |
 	input.request.protocol == "http"
-	some scope in scopes.applying
-	some entry in scope.obligations
-	scopes.covers_path(entry)
+	some entry in scopes.obligations
 	not scopes.clear_for_caller(entry)
 ]

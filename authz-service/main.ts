@@ -25,6 +25,7 @@ import { openDoor, openUnaryDoor } from './grpc_server.ts';
 import { runOf } from './identity/run.ts';
 import { createVerifier } from './identity/verifier.ts';
 import { openJournal } from './journal/journal.ts';
+import { LegalHolds } from './log/legal_holds.ts';
 import { commandPlanner } from './mask/command_plan.ts';
 import { loadMask } from './mask/mask.ts';
 import { type LimitsOf, planner } from './mask/plan.ts';
@@ -243,6 +244,11 @@ async function start(
     },
     read: (index) => sink.read(index),
   };
+  const legalHolds = await LegalHolds.open(join(stateDir, 'legal-holds'), {
+    record: (what, { session, by, reason }) =>
+      sink.append([{ session, target: '', body: { kind: 'notice', notice: what, text: `${reason} (${by})` } }]),
+  });
+  opened(() => legalHolds.close());
   const admin: Admin = createAdmin({
     approvals,
     record: readable,
@@ -250,6 +256,8 @@ async function start(
     metrics,
     health,
     auditors: config.admin.auditors,
+    custodians: config.admin.custodians,
+    legalHolds,
     verifier,
     logger,
   });

@@ -17,6 +17,9 @@ const node = join(cache, 'interop', 'node');
 const jar = join(java, 'postgresql-42.7.7.jar');
 const opensearch = join(cache, 'interop', 'opensearch');
 const victoriaLogs = join(cache, 'interop', 'go', 'victoria-logs');
+const minio = join(cache, 'interop', 'go', 'minio');
+const azurite = join(cache, 'interop', 'azurite', 'node_modules', '.bin', 'azurite-blob');
+const [litewitness, witnessctl] = [join(cache, 'interop', 'go', 'litewitness'), join(cache, 'interop', 'go', 'witnessctl')];
 /** A psql with TLS from the first byte, which Debian's is too old for. */
 const newPsql = (() => {
   const lib = join(cache, 'interop', 'venv', 'lib');
@@ -101,6 +104,20 @@ const NEEDS: readonly Need[] = [
     probe: ['ls', victoriaLogs],
     prints: /victoria-logs/,
   },
+  {
+    what: 'MinIO',
+    remedy: 'GOBIN=$PWD/.cache/interop/go go install github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed (some minutes)',
+    probe: ['ls', minio],
+    prints: /minio/,
+  },
+  { what: 'Azurite', remedy: 'npm install --prefix .cache/interop/azurite azurite@3.35.0', probe: ['ls', azurite], prints: /azurite/ },
+  {
+    what: 'litewitness and witnessctl',
+    remedy: 'GOBIN=$PWD/.cache/interop/go go install filippo.io/torchwood/cmd/{litewitness,witnessctl}@v0.9.0',
+    probe: ['ls', litewitness, witnessctl],
+    prints: /litewitness\s[\s\S]*witnessctl/,
+  },
+  { what: 'ssh-agent', remedy: 'apt install openssh-client', probe: ['which', 'ssh-agent'], prints: /ssh-agent/ },
 ];
 
 const present = ({ probe: [command, ...args], prints }: Need): boolean => {
@@ -143,6 +160,13 @@ const exportClients: readonly Client[] = [
   { name: 'rsyslog', command: process.execPath, args: [here('export.ts'), 'rsyslog'], cwd: root },
   { name: 'opensearch', command: process.execPath, args: [here('export.ts'), 'opensearch', opensearch], cwd: root },
   { name: 'victorialogs', command: process.execPath, args: [here('export.ts'), 'victorialogs', victoriaLogs], cwd: root },
+];
+
+/** What keeps the evidence, against real stores and a real witness that they start themselves. */
+const evidenceClients: readonly Client[] = [
+  { name: 'minio', command: process.execPath, args: [here('storage.ts'), 'minio', minio], cwd: root },
+  { name: 'azurite', command: process.execPath, args: [here('storage.ts'), 'azurite', azurite], cwd: root },
+  { name: 'litewitness', command: process.execPath, args: [here('witness.ts'), litewitness, witnessctl], cwd: root },
 ];
 
 const postgres = (path: string): string => here(join('postgres', path));
@@ -234,7 +258,7 @@ async function main(): Promise<boolean> {
     const env = { ...process.env, GOFLAGS: '-mod=mod' };
     for (const client of clients(gateway, agent).filter(chosen))
       counts.push(await runClient(client, { ...env, GATEWAY: gateway, TOKEN: agent }));
-    for (const client of exportClients.filter(chosen)) counts.push(await runClient(client, env));
+    for (const client of [...exportClients, ...evidenceClients].filter(chosen)) counts.push(await runClient(client, env));
     const prometheus = {
       name: 'prometheus',
       command: process.execPath,

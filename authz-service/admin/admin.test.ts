@@ -56,6 +56,8 @@ let options: AdminOptions;
 let socket: string;
 let filters: SessionFilter[];
 let errors: object[];
+let holds: Map<string, { session: string; by: string; reason: string; at: string }>;
+let unrecorded: boolean;
 
 const start = async (changes: Partial<AdminOptions> = {}): Promise<void> => {
   admin = createAdmin({ ...options, ...changes });
@@ -67,6 +69,7 @@ beforeEach(async () => {
   socket = join(directory, 'admin.sock');
   self = await bench();
   [filters, errors] = [[], []];
+  [holds, unrecorded] = [new Map(), false];
   const sessions: AdminSources['sessions'] = {
     list: (filter) => {
       filters.push(filter);
@@ -88,6 +91,17 @@ beforeEach(async () => {
     metrics: new Metrics(),
     health: new Health(),
     auditors: ['group:audit'],
+    custodians: ['group:leads'],
+    legalHolds: {
+      list: () => [...holds.values()],
+      add: async (session, by, reason) => {
+        if (unrecorded) throw new Error('the disk is full');
+        const hold = { session, by, reason, at: '2026-01-01T00:00:00.000Z' };
+        holds.set(session, hold);
+        return hold;
+      },
+      release: async (session) => holds.delete(session),
+    },
     verifier,
     logger: { error: (fields) => errors.push(fields) },
   };
@@ -540,5 +554,53 @@ describe('the events of the record', () => {
     expect((await call('GET', '/v1/events', { token: 'dana' })).status).toBe(403);
     for (const query of ['?from=-1', '?from=x', '?limit=10001', '?from=1&from=2', '?to=3'])
       expect((await call('GET', `/v1/events${query}`, { token: 'auditor' })).status, query).toBe(400);
+  });
+});
+
+describe('legal holds', () => {
+  const change = (token: string, body: unknown, session = 's1') => call('POST', `/v1/legal-holds/${session}`, { token, body });
+
+  it('are put on and taken off by custodians, in person and with a reason', async () => {
+    const added = await change('dana', { change: 'add', reason: 'case 7' });
+    expect([added.status, added.json]).toEqual([200, { session: 's1', by: 'corp:dana', reason: 'case 7', at: '2026-01-01T00:00:00.000Z' }]);
+    for (const token of ['dana', 'auditor'])
+      expect((await call('GET', '/v1/legal-holds', { token })).json.legal_holds.map(({ session }: { session: string }) => session)).toEqual(
+        ['s1'],
+      );
+    expect((await change('dana', { change: 'release', reason: 'closed' })).json).toEqual({ session: 's1', released: true });
+    expect((await change('dana', { change: 'release', reason: 'closed' })).status).toBe(404);
+  });
+
+  it.each([
+    ['eve', 403, 'forbidden'],
+    ['auditor', 403, 'forbidden'],
+    ['agent-for-alex', 403, 'delegated'],
+  ])('are not for %s', async (token, status, code) => {
+    const refused = await change(token, { change: 'add', reason: 'x' });
+    expect([refused.status, refused.json.type]).toEqual([status, `urn:sluice:problem:${code}`]);
+    expect(holds.size).toBe(0);
+  });
+
+  it('are shown to nobody else', async () => {
+    expect((await call('GET', '/v1/legal-holds', { token: 'eve' })).status).toBe(403);
+  });
+
+  it.each([
+    [{}, 400],
+    [{ change: 'add' }, 400],
+    [{ change: 'add', reason: ' ' }, 400],
+    [{ change: 'add', reason: 'a\nb' }, 400],
+    [{ change: 'keep', reason: 'x' }, 400],
+    [{ change: 'add', reason: 'x', until: 'never' }, 400],
+    [{ change: 'add', reason: 'x'.repeat(1001) }, 422],
+  ])('need more than %j', async (body, status) => {
+    expect((await change('dana', body)).status).toBe(status);
+  });
+
+  it('are for sessions that are there, and say so when they could not be recorded', async () => {
+    expect((await change('dana', { change: 'add', reason: 'x' }, 's2')).status).toBe(404);
+    unrecorded = true;
+    const failed = await change('dana', { change: 'add', reason: 'x' });
+    expect([failed.status, failed.json.type]).toEqual([503, 'urn:sluice:problem:not_durable']);
   });
 });

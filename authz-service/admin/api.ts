@@ -40,6 +40,21 @@ export interface RecordReader {
   read(index: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
 }
 
+interface LegalHold {
+  readonly session: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly at: string;
+}
+
+/** What the admin API needs of the legal holds. Changes reject when they could not be made durable, or not be recorded. */
+export interface LegalHoldSource {
+  list(): readonly LegalHold[];
+  add(session: string, by: string, reason: string): Promise<LegalHold>;
+  /** @returns false when there is none */
+  release(session: string, by: string, reason: string): Promise<boolean>;
+}
+
 export interface AdminSources {
   readonly approvals: Approvals;
   readonly record: RecordReader;
@@ -48,6 +63,9 @@ export interface AdminSources {
   readonly health: Health;
   /** `group:<name>` or `identity:<id>`: who sees every session and every approval. */
   readonly auditors: readonly string[];
+  /** Likewise: who puts legal holds on sessions, and takes them off. */
+  readonly custodians: readonly string[];
+  readonly legalHolds: LegalHoldSource;
 }
 
 export interface Call {
@@ -84,6 +102,8 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/v1/events', open: false, serve: listEvents },
   { method: 'GET', path: '/v1/sessions', open: false, serve: listSessions },
   { method: 'GET', path: '/v1/sessions/:id', open: false, serve: showSession },
+  { method: 'GET', path: '/v1/legal-holds', open: false, serve: listLegalHolds },
+  { method: 'POST', path: '/v1/legal-holds/:id', open: false, serve: changeLegalHold },
 ];
 
 function readiness({ health }: AdminSources): Answer {
@@ -193,6 +213,52 @@ async function* resumed(first: object, rest: AsyncGenerator<object, void>): Asyn
   } finally {
     await rest.return();
   }
+}
+
+function listLegalHolds({ legalHolds, auditors, custodians }: AdminSources, { query }: Call, caller: Approver): Answer {
+  if (!isAuditor(caller, auditors) && !isAuditor(caller, custodians))
+    throw new AdminProblem('forbidden', 'Legal holds are shown to auditors and custodians: those named under admin in the configuration.');
+  parameters(query, []);
+  return { status: 200, json: { legal_holds: legalHolds.list() } };
+}
+
+const MAX_REASON = 1000;
+
+async function changeLegalHold(sources: AdminSources, { params, query, body }: Call, caller: Approver): Promise<Answer> {
+  const { legalHolds, sessions, custodians } = sources;
+  if (!isAuditor(caller, custodians))
+    throw new AdminProblem('forbidden', 'Legal holds are for custodians: those named under admin.custodians in the configuration.');
+  if (caller.onBehalfOf !== '') throw new AdminProblem('delegated', 'Legal holds are put on and taken off in person.');
+  parameters(query, []);
+  const session = params.id ?? '';
+  const { change, reason } = parseHoldChange(body);
+  try {
+    if (change === 'release') {
+      if (!(await legalHolds.release(session, caller.identity.id, reason)))
+        throw new AdminProblem('not_found', 'There is no legal hold on this session.');
+      return { status: 200, json: { session, released: true } };
+    }
+    const events = iterator((await sessions.events(session)) ?? []);
+    const { done } = await events.next();
+    await events.return();
+    if (done) throw new AdminProblem('not_found', 'There is no such session in the record.');
+    return { status: 200, json: await legalHolds.add(session, caller.identity.id, reason) };
+  } catch (error) {
+    if (error instanceof AdminProblem) throw error;
+    throw new AdminProblem('not_durable', `The ${change} could not be recorded: do it again. Until that succeeds a hold counts.`, {
+      headers: { 'retry-after': '1' },
+    });
+  }
+}
+
+function parseHoldChange(body: unknown): { change: 'add' | 'release'; reason: string } {
+  const { change, reason, ...others } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  if ((change !== 'add' && change !== 'release') || Object.keys(others).length > 0)
+    throw new AdminProblem('bad_request', 'The body is {"change": "add" or "release", "reason": "…"}.');
+  if (typeof reason !== 'string' || reason.trim() === '' || /[\p{Cc}\p{Cs}]/u.test(reason))
+    throw new AdminProblem('bad_request', 'The reason is one line of text.');
+  if (reason.length > MAX_REASON) throw new AdminProblem('reason_too_long', `A reason has at most ${MAX_REASON} characters.`);
+  return { change, reason };
 }
 
 function audit(caller: Approver, auditors: readonly string[]): void {

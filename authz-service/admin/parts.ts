@@ -107,3 +107,85 @@ export const policyMetrics = (
     },
   };
 };
+
+/** What is done with the published log beside the gateway's work. */
+interface CustodyState {
+  readonly replicas: readonly { readonly name: string; readonly lag: number; readonly behindMs: number; readonly failing: boolean }[];
+  readonly witnesses: readonly { readonly name: string; readonly lag: number; readonly state: string }[];
+  readonly unwitnessed: number | undefined;
+  readonly places: readonly { readonly name: string; readonly lag: number; readonly failing: boolean }[];
+  readonly legalHolds: number;
+  readonly retention: { readonly deleted: number; readonly failures: number; readonly locked: number };
+}
+
+/** States of a witness that a person must look at: the log and its witness do not agree. */
+const DISPUTES = ['forked', 'ahead'];
+
+export const custodyMetrics = (metrics: Metrics, custody: { readonly status: CustodyState }): void => {
+  const gauge = (name: string, help: string, read: (status: CustodyState) => number | Sample[]): void =>
+    metrics.read('gauge', name, help, () => read(custody.status));
+  const each =
+    <T extends { readonly name: string }>(label: string, of: (status: CustodyState) => readonly T[], value: (one: T) => number) =>
+    (status: CustodyState): Sample[] =>
+      of(status).map((one) => ({ value: value(one), labels: { [label]: one.name } }));
+  const [replicas, witnesses, places] = [
+    ({ replicas: list }: CustodyState) => list,
+    ({ witnesses: list }: CustodyState) => list,
+    ({ places: list }: CustodyState) => list,
+  ];
+  gauge(
+    'sluice_replica_lag_leaves',
+    'Published leaves that a replica has not.',
+    each('replica', replicas, ({ lag }) => lag),
+  );
+  gauge(
+    'sluice_replica_behind_seconds',
+    'Since when a replica is behind; 0 when it is not.',
+    each('replica', replicas, ({ behindMs }) => behindMs / 1000),
+  );
+  gauge(
+    'sluice_replica_failing',
+    '1 when the last attempt to copy failed.',
+    each('replica', replicas, ({ failing }) => Number(failing)),
+  );
+  gauge(
+    'sluice_witness_lag_leaves',
+    'Published leaves that a witness has not cosigned.',
+    each('witness', witnesses, ({ lag }) => lag),
+  );
+  gauge(
+    'sluice_witness_failing',
+    '1 when a witness did not cosign what it was last shown.',
+    each('witness', witnesses, ({ state }) => Number(state !== 'ok' && state !== 'new')),
+  );
+  gauge(
+    'sluice_witness_disputes',
+    '1 when a witness says that the log was forked or rolled back.',
+    each('witness', witnesses, ({ state }) => Number(DISPUTES.includes(state))),
+  );
+  gauge('sluice_unwitnessed_leaves', 'Published leaves that no quorum of witnesses has cosigned.', ({ unwitnessed }) => unwitnessed ?? 0);
+  gauge(
+    'sluice_checkpoint_place_lag_leaves',
+    'Published leaves that the newest checkpoint at a second place does not cover.',
+    each('place', places, ({ lag }) => lag),
+  );
+  gauge(
+    'sluice_checkpoint_place_failing',
+    '1 when the last checkpoint did not reach a second place.',
+    each('place', places, ({ failing }) => Number(failing)),
+  );
+  gauge('sluice_legal_holds', 'Sessions that are held.', ({ legalHolds }) => legalHolds);
+  gauge('sluice_retention_locked', 'Objects of replicas that are due and still locked there.', ({ retention }) => retention.locked);
+  metrics.read(
+    'counter',
+    'sluice_retention_deleted_total',
+    'Bundles of events that were deleted after their retention.',
+    () => custody.status.retention.deleted,
+  );
+  metrics.read(
+    'counter',
+    'sluice_retention_failures_total',
+    'Sweeps of the retention that failed.',
+    () => custody.status.retention.failures,
+  );
+};

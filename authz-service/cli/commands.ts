@@ -6,6 +6,7 @@ import { type Command, flag, say, text } from './command.ts';
 import { connect } from './connect.ts';
 import { evidence } from './evidence.ts';
 import { exporting } from './export.ts';
+import { legalHold } from './legal_hold.ts';
 import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
 import { policy } from './policy.ts';
@@ -110,6 +111,7 @@ export const COMMANDS: readonly Command[] = [
   revoke,
   sessions,
   replay,
+  legalHold,
   verify,
   evidence,
   exporting,

@@ -45,7 +45,12 @@ export interface Config extends Omit<Document, 'version' | 'issuers' | 'targets'
   readonly targets: readonly Target[];
   readonly export: readonly ExportConfig[];
   readonly service: { readonly check: Endpoint; readonly tap: Endpoint; readonly drainMs: number };
-  readonly admin: { readonly socket: string; readonly address: HostPort | undefined; readonly auditors: readonly string[] };
+  readonly admin: {
+    readonly socket: string;
+    readonly address: HostPort | undefined;
+    readonly auditors: readonly string[];
+    readonly custodians: readonly string[];
+  };
 }
 
 export function resolveDocument({ version: _, issuers, targets, service, export: exports, ...rest }: Document, file: string): Config {

@@ -511,6 +511,11 @@ export const SCHEMA = object({
         '[]',
         'Who may read sessions, as `group:audit`.',
       ),
+      custodians: preset(
+        list(text('`group:NAME` or `identity:ID`', /^(?:group|identity):[^\p{Cc}]+$/u)),
+        '[]',
+        'Who may put legal holds on sessions, and take them off.',
+      ),
     }),
     '{}',
     'The admin API.',

@@ -154,8 +154,9 @@ export class S3Store implements ObjectStore {
   }
 
   async #expectObjectLock(): Promise<void> {
+    const bucket = await this.#send('GET', undefined, { location: '' });
+    if (bucket.status === 404) throw this.#failure(bucket, 'show its bucket');
     const lock = await this.#send('GET', undefined, { 'object-lock': '' });
-    if (textOf(lock.body.toString(), 'Code') === 'NoSuchBucket') throw this.#failure(lock, 'show its bucket');
     const enabled = lock.status === 200 && textOf(lock.body.toString(), 'ObjectLockEnabled') === 'Enabled';
     // 404: the bucket has none; 501: nor has the store.
     if (!enabled && ![200, 400, 404, 501].includes(lock.status)) throw this.#failure(lock, 'read the Object Lock configuration');

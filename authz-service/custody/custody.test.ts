@@ -1,0 +1,183 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PublishedLog } from '../log/published.fixture.ts';
+import { Bucket } from '../storage/s3.fixture.ts';
+import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { formatVerifierKey } from '../tlog/note.ts';
+import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
+import { type Custody, type CustodyOptions, startCustody } from './custody.ts';
+import type { StoreConfig } from './stores.ts';
+
+const DAY = 86_400_000;
+const ENV = { S3_SECRET: 'key' };
+
+let directory: string;
+let log: PublishedLog;
+let bucket: Bucket;
+let recorded: string[];
+let logged: string[];
+let custody: Custody | undefined;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-custody-'));
+  log = new PublishedLog(join(directory, 'log'));
+  bucket = await Bucket.open();
+  [recorded, logged, custody] = [[], [], undefined];
+});
+
+afterEach(async () => {
+  await custody?.close();
+  await bucket.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const s3 = (writeOnce: 'no' | 'compliance' = 'compliance'): StoreConfig => ({
+  type: 's3',
+  name: 'vault',
+  prefix: 'gw/',
+  writeOnce,
+  lockMs: 30 * DAY,
+  timeoutMs: 1_000,
+  bucket: 'evidence',
+  region: 'eu-test-1',
+  endpoint: bucket.endpoint.href,
+  pathStyle: undefined,
+  accessKeyId: 'id',
+  secretAccessKey: { env: 'S3_SECRET' },
+  tls: undefined,
+});
+
+const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody> => {
+  custody = await startCustody({
+    tap: {
+      replicas: [],
+      retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 10 },
+      witnesses: { quorum: 0, intervalMs: 5, of: [] },
+      checkpoints: { everyMs: 5, to: [] },
+      ...tap,
+    },
+    objects: log.objects,
+    origin: log.key.verifier.name,
+    keys: [log.key.verifier],
+    directory,
+    record: async (notice, session, text) => void recorded.push(`${notice} ${session}: ${text}`),
+    leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
+    logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },
+    env: ENV,
+  });
+  return custody;
+};
+
+const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
+  for (const deadline = Date.now() + 10_000; !(await holds()); await sleep(5))
+    if (Date.now() > deadline) throw new Error('it does not come');
+};
+
+describe('the custody of the log', () => {
+  it('copies it to a store that locks what will not change', async () => {
+    await log.fill(300).publish();
+    const { status } = await start({ replicas: [s3()] });
+    expect(status.replicas.map(({ name }) => name)).toEqual(['vault']);
+    await until(() => bucket.keys().includes('gw/checkpoint'));
+    const lockOf = (key: string): string => bucket.objects.get(`gw/${key}`)?.[0]?.mode ?? 'none';
+    expect(['tile/0/000', 'tile/entries/000', 'details/events/000', 'checkpoints/0000000000000300'].map(lockOf)).toEqual(
+      Array(4).fill('COMPLIANCE'),
+    );
+    expect(['tile/0/001.p/44', 'checkpoint'].map(lockOf)).toEqual(['', '']);
+  });
+
+  it('does not start with a store that is asked to be write-once and is not', async () => {
+    bucket.flaws.add('deletes');
+    await expect(start({ replicas: [s3()] })).rejects.toMatchObject({ code: 'unsupported' });
+  });
+
+  it('starts with a store that is away, and without the log being read', async () => {
+    const away = s3();
+    await start({ replicas: [{ ...away, endpoint: 'http://127.0.0.1:1', timeoutMs: 100 } as StoreConfig] });
+    expect(logged).toContain('a store is away: it is not known yet whether it keeps what it promises');
+  });
+
+  it('holds in the store what a legal hold names, and lets it go after the release when its time is over', async () => {
+    log.fill(256, { session: 'ses_held', at: Date.now() - 90 * DAY }).fill(256, { session: 'ses_other', at: Date.now() - 90 * DAY });
+    await log.publish();
+    bucket.now = () => Date.now();
+    const { legalHolds } = await start({ replicas: [s3()], retention: { eventsMs: 365 * DAY, payloadsMs: undefined, everyMs: 10 } });
+    await until(() => bucket.keys().includes('gw/checkpoint'));
+    await legalHolds.add('ses_held', 'corp:dana', 'case 7');
+    expect(recorded).toEqual(['legal-hold-added ses_held: case 7 (corp:dana)']);
+    const held = (bundle: string): boolean | undefined => bucket.objects.get(`gw/details/events/${bundle}`)?.at(-1)?.hold;
+    await until(() => held('000') === true);
+    expect(held('001')).toBe(false);
+    await custody?.close();
+
+    // A year later, with a hold that outlived the restart.
+    bucket.now = () => Date.now() + 400 * DAY;
+    const again = await start({ replicas: [s3('compliance')], retention: { eventsMs: 60 * DAY, payloadsMs: undefined, everyMs: 10 } });
+    await until(() => bucket.objects.get('gw/details/events/001') === undefined);
+    expect(await log.objects.get('details/events/000')).toBeDefined();
+    expect(recorded.at(-1)).toBe('details-deleted : events older than 60d: leaves 256-511');
+    await again.legalHolds.release('ses_held', 'corp:dana', 'closed');
+    await until(() => bucket.objects.get('gw/details/events/000') === undefined);
+    expect(await log.objects.get('details/events/000')).toBeUndefined();
+  });
+
+  it('publishes beside the newest checkpoint what witnesses have cosigned', async () => {
+    await log.fill(700).publish();
+    const witness = await new StrictWitness(new MemoryLog(log.key.verifier.name, log.key)).open();
+    try {
+      const of = [{ name: 'w1', url: witness.url.href, keys: [formatVerifierKey(witness.key.verifier)] }];
+      const { status } = await start({ witnesses: { quorum: 0, intervalMs: 5, of } });
+      expect(status.witnesses).toEqual([{ name: 'w1', lag: expect.any(Number), state: 'new' }]);
+      const cosigned = async () => {
+        const note = await log.objects.get('checkpoint.witnessed');
+        return note && openCheckpoint(note, log.key.verifier.name, [witness.key.verifier]).size;
+      };
+      await until(async () => (await cosigned()) === 700);
+      await log.fill(100).publish();
+      await until(async () => (await cosigned()) === 800);
+      await until(() => custody?.status.unwitnessed === 0);
+    } finally {
+      await custody?.close();
+      await witness.close();
+    }
+  });
+
+  it('sends checkpoints to a second place, and tells when another history stands there', async () => {
+    const got: string[] = [];
+    const server = createServer(async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      got.push(body);
+      response.writeHead(204).end();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/checkpoints`;
+    await log.fill(5).publish();
+    const place = join(directory, 'place');
+    await start({
+      checkpoints: {
+        everyMs: 5,
+        to: [
+          { type: 'directory', name: 'mount', path: place },
+          { type: 'http', name: 'collector', url, token: undefined, tls: undefined, timeoutMs: 1_000 },
+        ],
+      },
+    });
+    await until(() => got.length > 0 && custody?.status.places.every(({ lag, failing }) => lag === 0 && !failing) === true);
+    expect(got).toEqual([log.checkpoint()]);
+    await custody?.close();
+    server.close();
+
+    const other = await new PublishedLog(join(directory, 'other'), { log, size: 0 }).fill(5, { session: 'rewritten' }).publish();
+    log = other;
+    await start({ checkpoints: { everyMs: 5, to: [{ type: 'directory', name: 'mount', path: place }] } });
+    await until(() => logged.includes('a checkpoint is not sent'));
+    expect(custody?.status.places[0]?.failing).toBe(true);
+  });
+});

@@ -20,7 +20,6 @@ import { type Config, formatConfigError, type PostgresTarget } from './config/co
 import { watchConfig } from './config/watch.ts';
 import type { RecordedEvent } from './decision/ports.ts';
 import { type RecordSource, startExporter } from './export/exporter.ts';
-import { recordOrigin } from './export/origin.ts';
 import { openDoor, openUnaryDoor } from './grpc_server.ts';
 import { runOf } from './identity/run.ts';
 import { createVerifier } from './identity/verifier.ts';
@@ -31,14 +30,16 @@ import { loadMask } from './mask/mask.ts';
 import { type LimitsOf, planner } from './mask/plan.ts';
 import { Passages } from './passages.ts';
 import { startPolicy } from './policy/policy.ts';
+import { recordParts } from './record.ts';
 import { Databases } from './session/databases.ts';
 import { createSessions } from './session/door.ts';
 import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
-import { eventToJson } from './tap/event.ts';
+import { aboutToJson, eventToJson } from './tap/event.ts';
 import { tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
+import { present } from './tap/store.ts';
 import { VERSION } from './version.ts';
 
 export interface Service {
@@ -100,15 +101,17 @@ async function start(
     const { bavail, bsize } = statfsSync(stateDir);
     return { size: sink.size, free: bavail * bsize };
   });
+  const onProblem = (error: Error): void => {
+    if (UNVERIFIED.has((error as { code?: unknown }).code)) verificationFailed();
+    logger.error({ err: error }, 'the record has a problem');
+  };
+  const parts = recordParts(config, { onProblem });
   const sink = await openSink({
-    dir: join(stateDir, 'tap'),
+    ...parts,
     onLag: told.onLag,
     maskStatement: (text) => maskRecord.text(text),
     onRecorded: recordMetrics(metrics),
-    onProblem: (error) => {
-      if (UNVERIFIED.has((error as { code?: unknown }).code)) verificationFailed();
-      logger.error({ err: error }, 'the record has a problem');
-    },
+    onProblem,
   });
   opened(() => sink.close());
   told.watch(sink);
@@ -238,11 +241,11 @@ async function start(
   health.check('approvals', () => approvals.health);
   const exportDir = join(stateDir, 'export');
   const readable: RecordSource = {
-    origin: await recordOrigin(exportDir),
+    origin: parts.log().origin,
     get size() {
       return sink.size;
     },
-    read: (index) => sink.read(index),
+    read: (index) => present(sink.read(index)),
   };
   const legalHolds = await LegalHolds.open(join(stateDir, 'legal-holds'), {
     record: (what, { session, by, reason }) =>
@@ -319,6 +322,10 @@ function sessionIndex(sink: Sink): SessionIndex {
   return {
     list: (filter) => sink.list(filter),
     events: async (id) =>
-      (await sink.events(id))?.map(({ index, event, late }) => ({ index, ...eventToJson(event), ...(late && { late }) })),
+      (await sink.events(id))?.map(({ index, event, about, late }) => ({
+        index,
+        ...(event === undefined ? aboutToJson(about) : eventToJson(event)),
+        ...(late && { late }),
+      })),
   };
 }

@@ -445,6 +445,14 @@ export const SCHEMA = object({
         '1s',
         'How long what a session with a database has done may wait to be recorded before it may begin no further statement.',
       ),
+      origin: optional(
+        text('a name without spaces and `+`, as `gateway.example.com/sluice`', /^[^\s+\p{Cc}]{1,255}$/u, 'name'),
+        'The name of the log, in each of its checkpoints; never to be changed. Default: the name in its key; of a new key `sluice.local/` and a random number.',
+      ),
+      key: optional(
+        secret(),
+        'The key that signs the log, as `sluice log key` writes it. Default: `tap/key` in the state directory, made at the first start.',
+      ),
       record: preset(
         object({
           max_request: preset(maxRecorded, '64KiB', 'Of each request; what is beyond is not recorded, and the record says so.'),

@@ -1,19 +1,22 @@
 /** A service that only records and exports, to be killed: `node exporting.fixture.ts DIR URL EVENTS` records as many events and exports all that there are. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { recordParts } from '../record.ts';
 import { openSink } from '../tap/sink.ts';
+import { present } from '../tap/store.ts';
 import { bodyOf } from './events.fixture.ts';
 import { startExporter } from './exporter.ts';
 
 const [dir = '', url = '', events = '0'] = process.argv.slice(2);
-const sink = await openSink({ dir: join(dir, 'tap') });
+const parts = recordParts({ stateDir: dir, tap: {} as never });
+const sink = await openSink(parts);
 const quiet = { warn: () => {}, error: () => {} };
 const record = {
   origin: 'killed/sluice',
   get size() {
     return sink.size;
   },
-  read: (index: number) => sink.read(index),
+  read: (index: number) => present(sink.read(index)),
 };
 const exporter = startExporter({
   destinations: [

@@ -1,5 +1,7 @@
 /** Where each session's events stand: what the next leaf of a session says of the one before. */
 
+import type { Subject } from './leaf.ts';
+
 export interface Chain {
   /** The index of the session's newest leaf. */
   readonly index: number;
@@ -7,8 +9,11 @@ export interface Chain {
   readonly position: number;
 }
 
-/** Finds sessions that have not been heard of for long; `undefined`: it has no event in the log. Asked for durable ones only. */
-export type FindChain = (session: string) => Chain | undefined;
+/**
+ * Finds the durable events of the session that `subject` is of, when it has not been heard of for long; `undefined`: there are none, because it begins or because
+ * it is of no session that was ever heard of.
+ */
+export type FindChain = (subject: Subject) => Chain | undefined;
 
 /** Sessions of one generation. Two are kept, so at least the last as many sessions are known without asking. */
 const GENERATION = 32_768;
@@ -24,8 +29,9 @@ export class Chains {
     this.#find = find;
   }
 
-  get(session: string): Chain | undefined {
-    return this.#young.get(session) ?? this.#old.get(session) ?? this.#find(session);
+  get(subject: Subject): Chain | undefined {
+    const { session } = subject;
+    return this.#young.get(session) ?? this.#old.get(session) ?? this.#find(subject);
   }
 
   /** `durable`: the size of the log that is durable. What is forgotten must be, because nobody else knows of the rest. */

@@ -1,4 +1,5 @@
 /** The log's own keys: one private key on each line of a file or an environment variable. All of them sign; more than one stands there while keys change. */
+import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
 import { LogError } from './error.ts';
@@ -16,6 +17,32 @@ export const parseSigners = (text: string): SignerKey[] => {
   const names = new Set(signers.map(({ verifier }) => verifier.name));
   if (names.size > 1) throw new LogError('key', `keys of one log have one name, and these have ${[...names].join(', ')}`);
   if (signers.some(({ verifier }) => verifier.type !== 'ed25519')) throw new LogError('key', 'a key of a witness signs no log');
+  return signers;
+};
+
+/**
+ * The keys of the log: from `text` where they are configured, otherwise from the file `path`, which is made with a log that is new. `begun`: there is a log
+ * already. Throws a `LogError`: `key`, or `origin` when the keys have another name than `origin`.
+ */
+export const logSigners = ({
+  text,
+  path,
+  origin,
+  begun,
+}: {
+  readonly text: string | undefined;
+  readonly path: string;
+  readonly origin: string | undefined;
+  readonly begun: boolean;
+}): SignerKey[] => {
+  if (text === undefined && !existsSync(path)) {
+    if (begun)
+      throw new LogError('key', `${path}: the key of the log that is there is not; restore it, or begin another log (docs/operations.md)`);
+    writeNewKey(path, origin ?? `sluice.local/${randomBytes(8).toString('hex')}`);
+  }
+  const signers = text === undefined ? readSigners(path) : parseSigners(text);
+  const { name } = (signers[0] as SignerKey).verifier;
+  if (origin !== undefined && name !== origin) throw new LogError('origin', `the key of the log is of ${name}, and the log is ${origin}`);
   return signers;
 };
 

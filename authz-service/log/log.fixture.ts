@@ -39,7 +39,7 @@ export const testLog = async (options: TestLogOptions = {}): Promise<Log> => {
     directory,
     objects: localFiles(`${directory}/log`, files),
     signers: [SIGNER],
-    findChain: (session) => found.get(session),
+    findChain: ({ session }) => found.get(session),
     publishMs: 2 ** 30,
     ...options,
     files,

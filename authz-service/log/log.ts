@@ -173,7 +173,7 @@ class TransparencyLog implements Log, Seal {
     if (this.#failed !== undefined) throw this.#failed;
     const { session } = subject;
     const index = this.#staged.size;
-    const before = session === '' ? undefined : this.#chains.get(session);
+    const before = session === '' ? undefined : this.#chains.get(subject);
     const position = session === '' ? 0 : (before?.position ?? 0) + 1;
     const salt = this.#salt();
     const entry = encodeLeafView(subject, position, before?.index ?? 0, salt, event);

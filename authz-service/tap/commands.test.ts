@@ -4,7 +4,7 @@ import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { encodeEvent } from './event.ts';
 import type { TapBody } from './schema.ts';
 import { openSink, type Sink } from './sink.ts';
-import { fileStore } from './store.ts';
+import { testStore } from './store.fixture.ts';
 
 const EMITTER = 'e'.repeat(32);
 
@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => sink.close());
 
-const open = (): Promise<Sink> => openSink({ dir: '/tap', openStore: fileStore('/tap', { files, retryMs: 5 }), now: () => now });
+const open = (): Promise<Sink> => openSink({ ...testStore('/tap', { files, retryMs: 5 }), now: () => now });
 const say = (body: TapBody, command?: number): Promise<void> =>
   sink.append([{ session: 's', target: 'ledger', ...(command !== undefined && { command }), body }]);
 const judged = (request: string, effect: string): TapBody => ({
@@ -52,7 +52,7 @@ async function letIn(): Promise<void> {
 }
 const attach = () => sink.attach({ emitter: EMITTER, software: 'test', firstSequence: 1 }, { acknowledge: () => {}, close: () => {} });
 const ends = async (): Promise<string[]> =>
-  (await sink.events('s'))?.flatMap(({ event: { body } }) => (body.kind === 'session_closed' ? [body.outcome] : [])) ?? [];
+  (await sink.events('s'))?.flatMap(({ event }) => (event?.body.kind === 'session_closed' ? [event.body.outcome] : [])) ?? [];
 async function pass(ms: number): Promise<void> {
   now += ms;
   await sink.sweep();
@@ -66,7 +66,7 @@ it('are shown by the strictest of their commands, the last of those, and by how 
   await say(judged('drop table b', 'deny'), 3);
   await say(judged('select 2', 'allow'), 4);
   expect(await sink.list()).toMatchObject([{ request: 'drop table b', effect: 'deny', commands: 4, state: 'open' }]);
-  expect((await sink.events('s'))?.map(({ event }) => event.command)).toEqual([undefined, undefined, undefined, 1, 2, 3, 4]);
+  expect((await sink.events('s'))?.map(({ event }) => event?.command)).toEqual([undefined, undefined, undefined, 1, 2, 3, 4]);
 });
 
 it('are held while one of their commands is, and open again', async () => {
@@ -165,12 +165,12 @@ it('have the text that ran masked before anything keeps it, and none of it where
       }),
     );
   const texts = async (): Promise<string[]> =>
-    (await sink.events('s'))?.flatMap(({ event: { body } }) => (body.kind === 'command_finished' ? [body.statement] : [])) ?? [];
+    (await sink.events('s'))?.flatMap(({ event }) => (event?.body.kind === 'command_finished' ? [event.body.statement] : [])) ?? [];
   await letIn();
   attach().accept(finished(1, 'select 078051120'));
   await sink.close();
   const maskStatement = (text: string): string => text.replaceAll('078051120', '***');
-  sink = await openSink({ dir: '/tap', openStore: fileStore('/tap', { files, retryMs: 5 }), now: () => now, maskStatement });
+  sink = await openSink({ ...testStore('/tap', { files, retryMs: 5 }), now: () => now, maskStatement });
   const stream = attach();
   stream.accept(finished(2, 'select 078051120'));
   stream.accept(finished(3, 'select 1'));

@@ -1,12 +1,11 @@
 import { Client, credentials, Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openJournal } from '../journal/journal.ts';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
-import { decodeEmitResponse, decodeEvent, encodeEmitRequest, encodeEvent } from './event.ts';
+import { decodeEmitResponse, encodeEmitRequest, encodeEvent } from './event.ts';
 import type { TapBody } from './schema.ts';
 import { type TapService, type TapServiceOptions, tapService } from './server.ts';
 import { openSink, type Sink } from './sink.ts';
-import { fileStore } from './store.ts';
+import { eventsIn, testStore } from './store.fixture.ts';
 
 const DIR = '/tap';
 const A = 'a'.repeat(32);
@@ -23,7 +22,7 @@ let service: TapService;
 let client: Client;
 
 const start = async (options: TapServiceOptions = {}, port = 0): Promise<number> => {
-  sink = await openSink({ dir: DIR, openStore: fileStore(DIR, { files, retryMs: 5 }) });
+  sink = await openSink({ ...testStore(DIR, { files, retryMs: 5 }) });
   service = tapService(sink, options);
   server = new Server();
   server.addService(service.definition, service.implementation);
@@ -78,15 +77,8 @@ const emit = (): Emit => {
 };
 
 /** The sequences of an emitter as they stand in the record. */
-const recorded = async (emitter: string): Promise<number[]> => {
-  const sequences: number[] = [];
-  const replay = (_: number, bytes: Buffer): void => {
-    const event = decodeEvent(bytes);
-    if (event.emitter === emitter) sequences.push(event.sequence);
-  };
-  await (await openJournal(DIR, { files: files.copy(), replay })).close();
-  return sequences;
-};
+const recorded = async (emitter: string): Promise<number[]> =>
+  (await eventsIn(DIR, files.copy())).flatMap((event) => (event.emitter === emitter ? [event.sequence] : []));
 
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, i) => i + 1);
 

@@ -2,7 +2,7 @@
  * What is known of recent sessions, gathered from their events in the order of the record. In memory and bounded: sessions that have ended make room, oldest
  * first; one that has not is never forgotten, because its end may have to be recorded as unknown.
  */
-import type { TapBody, TapEvent } from './schema.ts';
+import type { MaskedField, TapBody, TapEvent } from './schema.ts';
 
 export type SessionState = 'open' | 'held' | 'closed';
 
@@ -41,11 +41,17 @@ export interface SessionSummary {
   late: boolean;
 }
 
+/** What a session can be found by besides its summary: it may have several of each. */
+export const TERMS = ['rule', 'approver', 'masked'] as const;
+/** As `approver:corp:dana`. */
+export type Term = `${(typeof TERMS)[number]}:${string}`;
+
 /** What the table knows of a session beside its summary. */
 export interface Session {
   readonly summary: SessionSummary;
   /** Where its events stand in the record. */
   readonly indices: number[];
+  readonly terms: Set<Term>;
   /** Who forwards its request or its commands; empty before that is known. */
   emitter: string;
   /** When it was let through, by the sink's clock in Unix milliseconds; `undefined` when it was not. */
@@ -63,6 +69,12 @@ export interface SessionFilter {
   readonly effect?: string;
   readonly outcome?: string;
   readonly state?: SessionState;
+  /** A rule that judged it or one of its commands. */
+  readonly rule?: string;
+  /** Who answered one of its holds, by stable identity. */
+  readonly approver?: string;
+  /** A masking rule that masked a value of it. */
+  readonly masked?: string;
   /** Opened at or after, Unix milliseconds. */
   readonly since?: number;
   /** Opened before, Unix milliseconds. */
@@ -73,12 +85,13 @@ export interface SessionFilter {
 
 const FILTERED = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
 
-export const matches = (summary: SessionSummary, filter: SessionFilter): boolean =>
+export const matches = ({ summary, terms }: Session, filter: SessionFilter): boolean =>
   FILTERED.every((name) => filter[name] === undefined || summary[name] === filter[name]) &&
+  TERMS.every((field) => filter[field] === undefined || terms.has(`${field}:${filter[field]}`)) &&
   (filter.since === undefined || summary.openedAt >= filter.since) &&
   (filter.until === undefined || summary.openedAt < filter.until);
 
-const newSession = ({ session: id, target, timeUnixNanos }: TapEvent): Session => ({
+const newSession = ({ session: id, target, timeUnixNanos }: Pick<TapEvent, 'session' | 'target' | 'timeUnixNanos'>): Session => ({
   summary: {
     id,
     target,
@@ -102,6 +115,7 @@ const newSession = ({ session: id, target, timeUnixNanos }: TapEvent): Session =
     late: false,
   },
   indices: [],
+  terms: new Set(),
   emitter: '',
   letThroughAt: undefined,
   held: false,
@@ -110,6 +124,13 @@ const newSession = ({ session: id, target, timeUnixNanos }: TapEvent): Session =
 
 /** What was judged, the mildest first: a session shows the strictest of what it did. */
 const STRICTNESS: readonly string[] = ['', 'allow', 'hold', 'deny'];
+
+const countMasked = ({ summary, terms }: Session, masked: readonly MaskedField[]): void => {
+  for (const { rule, count } of masked) {
+    summary.masked += count;
+    terms.add(`masked:${rule}`);
+  }
+};
 
 /** What one event changes. `now` is when the sink learned of it, Unix milliseconds. */
 const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEvent, body: TapBody, now: number): void => {
@@ -122,6 +143,7 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
     }
     case 'request_judged': {
       const { request, effect, rule, approval } = body;
+      if (rule !== '') session.terms.add(`rule:${rule}`);
       summary.commands = Math.max(summary.commands, command);
       if (STRICTNESS.indexOf(effect) >= STRICTNESS.indexOf(summary.effect)) Object.assign(summary, { request, effect, rule, approval });
       // A hold with an approval is one that a grant let through.
@@ -134,6 +156,7 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
       session.held = true;
       return;
     case 'hold_answered':
+      if (body.by !== '') session.terms.add(`approver:${body.by}`);
       if (body.answer === 'vote') return;
       summary.answer = body.answer;
       if (summary.state === 'closed') return;
@@ -148,10 +171,10 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
       return;
     case 'response_finished':
       summary.status = body.status;
-      summary.masked += body.masked.reduce((sum, { count }) => sum + count, 0);
+      countMasked(session, body.masked);
       return;
     case 'command_finished':
-      summary.masked += body.masked.reduce((sum, { count }) => sum + count, 0);
+      countMasked(session, body.masked);
       return;
     case 'session_closed':
       // The first end counts, unless it was only assumed.
@@ -163,12 +186,30 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
   }
 };
 
+/** Takes note of a durable event of this session. `now`: Unix milliseconds. */
+export const addTo = (session: Session, index: number, event: TapEvent, now: number): void => {
+  const { summary, indices } = session;
+  // What the index had of it already.
+  if ((indices.at(-1) ?? -1) >= index) return;
+  if (summary.outcome === 'unknown') summary.late = true;
+  indices.push(index);
+  summary.events += 1;
+  apply(session, event, event.body, now);
+};
+
+/** A session whose beginning the record does not have: it can be found, and nobody waits for its end. */
+export const begunElsewhere = (event: TapEvent): Session => {
+  const session = newSession(event);
+  session.summary.state = 'closed';
+  return session;
+};
+
 export class SessionTable {
   readonly #capacity: number;
   /** In the order in which they were first heard of. */
   readonly #sessions = new Map<string, Session>();
   readonly #open = new Map<string, Session>();
-  #evicted = 0;
+  #complete = true;
 
   /** Keeps all open sessions, and about `capacity` in all when there are fewer open ones. */
   constructor(capacity: number) {
@@ -181,7 +222,7 @@ export class SessionTable {
 
   /** Whether some have been forgotten: then older ones are found by reading the record only. */
   get complete(): boolean {
-    return this.#evicted === 0;
+    return this.#complete;
   }
 
   get open(): Iterable<Session> {
@@ -196,25 +237,50 @@ export class SessionTable {
     return this.#sessions.get(id);
   }
 
-  /** Takes note of a durable event. `now`: Unix milliseconds. */
-  add(index: number, event: TapEvent, now: number): void {
+  /** Says that there are sessions that it was not told of. */
+  begunLater(): void {
+    this.#complete = false;
+  }
+
+  /** Takes back one that was forgotten. */
+  restore(session: Session): void {
+    const { id, state } = session.summary;
+    this.#sessions.set(id, session);
+    if (state !== 'closed') this.#open.set(id, session);
+    this.#evict();
+  }
+
+  /** Takes note of a durable event; returns its session. `now`: Unix milliseconds. */
+  add(index: number, event: TapEvent, now: number): Session | undefined {
     const id = event.session;
-    if (id === '') return;
+    if (id === '') return undefined;
     let session = this.#sessions.get(id);
     if (session === undefined) {
       // Every session begins with these; another event belongs to one that ended and was forgotten.
-      if (event.body.kind !== 'session_opened' && event.body.kind !== 'request_judged') return;
+      if (event.body.kind !== 'session_opened' && event.body.kind !== 'request_judged') return undefined;
       session = newSession(event);
       this.#sessions.set(id, session);
       this.#open.set(id, session);
       this.#evict();
     }
-    const { summary } = session;
-    if (summary.outcome === 'unknown') summary.late = true;
+    addTo(session, index, event, now);
+    if (session.summary.state === 'closed') this.#open.delete(id);
+    return session;
+  }
+
+  /** Takes note of an event that was deleted: what its leaf says of it. `ends`: it was the end of its session. */
+  addDeleted(index: number, about: Pick<TapEvent, 'session' | 'target' | 'timeUnixNanos'>, ends: boolean): Session | undefined {
+    if (about.session === '') return undefined;
+    const session = this.#sessions.get(about.session) ?? newSession(about);
+    if ((session.indices.at(-1) ?? -1) >= index) return session;
+    this.#sessions.set(about.session, session);
     session.indices.push(index);
-    summary.events += 1;
-    apply(session, event, event.body, now);
-    if (summary.state === 'closed') this.#open.delete(id);
+    session.summary.events += 1;
+    if (ends) session.summary.state = 'closed';
+    if (session.summary.state === 'closed') this.#open.delete(about.session);
+    else this.#open.set(about.session, session);
+    this.#evict();
+    return session;
   }
 
   /** The newest first. */
@@ -223,15 +289,15 @@ export class SessionTable {
     const found: SessionSummary[] = [];
     const sessions = [...this.#sessions.values()];
     for (let i = sessions.length - 1; i >= 0 && found.length < limit; i -= 1) {
-      const { summary } = sessions[i] as Session;
-      if (matches(summary, filter)) found.push({ ...summary });
+      const session = sessions[i] as Session;
+      if (matches(session, filter)) found.push({ ...session.summary });
     }
     return found;
   }
 
   forget(id: string): void {
     this.#open.delete(id);
-    if (this.#sessions.delete(id)) this.#evicted += 1;
+    if (this.#sessions.delete(id)) this.#complete = false;
   }
 
   /** Lets ended sessions go while there are too many, oldest first: a sixteenth at a time, because it steps over those that are open. */

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { openJournal } from '../journal/journal.ts';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { decodeEvent, encodeEvent } from './event.ts';
 import type { TapBody, TapEvent } from './schema.ts';
 import { type Attachment, type OwnEvent, openSink, type Sink, SinkError, type SinkOptions } from './sink.ts';
-import { fileStore } from './store.ts';
+import { eventsIn, openTestStore, testStore } from './store.fixture.ts';
 
 const DIR = '/tap';
 const A = 'a'.repeat(32);
@@ -59,8 +58,7 @@ class World {
 
   open(options: Partial<SinkOptions> = {}): Promise<Sink> {
     return openSink({
-      dir: DIR,
-      openStore: fileStore(DIR, { files: this.files, retryMs: 5 }),
+      ...testStore(DIR, { files: this.files, retryMs: 5 }),
       now: () => this.now,
       onProblem: (error) => this.problems.push(error),
       ...options,
@@ -71,11 +69,8 @@ class World {
     this.files = this.files.afterKill();
   }
 
-  async record(): Promise<TapEvent[]> {
-    const events: TapEvent[] = [];
-    const journal = await openJournal(DIR, { files: this.files.copy(), replay: (_, bytes) => events.push(decodeEvent(bytes)) });
-    await journal.close();
-    return events;
+  record(): Promise<TapEvent[]> {
+    return eventsIn(DIR, this.files.copy());
   }
 
   async ends(session: string): Promise<string[]> {
@@ -226,9 +221,17 @@ describe('what the service tells', () => {
 
   it('does not open over a record that it does not understand', async () => {
     const world = new World();
-    const journal = await openJournal(DIR, { files: world.files });
-    await journal.append(Buffer.from('not an event'));
-    await journal.close();
+    const store = await openTestStore(DIR, world.files);
+    store.stage(Buffer.from('not an event'), {
+      emitter: A,
+      sequence: 1,
+      timeUnixNanos: 0n,
+      session: 's',
+      target: '',
+      truncated: [],
+      body: opened,
+    });
+    await store.close();
     await expect(world.open()).rejects.toThrow(/record 0 of the tap/);
   });
 });
@@ -433,7 +436,7 @@ describe('the end of a session that was let through', () => {
     await pass(world, sink, 30_000);
     emitter.attach(sink);
     await emitter.settle();
-    expect((await sink.events('s'))?.map(({ event: { body }, late }) => [body.kind, late])).toEqual([
+    expect((await sink.events('s'))?.map(({ event, late }) => [event?.body.kind, late])).toEqual([
       ['session_opened', false],
       ['request_judged', false],
       ['request_forwarded', false],
@@ -563,12 +566,12 @@ describe('sessions', () => {
       expect((await reader.list({ limit: 50, outcome: 'denied' })).map(({ id }) => id)).toEqual(
         Array.from({ length: 50 }, (_, i) => `s${199 - i}`),
       );
-      expect((await reader.events('s3'))?.map(({ event }) => event.body.kind)).toEqual([
+      expect((await reader.events('s3'))?.map(({ event }) => event?.body.kind)).toEqual([
         'session_opened',
         'request_judged',
         'session_closed',
       ]);
-      expect((await reader.events('s0'))?.map(({ event }) => event.body.kind)).toEqual([
+      expect((await reader.events('s0'))?.map(({ event }) => event?.body.kind)).toEqual([
         'session_opened',
         'request_judged',
         'session_closed',
@@ -585,7 +588,7 @@ describe('sessions', () => {
     await sink.append(of('s', opened, judged('allow')));
     for (let i = 0; i < 100; i += 1) await sink.append(Array.from({ length: 100 }, (_, k) => of(`n${i}-${k}`, opened)[0] as OwnEvent));
     await sink.append(of('s', closed('complete')));
-    expect((await sink.events('s'))?.map(({ index, event }) => [index, event.body.kind])).toEqual([
+    expect((await sink.events('s'))?.map(({ index, event }) => [index, event?.body.kind])).toEqual([
       [1, 'session_opened'],
       [2, 'request_judged'],
       [10_003, 'session_closed'],

@@ -10,8 +10,9 @@
 import { randomBytes } from 'node:crypto';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import type { TapBody, TapEvent } from './schema.ts';
-import { matches, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
-import { fileStore, type OpenStore, type TapStore } from './store.ts';
+import type { SessionIndex } from './session_index.ts';
+import { addTo, begunElsewhere, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
+import { kindOf, type OpenStore, type TapRecord, type TapStore } from './store.ts';
 import { WireError } from './wire.ts';
 
 export type SinkErrorCode =
@@ -68,7 +69,9 @@ export interface Attachment {
 /** One event of a session as `replay` shows it. */
 export interface SessionEvent {
   readonly index: number;
-  readonly event: TapEvent;
+  /** `undefined` when it was deleted after its retention; `about` says what is left. */
+  readonly event: TapEvent | undefined;
+  readonly about: TapRecord['about'];
   /** It arrived after the session's end had been recorded as unknown. */
   readonly late: boolean;
 }
@@ -95,9 +98,9 @@ export interface SinkMetrics {
 }
 
 export interface SinkOptions {
-  readonly dir: string;
-  /** Default: a journal in `dir`. */
-  readonly openStore?: OpenStore;
+  readonly openStore: OpenStore;
+  /** What is known of sessions of long ago. It is the sink's: closed with it. */
+  readonly index: SessionIndex;
   /** How long an emitter may be away before the sessions that it forwarded count as ended, outcome unknown. Milliseconds, default 30,000. */
   readonly graceMs?: number;
   /** Sessions kept in memory beside the open ones. Default 20,000. */
@@ -131,7 +134,7 @@ export interface Sink {
   /** How many events are durable: the index of the next one. */
   readonly size: number;
   /** The durable events from `index` on, in order. */
-  read(index: number): ReturnType<TapStore['read']>;
+  read(index: number): AsyncGenerator<TapRecord, void>;
   /** Whether an emitter is connected, or has not been away for longer than the grace. One that was never heard of is not. */
   serves(emitter: string): boolean;
   /** Begins a stream. Throws a `SinkError`. */
@@ -167,10 +170,12 @@ interface Batch {
 }
 
 const SWEEP_MS = 1000;
+/** Sessions whose changes are written to the index in one go: the event loop waits that long. */
+const INDEXED_AT_ONCE = 200;
+/** Sessions that have ended and are known from the start: those that people ask for. */
+const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
 const CLOSE_INDICES = 2000;
-/** Sessions overlap: one that was opened later may end earlier. */
-const OLDER_SLACK = 10_000;
 
 class RecordSink implements Sink {
   readonly emitter = randomBytes(16).toString('hex');
@@ -199,6 +204,9 @@ class RecordSink implements Sink {
   readonly #emitters = new Map<string, Emitter>();
   readonly #own: Emitter;
   readonly #openedAt: number;
+  readonly #index: SessionIndex;
+  /** Sessions and emitters of which durable events are not in the index yet, and up to where the record is known here. */
+  readonly #unindexed = { sessions: new Map<string, Session>(), emitters: new Set<Emitter>(), applied: 0 };
   #store!: TapStore;
   size = 0;
   #gathering: Batch | undefined;
@@ -212,6 +220,7 @@ class RecordSink implements Sink {
   #closed = false;
 
   constructor({
+    index,
     graceMs = 30_000,
     maxSessions = 20_000,
     maxEmitters = 4096,
@@ -221,6 +230,7 @@ class RecordSink implements Sink {
     onRecorded,
     onProblem = () => {},
   }: SinkOptions) {
+    this.#index = index;
     this.#graceMs = graceMs;
     this.#maxEmitters = maxEmitters;
     this.#now = now;
@@ -234,11 +244,14 @@ class RecordSink implements Sink {
   }
 
   async open(openStore: OpenStore): Promise<void> {
-    this.#store = await openStore((index, bytes) => this.#replay(index, bytes));
+    const { applied, remembered } = this.#index.progress;
+    this.#store = await openStore({ findChain: (subject) => this.#findChain(subject), ...(remembered && { remembered: [remembered] }) });
     try {
+      await this.#catchUp(applied);
       await this.append([this.#openingNotice(), ...this.#interrupted()]);
     } catch (error) {
       await this.#store.close();
+      this.#index.close();
       throw error;
     }
     this.#timer = setInterval(() => {
@@ -252,7 +265,7 @@ class RecordSink implements Sink {
     return health.ok ? { ok: true, reason: '' } : { ok: false, reason: health.reason };
   }
 
-  read(index: number): ReturnType<TapStore['read']> {
+  read(index: number): AsyncGenerator<TapRecord, void> {
     return this.#store.read(index);
   }
 
@@ -289,7 +302,7 @@ class RecordSink implements Sink {
     const { ok, reason } = this.healthy;
     if (!ok) throw new SinkError('unavailable', reason);
     if (id === this.emitter) throw new SinkError('malformed', "this emitter is the service's own");
-    const emitter = this.#emitters.get(id) ?? this.#remember(id, 0);
+    const emitter = this.#known(id);
     const missing = this.#missing(emitter, firstSequence);
 
     const stream = { peer, waiting: 0 };
@@ -331,18 +344,19 @@ class RecordSink implements Sink {
   async events(id: string): Promise<SessionEvent[] | undefined> {
     const found: SessionEvent[] = [];
     let assumed = false;
-    const take = (index: number, event: TapEvent): void => {
-      found.push({ index, event, late: assumed });
-      if (event.body.kind === 'session_closed' && event.body.outcome === 'unknown') assumed = true;
-    };
-    const session = this.#table.get(id);
-    if (session !== undefined) for await (const { index, event } of this.#at(session.indices)) take(index, event);
-    else if (!this.#table.complete) for await (const { index, event } of this.#naming(id)) take(index, event);
-    return found.length === 0 ? undefined : found;
+    const session = this.#find(id);
+    if (session === undefined) return undefined;
+    for await (const { index, about, bytes } of this.#at([...session.indices])) {
+      const event = bytes === undefined ? undefined : decodeEvent(bytes);
+      found.push({ index, event, about, late: assumed });
+      if (event?.body.kind === 'session_closed' && event.body.outcome === 'unknown') assumed = true;
+    }
+    return found;
   }
 
   async sweep(): Promise<void> {
     const now = this.#now();
+    await this.#updateIndex();
     if (!this.healthy.ok) {
       this.#unwellAt = now;
       return;
@@ -357,21 +371,93 @@ class RecordSink implements Sink {
     clearInterval(this.#timer);
     for (const { stream } of this.#emitters.values()) stream?.peer.close(new SinkError('unavailable', 'the sink is closing'));
     await this.#gathering?.recorded.catch(() => {});
+    await this.#updateIndex().catch(this.#onProblem);
     await this.#store.close();
+    this.#index.close();
   }
 
-  /** Takes note of one event that the store holds already. */
-  #replay(index: number, bytes: Buffer): void {
-    let event: TapEvent;
-    try {
-      event = decodeEvent(bytes);
-    } catch (error) {
-      throw new SinkError('unreadable', `record ${index} of the tap: ${(error as Error).message}`, error);
+  /** Takes note of all that the store holds: what the index has, and what came after it. */
+  async #catchUp(applied: number): Promise<void> {
+    this.#unindexed.applied = applied;
+    const known = [...this.#index.list({ state: 'closed' }, RESTORED_SESSIONS), ...this.#index.open()];
+    for (const session of known.sort((a, b) => (a.indices[0] as number) - (b.indices[0] as number))) {
+      // Who forwards it may be on the way back since now.
+      if (session.letThroughAt !== undefined) session.letThroughAt = this.#openedAt;
+      if (session.emitter !== '') this.#known(session.emitter);
+      this.#table.restore(session);
     }
-    const emitter = this.#emitters.get(event.emitter) ?? this.#remember(event.emitter, 0);
-    emitter.staged = emitter.durable = Math.max(emitter.durable, event.sequence);
-    this.size = index + 1;
-    this.#table.add(index, event, this.#openedAt);
+    if (applied > 0) this.#table.begunLater();
+    for await (const record of this.#store.read(applied)) {
+      this.#replay(record);
+      if (this.#unindexed.sessions.size >= INDEXED_AT_ONCE) await this.#updateIndex();
+    }
+  }
+
+  #replay({ index, about, bytes }: TapRecord): void {
+    const emitter = this.#known(about.emitter);
+    emitter.staged = emitter.durable = Math.max(emitter.durable, about.sequence);
+    if (bytes === undefined) this.#note(index, emitter, this.#table.addDeleted(index, about, kindOf(about.kind) === 'session_closed'));
+    else {
+      let event: TapEvent;
+      try {
+        event = decodeEvent(bytes);
+      } catch (error) {
+        throw new SinkError('unreadable', `record ${index} of the tap: ${(error as Error).message}`, error);
+      }
+      this.#note(index, emitter, this.#addToTable(index, event, this.#openedAt));
+    }
+  }
+
+  /** Its event is durable and in the table; the index follows. */
+  #note(index: number, emitter: Emitter, session: Session | undefined): void {
+    this.size = this.#unindexed.applied = index + 1;
+    this.#unindexed.emitters.add(emitter);
+    if (session !== undefined) this.#unindexed.sessions.set(session.summary.id, session);
+  }
+
+  #addToTable(index: number, event: TapEvent, now: number): Session | undefined {
+    const session = this.#table.add(index, event, now);
+    if (session !== undefined || event.session === '') return session;
+    // It belongs to one that ended and was forgotten, or to one of which the record has not the beginning.
+    const other = this.#find(event.session) ?? begunElsewhere(event);
+    addTo(other, index, event, now);
+    this.#table.begunLater();
+    return other;
+  }
+
+  /** A session with all its durable events: what is not in the index yet counts before what is. */
+  #find(id: string): Session | undefined {
+    return this.#table.get(id) ?? this.#unindexed.sessions.get(id) ?? (this.#table.complete ? undefined : this.#index.get(id));
+  }
+
+  #findChain({ session: id, emitter, kind }: TapRecord['about']): { index: number; position: number } | undefined {
+    // The service gives each session a new name, and tells of it for the first time once.
+    if (emitter === this.emitter && kindOf(kind) === 'session_opened') return undefined;
+    const indices = this.#find(id)?.indices;
+    return indices === undefined || indices.length === 0 ? undefined : { index: indices.at(-1) as number, position: indices.length };
+  }
+
+  /** The emitter as the record knows it, also from long ago. */
+  #known(id: string): Emitter {
+    return this.#emitters.get(id) ?? this.#remember(id, this.#index.sequenceOf(id) ?? 0);
+  }
+
+  /** Writes to the index what has become durable since the last time, a part at a time. */
+  async #updateIndex(): Promise<void> {
+    const { sessions, emitters, applied } = this.#unindexed;
+    if (sessions.size === 0 && emitters.size === 0) return;
+    const [changed, heard] = [[...sessions.values()], [...emitters]];
+    const { committed } = this.#store;
+    const { applied: before, remembered } = this.#index.progress;
+    // How far it goes is said with the last part; until then what was written of a session may be ahead of that, which does no harm.
+    for (let at = 0; at + INDEXED_AT_ONCE < changed.length; at += INDEXED_AT_ONCE) {
+      this.#index.apply(changed.slice(at, at + INDEXED_AT_ONCE), [], { applied: before, remembered });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const last = changed.slice(changed.length - (changed.length % INDEXED_AT_ONCE || INDEXED_AT_ONCE));
+    this.#index.apply(last, heard, { applied, remembered: committed ?? remembered });
+    for (const session of changed) if ((session.indices.at(-1) as number) < applied) sessions.delete(session.summary.id);
+    for (const emitter of heard) emitters.delete(emitter);
   }
 
   #remember(id: string, sequence: number): Emitter {
@@ -440,7 +526,7 @@ class RecordSink implements Sink {
   #stage(emitter: Emitter, event: TapEvent, bytes: Buffer, stream: Emitter['stream']): void {
     let index: number;
     try {
-      index = this.#store.stage(bytes);
+      index = this.#store.stage(bytes, event);
     } catch (error) {
       this.metrics.failures += 1;
       throw new SinkError('unavailable', (error as Error).message, error);
@@ -471,7 +557,7 @@ class RecordSink implements Sink {
     const told = new Set<Emitter>();
     for (const { index, event, size, emitter, stream } of entries) {
       emitter.durable = Math.max(emitter.durable, event.sequence);
-      this.#table.add(index, event, now);
+      this.#note(index, emitter, this.#addToTable(index, event, now));
       this.metrics.bytes += size;
       this.metrics.waitingBytes -= size;
       if (stream !== undefined) {
@@ -482,7 +568,6 @@ class RecordSink implements Sink {
       this.metrics.lastLag = lag;
       this.#onLag?.(lag);
       this.#onRecorded?.(event);
-      this.size = index + 1;
     }
     this.metrics.events += entries.length;
     this.metrics.writes += 1;
@@ -555,43 +640,22 @@ class RecordSink implements Sink {
     }
   }
 
-  /** Sessions that memory has let go of, the newest first. Reads the whole record and keeps what matches. */
+  /** Sessions that memory has let go of, the newest first. */
   async #older(filter: SessionFilter, limit: number): Promise<SessionSummary[]> {
-    const older = new SessionTable(Number.POSITIVE_INFINITY);
-    const matching: string[] = [];
-    for await (const { index, bytes } of this.#store.read()) {
-      const event = decodeEvent(bytes);
-      if (this.#table.get(event.session) !== undefined) continue;
-      const before = older.get(event.session)?.summary.state;
-      older.add(index, event, 0);
-      const summary = older.get(event.session)?.summary;
-      // An assumed end may be followed by the real one, so it is judged at the end of the record.
-      if (summary === undefined || before === 'closed' || summary.state !== 'closed' || summary.outcome === 'unknown') continue;
-      if (!matches(summary, filter)) older.forget(summary.id);
-      else if (matching.push(summary.id) > limit + OLDER_SLACK) older.forget(matching.shift() as string);
-    }
-    return older.list({ ...filter, limit });
+    await this.#updateIndex();
+    return this.#index.list(filter, limit, (id) => this.#table.get(id) !== undefined).map(({ summary }) => summary);
   }
 
-  /** The events at these indices of the record, which ascend. */
-  async *#at(indices: readonly number[]): AsyncGenerator<{ index: number; event: TapEvent }> {
+  /** The records at these indices, which ascend. */
+  async *#at(indices: readonly number[]): AsyncGenerator<TapRecord> {
     for (let next = 0; next < indices.length; ) {
       // What stands close together is read at once.
-      for await (const { index, bytes } of this.#store.read(indices[next] as number)) {
-        if (index !== indices[next]) continue;
-        yield { index, event: decodeEvent(bytes) };
+      for await (const record of this.#store.read(indices[next] as number)) {
+        if (record.index !== indices[next]) continue;
+        yield record;
         next += 1;
-        if (next >= indices.length || (indices[next] as number) - index > CLOSE_INDICES) break;
+        if (next >= indices.length || (indices[next] as number) - record.index > CLOSE_INDICES) break;
       }
-    }
-  }
-
-  /** The events of a session that memory has let go of: the whole record is read, and decoded where it names the session. */
-  async *#naming(id: string): AsyncGenerator<{ index: number; event: TapEvent }> {
-    for await (const { index, bytes } of this.#store.read()) {
-      if (!bytes.includes(id)) continue;
-      const event = decodeEvent(bytes);
-      if (event.session === id) yield { index, event };
     }
   }
 }
@@ -603,11 +667,11 @@ const endOf = ({ id: session, target }: SessionSummary, outcome: string): OwnEve
 });
 
 /**
- * Opens the record and takes note of all that it holds.
- * Rejects with a `JournalError` of the store (`locked`, `corrupt`, `full`, `failed`) or a `SinkError` (`unreadable`, `unavailable`).
+ * Opens the record and takes note of what it holds beyond its index.
+ * Rejects as the store does (`openLog`) or with a `SinkError` (`unreadable`, `unavailable`).
  */
 export const openSink = async (options: SinkOptions): Promise<Sink> => {
   const sink = new RecordSink(options);
-  await sink.open(options.openStore ?? fileStore(options.dir));
+  await sink.open(options.openStore);
   return sink;
 };

@@ -1,23 +1,110 @@
-/** Where events stand durably. The journal is one such place; a transparency log is another. */
-import { type Health, type JournalOptions, type JournalRecord, openJournal } from '../journal/journal.ts';
+/** Where events stand durably: what the sink knows of the log. */
+import { join } from 'node:path';
+import type { Health } from '../journal/journal.ts';
+import type { Subject } from '../log/leaf.ts';
+import { type Log, type LogOptions, openLog } from '../log/log.ts';
+import { localFiles } from '../storage/local_files.ts';
+import { BODIES, type Kind, type TapEvent } from './schema.ts';
+
+/** One event of the record. */
+export interface TapRecord {
+  readonly index: number;
+  /** What stays known of it for good. */
+  readonly about: Subject;
+  /** The event's bytes; `undefined` when they were deleted after their retention. */
+  readonly bytes: Buffer | undefined;
+}
 
 export interface TapStore {
   /** Takes a copy of an event's bytes for the next write and returns its index. Throws when it accepts none. */
-  stage(event: Uint8Array): number;
+  stage(event: Uint8Array, about: TapEvent): number;
   /** Resolves when all that was staged so far is durable: one promise for all of one write. After a rejection nothing of that write, nor staged since, counts. */
   settled(): Promise<void>;
   /** The durable events from `index` on, in order. */
-  read(index?: number): AsyncGenerator<JournalRecord, void>;
+  read(index?: number): AsyncGenerator<TapRecord, void>;
+  /** How many events are durable. */
+  readonly size: number;
+  /** The newest checkpoint that covers durable events; `undefined` before the first. */
+  readonly committed: { readonly size: number; readonly root: Buffer } | undefined;
   readonly health: Health;
   readonly tornBytes: number;
   readonly totals: { readonly records: number; readonly bytes: number; readonly writes: number };
   close(): Promise<void>;
 }
 
-/** Opens a store; `replay` sees all that it holds, in order, before this resolves. */
-export type OpenStore = (replay: (index: number, event: Buffer) => void) => Promise<TapStore>;
+/** What the sink brings to a store that it opens: what it knows of sessions of long ago, and the checkpoint that the record must go on from. */
+export type OpenStore = (known: Pick<LogOptions, 'findChain' | 'remembered'>) => Promise<TapStore>;
 
-export const fileStore =
-  (directory: string, options: JournalOptions = {}): OpenStore =>
-  (replay) =>
-    openJournal(directory, { ...options, replay });
+const NUMBER_OF = Object.fromEntries(Object.entries(BODIES).map(([kind, { number }]) => [kind, number])) as Record<Kind, number>;
+const KIND_OF = new Map<number, Kind>(Object.entries(BODIES).map(([kind, { number }]) => [number, kind as Kind]));
+
+/** The kind of body that a leaf's number stands for; `undefined` of one that this version does not know. */
+export const kindOf = (number: number): Kind | undefined => KIND_OF.get(number);
+
+/** What was deleted after its retention is nobody's to read any more. */
+export async function* present(
+  records: AsyncIterable<TapRecord>,
+): AsyncGenerator<{ readonly index: number; readonly bytes: Buffer }, void> {
+  for await (const { index, bytes } of records) if (bytes !== undefined) yield { index, bytes };
+}
+
+/** The log as a store of events. */
+class LogStore implements TapStore {
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  stage(bytes: Uint8Array, { emitter, sequence, timeUnixNanos, session, target, body }: TapEvent): number {
+    return this.#log.stage({ kind: NUMBER_OF[body.kind], timeUnixNanos, emitter, sequence, session, target }, bytes);
+  }
+
+  settled(): Promise<void> {
+    return this.#log.settled();
+  }
+
+  async *read(from = 0): AsyncGenerator<TapRecord, void> {
+    for await (const { index, leaf, detail } of this.#log.read(from)) yield { index, about: leaf, bytes: detail?.event };
+  }
+
+  get size(): number {
+    return this.#log.size;
+  }
+
+  get committed(): Log['committed'] {
+    return this.#log.committed;
+  }
+
+  get health(): Health {
+    return this.#log.health;
+  }
+
+  get tornBytes(): number {
+    return this.#log.tornBytes;
+  }
+
+  get totals(): TapStore['totals'] {
+    return this.#log.totals;
+  }
+
+  close(): Promise<void> {
+    return this.#log.close();
+  }
+}
+
+export interface LogStoreOptions extends Omit<LogOptions, 'directory' | 'objects' | 'findChain' | 'remembered'> {
+  /** Default: files in `log/` of the directory. */
+  readonly objects?: LogOptions['objects'];
+  /** Told of the log once it is open: for those who prove and copy. */
+  readonly onOpen?: (log: Log) => void;
+}
+
+/** The log in `directory`. */
+export const logStore =
+  (directory: string, { files, objects = localFiles(join(directory, 'log'), files), onOpen, ...options }: LogStoreOptions): OpenStore =>
+  async (known) => {
+    const log = await openLog({ directory, objects, ...known, ...options, ...(files && { files }) });
+    onOpen?.(log);
+    return new LogStore(log);
+  };

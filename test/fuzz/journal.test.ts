@@ -7,7 +7,7 @@ import { SimulatedFileSystem } from '../../authz-service/journal/simulated_file_
 import { decodeEmitRequest, decodeEvent, encodeEmitRequest, encodeEvent, MAX_EVENT_BYTES } from '../../authz-service/tap/event.ts';
 import type { TapBody } from '../../authz-service/tap/schema.ts';
 import { openSink } from '../../authz-service/tap/sink.ts';
-import { fileStore } from '../../authz-service/tap/store.ts';
+import { eventsIn, testStore } from '../../authz-service/tap/store.fixture.ts';
 import { WireError } from '../../authz-service/tap/wire.ts';
 import { runs } from './runs.ts';
 
@@ -200,7 +200,7 @@ describe('mutations', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
         let files = new SimulatedFileSystem();
-        const open = () => openSink({ dir: DIRECTORY, openStore: fileStore(DIRECTORY, { files, retryMs: 1, segmentBytes: 2000 }) });
+        const open = () => openSink({ ...testStore(DIRECTORY, { files, retryMs: 1, segmentBytes: 2000 }) });
         let sink = await open();
         const emitters = [0, 1, 2].map((i) => ({
           id: `${i}`.repeat(32),
@@ -264,11 +264,7 @@ describe('mutations', () => {
         files = files.afterKill();
         await sink.close();
         const found = new Map<string, number[]>();
-        const replay = (_: number, bytes: Buffer): void => {
-          const { emitter, sequence } = decodeEvent(bytes);
-          found.set(emitter, [...(found.get(emitter) ?? []), sequence]);
-        };
-        await (await openJournal(DIRECTORY, { files, replay })).close();
+        for (const { emitter, sequence } of await eventsIn(DIRECTORY, files)) found.set(emitter, [...(found.get(emitter) ?? []), sequence]);
         for (const sequences of found.values()) expect(sequences).toEqual(sequences.map((_, i) => i + 1));
         for (const { id, acknowledged, next } of emitters) {
           expect(found.get(id)?.length ?? 0).toBeGreaterThanOrEqual(acknowledged);

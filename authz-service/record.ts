@@ -1,0 +1,56 @@
+/** The record as the configuration asks for it: the log's place and key, and the index of its sessions. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from './config/config.ts';
+import { isError, secretReader } from './credential/secret_source.ts';
+import { LogError } from './log/error.ts';
+import { logSigners } from './log/keys.ts';
+import type { Log, LogOptions } from './log/log.ts';
+import { openSessionIndex, type SessionIndex } from './tap/session_index.ts';
+import { logStore, type OpenStore } from './tap/store.ts';
+
+export interface RecordParts {
+  readonly openStore: OpenStore;
+  readonly index: SessionIndex;
+  /** The log, once it is open. */
+  readonly log: () => Log;
+}
+
+/** Where the record is, below the state directory. */
+export const recordPlaces = (stateDir: string) => {
+  const dir = join(stateDir, 'tap');
+  return { dir, journal: join(dir, 'journal'), published: join(dir, 'log'), key: join(dir, 'key'), index: join(dir, 'sessions.sqlite') };
+};
+
+const keyText = (source: NonNullable<Config['tap']['key']>): string => {
+  const outcome = secretReader(source, { env: process.env, now: Date.now }).read();
+  if (isError(outcome)) throw new LogError('key', `the key of the log: ${outcome.error.message}`);
+  return outcome.secret.reveal();
+};
+
+/**
+ * Readies what the sink opens. A log that is new gets a key. Throws a `LogError` (`key`, `origin`), and a `JournalError` (`locked`) when another process has the
+ * record.
+ */
+export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>, options: Partial<LogOptions> = {}): RecordParts => {
+  const places = recordPlaces(stateDir);
+  mkdirSync(places.dir, { recursive: true, mode: 0o700 });
+  const signers = logSigners({
+    text: tap.key && keyText(tap.key),
+    path: places.key,
+    origin: tap.origin,
+    begun: existsSync(places.journal),
+  });
+  let log: Log | undefined;
+  return {
+    openStore: logStore(places.dir, {
+      ...options,
+      signers,
+      onOpen: (opened) => {
+        log = opened;
+      },
+    }),
+    index: openSessionIndex(places.index),
+    log: () => log as Log,
+  };
+};

@@ -1,0 +1,204 @@
+/**
+ * What was recorded of sessions, to be found without reading the record: derived from it, behind it by a second or so, and made again when it is not there.
+ * Opening the record begins where this ends.
+ */
+import { rmSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { JournalError } from '../journal/error.ts';
+import { type Session, type SessionFilter, type SessionSummary, TERMS, type Term } from './sessions.ts';
+
+/** A checkpoint of the log that covers everything that is indexed. */
+export interface Remembered {
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+export interface Progress {
+  /** Everything below this index of the record is in. */
+  readonly applied: number;
+  /** The last checkpoint that was known then; the record must go on from it. */
+  readonly remembered: Remembered | undefined;
+}
+
+const VERSION = 1;
+
+const SCHEMA = `
+  CREATE TABLE progress (version INTEGER NOT NULL, applied INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL);
+  INSERT INTO progress VALUES (${VERSION}, 0, 0, x'');
+  CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, first INTEGER NOT NULL, opened_at INTEGER NOT NULL, open INTEGER NOT NULL,
+    identity TEXT NOT NULL, target TEXT NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, outcome TEXT NOT NULL, state TEXT NOT NULL,
+    summary TEXT NOT NULL, rest TEXT NOT NULL, indices BLOB NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX sessions_first ON sessions (first);
+  CREATE INDEX sessions_open ON sessions (open) WHERE open = 1;
+  CREATE TABLE terms (field TEXT NOT NULL, value TEXT NOT NULL, session TEXT NOT NULL, PRIMARY KEY (field, value, session)) WITHOUT ROWID;
+  CREATE TABLE emitters (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
+`;
+
+const COLUMNS = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
+
+const SELECT = `SELECT summary, rest, indices, (SELECT json_group_array(field || ':' || value) FROM terms WHERE session = sessions.id) AS terms FROM sessions`;
+
+interface Row {
+  readonly summary: string;
+  readonly rest: string;
+  readonly indices: Uint8Array;
+  readonly terms: string;
+}
+
+/** Ascending numbers as the differences between them, each a varint. */
+const encodeIndices = (indices: readonly number[]): Buffer => {
+  const bytes = Buffer.allocUnsafe(8 * indices.length);
+  let [at, before] = [0, 0];
+  for (const index of indices) {
+    let rest = index - before;
+    for (; rest > 0x7f; rest = Math.floor(rest / 128)) bytes[at++] = (rest % 128) | 0x80;
+    bytes[at++] = rest;
+    before = index;
+  }
+  return bytes.subarray(0, at);
+};
+
+const decodeIndices = (bytes: Uint8Array): number[] => {
+  const indices: number[] = [];
+  let [value, scale, before] = [0, 1, 0];
+  for (const byte of bytes) {
+    value += (byte & 0x7f) * scale;
+    scale *= 128;
+    if (byte > 0x7f) continue;
+    indices.push((before += value));
+    [value, scale] = [0, 1];
+  }
+  return indices;
+};
+
+const sessionOf = ({ summary, rest, indices, terms }: Row): Session => ({
+  ...(JSON.parse(rest) as Omit<Session, 'summary' | 'indices' | 'terms'>),
+  summary: JSON.parse(summary) as SessionSummary,
+  indices: decodeIndices(indices),
+  terms: new Set(JSON.parse(terms) as Term[]),
+});
+
+/** Of one process; every method is synchronous and quick, but for lists that filter by little. */
+export class SessionIndex {
+  readonly #database: DatabaseSync;
+  readonly #put: StatementSync;
+  readonly #putTerm: StatementSync;
+  readonly #putEmitter: StatementSync;
+  readonly #putProgress: StatementSync;
+  readonly #get: StatementSync;
+
+  /** `path`: a file, made when it is not there, or `:memory:`. Throws an error of SQLite when the file is damaged. */
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path, { timeout: 0 });
+    // What a power loss takes of it is read from the record again; it is never half a change.
+    this.#database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL');
+    const made = this.#database.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'progress'").get() as { n: number };
+    if (made.n === 0) this.#database.exec(`BEGIN; ${SCHEMA} COMMIT`);
+    const { version } = this.#database.prepare('SELECT version FROM progress').get() as { version: number };
+    if (version !== VERSION) throw new Error(`an index of version ${version}`);
+    this.#put = this.#database.prepare('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+    this.#putTerm = this.#database.prepare('INSERT OR IGNORE INTO terms VALUES (?, ?, ?)');
+    this.#putEmitter = this.#database.prepare('INSERT OR REPLACE INTO emitters VALUES (?, ?)');
+    this.#putProgress = this.#database.prepare('UPDATE progress SET applied = ?, size = ?, root = ?');
+    this.#get = this.#database.prepare(`${SELECT} WHERE id = ?`);
+  }
+
+  get progress(): Progress {
+    const row = this.#database.prepare('SELECT applied, size, root FROM progress').get() as {
+      applied: number;
+      size: number;
+      root: Uint8Array;
+    };
+    return { applied: row.applied, remembered: row.size === 0 ? undefined : { size: row.size, root: Buffer.from(row.root) } };
+  }
+
+  /** Everything at once, or nothing: what has changed of sessions and emitters, and how far that goes. */
+  apply(
+    sessions: Iterable<Session>,
+    emitters: Iterable<{ readonly id: string; readonly durable: number }>,
+    { applied, remembered }: Progress,
+  ): void {
+    this.#database.exec('BEGIN');
+    try {
+      for (const session of sessions) this.#putSession(session);
+      for (const { id, durable } of emitters) this.#putEmitter.run(id, durable);
+      this.#putProgress.run(applied, remembered?.size ?? 0, remembered?.root ?? Buffer.alloc(0));
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      this.#database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  get(id: string): Session | undefined {
+    const row = this.#get.get(id) as Row | undefined;
+    return row === undefined ? undefined : sessionOf(row);
+  }
+
+  /** All that have not ended. */
+  open(): Session[] {
+    return (this.#database.prepare(`${SELECT} WHERE open = 1 ORDER BY first`).all() as unknown as Row[]).map(sessionOf);
+  }
+
+  /** The newest first. `skip`: sessions that are not asked for. */
+  list(filter: SessionFilter, limit: number, skip: (id: string) => boolean = () => false): Session[] {
+    const conditions = ['1'];
+    const values: (string | number)[] = [];
+    const where = (condition: string, ...more: (string | number)[]): void => {
+      conditions.push(condition);
+      values.push(...more);
+    };
+    for (const name of COLUMNS) if (filter[name] !== undefined) where(`${name} = ?`, filter[name]);
+    for (const field of TERMS)
+      if (filter[field] !== undefined) where('id IN (SELECT session FROM terms WHERE field = ? AND value = ?)', field, filter[field]);
+    if (filter.since !== undefined) where('opened_at >= ?', filter.since);
+    if (filter.until !== undefined) where('opened_at < ?', filter.until);
+    const found: Session[] = [];
+    const statement = this.#database.prepare(`${SELECT} WHERE ${conditions.join(' AND ')} ORDER BY first DESC`);
+    for (const row of statement.iterate(...values)) {
+      if (found.length >= limit) break;
+      const session = sessionOf(row as unknown as Row);
+      if (!skip(session.summary.id)) found.push(session);
+    }
+    return found;
+  }
+
+  /** The last sequence of an emitter that is in; `undefined` of one that was never heard of. */
+  sequenceOf(emitter: string): number | undefined {
+    const row = this.#database.prepare('SELECT sequence FROM emitters WHERE id = ?').get(emitter) as { sequence: number } | undefined;
+    return row?.sequence;
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #putSession({ summary, indices, terms, ...rest }: Session): void {
+    const { id, openedAt, identity, target, run, effect, outcome, state } = summary;
+    const open = state === 'closed' ? 0 : 1;
+    const [told, more] = [JSON.stringify(summary), JSON.stringify(rest)];
+    this.#put.run(id, indices[0] ?? 0, openedAt, open, identity, target, run, effect, outcome, state, told, more, encodeIndices(indices));
+    for (const term of terms) {
+      const at = term.indexOf(':');
+      this.#putTerm.run(term.slice(0, at), term.slice(at + 1), id);
+    }
+  }
+}
+
+/**
+ * The index at `path`; one that cannot be read is made again. Throws when another process has it (a `JournalError`, `locked`), and as the file system does.
+ */
+export const openSessionIndex = (path: string): SessionIndex => {
+  try {
+    return new SessionIndex(path);
+  } catch (error) {
+    const [BUSY, CANNOT_OPEN] = [5, 14];
+    const code = (error as { errcode?: number }).errcode;
+    if (code === BUSY) throw new JournalError('locked', `${path} is in use by another process`, error);
+    if (code === CANNOT_OPEN) throw error;
+    for (const end of ['', '-wal', '-shm']) rmSync(path + end, { force: true });
+    return new SessionIndex(path);
+  }
+};

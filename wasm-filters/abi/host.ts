@@ -99,8 +99,20 @@ export function unixNanos(): u64 {
 
 /** Nanoseconds of a clock that never steps. */
 export function monotonicNanos(): u64 {
+  if (timeOfCallback) return timeOfCallback;
   host.clock_time_get(1, 1, slot);
-  return load<u64>(slot);
+  const now = load<u64>(slot);
+  if (timeStands) timeOfCallback = now;
+  return now;
+}
+
+let timeStands: bool = false;
+let timeOfCallback: u64 = 0;
+
+/** For a filter that asks for the time again and again in short callbacks: from now on it is asked for once, until this is called again. To be called as each begins. */
+export function callbackBegins(): void {
+  timeStands = true;
+  timeOfCallback = 0;
 }
 
 export function randomBytes(count: u32): ArrayBuffer {

@@ -1,5 +1,5 @@
 // The callbacks that Envoy's network filter makes (proxy-wasm ABI 0.2.1), and the tables of contexts. An entry exports all of these, and says with `serve` what it is.
-import { NetworkStatus, setTickPeriod } from '../abi/host';
+import { callbackBegins, NetworkStatus, setTickPeriod } from '../abi/host';
 import { FilteredConnection } from './connection';
 import { StreamRoot } from './root';
 import { protocolFor, software } from './serve';
@@ -22,6 +22,7 @@ export function proxy_on_vm_start(root: u32, configurationSize: u32): u32 {
 }
 
 export function proxy_on_configure(root: u32, configurationSize: u32): u32 {
+  callbackBegins();
   // The host names a root context by its configuration: again can only mean the same.
   if (roots.has(root)) return 1;
   const configured = StreamRoot.configure(root, configurationSize, software);
@@ -48,6 +49,7 @@ function collect(): void {
 }
 
 export function proxy_on_tick(root: u32): void {
+  callbackBegins();
   if (!roots.has(root)) return;
   // The one place where garbage is collected (the runtime is `minimal`: it keeps no record of what the stack refers to). Here nothing is on the stack, and
   // whatever is alive is reached from the tables above.
@@ -58,6 +60,7 @@ export function proxy_on_tick(root: u32): void {
 export function proxy_on_grpc_receive_initial_metadata(root: u32, token: u32, headers: u32): void {}
 
 export function proxy_on_grpc_receive(root: u32, token: u32, size: u32): void {
+  callbackBegins();
   callbacks++;
   if (roots.has(root)) roots.get(root).received(token, size);
 }
@@ -65,11 +68,13 @@ export function proxy_on_grpc_receive(root: u32, token: u32, size: u32): void {
 export function proxy_on_grpc_receive_trailing_metadata(root: u32, token: u32, trailers: u32): void {}
 
 export function proxy_on_grpc_close(root: u32, token: u32, status: u32): void {
+  callbackBegins();
   callbacks++;
   if (roots.has(root)) roots.get(root).closed(token, status);
 }
 
 export function proxy_on_new_connection(context: u32): u32 {
+  callbackBegins();
   const parent = parents.has(context) ? parents.get(context) : 0;
   parents.delete(context);
   // No configured root: nothing could be asked. A trap is the host's "fail closed".
@@ -84,30 +89,35 @@ export function proxy_on_new_connection(context: u32): u32 {
 // A connection without an entry does not exist; whatever the host had for it must not pass.
 
 export function proxy_on_downstream_data(context: u32, size: u32, end: u32): u32 {
+  callbackBegins();
   if (!connections.has(context)) unreachable();
   callbacks++;
   return connections.get(context).downstreamData(size, end != 0);
 }
 
 export function proxy_on_upstream_data(context: u32, size: u32, end: u32): u32 {
+  callbackBegins();
   if (!connections.has(context)) unreachable();
   callbacks++;
   return connections.get(context).upstreamData(size, end != 0);
 }
 
 export function proxy_on_downstream_connection_close(context: u32, peer: u32): void {
+  callbackBegins();
   if (connections.has(context)) connections.get(context).end();
 }
 
 export function proxy_on_upstream_connection_close(context: u32, peer: u32): void {}
 
 export function proxy_on_done(context: u32): u32 {
+  callbackBegins();
   return roots.has(context) ? u32(roots.get(context).drain()) : 1;
 }
 
 export function proxy_on_log(context: u32): void {}
 
 export function proxy_on_delete(context: u32): void {
+  callbackBegins();
   parents.delete(context);
   if (connections.has(context)) {
     connections.get(context).end();

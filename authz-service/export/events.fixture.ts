@@ -1,6 +1,7 @@
 /** Events as the service and the filters tell them: an HTTP request that was held, a session with a database, and notices. */
+import fc from 'fast-check';
 import { encodeEvent } from '../tap/event.ts';
-import { BODIES, type Kind, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
+import { BODIES, type FieldType, type Kind, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
 import type { Leaf } from './format.ts';
 
 const IDENTITY = {
@@ -184,3 +185,68 @@ export const leavesOf = (events: readonly TapEvent[], first = 0): Leaf[] =>
   events.map((event, at) => ({ index: first + at, bytes: encodeEvent(event) }));
 
 export const everything = (): Leaf[] => leavesOf([...heldHttpSession(), ...databaseSession(), ...notices(), ...edges()]);
+
+const text = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.constantFrom('', 'allow', 'hold', 'complete', 'toString', '__proto__', 'GET /x', '\u0000', '[::1]:1', 'null'),
+);
+const anything = fc.oneof(fc.jsonValue(), fc.constantFrom(null, [], {}, '', 7));
+const json = fc.oneof(
+  text,
+  anything.map((value) => JSON.stringify(value)),
+  fc
+    .record({
+      identity: anything,
+      request: fc.oneof(
+        anything,
+        fc.record({
+          protocol: fc.constantFrom('http', 'postgres', 'ssh'),
+          method: text,
+          path: anything,
+          query: anything,
+          headers: anything,
+          commands: anything,
+          reads: anything,
+          writes: anything,
+          statement: anything,
+        }),
+      ),
+    })
+    .map((value) => JSON.stringify(value)),
+);
+const VALUES: Readonly<Record<FieldType, (name: string) => fc.Arbitrary<unknown>>> = {
+  string: (name) => (name.endsWith('Json') ? json : text),
+  strings: () => fc.array(text, { maxLength: 3 }),
+  bytes: () => fc.uint8Array({ maxLength: 9 }),
+  bool: () => fc.boolean(),
+  uint32: () => fc.nat(0xffffffff),
+  uint64: () => fc.nat(Number.MAX_SAFE_INTEGER),
+  fixed64: () => fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+  direction: () => fc.constantFrom('request', 'response'),
+  masked: () => fc.array(fc.record({ rule: text, count: fc.nat() }), { maxLength: 3 }),
+};
+const anyBody = fc
+  .constantFrom(...(Object.keys(BODIES) as Kind[]))
+  .chain((kind) =>
+    fc
+      .record(
+        Object.fromEntries(
+          Object.entries(BODIES[kind].fields as Record<string, FieldType>).map(([name, type]) => [name, VALUES[type](name)]),
+        ),
+      )
+      .map((fields) => bodyOf(kind, fields as never)),
+  );
+/** Events of two sessions, of every kind, with whatever a filter or a policy can have told. */
+export const anyEvents: fc.Arbitrary<TapEvent[]> = fc
+  .array(
+    fc.record({
+      session: fc.constantFrom('a', 'b'),
+      command: fc.nat(3),
+      body: anyBody,
+      timeUnixNanos: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    }),
+    {
+      maxLength: 12,
+    },
+  )
+  .map((events) => events.map(({ session, body, ...more }) => eventOf(session, body, more)));

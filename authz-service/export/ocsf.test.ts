@@ -1,8 +1,11 @@
 /** The mapping by itself. Whether its events are what the published schema says is tested against that schema by `npm run test:interop`. */
-import { expect, it } from 'vitest';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
 import type { TapEvent } from '../tap/schema.ts';
-import { databaseSession, everything, heldHttpSession, leavesOf, notices } from './events.fixture.ts';
-import { DEFAULT_KINDS, Formatter, KINDS, type Leaf } from './format.ts';
+import { elastic } from './elastic.ts';
+import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf, notices } from './events.fixture.ts';
+import { DEFAULT_KINDS, Formatter, KINDS, type Leaf, type Message } from './format.ts';
+import { syslogMessage } from './syslog.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a test's view of JSON
 type Json = any;
@@ -226,4 +229,30 @@ it('forgets the sessions that were opened first when there are too many, and wha
   expect(formatter.floor).toBe(1);
   const [response] = mapped(leavesOf([heldHttpSession('ses_0')[5] as never], 30_000), formatter);
   expect(response.actor.user.uid).toBe('unknown');
+});
+
+describe('whatever a filter or a policy has told', () => {
+  it('every event becomes one that can be read, of its class and with its id, at every receiver', () => {
+    fc.assert(
+      fc.property(anyEvents, (events) => {
+        const leaves = leavesOf(events);
+        const formatter = new Formatter(OPTIONS);
+        for (const leaf of leaves) {
+          const message = formatter.message(leaf);
+          if (events[leaf.index]?.body.kind === 'payload_chunk') expect(message).toBeUndefined();
+          else {
+            expect(message?.kind).toBe(events[leaf.index]?.body.kind);
+            const event = JSON.parse(message?.json ?? '');
+            expect(Object.keys(ACTIVITIES).map(Number)).toContain(event.class_uid);
+            expect(event.metadata.uid).toBe(`gateway.example/sluice/${leaf.index}`);
+            expect(message?.json).not.toMatch(/[\n\r]/);
+            elastic('sluice').encode([message as Message]);
+            const framed = syslogMessage({ facility: 13, hostname: 'gw' }, message as Message);
+            expect(framed.length).toBe(Number.parseInt(framed.toString('latin1'), 10) + framed.indexOf(0x20) + 1);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
 });

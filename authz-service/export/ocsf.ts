@@ -70,7 +70,11 @@ const HELD: Result = { severity: 'Low', status: 'Held', action: 'Held', disposit
 const APPROVED: Result = { severity: 'Informational', status: 'Success', action: 'Allowed', disposition: 'Approved' };
 const REJECTED: Result = { severity: 'Medium', status: 'Failure', action: 'Denied', disposition: 'Rejected' };
 
-const coded = (name: string, numbers: Readonly<Record<string, number>>): number => numbers[name] ?? 99;
+/** The row of a word that others chose: `toString` is none. */
+const known = <T>(table: Readonly<Record<string, T>>, word: string): T | undefined =>
+  Object.hasOwn(table, word) ? table[word] : undefined;
+
+const coded = (name: string, numbers: Readonly<Record<string, number>>): number => known(numbers, name) ?? 99;
 
 const resultMembers = ({ severity, status, action, disposition }: Result): Members => ({
   severity_id: SEVERITIES.indexOf(severity),
@@ -148,7 +152,7 @@ const userOf = ({ id, name, subject, kind, tenant, groups }: Caller): Members =>
     name: name || subject || id,
     uid_alt: subject,
     domain: tenant,
-    ...(KINDS_OF_USER[kind] ?? { type_id: 0, type: 'Unknown' }),
+    ...(known(KINDS_OF_USER, kind) ?? { type_id: 0, type: 'Unknown' }),
     groups: groups.map((group) => ({ name: group })),
   });
 
@@ -205,10 +209,10 @@ const SQL_ACTIVITIES: readonly (readonly [command: string, activity: string])[] 
 ];
 
 const sqlActivity = (commands: readonly string[]): string => {
-  const others = commands.filter((command) => !SQL_ACTIVITIES.some(([known]) => known === command));
-  const known = SQL_ACTIVITIES.find(([command]) => commands.includes(command));
+  const others = commands.filter((command) => !SQL_ACTIVITIES.some(([word]) => word === command));
+  const gravest = SQL_ACTIVITIES.find(([command]) => commands.includes(command));
   // What OCSF has no word for, as ddl, privilege or call, is never hidden behind a select beside it.
-  return others.length === 0 && known ? known[1] : (others[0] ?? 'unknown');
+  return others.length === 0 && gravest ? gravest[1] : (others[0] ?? 'unknown');
 };
 
 const httpMembers = ({ method, host, path, query, userAgent }: NonNullable<Judged['http']>): Members => ({
@@ -246,7 +250,7 @@ function activity(of: Telling, judged: Judged, result: Result, message: string, 
     };
   const method = http?.method ?? summary.split(' ')[0] ?? '';
   return {
-    ...base(of, 'api', API_ACTIVITIES[method] ?? (method || 'unknown'), result, message, sluice),
+    ...base(of, 'api', known(API_ACTIVITIES, method) ?? (method || 'unknown'), result, message, sluice),
     actor: actorOf(of),
     ...endpoints(of),
     api: { operation: method || 'unknown', service: { name: event.target || 'unknown' }, request: { uid: event.session } },
@@ -264,7 +268,7 @@ const EFFECTS: Readonly<Record<string, Result>> = { allow: ALLOWED, deny: BLOCKE
 function judgement(of: Telling, body: TapBodyOf<'request_judged'>): OcsfEvent {
   const input = jsonMembers(body.maskedInputJson);
   const granted = body.effect === 'hold' && body.approval !== '';
-  const result = granted ? APPROVED : (EFFECTS[body.effect] ?? BLOCKED);
+  const result = granted ? APPROVED : (known(EFFECTS, body.effect) ?? BLOCKED);
   const policy = said({ name: body.rule || 'unknown', desc: body.reason, version: body.policyRevision, is_applied: true });
   return activity(
     of,
@@ -299,7 +303,7 @@ const ENDS: Readonly<Record<string, Result>> = {
 };
 
 const endOf = (outcome: string, masked: readonly MaskedField[]): Result => {
-  const end = ENDS[outcome] ?? { ...FAILED, status: 'Unknown' };
+  const end = known(ENDS, outcome) ?? { ...FAILED, status: 'Unknown' };
   return end === ALLOWED && masked.some(({ count }) => count > 0) ? MASKED : end;
 };
 
@@ -335,9 +339,9 @@ function response(of: Telling, body: TapBodyOf<'response_finished'>): OcsfEvent 
 }
 
 function command(of: Telling, body: TapBodyOf<'command_finished'>): OcsfEvent {
-  const known = judgedIn(of);
+  const first = judgedIn(of);
   // It ran by the judgement of another text.
-  const judged = known.sql && body.statement !== '' ? { summary: body.statement, sql: { ...known.sql, statement: body.statement } } : known;
+  const judged = first.sql && body.statement !== '' ? { summary: body.statement, sql: { ...first.sql, statement: body.statement } } : first;
   return activity(
     of,
     judged,
@@ -377,7 +381,7 @@ function answer(of: Telling, body: TapBodyOf<'hold_answered'>): OcsfEvent {
       of,
       'authorize',
       'Assign Privileges',
-      ANSWERS[body.answer] ?? REJECTED,
+      known(ANSWERS, body.answer) ?? REJECTED,
       `${what}: ${body.answer}${body.by && ` by ${body.by}`}${because(body.reason)}`,
       {
         approval: body.approval,
@@ -417,7 +421,7 @@ const closed = (of: Telling, { outcome }: TapBodyOf<'session_closed'>): OcsfEven
   ...logon(
     of,
     'Logoff',
-    CLOSINGS[outcome] ?? { ...FAILED, status: outcome === 'pending' ? 'Pending' : 'Unknown' },
+    known(CLOSINGS, outcome) ?? { ...FAILED, status: outcome === 'pending' ? 'Pending' : 'Unknown' },
     `session ended: ${outcome}`,
     { outcome },
   ),
@@ -435,7 +439,7 @@ const NOTICES: Readonly<Record<string, { readonly as: 'lifecycle' | 'entity' | '
 
 function notice(of: Telling, body: TapBodyOf<'notice'>): OcsfEvent {
   const message = `${body.notice}${because(body.text)}`;
-  const { as, result } = NOTICES[body.notice] ?? { as: 'base' as const, result: { ...ALLOWED, severity: 'Low' as const } };
+  const { as, result } = known(NOTICES, body.notice) ?? { as: 'base' as const, result: { ...ALLOWED, severity: 'Low' as const } };
   const sluice = { notice: body.notice, text: body.text };
   switch (as) {
     case 'lifecycle':

@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { databaseSession, everything, heldHttpSession, leavesOf } from '../../authz-service/export/events.fixture.ts';
+import fc from 'fast-check';
+import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf } from '../../authz-service/export/events.fixture.ts';
 import { startExporter } from '../../authz-service/export/exporter.ts';
 import { eventId, Formatter, KINDS, type Leaf } from '../../authz-service/export/format.ts';
 import { OCSF_VERSION } from '../../authz-service/export/ocsf.ts';
@@ -274,6 +275,21 @@ const ocsf = async (): Promise<void> => {
       seen.add(event.class_uid);
     }
     equal([...seen].toSorted(), [...validators.keys()].toSorted());
+  });
+  await show('so are 3,000 sequences of events with whatever a filter or a policy can have told', async () => {
+    fc.assert(
+      fc.property(anyEvents, (told) => {
+        const formatter = new Formatter({ format: 'ocsf', kinds: KINDS, origin: ORIGIN, version: '0.1.0' });
+        for (const leaf of leavesOf(told)) {
+          const message = formatter.message(leaf);
+          if (!message) continue;
+          const event = JSON.parse(message.json) as { class_uid: number };
+          const validate = validators.get(event.class_uid);
+          ok(validate?.(event), `${message.kind}: ${ajv.errorsText(validate?.errors)} ${message.json}`);
+        }
+      }),
+      { numRuns: 3000 },
+    );
   });
   await show('the schemas refuse what is no such event', async () => {
     const event = JSON.parse(events[0]?.json ?? '') as Record<string, unknown> & { class_uid: number };

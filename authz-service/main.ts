@@ -99,7 +99,7 @@ async function start(
   const told = tapMetrics(metrics);
   const verificationFailed = logMetrics(metrics, () => {
     const { bavail, bsize } = statfsSync(stateDir);
-    return { size: sink.size, free: bavail * bsize };
+    return { size: sink.size, covered: parts.log().published?.size ?? 0, free: bavail * bsize };
   });
   const onProblem = (error: Error): void => {
     if (UNVERIFIED.has((error as { code?: unknown }).code)) verificationFailed();

@@ -433,6 +433,8 @@ const NOTICES: Readonly<Record<string, { readonly as: 'lifecycle' | 'entity' | '
   'service-started': { as: 'lifecycle', result: ALLOWED },
   'policy-reloaded': { as: 'entity', result: ALLOWED },
   'configuration-changed': { as: 'entity', result: ALLOWED },
+  'legal-hold-added': { as: 'entity', result: ALLOWED },
+  'legal-hold-released': { as: 'entity', result: { ...ALLOWED, severity: 'Medium' } },
   'policy-refused': { as: 'entity', result: { ...FAILED, severity: 'High' } },
   'tap-gap': { as: 'finding', result: { ...FAILED, severity: 'High' } },
 };
@@ -447,12 +449,15 @@ function notice(of: Telling, body: TapBodyOf<'notice'>): OcsfEvent {
         ...base(of, as, 'Start', result, message, sluice),
         app: { name: 'Sluice', vendor_name: 'Sluice', version: of.source.version },
       };
-    case 'entity':
+    case 'entity': {
+      // `policy-reloaded` is of the policy, `legal-hold-added` of the legal hold.
+      const entity = body.notice.replace(/-[^-]*$/, '');
       return {
         ...base(of, as, 'Update', result, message, sluice),
-        entity: { name: body.notice.split('-')[0], type: body.notice.split('-')[0], version: body.text.slice(0, 128) },
+        entity: { name: entity, type: entity, version: body.text.slice(0, 128) },
         ...said({ status_detail: body.text }),
       };
+    }
     case 'finding':
       return {
         ...base(of, as, 'Create', result, message, sluice),

@@ -5,7 +5,7 @@ import pino, { type Logger } from 'pino';
 import type { SessionIndex } from './admin/api.ts';
 import { Health } from './admin/health.ts';
 import { approvalMetrics, Metrics } from './admin/metrics.ts';
-import { issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './admin/parts.ts';
+import { custodyMetrics, issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './admin/parts.ts';
 import { exportMetrics, holdMetrics, logMetrics, recordMetrics } from './admin/record.ts';
 import { type Admin, createAdmin } from './admin/server.ts';
 import { createAnalyst } from './analysis/analyst.ts';
@@ -18,13 +18,13 @@ import { sessionId } from './check/session_id.ts';
 import { Targets } from './check/targets.ts';
 import { type Config, formatConfigError, type PostgresTarget } from './config/config.ts';
 import { watchConfig } from './config/watch.ts';
+import { startCustody } from './custody/custody.ts';
 import type { RecordedEvent } from './decision/ports.ts';
 import { type RecordSource, startExporter } from './export/exporter.ts';
 import { openDoor, openUnaryDoor } from './grpc_server.ts';
 import { runOf } from './identity/run.ts';
 import { createVerifier } from './identity/verifier.ts';
 import { openJournal } from './journal/journal.ts';
-import { LegalHolds } from './log/legal_holds.ts';
 import { commandPlanner } from './mask/command_plan.ts';
 import { loadMask } from './mask/mask.ts';
 import { type LimitsOf, planner } from './mask/plan.ts';
@@ -247,11 +247,18 @@ async function start(
     },
     read: (index) => present(sink.read(index)),
   };
-  const legalHolds = await LegalHolds.open(join(stateDir, 'legal-holds'), {
-    record: (what, { session, by, reason }) =>
-      sink.append([{ session, target: '', body: { kind: 'notice', notice: what, text: `${reason} (${by})` } }]),
+  const custody = await startCustody({
+    tap: config.tap,
+    objects: parts.objects,
+    origin: parts.log().origin,
+    keys: parts.keys,
+    directory: stateDir,
+    record: (kind, session, text) => sink.append([{ session, target: '', body: { kind: 'notice', notice: kind, text } }]),
+    leavesOf: async (session) => ((await sink.events(session)) ?? []).map(({ index }) => index),
+    logger,
   });
-  opened(() => legalHolds.close());
+  opened(() => custody.close());
+  custodyMetrics(metrics, custody);
   const admin: Admin = createAdmin({
     approvals,
     record: readable,
@@ -260,7 +267,7 @@ async function start(
     health,
     auditors: config.admin.auditors,
     custodians: config.admin.custodians,
-    legalHolds,
+    legalHolds: custody.legalHolds,
     verifier,
     logger,
   });

@@ -6,14 +6,21 @@ import { isError, secretReader } from './credential/secret_source.ts';
 import { LogError } from './log/error.ts';
 import { logSigners } from './log/keys.ts';
 import type { Log, LogOptions } from './log/log.ts';
+import { localFiles } from './storage/local_files.ts';
+import type { ObjectStore } from './storage/object_store.ts';
 import { openSessionIndex, type SessionIndex } from './tap/session_index.ts';
 import { logStore, type OpenStore } from './tap/store.ts';
+import type { VerifierKey } from './tlog/note.ts';
 
 export interface RecordParts {
   readonly openStore: OpenStore;
   readonly index: SessionIndex;
   /** The log, once it is open. */
   readonly log: () => Log;
+  /** Where it is published: one writer's. */
+  readonly objects: ObjectStore;
+  /** Those that sign it, for who verifies. */
+  readonly keys: readonly VerifierKey[];
 }
 
 /** Where the record is, below the state directory. */
@@ -41,10 +48,14 @@ export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>,
     origin: tap.origin,
     begun: existsSync(places.journal),
   });
+  const { objects = localFiles(places.published) } = options;
   let log: Log | undefined;
   return {
+    objects,
+    keys: signers.map(({ verifier }) => verifier),
     openStore: logStore(places.dir, {
       ...options,
+      objects,
       signers,
       onOpen: (opened) => {
         log = opened;

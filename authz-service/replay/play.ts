@@ -1,4 +1,5 @@
 /** A session as it went: each event when its time has come. Also as asciicast v3, which players of terminal recordings read. */
+import { Payloads } from './payload.ts';
 import { heading, micros, nanos, type ReplayedEvent, tell } from './tell.ts';
 
 export interface Step {
@@ -18,12 +19,14 @@ export const stepsOf = (events: readonly ReplayedEvent[]): Step[] => {
   if (first === undefined) return [];
   const start = nanos(first.time);
   let latest = 0;
+  const payloads = new Payloads();
   return events.map((event) => {
     const atMicros = Number((nanos(event.time) - start) / 1000n);
     const atMs = Math.max(latest, atMicros / 1000);
     const afterMs = atMs - latest;
     latest = atMs;
-    const [head, ...rest] = tell(event);
+    const [head, ...told] = tell(event);
+    const rest = [...told, ...payloads.lines(event)];
     const when = `${atMicros < 0 ? '-' : '+'}${micros(Math.abs(atMicros))}`.padStart(10);
     return { afterMs, atMs, text: [`  ${when}  ${head}`, ...rest.map((line) => `${INDENT}${line}`)].join('\n') };
   });

@@ -25,6 +25,8 @@ const word = (body: Body, name: string): string => String(body[name] ?? '');
 const number = (body: Body, name: string): number => Number(body[name] ?? 0);
 const because = (reason: string): string => (reason === '' ? '' : `: ${reason}`);
 
+const listed = (...words: readonly string[]): string => words.flatMap((each) => (each ? [`, ${each}`] : [])).join('');
+
 function bytes(count: number): string {
   return count < 10_000 ? `${count} B` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} kB` : `${(count / 1_000_000).toFixed(1)} MB`;
 }
@@ -58,7 +60,10 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
   ],
   session_closed: (body) => [`closed: ${word(body, 'outcome')}`],
   payload_chunk: (body) => [
-    `${word(body, 'direction')} payload from byte ${number(body, 'offset')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))}, masked`,
+    `${word(body, 'direction')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))} from byte ${number(body, 'offset')}${listed(
+      word(body, 'contentType'),
+      word(body, 'contentEncoding'),
+    )}${body.last ? '; the end' : ''}${body.truncated ? `; not recorded further${because(word(body, 'reason'))}` : ''}`,
   ],
   command_finished: (body) => [
     ...(word(body, 'statement') ? [`ran as judged: ${word(body, 'statement')}`] : []),

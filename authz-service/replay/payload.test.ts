@@ -1,0 +1,115 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { back } from '../../test/wasm/postgres_wire.fixture.ts';
+import { Payloads } from './payload.ts';
+import { timeline } from './play.ts';
+import type { ReplayedEvent } from './tell.ts';
+
+const chunk = (data: Buffer | string, more: object = {}, command?: number): ReplayedEvent => ({
+  time: '2026-03-01T12:00:00.000000000Z',
+  session: 'ses_1',
+  target: 'demo',
+  kind: 'payload_chunk',
+  ...(command !== undefined && { command }),
+  body: {
+    direction: 'response',
+    offset: 0,
+    data: Buffer.from(data as string).toString('base64'),
+    last: false,
+    truncated: false,
+    contentType: 'application/json',
+    contentEncoding: '',
+    reason: '',
+    ...more,
+  },
+});
+const shown = (...events: ReplayedEvent[]): string[] => {
+  const payloads = new Payloads();
+  return events.flatMap((event) => payloads.lines(event));
+};
+const POSTGRES = { contentType: 'application/vnd.sluice.postgres' };
+
+describe('a text', () => {
+  test('is shown line by line, and moves no cursor', () => {
+    expect(shown(chunk('{"a":\t1}\r\n\u001b[2J\n', { last: true }))).toEqual(['{"a":  1}', '\ufffd[2J']);
+  });
+
+  test('goes on in the middle of a character', () => {
+    const bytes = Buffer.from('grün');
+    expect(shown(chunk(bytes.subarray(0, 3)), chunk(bytes.subarray(3), { offset: 3, last: true }))).toEqual(['gr', 'ün']);
+  });
+
+  test('of each direction and command is one of its own', () => {
+    expect(shown(chunk('a', {}, 1), chunk('b', {}, 2), chunk('c', { direction: 'request' }, 1))).toEqual(['a', 'b', 'c']);
+  });
+
+  test('that is none, or is coded, is told of', () => {
+    expect(shown(chunk(Buffer.from([0, 1, 2, 3, 4])))).toEqual(['(5 bytes that are no text: --json has them)']);
+    expect(shown(chunk('x', { contentEncoding: 'gzip' }))).toEqual(['(1 bytes in the coding gzip: --json has them)']);
+  });
+});
+
+describe('rows', () => {
+  const result = Buffer.concat([
+    back.columns({ name: 'id' }, { name: 'ssn' }, { name: 'raw', format: 1 }),
+    back.row('1', '***********', Buffer.from([1, 255])),
+    back.row('22', null, null),
+  ]);
+
+  test('are a table', () => {
+    expect(shown(chunk(result, { ...POSTGRES, last: true }))).toEqual([
+      'id | ssn         | raw',
+      '1  | *********** | \\x01ff',
+      '22 | NULL        | NULL',
+    ]);
+  });
+
+  test('are the same cells wherever a chunk ends', () => {
+    for (let at = 1; at < result.length; at++) {
+      const lines = shown(chunk(result.subarray(0, at), POSTGRES), chunk(result.subarray(at), { offset: at, last: true }));
+      expect(lines.map((line) => line.split('|').map((cell) => cell.trim()))).toEqual([
+        ['id', 'ssn', 'raw'],
+        ['1', '***********', '\\x01ff'],
+        ['22', 'NULL', 'NULL'],
+      ]);
+    }
+  });
+
+  test('that were cut say so', () => {
+    expect(shown(chunk(result.subarray(0, -3), { ...POSTGRES, truncated: true })).at(-1)).toMatch(
+      /^\(\d+ bytes of a row that is not whole\)$/,
+    );
+  });
+
+  test('that are copied are lines', () => {
+    expect(shown(chunk(Buffer.concat([back.copyOut(2), back.copyData('1\t*\n'), back.copyData('2\t*\n')]), POSTGRES))).toEqual([
+      '1  *',
+      '2  *',
+    ]);
+  });
+
+  test('of any bytes throw nothing and show nothing that moves a cursor', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 60 })), fc.array(fc.nat({ max: 300 })), (noise, cuts) => {
+        const bytes = Buffer.concat([result, ...noise]);
+        const payloads = new Payloads();
+        let from = 0;
+        for (const to of [...cuts.toSorted((a, b) => a - b), bytes.length]) {
+          const lines = payloads.lines(chunk(bytes.subarray(from, to), { ...POSTGRES, offset: from, last: to === bytes.length }));
+          // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what is looked for
+          expect(lines.join('')).not.toMatch(/[\u0000-\u001f]/);
+          from = Math.max(from, to);
+        }
+      }),
+    );
+  });
+});
+
+test('replay shows payload below what tells of it, and why it ends', () => {
+  const whole = timeline('ses_1', [chunk('{"a":1}', { truncated: true, reason: 'longer than what is recorded of a body' })]);
+  expect(whole.split('\n').slice(1)).toEqual([
+    '       +0 µs  response: 7 B from byte 0, application/json; not recorded further: longer than what is recorded of a body',
+    '              {"a":1}',
+  ]);
+  expect(timeline('s', [chunk('x', { last: true })])).toContain('response: 1 B from byte 0, application/json; the end');
+});

@@ -2,7 +2,7 @@
 import { mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
-import type { SessionIndex } from './admin/api.ts';
+import type { RunIndex, SessionIndex } from './admin/api.ts';
 import { Health } from './admin/health.ts';
 import { approvalMetrics, Metrics } from './admin/metrics.ts';
 import { custodyMetrics, issuerMetrics, policyMetrics, tapMetrics, tapServiceMetrics } from './admin/parts.ts';
@@ -37,6 +37,7 @@ import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
 import { aboutToJson, eventToJson } from './tap/event.ts';
+import { RunReader, runsOf } from './tap/runs.ts';
 import { tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
 import { present } from './tap/store.ts';
@@ -263,6 +264,7 @@ async function start(
     approvals,
     record: readable,
     sessions: sessionIndex(sink),
+    runs: runIndex(sink),
     metrics,
     health,
     auditors: config.admin.auditors,
@@ -324,6 +326,19 @@ async function start(
 }
 
 const databasesOf = ({ targets }: Config): PostgresTarget[] => targets.filter((target) => target.protocol === 'postgres');
+
+function runIndex(sink: Sink): RunIndex {
+  return {
+    list: async (filter) => runsOf(await sink.list(filter)),
+    detail: async (run, limit) => {
+      const sessions = run === '' ? [] : await sink.list({ run, limit });
+      if (sessions.length === 0) return undefined;
+      const reader = new RunReader();
+      for (const { id } of sessions) reader.session(((await sink.events(id)) ?? []).flatMap(({ event }) => event ?? []));
+      return reader.detail(run, sessions);
+    },
+  };
+}
 
 function sessionIndex(sink: Sink): SessionIndex {
   return {

@@ -88,6 +88,13 @@ beforeEach(async () => {
       },
     },
     sessions,
+    runs: {
+      list: async (filter) => {
+        filters.push(filter);
+        return [{ run: 'run-1' }];
+      },
+      detail: async (run) => (run === 'run 1' ? { run } : undefined),
+    },
     metrics: new Metrics(),
     health: new Health(),
     auditors: ['group:audit'],
@@ -326,12 +333,16 @@ const exchange = (speak: (client: Socket) => void): Promise<string> =>
 
 describe('sessions', () => {
   it('are for auditors', async () => {
-    for (const path of ['/v1/sessions', '/v1/sessions/s1'])
+    for (const path of ['/v1/sessions', '/v1/sessions/s1', '/v1/runs', '/v1/run?id=run-1'])
       expect((await call('GET', path, { token: 'dana' })).json).toMatchObject({ status: 403, type: 'urn:sluice:problem:forbidden' });
   });
 
   it('are listed by filters that are all checked', async () => {
     expect((await call('GET', '/v1/sessions', { token: 'auditor' })).json).toEqual({ sessions: [{ id: 's1', target: 'demo' }] });
+    expect((await call('GET', '/v1/runs?target=demo', { token: 'auditor' })).json).toEqual({ runs: [{ run: 'run-1' }] });
+    expect(filters.pop()).toEqual({ target: 'demo', limit: 1000 });
+    expect((await call('GET', '/v1/run?id=run%201', { token: 'auditor' })).json).toEqual({ run: 'run 1' });
+    expect((await call('GET', '/v1/run?id=other', { token: 'auditor' })).status).toBe(404);
     await call(
       'GET',
       '/v1/sessions?identity=corp%3Aagent-7&target=demo&run=r1&effect=hold&outcome=unknown&state=held&since=2026-03-01T12:00:00Z&until=2026-03-02T12:00:00%2B01:00&limit=5',

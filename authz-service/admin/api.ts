@@ -28,6 +28,14 @@ export interface SessionIndex {
   /** The session's events in order; undefined or none when there is no such session. */
   events(id: string): Events | undefined | Promise<Events | undefined>;
 }
+
+/** What the admin API needs of the tap's runs. */
+export interface RunIndex {
+  /** That with the newest session first, of the sessions that the filter lets through. */
+  list(filter: SessionFilter): Promise<readonly object[]>;
+  /** undefined when there is no such run. */
+  detail(run: string, limit: number): Promise<object | undefined>;
+}
 type Events = Iterable<object> | AsyncIterable<object>;
 
 /** What the admin API needs of the record as a whole. */
@@ -59,6 +67,7 @@ export interface AdminSources {
   readonly approvals: Approvals;
   readonly record: RecordReader;
   readonly sessions: SessionIndex;
+  readonly runs: RunIndex;
   readonly metrics: Metrics;
   readonly health: Health;
   /** `group:<name>` or `identity:<id>`: who sees every session and every approval. */
@@ -104,6 +113,8 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/v1/sessions/:id', open: false, serve: showSession },
   { method: 'GET', path: '/v1/legal-holds', open: false, serve: listLegalHolds },
   { method: 'POST', path: '/v1/legal-holds/:id', open: false, serve: changeLegalHold },
+  { method: 'GET', path: '/v1/runs', open: false, serve: listRuns },
+  { method: 'GET', path: '/v1/run', open: false, serve: showRun },
 ];
 
 function readiness({ health }: AdminSources): Answer {
@@ -192,6 +203,21 @@ async function listSessions({ sessions, auditors }: AdminSources, { query }: Cal
   return { status: 200, json: { sessions: await sessions.list(parseFilter(query)) } };
 }
 
+/** `limit` bounds the sessions that are grouped. */
+async function listRuns({ runs, auditors }: AdminSources, { query }: Call, caller: Approver): Promise<Answer> {
+  audit(caller, auditors);
+  return { status: 200, json: { runs: await runs.list(parseFilter(query, MAX_LISTED)) } };
+}
+
+/** Named in the query: a run's id is whatever its caller chose, and no segment of a path. */
+async function showRun({ runs, auditors }: AdminSources, { query }: Call, caller: Approver): Promise<Answer> {
+  audit(caller, auditors);
+  const { id = '' } = parameters(query, ['id']);
+  const run = await runs.detail(id, MAX_LISTED);
+  if (!run) throw new AdminProblem('not_found', 'There is no such run in the record.');
+  return { status: 200, json: run };
+}
+
 async function showSession({ sessions, auditors }: AdminSources, { params, query }: Call, caller: Approver): Promise<Answer> {
   audit(caller, auditors);
   parameters(query, []);
@@ -271,9 +297,9 @@ const MAX_LISTED = 1000;
 const EFFECTS = ['allow', 'deny', 'hold'] as const;
 const STATES = ['open', 'held', 'closed'] as const;
 
-function parseFilter(query: URLSearchParams): SessionFilter {
+function parseFilter(query: URLSearchParams, otherwise = 100): SessionFilter {
   const names = ['identity', 'target', 'run', 'effect', 'outcome', 'state', 'since', 'until', 'limit'] as const;
-  const { since, until, limit = '100', effect, state, ...words } = parameters(query, names);
+  const { since, until, limit = String(otherwise), effect, state, ...words } = parameters(query, names);
   if (!/^[1-9][0-9]{0,3}$/.test(limit) || Number(limit) > MAX_LISTED)
     throw new AdminProblem('bad_request', `limit is a number from 1 to ${MAX_LISTED}.`);
   return {

@@ -11,6 +11,7 @@ import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
 import { policy } from './policy.ts';
 import { replay } from './replay.ts';
+import { runs } from './runs.ts';
 import { sessions } from './sessions.ts';
 import { sql } from './sql.ts';
 import { verify } from './verify.ts';
@@ -110,6 +111,7 @@ export const COMMANDS: readonly Command[] = [
   deny,
   revoke,
   sessions,
+  runs,
   replay,
   legalHold,
   verify,

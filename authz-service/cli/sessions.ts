@@ -53,7 +53,7 @@ async function list(invocation: Invocation): Promise<number> {
 }
 
 /** A duration counts back from now. @returns RFC 3339 */
-function moment(name: string, said: string | undefined): string | undefined {
+export function moment(name: string, said: string | undefined): string | undefined {
   if (said === undefined) return undefined;
   const [, count, unit] = DURATION.exec(said) ?? [];
   const at = count === undefined ? Date.parse(said) : Date.now() - Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
@@ -61,7 +61,7 @@ function moment(name: string, said: string | undefined): string | undefined {
   return new Date(at).toISOString();
 }
 
-const localTime = (unixMs: number): string => {
+export const localTime = (unixMs: number): string => {
   const at = new Date(unixMs - new Date(unixMs).getTimezoneOffset() * 60_000).toISOString();
   return `${at.slice(5, 10)} ${at.slice(11, 19)}`;
 };

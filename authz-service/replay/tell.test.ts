@@ -77,7 +77,7 @@ it('tells a session event by event, with what was masked', () => {
               0 B in, 20.5 kB out; first byte after 4000 µs, end after 9000 µs
               masked **.ssn: 3
    +511.0 ms  response: 3 B from byte 0; the end
-               (3 bytes that are no text: --json has them)
+              (3 bytes that are no text: --json has them)
    +512.0 ms  notice policy-reloaded
    +513.0 ms  [7] complete SELECT 2
               2 rows, 300 B out; after 900 µs

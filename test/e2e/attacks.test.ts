@@ -827,8 +827,7 @@ describe('past the record', () => {
     ['in what is refused', `/db/${SSN}/${encodeURIComponent(EMAIL)}`, { headers: { 'x-note': CARD } }],
   ])('%s', async (_, path, ask) => unrecorded(path, ask));
 
-  // Turns red when it is mended: an escape that is itself escaped in another way is read one way only.
-  test.fails('open: in the path, escaped for HTML and then for the path', () =>
+  test('in the path, escaped for HTML and then for the path', () =>
     unrecorded(`/customers/${[...SSN].map((c) => `%26%23${c.charCodeAt(0)}%3b`).join('')}`));
 });
 

@@ -1,5 +1,6 @@
 // Escapes inside a value. What stands in an address, in JSON within a string or in a piece of HTML is as readable as what stands beside it:
-// `%40` (RFC 3986, 2.1), `\u0040` (RFC 8259, 7), `&#64;` (HTML, 13.5) and a few of HTML's names.
+// `%40` (RFC 3986, 2.1), `\u0040` (RFC 8259, 7), `&#64;` (HTML, 13.5) and a few of HTML's names. Encoders of several kinds may have gone over a text, too:
+// `%26%2364%3b` is `&#64;`.
 import { codePointAt, sequenceAt } from './utf8';
 
 /** Encoders that may have gone over a text one after the other: `%252540` is `%2540` is `%40`; `&amp;amp;#64;` likewise. */
@@ -8,8 +9,20 @@ const LAYERS = 3;
 const MAX_BACKSLASHES = 1 << (LAYERS - 1);
 /** Of a character reference, leading zeros among them. */
 const MAX_DIGITS = 10;
-/** Bytes of text that one escaped character takes at most: four percent-escapes of all layers; the others are shorter. */
-export const MAX_ESCAPED: i32 = 4 * (1 + 2 * LAYERS);
+/** Bytes that one character takes at most which is escaped in one kind: four percent-escapes of all layers; the others are shorter. */
+const MAX_OF_A_KIND: i32 = 4 * (1 + 2 * LAYERS);
+/** How often the kind may change, inwards. */
+const CHANGES = 2;
+/** Characters that an escape of another kind is read of. */
+const MAX_INNER: i32 = 32;
+/** Bytes of text that one escaped character takes at most. */
+export const MAX_ESCAPED: i32 = 256;
+/** An escape of another kind has one of the outer kind among its first characters. */
+const FIRST: i32 = 12;
+
+/** Of each change of kind: the inner text, and where each of its characters ends in the outer one. */
+const inner = memory.data(MAX_INNER * CHANGES);
+const ends = memory.data(MAX_INNER * CHANGES * 4);
 
 /** The character that `escapedAt` found. Owner: whoever called it last. */
 export let escapedCharacter: u32 = 0;
@@ -22,8 +35,40 @@ export function hexValue(b: u32): i32 {
   return letter < 6 ? letter + 10 : -1;
 }
 
+/** Whether an escape of any kind begins with it. */
+function introduces(character: u32): bool {
+  return character == 0x25 || character == 0x5c || character == 0x26;
+}
+
 /** Length of the escaped character at `p`, or 0 when there is none. */
 export function escapedAt(p: usize, end: usize): i32 {
+  return mixedAt(p, end, 0);
+}
+
+function mixedAt(p: usize, end: usize, change: i32): i32 {
+  const length = ofAKindAt(p, end),
+    character = escapedCharacter;
+  if (change == CHANGES || !introduces(length ? character : <u32>load<u8>(p))) return length;
+  const text = inner + change * MAX_INNER,
+    offsets = ends + change * MAX_INNER * 4;
+  let n: i32 = 0,
+    escapes = false;
+  for (let at = p; at < end && n < MAX_INNER && at + MAX_OF_A_KIND <= p + MAX_ESCAPED; n++) {
+    const outer = ofAKindAt(at, end),
+      read = outer ? escapedCharacter : <u32>load<u8>(at);
+    if (outer) escapes = true;
+    if (read > 0x7e || (!escapes && n == FIRST)) break;
+    at += max(1, outer);
+    store<u8>(text + n, <u8>read);
+    store<u32>(offsets + n * 4, <u32>(at - p));
+  }
+  const whole = escapes ? mixedAt(text, text + n, change + 1) : 0;
+  if (whole) return load<u32>(offsets + (whole - 1) * 4);
+  escapedCharacter = character;
+  return length;
+}
+
+function ofAKindAt(p: usize, end: usize): i32 {
   switch (<u32>load<u8>(p)) {
     case 0x25:
       return percentAt(p, end);

@@ -4,6 +4,7 @@ import type { Config, Endpoint, HostPort, HttpTarget, PostgresTarget, Target } f
 import { BUNDLES, systemCa } from '../config/system_ca.ts';
 import { type Limits, limitsOf } from './limits.ts';
 import { duration, extension, type Message, pipe, socketAddress, TCP_KEEPALIVE, typed } from './message.ts';
+import { databasesOf } from './targets.ts';
 import { type Secrets, upstreamTls } from './tls.ts';
 
 export const CHECK_CLUSTER = 'sluice_check';
@@ -11,6 +12,13 @@ export const TAP_CLUSTER = 'sluice_tap';
 export const targetCluster = (target: string): string => `target_${target}`;
 /** The listener inside Envoy by which a CONNECT reaches a database, and the cluster that leads to it. */
 export const tunnel = (target: string): string => `tunnel_${target}`;
+/** Leads to a database, and where that cannot be reached to `UNREACHABLE`. */
+export const reachCluster = (target: string): string => `reach_${target}`;
+/**
+ * A listener inside Envoy that sends back what it is sent, and the cluster that leads to it. Without a peer the filter has no occasion to tell a client
+ * why it is not served; of this one it knows that it is no database.
+ */
+export const UNREACHABLE = 'sluice_unreachable';
 
 const CLUSTER = 'envoy.config.cluster.v3.Cluster';
 
@@ -32,12 +40,18 @@ const protocol = (fields: Message): Message => ({
   },
 });
 
-export const targetClusters = (config: Config, secrets: Secrets): Message[] =>
-  config.targets.flatMap((target) =>
+export const targetClusters = (config: Config, secrets: Secrets): Message[] => [
+  ...config.targets.flatMap((target) =>
     target.protocol === 'http'
       ? [siteCluster(target, config, secrets)]
-      : [databaseCluster(target, config, secrets), ...(target.tunnel === undefined ? [] : [tunnelCluster(target, config)])],
-  );
+      : [
+          databaseCluster(target, config, secrets),
+          databaseOrNone(target),
+          ...(target.tunnel === undefined ? [] : [tunnelCluster(target, config)]),
+        ],
+  ),
+  ...(databasesOf(config).length === 0 ? [] : [unreachableCluster(config)]),
+];
 
 const reached = (target: Target, bufferBytes: number, limits: Limits): Message => ({
   name: targetCluster(target.name),
@@ -65,10 +79,47 @@ function databaseCluster(target: PostgresTarget, config: Config, secrets: Secret
   const limits = limitsOf(config);
   return typed(CLUSTER, {
     ...reached(target, limits.sessionBufferBytes, limits),
+    outlier_detection: ONE_FAILURE,
     // From the first byte: a server that knows only the switch in the midst of the protocol refuses the connection.
     ...(target.tls && { transport_socket: targetTls(target, ['postgresql'], secrets) }),
   });
 }
+
+/**
+ * A connection that fails is tried again (tcp_proxy), and must then go elsewhere: the one failure takes the database out of the choice for a moment.
+ * Long enough for the next attempt, short enough that nobody else is turned away once the database is back.
+ */
+const ONE_FAILURE: Message = {
+  split_external_local_origin_errors: true,
+  consecutive_local_origin_failure: 1,
+  enforcing_consecutive_local_origin_failure: 100,
+  enforcing_local_origin_success_rate: 0,
+  enforcing_success_rate: 0,
+  enforcing_consecutive_5xx: 0,
+  enforcing_consecutive_gateway_failure: 0,
+  max_ejection_percent: 100,
+  interval: '0.1s',
+  base_ejection_time: '0.3s',
+  max_ejection_time: '0.3s',
+};
+
+const databaseOrNone = ({ name, connectTimeoutMs }: PostgresTarget): Message =>
+  typed(CLUSTER, {
+    name: reachCluster(name),
+    connect_timeout: duration(connectTimeoutMs),
+    lb_policy: 'CLUSTER_PROVIDED',
+    cluster_type: extension('envoy.clusters.aggregate', 'envoy.extensions.clusters.aggregate.v3.ClusterConfig', {
+      clusters: [targetCluster(name), UNREACHABLE],
+    }),
+  });
+
+const unreachableCluster = (config: Config): Message =>
+  typed(CLUSTER, {
+    name: UNREACHABLE,
+    connect_timeout: '2s',
+    ...resolved(UNREACHABLE, { envoy_internal_address: { server_listener_name: UNREACHABLE } }, ''),
+    circuit_breakers: thresholds(limitsOf(config)),
+  });
 
 /** Leads to a listener of this Envoy, and takes the filter state of the CONNECT along. */
 const tunnelCluster = ({ name }: PostgresTarget, config: Config): Message =>

@@ -1,6 +1,6 @@
 /** The filters in their order. Of HTTP: judge, mask and tap, decompress what is to be masked, route; responses pass them from the last to the first. */
 import type { Config, PostgresTarget } from '../config/config.ts';
-import { CHECK_CLUSTER, TAP_CLUSTER, targetCluster } from './cluster.ts';
+import { CHECK_CLUSTER, reachCluster, TAP_CLUSTER } from './cluster.ts';
 import { limitsOf, sessionIdleMs } from './limits.ts';
 import { duration, extension, type Message, typed } from './message.ts';
 
@@ -140,7 +140,10 @@ export const databaseFilters = (target: PostgresTarget, config: Config, file: st
   }),
   extension('envoy.filters.network.tcp_proxy', 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', {
     stat_prefix: `target_${target.name}`,
-    cluster: targetCluster(target.name),
+    cluster: reachCluster(target.name),
+    // Beside the first: when it has failed, and so that the others lead elsewhere.
+    max_connect_attempts: 4,
+    backoff_options: { base_interval: '0.050s', max_interval: '0.200s' },
     idle_timeout: duration(sessionIdleMs(config, target)),
   }),
 ];

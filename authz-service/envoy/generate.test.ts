@@ -204,14 +204,26 @@ describe('databases', () => {
       ['ledger', undefined],
       ['agents', undefined],
       ['tunnel_ledger', {}],
+      ['sluice_unreachable', {}],
     ]);
     expect([...rds.keys()]).toEqual(['rds-agents.yaml']);
   });
 
   test('without a tunnel no listener lets CONNECT in', () => {
     const none = JSON.stringify(withLedger(['    tunnel: agents\n', '']).lds);
-    expect([none.includes('CONNECT'), none.includes('allow_connect'), none.includes('internal_listener')]).toEqual([false, false, false]);
+    expect([none.includes('CONNECT'), none.includes('allow_connect'), none.includes('tunnel_ledger')]).toEqual([false, false, false]);
     expect(all(withLedger().lds, 'upgrade_type')).toEqual(['CONNECT']);
+  });
+
+  test('a connection that fails is tried again, and led to where the filter can tell the client of it', () => {
+    const { lds, cds } = withLedger();
+    expect(all(lds, 'max_connect_attempts')).toEqual([4, 4]);
+    const clusters = resources(cds);
+    const reach = clusters.find(({ name }) => name === 'reach_ledger');
+    expect(all(reach, 'clusters')).toEqual([['target_ledger', 'sluice_unreachable']]);
+    expect(proxies(withLedger()).map(({ typed_config }) => typed_config.cluster)).toEqual(['reach_ledger', 'reach_ledger']);
+    expect(clusters.filter(({ name }) => name === 'sluice_unreachable')).toHaveLength(1);
+    expect(JSON.stringify(example().cds)).not.toContain('sluice_unreachable');
   });
 
   test('no time-out ends a session before the longest hold, and none at all where none is wanted', () => {

@@ -1,6 +1,6 @@
 /** Listeners (lds.yaml): one for each of the configuration's, hardened for untrusted callers, and one inside Envoy for each database that is reached by CONNECT. */
 import type { Config, Listener, PostgresTarget } from '../config/config.ts';
-import { tunnel } from './cluster.ts';
+import { tunnel, UNREACHABLE } from './cluster.ts';
 import { databaseFilters, httpFilters, tunnelFilters } from './filters.ts';
 import { limitsOf } from './limits.ts';
 import { localReplies } from './local_reply.ts';
@@ -26,8 +26,15 @@ export const listeners = (config: Config, places: Places, secrets: Secrets): Mes
       return database ? databaseListener(listener, database, config, places, secrets) : httpListener(listener, config, places, secrets);
     }),
     ...databases.filter(({ tunnel }) => tunnel !== undefined).map((target) => tunnelListener(target, config, places)),
+    ...(databases.length === 0 ? [] : [unreachableListener]),
   ];
 };
+
+const unreachableListener = typed(LISTENER, {
+  name: UNREACHABLE,
+  internal_listener: {},
+  filter_chains: [{ filters: [extension('envoy.filters.network.echo', 'envoy.extensions.filters.network.echo.v3.Echo', {})] }],
+});
 
 const databaseListener = (listener: Listener, target: PostgresTarget, config: Config, { wasm }: Places, secrets: Secrets): Message =>
   typed(LISTENER, {

@@ -104,6 +104,37 @@ describe('opening', () => {
     expect(world.sessions.size).toBe(0);
   });
 
+  test('that is held for longer than the target waits ends with what to do, and the approval lets the next one in, once', async () => {
+    world.decide = () => hold();
+    const { session, refusal } = await world.openWith({ waitMs: 20 });
+    expect(refusal).toMatchObject({ kind: 'UNAVAILABLE', code: '57P03', hint: expect.stringContaining('Connect again') });
+    expect(refusal?.message).toMatch(/^this session waits for an approval \(apr_/);
+    expect(world.record(session).at(-1)).toBe('session_closed pending');
+    expect(world.sessions.size).toBe(0);
+    expect(world.states).toEqual(['pending']);
+    await world.answerAll('approve');
+    expect((await world.openWith({ waitMs: 20 })).greeting.length).toBeGreaterThan(0);
+    expect((await world.openWith({ waitMs: 20 })).refusal?.code).toBe('57P03');
+  });
+
+  test('that is held for longer is joined by the next one that asks', async () => {
+    world.decide = () => hold();
+    await world.openWith({ waitMs: 20 });
+    const opening = world.openWith({ waitMs: 10_000 });
+    await later(() => expect(world.record('ses_2')).toContain('request_judged hold'));
+    await world.answerAll('approve');
+    expect((await opening).greeting.length).toBeGreaterThan(0);
+    expect(world.states).toEqual(['used']);
+  });
+
+  test('by a tunnel is refused what it may not ask for at start-up, and its session ends', async () => {
+    world.passages.set('ses_t', { identity: AGENT, run: { id: '', onBehalfOf: '', source: 'none' }, credential: '' });
+    const { refusal } = await world.openWith({ token: undefined, passage: 'ses_t', parameters: { options: '-c role=admin' } });
+    expect(refusal).toMatchObject({ kind: 'UNSUPPORTED', message: expect.stringContaining('"role"') });
+    expect(world.record('ses_t')).toEqual(['session_closed failed']);
+    expect(world.sessions.size).toBe(0);
+  });
+
   test('fails closed when nothing can be recorded', async () => {
     world.lost = true;
     expect((await world.openWith()).refusal).toMatchObject({ kind: 'UNAVAILABLE', message: expect.stringContaining('disk is full') });

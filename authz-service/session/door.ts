@@ -144,14 +144,13 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const departure = new Departure(onGone);
     const admission = await admit(request, database, departure.onGone);
     if ('refusal' in admission) return admission;
-    const { id, identity, run, credential, expiresAt = Number.POSITIVE_INFINITY } = admission;
+    const { id, identity, run, credential, parameters, expiresAt = Number.POSITIVE_INFINITY } = admission;
     const refuse = async (refusal: Refusal, outcome: string): Promise<OpenResponse> => {
       await recordEnd({ id, target: request.target }, outcome);
       return { session: id, refusal };
     };
     if (departure.gone) return refuse({ kind: REFUSAL.cancelled, message: 'the client has gone' }, 'cancelled');
     try {
-      const parameters = startupParameters(request.parameters, database.name);
       const login = database.logIn(credential);
       sessions.set(id, {
         id,
@@ -176,7 +175,6 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       const validMs = Number.isFinite(expiresAt) ? Math.max(1, expiresAt - Date.now()) : 0;
       return { session: id, greeting: greeting(login.username, database.name, parameters), validMs };
     } catch (error) {
-      if (error instanceof StartupError) return refuse(unsupported(error.message, error.hint, error.code), 'failed');
       return refuse(unavailable(`the gateway cannot log in to the target: ${reasonOf(error)}`), 'failed');
     }
   }
@@ -188,6 +186,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         readonly identity: Identity;
         readonly run: Run;
         readonly credential: string;
+        /** For the target. */
+        readonly parameters: ReadonlyMap<string, string>;
         readonly expiresAt?: number | undefined;
       };
 
@@ -196,7 +196,10 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     if (request.proof === 'passage') {
       const passage = ports.passage(request.passage, request.target);
       if (!passage) return { session: '', refusal: unavailable('the tunnel that this connection came by is not known', 'Connect again.') };
-      return { id: request.passage, ...passage };
+      const asked = askedFor(request, database);
+      if ('parameters' in asked) return { id: request.passage, ...passage, ...asked };
+      await recordEnd({ id: request.passage, target: request.target }, 'failed');
+      return { session: request.passage, ...asked };
     }
     const since = performance.now();
     const caller = await identified(request.token ?? Buffer.alloc(0));
@@ -207,12 +210,10 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       ports.observe.decision('unidentified', request.target, caller.code);
       return { session: '', refusal: caller.refusal };
     }
-    try {
-      startupParameters(request.parameters, database.name);
-    } catch (error) {
-      if (!(error instanceof StartupError)) throw error;
+    const asked = askedFor(request, database);
+    if ('refusal' in asked) {
       ports.observe.decision('refused', request.target, UNCLEAR.rule);
-      return { session: '', refusal: unsupported(error.message, error.hint, error.code) };
+      return { session: '', ...asked };
     }
     const id = ports.newSession();
     const { identity, run } = caller;
@@ -221,11 +222,11 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
       fingerprint: () => connectFingerprint(request.target, identity.id, database.name),
       downstreamAddress: request.downstreamAddress,
       identityMicros: Math.round(identitySeconds * 1e6),
-      waitMs: undefined,
+      waitMs: request.waitMs > 0 ? request.waitMs : undefined,
       onGone,
     });
     if (verdict.kind !== 'allow') return { session: id, refusal: refusalOf(verdict, id, 'this session') };
-    return { id, identity, run, credential: verdict.credential, expiresAt: caller.expiresAt };
+    return { id, identity, run, credential: verdict.credential, ...asked, expiresAt: caller.expiresAt };
   }
 
   async function identified(token: Buffer): Promise<Proved | { readonly ok: false; readonly code: string; readonly refusal: Refusal }> {
@@ -642,6 +643,19 @@ function recordedOf(request: SqlRequest, { analysis }: Analysed): SqlRequest {
 function summaryOf(text: string): string {
   const line = text.replace(/\s+/g, ' ').trim();
   return line.length > MAX_SUMMARY ? `${line.slice(0, MAX_SUMMARY)}…` : line;
+}
+
+/** What the client asks for at start-up, as far as it may. */
+function askedFor(
+  { parameters }: OpenRequest,
+  { name }: Database,
+): { readonly parameters: ReadonlyMap<string, string> } | { readonly refusal: Refusal } {
+  try {
+    return { parameters: startupParameters(parameters, name) };
+  } catch (error) {
+    if (!(error instanceof StartupError)) throw error;
+    return { refusal: unsupported(error.message, error.hint, error.code) };
+  }
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

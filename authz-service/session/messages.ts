@@ -13,6 +13,8 @@ export interface OpenRequest {
   readonly token?: Buffer | null;
   readonly passage: string;
   readonly parameters: Readonly<Record<string, string>>;
+  /** How long the answer may take where access is held, milliseconds; 0: as long as it takes. */
+  readonly waitMs: number;
 }
 
 /** By their number in the protocol. */

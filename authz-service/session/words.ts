@@ -37,6 +37,14 @@ export function refusalOf(verdict: Exclude<Verdict, { kind: 'allow' }>, session:
     case 'failed':
       return unavailable(`${what} could not be judged: ${verdict.reason}`);
     case 'pending':
+      return {
+        kind: REFUSAL.unavailable,
+        message: `${what} waits for an approval (${verdict.approval}): ${verdict.reason}`,
+        detail: `Rule: ${verdict.rule}. Session: ${session}.`,
+        hint: `An approver answers with: sluice approve ${verdict.approval}. Connect again then, or now to wait on.`,
+        // cannot_connect_now
+        code: '57P03',
+      };
     case 'later':
       return unavailable(`${what} is not decided yet`);
   }

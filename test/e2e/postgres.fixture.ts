@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { stringify } from 'yaml';
 import type { Config } from '../../authz-service/config/config.ts';
-import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
+import { type PostgresServer, type PostgresServerOptions, startPostgres } from '../../demo/postgres_server.ts';
 import { freePort } from './envoy_gateway.fixture.ts';
 import { type Document, Sluice } from './sluice.fixture.ts';
 
@@ -32,8 +32,8 @@ const GRANTS = {
 };
 
 /** The server alone, with its data. */
-export async function startLedger(port: number, settings: readonly string[] = []): Promise<PostgresServer> {
-  const server = await startPostgres({ port, sql: 'CREATE DATABASE ledger', settings });
+export async function startLedger(port: number, options: Pick<PostgresServerOptions, 'settings' | 'tls'> = {}): Promise<PostgresServer> {
+  const server = await startPostgres({ port, sql: 'CREATE DATABASE ledger', ...options });
   try {
     await server.query(LEDGER, 'ledger');
     return server;
@@ -62,15 +62,15 @@ export class Ledger {
   }
 
   /**
-   * @param settings of postgresql.conf, as `name=value`
+   * @param server as of `startPostgres`
    * @param seenByEnvoy as of `Sluice.start`
    */
   static async start(
     change: (document: Document, dir: string) => void = () => {},
-    { settings = [], seenByEnvoy }: { settings?: readonly string[]; seenByEnvoy?: (config: Config) => Config } = {},
+    { seenByEnvoy, ...options }: Pick<PostgresServerOptions, 'settings' | 'tls'> & { seenByEnvoy?: (config: Config) => Config } = {},
   ): Promise<Ledger> {
     const [port, serverPort] = [await freePort(), await freePort()];
-    const server = await startLedger(serverPort, settings);
+    const server = await startLedger(serverPort, options);
     try {
       const { rows } = await server.query('SELECT ssn, card, email, iban FROM customers', 'ledger');
       const sluice = await Sluice.start(

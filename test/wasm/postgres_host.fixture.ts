@@ -152,8 +152,9 @@ export class Wire {
     return this;
   }
 
-  target(bytes: Buffer): this {
+  target(bytes: Buffer, end = false): this {
     for (const piece of this.#pieces(bytes, 'target')) this.#stream.targetSends(piece);
+    if (end) this.#stream.targetSends('', true);
     return this;
   }
 

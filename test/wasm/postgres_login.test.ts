@@ -227,6 +227,81 @@ describe('who is not let in', () => {
   });
 });
 
+describe('a target that is not there: what is sent comes back', () => {
+  const UNREACHABLE = fatal('08001', /cannot be reached/);
+  /** The peer that Envoy leads to then. */
+  const echo = (wire: ReturnType<typeof connected>): void => void wire.target(wire.got());
+
+  test('is told to who asks for a session', () => {
+    const wire = connected();
+    wire.client(start);
+    echo(wire);
+    expect(words(wire.seen())).toEqual([expect.stringMatching(UNREACHABLE)]);
+    wire.vm.host.advance(100);
+    expect(wire.closed).toBe(true);
+    expect(wire.vm.asked).toEqual([]);
+  });
+
+  test('is told to who asks for encryption first when it has had its answer, for it believes no error before', () => {
+    for (const asked of [[SSL_REQUEST], [GSSENC_REQUEST], [GSSENC_REQUEST, SSL_REQUEST]]) {
+      const wire = connected();
+      wire.client(asked[0] ?? SSL_REQUEST);
+      echo(wire);
+      expect(wire.seen().toString()).toBe('N');
+      expect(wire.closed).toBe(false);
+      wire.client(start);
+      expect(words(wire.got())).toEqual([NO_PROTOCOL]);
+      wire.target(Buffer.from([0, 0, 0, 8, 0, 9, 0, 9]));
+      expect(words(wire.seen())).toEqual([expect.stringMatching(UNREACHABLE)]);
+    }
+  });
+
+  test('is told through a tunnel', () => {
+    const wire = new Vm().connect('ses-9');
+    wire.client(start);
+    answer(wire, 'Open', { session: 'ses-9', greeting: GREETING });
+    echo(wire);
+    expect(words(wire.seen())).toEqual([expect.stringMatching(UNREACHABLE)]);
+  });
+
+  test('ends a request to cancel', () => {
+    const wire = connected();
+    wire.client(cancel(7, 8));
+    answer(wire, 'Cancel', { known: true });
+    echo(wire);
+    wire.vm.host.advance(100);
+    expect(wire.closed).toBe(true);
+  });
+});
+
+describe('a target that ends the connection before the log-in is over', () => {
+  test.each([
+    ['while the password is awaited', (wire: ReturnType<typeof connected>) => wire, /before the log-in was over/],
+    ['while access is held', (wire: ReturnType<typeof connected>) => wire.client(front.password('t')), /connect again once it is given/],
+  ])('%s: the client is told', (_, go, text) => {
+    const wire = connected();
+    wire.client(start).target(Buffer.from('N'));
+    go(wire);
+    wire.seen();
+    wire.target(Buffer.alloc(0), true);
+    expect(words(wire.seen())[0]).toMatch(fatal('08006', text));
+  });
+
+  test('access may be held for as long as servers wait for a log-in, from the connection on, and as long as it takes through a tunnel', () => {
+    const waited = (ms: number): unknown => {
+      const wire = connected();
+      wire.client(start).target(Buffer.from('N'));
+      wire.vm.host.advance(ms);
+      wire.client(front.password('t'));
+      return open(wire, 'Open').request.wait_ms;
+    };
+    expect([waited(0), waited(20_000), waited(49_500), waited(200_000)]).toEqual([50_000, 30_000, 1_000, 1_000]);
+    const through = new Vm().connect('ses-9');
+    through.client(start);
+    expect(open(through, 'Open').request.wait_ms ?? 0).toBe(0);
+  });
+});
+
 describe('a cancel request', () => {
   test('is forwarded when the service knows the session', () => {
     const wire = connected();

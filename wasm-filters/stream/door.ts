@@ -64,6 +64,11 @@ export function addParameter(name: usize, nameLength: u32, value: usize, valueLe
   writer.close(entry);
 }
 
+/** How long the answer may take, in an `openRequest`; without it, as long as it takes. */
+export function addWait(ms: u64): void {
+  writer.uint(7, ms);
+}
+
 export function logInRequest(session: ArrayBuffer, message: usize, length: u32): ByteBuffer {
   writer.reset();
   writer.bytes(1, session);

@@ -1,9 +1,11 @@
 // From the StartupMessage to the first ReadyForQuery: the client proves itself to the service, the service logs in to the target, and only then is the client told.
 import { copyOf, utf8 } from '../../abi/bytes';
 import {
+  addWait,
   cancelRequest,
   logInRequest,
   openRequest,
+  Refusal,
   readLoggedIn,
   readOpened,
   readReady,
@@ -14,17 +16,23 @@ import { DoorMethod, GrpcStatus } from '../../stream/protocol';
 import { Conversation, frames, MAX_SHORT, Phase } from './conversation';
 import { Back, be32, Front, HEADER, textLength } from './frame';
 import { understandable } from './parameter';
-import { unavailable, unsupported, violation } from './refusals';
+import { unavailable, unreachable, unsupported, violation } from './refusals';
 import { Report } from './report';
 import { MAX_STARTUP, Startup, StartupCode, writeRequest } from './startup';
 
 /** What the target may say before the client is let in. */
 const MAX_GREETING: u32 = 64 << 10;
+/** How long access may be held, nanoseconds from the connection's begin: servers end a log-in after 60 s of their own (authentication_timeout). */
+const ACCESS_WAIT: u64 = 50_000_000_000;
+const LEAST_WAIT_MS: u64 = 1_000;
+/** Types of messages are letters: this is the beginning of what was sent, come back. No target was there. */
+const COME_BACK: u32 = 0;
 
 const NO = utf8('N');
 
 export abstract class LogIn extends Conversation {
   protected startup: Startup | null = null;
+  private readonly begun: u64 = this.connection.now();
   protected usedSsl: bool = false;
   protected usedGss: bool = false;
   /** The `N` under way answers the client's own request. */
@@ -34,6 +42,8 @@ export abstract class LogIn extends Conversation {
   protected welcome: ArrayBuffer = new ArrayBuffer(0);
   protected cancelKey: ArrayBuffer = new ArrayBuffer(0);
   protected awaitsLogIn: bool = false;
+  /** Known already, and told at the start-up. */
+  protected unserved: Refusal | null = null;
 
   protected takeStartup(p: usize, length: u32): u32 {
     if (length < 8) return 0;
@@ -51,7 +61,7 @@ export abstract class LogIn extends Conversation {
     if (code == StartupCode.SSL || code == StartupCode.GSSENC) {
       // Nothing may follow before the answer: it would be taken for what the answer protects.
       if (total != 8 || length > 8) this.fail(violation('bytes after a request for encryption'), 'failed');
-      else if (!this.requestN())
+      else if (this.unserved || !this.requestN())
         this.fail(
           unsupported(
             'encryption is not switched on inside the connection: connect with sslmode=disable and gssencmode=disable, or with sslnegotiation=direct',
@@ -67,7 +77,9 @@ export abstract class LogIn extends Conversation {
     }
     const startup = new Startup(copyOf(p, total));
     this.startup = startup;
-    if (!startup.wellFormed) this.fail(violation('the start-up packet is malformed'), 'failed');
+    const unserved = this.unserved;
+    if (unserved) this.fail(unserved, 'failed');
+    else if (!startup.wellFormed) this.fail(violation('the start-up packet is malformed'), 'failed');
     else if (startup.replication) this.fail(unsupported('replication does not pass the gateway'), 'failed');
     else if (this.connection.passage().byteLength) this.open(0, 0);
     else if (!this.requestN())
@@ -121,9 +133,16 @@ export abstract class LogIn extends Conversation {
     const request = openRequest(c.target(), c.downstreamAddress(), c.emitterId(), token, length, c.passage());
     const startup = this.startup;
     if (startup) startup.addTo();
+    // Through a tunnel, access was held before the target was connected.
+    if (!c.passage().byteLength) addWait(this.waitMs());
     const asked = c.ask(DoorMethod.OPEN, request.out, this.nextTag());
     wipeRequest();
     if (!asked) this.fail(unavailable('the gateway cannot decide now'), 'failed');
+  }
+
+  private waitMs(): u64 {
+    const past = this.connection.now() - this.begun;
+    return past < ACCESS_WAIT ? max(LEAST_WAIT_MS, (ACCESS_WAIT - past) / 1_000_000) : LEAST_WAIT_MS;
   }
 
   protected opened(status: u32, p: usize, length: u32): void {
@@ -173,6 +192,10 @@ export abstract class LogIn extends Conversation {
     while (!this.awaitsLogIn && this.phase >= Phase.LOGGING_IN && this.phase <= Phase.TELLING && length - at >= HEADER) {
       const p = start + at,
         size = be32(p + 1);
+      if (load<u8>(p) == COME_BACK) {
+        this.fail(unreachable(), 'failed');
+        break;
+      }
       if (size < 4 || size > MAX_GREETING) {
         this.fail(unavailable('the target does not speak PostgreSQL'), 'failed');
         break;
@@ -248,15 +271,20 @@ export abstract class LogIn extends Conversation {
 
   protected negotiated(answer: u32): void {
     if (answer != 0x4e) {
-      this.fail(
-        unavailable(
-          answer == 0x45
-            ? 'the target is not available'
-            : 'the target wants encryption switched on inside the connection: give it `tls` in the configuration',
-        ),
-        'failed',
-      );
-      return;
+      const refusal =
+        answer == COME_BACK
+          ? unreachable()
+          : unavailable(
+              answer == Back.ERROR_RESPONSE
+                ? 'the target is not available'
+                : 'the target wants encryption switched on inside the connection: give it `tls` in the configuration',
+            );
+      // A client that has asked for encryption believes no error in the place of the answer: it hears it when it has begun.
+      if (this.answersClient && answer != Back.ERROR_RESPONSE) this.unserved = refusal;
+      else {
+        this.fail(refusal, 'failed');
+        return;
+      }
     }
     if (this.answersClient) {
       this.connection.sendDownstream(changetype<usize>(NO), 1);

@@ -1,8 +1,20 @@
 // The refusals of the filter's own making.
+import { utf8 } from '../../abi/bytes';
 import { Refusal, RefusalKind } from '../../stream/door';
+
+/** The host does not tell which it was once it has tried again. */
+const UNREACHABLE = utf8(
+  'Nothing was sent to it. Try again in a moment. If that does not help, whoever runs the gateway can look whether the target is up and, with `tls`, whether its CA and name fit the certificate.',
+);
 
 export function unavailable(text: string): Refusal {
   return Refusal.of(RefusalKind.UNAVAILABLE, '', text);
+}
+
+export function unreachable(): Refusal {
+  const refusal = Refusal.of(RefusalKind.UNAVAILABLE, '08001', 'the target cannot be reached from the gateway');
+  refusal.hint = UNREACHABLE;
+  return refusal;
 }
 
 export function violation(text: string): Refusal {

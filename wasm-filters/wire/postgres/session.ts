@@ -47,6 +47,21 @@ export class PostgresSession extends TargetSide {
   }
 
   protected hearAll(ptr: usize, length: u32, end: bool): u32 {
+    const used = this.hearSome(ptr, length, end);
+    // The last occasion to say anything. A target has a time-out for log-ins, too.
+    if (end && this.phase < Phase.READY)
+      this.fail(
+        unavailable(
+          this.phase == Phase.OPENING
+            ? 'the target ended the log-in before it was decided: where access waits for an approval, connect again once it is given'
+            : 'the target ended the connection before the log-in was over',
+        ),
+        'failed',
+      );
+    return used;
+  }
+
+  protected hearSome(ptr: usize, length: u32, end: bool): u32 {
     switch (this.phase) {
       case Phase.NEGOTIATING:
         if (length) this.negotiated(load<u8>(ptr));
@@ -63,9 +78,13 @@ export class PostgresSession extends TargetSide {
         return length;
       case Phase.OVER:
         return length;
+      case Phase.CANCELLING:
+        // Servers answer with their end alone: the request has come back, or has come to something else.
+        if (length) this.over('failed');
+        return length;
       default:
         // Nothing was asked of the target: it says that it will not serve.
-        if (length && this.phase != Phase.CANCELLING) this.fail(unavailable('the target is not available'), 'failed');
+        if (length) this.fail(unavailable('the target is not available'), 'failed');
         return length;
     }
   }

@@ -99,8 +99,8 @@ const ONE_FAILURE: Message = {
   enforcing_consecutive_gateway_failure: 0,
   max_ejection_percent: 100,
   interval: '0.1s',
-  base_ejection_time: '0.3s',
-  max_ejection_time: '0.3s',
+  base_ejection_time: '0.5s',
+  max_ejection_time: '0.5s',
 };
 
 const databaseOrNone = ({ name, connectTimeoutMs }: PostgresTarget): Message =>

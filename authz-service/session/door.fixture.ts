@@ -120,8 +120,20 @@ export type Answer = Record<string, never> & {
   readonly reply: Buffer;
   readonly known: boolean;
   readonly command: number;
-  readonly refusal?: { readonly kind: string; readonly message: string; readonly detail: string; readonly hint: string; readonly code: string };
-  readonly refused?: { readonly kind: string; readonly message: string; readonly detail: string; readonly hint: string; readonly code: string };
+  readonly refusal?: {
+    readonly kind: string;
+    readonly message: string;
+    readonly detail: string;
+    readonly hint: string;
+    readonly code: string;
+  };
+  readonly refused?: {
+    readonly kind: string;
+    readonly message: string;
+    readonly detail: string;
+    readonly hint: string;
+    readonly code: string;
+  };
   readonly held?: { readonly approval: string; readonly message: string; readonly hint: string };
   readonly allowed?: {
     readonly eachExecution: boolean;

@@ -275,6 +275,19 @@ describe('judging', () => {
     expect(allowed?.unsettles ?? false).toBe(false);
   });
 
+  test('a star over sensitive columns is refused after a change of this session, until the target says that no transaction is open', async () => {
+    const session = await world.ready();
+    world.analyse = (text) =>
+      analysisOf(text === 'alter' ? { readOnly: false, request: { commands: ['ddl'] } } : { expands: true, touchesSensitive: true });
+    world.decide = () => allow();
+    await world.judge(session, 'alter', { idle: true });
+    expect((await world.judge(session, 'select *')).refused?.message).toMatch(/not known what \* stands for/);
+    const before = world.catalogReads;
+    expect((await world.judge(session, 'select *', { idle: true })).allowed).toBeTruthy();
+    expect(world.catalogReads).toBeGreaterThan(before);
+    expect((await world.judge(session, 'select *')).allowed).toBeTruthy();
+  });
+
   test('is good for itself alone while a change of the database may be on its way, and says so', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout'] });
     try {

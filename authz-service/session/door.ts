@@ -288,6 +288,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     // Before anything is looked at: what changes from here on is of a later one.
     const generation = ports.generations.current;
     const { cancellations } = session;
+    // What it has changed is committed, though no command said so.
+    if (request.idle && session.changes === 'until-commit') session.changes = 'one';
     let analysed: Analysed;
     try {
       analysed = await analyse(session, text);

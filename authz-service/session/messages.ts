@@ -55,6 +55,8 @@ export interface JudgeRequest {
   readonly prepare: boolean;
   readonly parameterTypes: readonly number[];
   readonly name: string;
+  /** No transaction is open in the target, and all that was sent before has been answered. */
+  readonly idle: boolean;
 }
 /** By the enumeration's number. */
 export const REUSE = { none: 0, text: 1, shape: 2 } as const;

@@ -35,6 +35,37 @@ describe('simple queries', () => {
     expect(wire.vm.finished).toEqual([expect.objectContaining({ outcome: 'complete', tag: 'SELECT 1', rows: 1 })]);
   });
 
+  test('are told as sent while the target is idle: no transaction is open, and nothing is owed', () => {
+    const wire = session();
+    const idle = (): unknown => {
+      const told = open(wire, 'Judge').request.idle ?? false;
+      allow(wire);
+      return told;
+    };
+    const query = (...replies: Buffer[]): unknown => {
+      wire.client(front.query('select 1'));
+      const told = idle();
+      wire.target(Buffer.concat([back.complete('SELECT 1'), ...replies]));
+      return told;
+    };
+    expect([query(back.ready()), query(back.ready('T')), query(back.ready('I')), query()]).toEqual([true, true, false, true]);
+    // The end of the last one is still owed.
+    expect(query()).toBe(false);
+    wire.target(back.ready());
+    wire.target(Buffer.concat([back.complete('SELECT 1'), back.ready()]));
+    expect(query(back.ready())).toBe(true);
+    // A transaction of its own lasts until Sync, though all that was sent is answered.
+    wire.client(front.parse('', 'select 1'));
+    expect(idle()).toBe(true);
+    wire.target(back.parseComplete);
+    wire.client(front.parse('', 'select 2'));
+    expect(idle()).toBe(false);
+    wire.target(back.parseComplete);
+    wire.client(front.sync);
+    wire.target(back.ready());
+    expect(query(back.ready())).toBe(true);
+  });
+
   test('columns are masked by where they come from, whatever they are called', () => {
     const wire = session();
     run(wire, 'select * from customers');

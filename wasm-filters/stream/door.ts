@@ -84,12 +84,13 @@ export function readyRequest(session: ArrayBuffer, cancelKey: ArrayBuffer): Byte
 }
 
 /** Parameters and their types may follow: `addValue`, `addTypes`. */
-export function judgeRequest(session: ArrayBuffer, text: usize, length: u32, prepare: bool, name: ArrayBuffer): ProtoWriter {
+export function judgeRequest(session: ArrayBuffer, text: usize, length: u32, prepare: bool, name: ArrayBuffer, idle: bool): ProtoWriter {
   writer.reset();
   writer.bytes(1, session);
   writer.span(2, text, length);
   writer.uint(4, u64(prepare));
   writer.bytes(6, name);
+  writer.uint(7, u64(idle));
   return writer;
 }
 

@@ -190,7 +190,7 @@ export abstract class ClientSide extends Judging {
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseQuery(unrecorded(), null, total, total);
     this.judge();
-    const request = judgeRequest(this.session, text, n, false, new ArrayBuffer(0));
+    const request = judgeRequest(this.session, text, n, false, new ArrayBuffer(0), this.owed.idle);
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
     return this.takeQuery(p, total);
@@ -280,7 +280,7 @@ export abstract class ClientSide extends Judging {
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
     this.judge();
-    const request = judgeRequest(this.session, message.text, message.length, true, utf8(name));
+    const request = judgeRequest(this.session, message.text, message.length, true, utf8(name), this.owed.idle);
     addTypes(message.types);
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
@@ -374,7 +374,14 @@ export abstract class ClientSide extends Judging {
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
     this.judge();
-    const request = judgeRequest(this.session, changetype<usize>(statement.text), statement.text.byteLength, false, utf8(statement.name));
+    const request = judgeRequest(
+      this.session,
+      changetype<usize>(statement.text),
+      statement.text.byteLength,
+      false,
+      utf8(statement.name),
+      this.owed.idle,
+    );
     readValues(values, end, true);
     addTypes(statement.types);
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;

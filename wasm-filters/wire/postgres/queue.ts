@@ -35,6 +35,8 @@ export class Reply {
 export class ReplyQueue {
   private entries: Reply[] = [];
   private first: i32 = 0;
+  /** The target has said that no transaction is open, and owes nothing since. */
+  idle: bool = true;
 
   get length(): i32 {
     return this.entries.length - this.first;
@@ -49,6 +51,7 @@ export class ReplyQueue {
   }
 
   push(reply: Reply): Reply {
+    this.idle = false;
     this.entries.push(reply);
     return reply;
   }
@@ -61,6 +64,11 @@ export class ReplyQueue {
       this.entries.splice(0, 256);
       this.first = 0;
     }
+  }
+
+  /** ReadyForQuery without a transaction, for the head. */
+  rest(): void {
+    this.idle = this.length == 1;
   }
 
   /** Takes out the Syncs that follow the head at once: the target swallows them. */

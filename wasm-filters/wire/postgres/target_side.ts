@@ -256,6 +256,7 @@ export abstract class TargetSide extends Results {
     this.copiesOut = this.copyIn = false;
     this.copyOut = null;
     if (status != 0x49) return;
+    this.owed.rest();
     this.withholds = false;
     // No portal outlives its transaction. One bound since belongs to the next.
     const known = this.portals.keys();

@@ -547,6 +547,8 @@ describe('what the filter believes of the target', () => {
     ['an impossible length', Buffer.from([0x43, 0, 0, 0, 3])],
     ['replication', message('W', Buffer.from([0, 0, 0]))],
     ['a malformed description', message('T', Buffer.from([0, 9]))],
+    ['an error without its end', message('E', Buffer.from('SERROR\0C42601\0'))],
+    ['a notice with a field without its end', message('N', Buffer.from('SNOTICE'))],
   ])('%s cuts the session', (_, bytes) => {
     const wire = session();
     run(wire, 'select');
@@ -581,6 +583,10 @@ describe('what the filter believes of the target', () => {
     ['a Query without its end', message('Q', Buffer.from('a'))],
     ['a malformed Parse', message('P', Buffer.from('a\0b\0\0\x02\0\0'))],
     ['a Sync with a body', message('S', Buffer.from('x'))],
+    ['a Describe of a name without its end', message('D', Buffer.from('Sname'))],
+    ['a Describe of neither a statement nor a portal', message('D', Buffer.from('Xname\0'))],
+    ['an Execute without its count', message('E', Buffer.from('\0'))],
+    ['a Bind of a name without its end', message('B', Buffer.from('portal'))],
   ])('%s of the client ends the session, after what is owed', (_, bytes) => {
     const wire = session();
     wire.client(bytes);
@@ -591,6 +597,21 @@ describe('what the filter believes of the target', () => {
     wire.client(front.query('drop table x'));
     expect(wire.got().length).toBe(0);
   });
+});
+
+test.each([
+  ['Parse', front.parse('n'.repeat(64), 'select 1')],
+  ['Bind to a portal', front.bind('n'.repeat(64), '')],
+  ['Bind of a statement', front.bind('', 'n'.repeat(64))],
+  ['Describe', front.describe('S', 'n'.repeat(64))],
+  ['Execute', front.execute('n'.repeat(64))],
+])('a name that the target would cut is refused: %s', (_, bytes) => {
+  const wire = session();
+  wire.client(bytes);
+  expect(got(wire)).toEqual([`P _sluice·${FAILS}`]);
+  wire.target(SYNTAX);
+  expect(seen(wire)).toEqual([expect.stringMatching(/^E\{S:ERROR \| C:42622/)]);
+  expect(asks(wire)).toBe(0);
 });
 
 describe('holds', () => {

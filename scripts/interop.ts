@@ -20,7 +20,7 @@ const victoriaLogs = join(cache, 'interop', 'go', 'victoria-logs');
 const minio = join(cache, 'interop', 'go', 'minio');
 const azurite = join(cache, 'interop', 'azurite', 'node_modules', '.bin', 'azurite-blob');
 const [litewitness, witnessctl] = [join(cache, 'interop', 'go', 'litewitness'), join(cache, 'interop', 'go', 'witnessctl')];
-/** A psql with TLS from the first byte, which Debian's is too old for. */
+/** A psql that knows TLS from the first byte, which Debian's is too old for. */
 const newPsql = (() => {
   const lib = join(cache, 'interop', 'venv', 'lib');
   const packages = existsSync(lib) ? readdirSync(lib).map((version) => join(lib, version, 'site-packages')) : [];
@@ -186,6 +186,15 @@ const pgbench = (mode: string): Client => ({
   },
 });
 
+/** Against a gateway of its own: the demo's has no certificate. */
+const directTls: Client = {
+  name: 'direct-tls',
+  command: process.execPath,
+  args: [postgres('direct_tls.ts')],
+  cwd: root,
+  env: { PSQL: newPsql, PYTHON: python },
+};
+
 const databaseClients: readonly Client[] = [
   { name: 'psql', command: postgres('psql.sh'), args: [], cwd: root, env: { PSQL: 'psql' } },
   { name: 'psql', command: postgres('psql.sh'), args: [], cwd: root, env: { PSQL: newPsql } },
@@ -258,7 +267,7 @@ async function main(): Promise<boolean> {
     const env = { ...process.env, GOFLAGS: '-mod=mod' };
     for (const client of clients(gateway, agent).filter(chosen))
       counts.push(await runClient(client, { ...env, GATEWAY: gateway, TOKEN: agent }));
-    for (const client of [...exportClients, ...evidenceClients].filter(chosen)) counts.push(await runClient(client, env));
+    for (const client of [...exportClients, ...evidenceClients, directTls].filter(chosen)) counts.push(await runClient(client, env));
     const prometheus = {
       name: 'prometheus',
       command: process.execPath,

@@ -279,7 +279,7 @@ describe('judging', () => {
     const session = await world.ready();
     world.analyse = (text) =>
       analysisOf(text === 'alter' ? { readOnly: false, request: { commands: ['ddl'] } } : { expands: true, touchesSensitive: true });
-    world.decide = () => allow();
+    world.decide = () => allow({ obligations: [{ type: 'mask', field: 'public.customers.ssn', method: 'full' }] });
     await world.judge(session, 'alter', { idle: true });
     expect((await world.judge(session, 'select *')).refused?.message).toMatch(/not known what \* stands for/);
     const before = world.catalogReads;

@@ -189,9 +189,9 @@ function definitions(model: Model, depth: number): Definitions {
     generated: (expression, relation): Flow => {
       try {
         const select = bare(selectOf(`SELECT ${expression}`));
-        const columns = relation.columns.map(({ name }) => {
-          return { name, flow: ofColumns(model.id(relation, name)), plain: true };
-        });
+        // It is computed from columns that are not.
+        const stored = relation.columns.filter((column) => column.generated === undefined);
+        const columns = stored.map(({ name }) => ({ name, flow: ofColumns(model.id(relation, name)), plain: true }));
         const [target] = listOf(select?.targetList);
         const table = { name: relation.name, schemas: [relation.schema], columns, open: undefined, base: true };
         const walk = new Walk(model);

@@ -298,6 +298,7 @@ export const STATEMENTS: readonly string[] = [
   'set local search_path = tenant, public; select * from orders',
   'set local search_path = tenant, public; select ssn, note from orders',
   'set local search_path = archive; select * from customers',
+  'set local search_path = tenant, public; select upper(b), a from orders as o(a, b)',
   "select set_config('search_path', 'archive', true); select was from customers",
   // Functions, operators and what runs text.
   'select ssn_of(1)',

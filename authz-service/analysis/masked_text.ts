@@ -11,26 +11,31 @@ export interface Token {
 export const MASKED = "'***'";
 
 const LITERALS = new Set(['SCONST', 'USCONST', 'BCONST', 'XCONST', 'FCONST', 'ICONST']);
+/** To these the scanner gives no name. */
+const UNNAMED = /^(?:u&|b|x)'/i;
 const COMMENTS = new Set(['SQL_COMMENT', 'C_COMMENT']);
 
 /** @param which all of the literals, or those that begin at these bytes @returns the text, without comments when anything is masked */
 export function maskText(text: string, tokens: readonly Token[], which: 'all' | ReadonlySet<number>): string {
   const bytes = Buffer.from(text);
-  const starts = which === 'all' ? undefined : literalsAt(tokens, which);
+  const literals = new Set(tokens.filter((token) => isLiteral(bytes, token)).map((token) => token.start));
+  const masking = which === 'all' ? literals : literalsAt([...literals], which);
   let masked = '';
   let to = 0;
   for (const token of tokens) {
     const comment = COMMENTS.has(token.name);
-    if (!comment && !(LITERALS.has(token.name) && (starts === undefined || starts.has(token.start)))) continue;
+    if (!comment && !masking.has(token.start)) continue;
     masked += bytes.toString('utf8', to, token.start) + (comment ? ' ' : MASKED);
     to = token.end;
   }
   return masked + bytes.toString('utf8', to);
 }
 
+const isLiteral = (bytes: Buffer, { name, start }: Token): boolean =>
+  LITERALS.has(name) || UNNAMED.test(bytes.toString('latin1', start, start + 3));
+
 /** A constant's place may be that of its sign: the first literal from there on is meant. */
-function literalsAt(tokens: readonly Token[], places: ReadonlySet<number>): Set<number> {
-  const literals = tokens.filter((token) => LITERALS.has(token.name)).map((token) => token.start);
+function literalsAt(literals: readonly number[], places: ReadonlySet<number>): Set<number> {
   const found = new Set<number>();
   for (const place of places) {
     const start = literals.find((literal) => literal >= place);

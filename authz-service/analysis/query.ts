@@ -221,7 +221,10 @@ export class Walk {
     const left = this.select(unwrap(select.larg, 'SelectStmt') ?? {}, scope);
     const right = this.select(unwrap(select.rarg, 'SelectStmt') ?? {}, scope);
     const all = union([left.all, right.all]);
-    if (select.op !== 'SETOP_UNION' || select.all !== true) this.use(all, 'predicate');
+    if (select.op !== 'SETOP_UNION' || select.all !== true) {
+      this.use(all, 'predicate');
+      if (isSensitive(all)) for (const arm of [select.larg, select.rarg]) this.tainted.add(arm);
+    }
     const columns =
       left.columns && right.columns?.length === left.columns.length
         ? left.columns.map(({ name, flow }, i) => ({ name, flow: union([flow, right.columns?.[i]?.flow ?? UNKNOWN]), plain: false }))
@@ -399,6 +402,7 @@ export class Walk {
       case 'JsonTable': {
         const all = union(childrenOf(fields).map((child) => this.expression(child, lateral)));
         this.#decides(all);
+        if (isSensitive(all)) for (const child of childrenOf(fields)) this.tainted.add(child);
         const columns = tableFuncColumns(fields.columns).map((name) => ({ name, flow: all, plain: false }));
         return itemOf(aliased(fields.alias, kind === 'JsonTable' ? 'json_table' : 'xmltable', { columns, all }));
       }
@@ -466,13 +470,14 @@ export class Walk {
     const all = union(lists.flat().map((column) => column.flow));
     const open = found.length === 0 ? UNKNOWN : same ? undefined : all;
     const alias = fieldsOf(fields.alias);
-    const named = alias ? renameColumns(columns, namesOf(alias.colnames)) : columns;
+    const renamed = alias ? renameColumns(columns, namesOf(alias.colnames)) : columns;
+    // Other names for columns whose order is not known: any of them may bear any.
+    const named = alias?.colnames && !same ? renamed.map(({ name }) => ({ name, flow: all, plain: false })) : renamed;
     return {
       name: textOf(alias?.aliasname) || textOf(fields.relname),
       schemas: alias ? [] : [...found.map((relation) => relation.schema), textOf(fields.schemaname)],
       columns: named,
-      // Other names for columns whose order is not known: any of them may bear any.
-      open: alias?.colnames && open === undefined && !same ? all : open,
+      open,
       base: true,
     };
   }
@@ -482,15 +487,20 @@ export class Walk {
     const right = this.#from(fields.rarg, inner(lateral, [left]), outer);
     const using = fields.isNatural === true ? common(left, right) : namesOf(fields.usingClause);
     if (using.length > 0) this.#operator(['=']);
+    const open = left.open || right.open ? union([left.open ?? CLEAR, right.open ?? CLEAR]) : undefined;
     const merged = using.map((name): ScopeColumn => {
       const sides = [...left.columns, ...right.columns].filter((column) => column.name === name);
       for (const side of sides) this.use(side.flow, 'predicate');
-      return { name, flow: union(sides.map((side) => side.flow)), plain: sides.every((side) => side.plain) };
+      return { name, flow: union([...sides.map((side) => side.flow), open ?? CLEAR]), plain: !open && sides.every((side) => side.plain) };
     });
-    const open = left.open || right.open ? union([left.open ?? CLEAR, right.open ?? CLEAR]) : undefined;
     if (open && (fields.isNatural === true || fields.usingClause)) this.use(open, 'predicate');
     this.predicate(fields.quals, inner(lateral, [left, right]));
-    const rest = (item: Item): ScopeColumn[] => item.columns.filter((column) => !using.includes(column.name));
+    // NATURAL merges a column with one that is not known, too.
+    const unlisted = fields.isNatural === true ? open : undefined;
+    const rest = (item: Item): ScopeColumn[] =>
+      item.columns
+        .filter((column) => !using.includes(column.name))
+        .map((column) => (unlisted ? { ...column, flow: union([column.flow, unlisted]), plain: false } : column));
     const columns = [...merged, ...rest(left), ...rest(right)];
     const usingAlias = textOf(fieldsOf(fields.join_using_alias)?.aliasname);
     const tables = [...left.tables, ...right.tables];
@@ -882,6 +892,8 @@ export class Walk {
     const output = this.statement(fields.subselect, scope) ?? { columns: undefined, all: UNKNOWN };
     // It stops at the first row that decides it.
     if (fields.testexpr) this.#decides(union([test, output.all]));
+    if (isSensitive(output.all)) this.tainted.add(fields.testexpr);
+    if (isSensitive(test)) this.tainted.add(fields.subselect);
     // More than one row is an error, too.
     const single = ['EXPR_SUBLINK', 'ROWCOMPARE_SUBLINK', 'MULTIEXPR_SUBLINK'].includes(textOf(fields.subLinkType));
     const evidence = single || this.#evidence > before ? EVIDENT : CLEAR;
@@ -954,6 +966,8 @@ export class Walk {
     const node = nodeOf(value);
     if (node?.kind === 'FuncCall') this.#called(namesOf(node.fields.funcname), CLEAR, true);
     if (node?.kind === 'TypeCast') this.#cast(node.fields.typeName);
+    // A column's new type is a cast of all of its values.
+    if (node?.kind === 'AlterTableCmd') this.#cast(unwrap(node.fields.def, 'ColumnDef')?.typeName);
     if (node?.kind === 'A_Expr') for (const names of operatorsOf(node.fields)) this.#operator(names);
     for (const child of childrenOf(node ? node.fields : value)) this.scan(child);
     this.#depth--;

@@ -215,7 +215,7 @@ function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
       return undefined;
     case 'CallStmt':
       walk.commands.add('call');
-      walk.expression(fields.funccall, undefined);
+      walk.expression({ FuncCall: fields.funccall }, undefined);
       walk.changes = true;
       walk.hide('calls a procedure');
       return 'unforeseen';
@@ -258,8 +258,31 @@ function other(kind: string, fields: Fields, walk: Walk, seen: Seen): Rows {
   } else {
     for (const { schema, name } of relationsIn(fields)) read(walk, schema, name);
   }
+  taintBeside(walk, fields);
   walk.scan(fields);
   return command === undefined ? 'unforeseen' : undefined;
+}
+
+/** Literals in a part that names a sensitive column: what a check or an index compares it with, what it is set to by default. */
+function taintBeside(walk: Walk, fields: Fields): void {
+  const { catalog } = walk.model;
+  const sensitive = new Set(
+    relationsIn(fields)
+      .flatMap(({ schema, name }) => catalog.find(schema || undefined, name))
+      .flatMap((relation) => {
+        const { flows } = walk.model.describe(relation);
+        return relation.columns.filter((_, i) => isSensitive(flows[i] ?? UNKNOWN)).map((column) => column.name);
+      }),
+  );
+  if (sensitive.size === 0) return;
+  for (const part of childrenOf(fields).flatMap((child) => (Array.isArray(child) ? child : [child]))) {
+    if (mentions(part, sensitive)) walk.tainted.add(part);
+  }
+}
+
+function mentions(value: unknown, names: ReadonlySet<string>): boolean {
+  if (typeof value === 'string') return names.has(value);
+  return typeof value === 'object' && value !== null && Object.values(value).some((child) => mentions(child, names));
 }
 
 function resolved(walk: Walk, schema: string, name: string): readonly { readonly schema: string; readonly name: string }[] {

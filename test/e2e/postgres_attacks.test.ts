@@ -1305,6 +1305,28 @@ describe('a change of the catalog', () => {
   });
 });
 
+/** What an approver lets run fails, and PostgreSQL quotes the value at which it did. */
+describe('an approved change that fails over sensitive values', () => {
+  test.each([
+    ['ALTER TABLE customers ALTER ssn TYPE int USING ssn::int', '22P02'],
+    ['ALTER TABLE customers ALTER card TYPE date USING card::date', '22008'],
+    ['ALTER TABLE customers ADD x int GENERATED ALWAYS AS (ssn::int) STORED', '22P02'],
+    ['CREATE INDEX ON customers ((ssn::int))', '22P02'],
+  ])('%s', { timeout: 30_000, retry: 1 }, async (sql, code) => {
+    const told = await superuser.query(sql).catch((error: unknown) => String(error));
+    expect(leaks(Buffer.from(String(told)))).not.toEqual([]);
+    const wire = await new Wire(ledger.port).logIn(await ledger.sluice.token());
+    wire.forget();
+    wire.send(query(sql));
+    await wire.until(() => isHeld(wire));
+    await ledger.sluice.answer((await ledger.sluice.approvals())[0]?.id ?? '', 'approve');
+    await wire.until(() => wire.of('Z').length > 0);
+    wire.end();
+    expect(field(wire.of('E')[0]?.body ?? Buffer.alloc(0), 'C')).toBe(code);
+    expect(leaks(wire.bytes)).toEqual([]);
+  });
+});
+
 /** Two texts: the second would pass by the judgement of the first, if it were taken for one of its shape. */
 const JUDGED = 'SELECT id, name FROM customers WHERE id = 1';
 const after = (what: string, second: string, expected: Outcome | 'any', first = JUDGED): Row => [what, [first, second], expected];

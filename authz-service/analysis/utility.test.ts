@@ -1,0 +1,444 @@
+/** What the statements that are no queries do, and strings of more than one statement. */
+import { analysing, rows } from './statements.fixture.ts';
+
+analysing();
+
+const customers = { reads: 'customers' } as const;
+const change = { readOnly: false } as const;
+
+rows('EXPLAIN', [
+  ['explain select ssn from customers', { ...customers, commands: 'explain', result: 'clear' }],
+  [
+    "explain select id from customers where ssn = 'x'",
+    { ...customers, commands: 'explain', result: 'clear', predicates: 'ssn', masked: "explain select id from customers where ssn = '***'" },
+  ],
+  ['explain delete from notes', { commands: 'explain', reads: 'notes', result: 'clear' }],
+  ['explain (analyze off, costs off) delete from notes', { commands: 'explain', reads: 'notes', result: 'clear' }],
+  ['explain (analyze 0) delete from notes', { commands: 'explain', reads: 'notes', result: 'clear' }],
+  ['explain analyze delete from notes', { ...change, commands: 'delete explain', writes: 'notes', result: 'clear' }],
+  ['explain (verbose, analyze) delete from notes', { ...change, commands: 'delete explain', writes: 'notes', result: 'clear' }],
+  ['explain (analyze true) select name from customers', { ...customers, commands: 'select explain', result: 'clear' }],
+  // How much room rows took is told.
+  ['explain analyze select ssn from customers', { ...customers, commands: 'select explain', result: 'clear', predicates: 'ssn' }],
+  ['explain select a from nowhere', { reads: '.nowhere', commands: 'explain', result: 'sensitive', incomplete: ['nowhere'] }],
+  ['explain execute p', { commands: 'explain', result: 'sensitive', executes: 'p', incomplete: ['prepared'] }],
+  ['explain analyze execute p', { ...change, commands: 'execute explain', result: 'sensitive', executes: 'p', incomplete: ['prepared'] }],
+  [
+    "explain select pg_read_file('x')",
+    {
+      commands: 'file-access explain',
+      result: 'sensitive',
+      functions: ['pg_read_file'],
+      incomplete: ['pg_read_file'],
+      masked: "explain select pg_read_file('***')",
+    },
+  ],
+  [
+    'delete from orders; explain delete from notes',
+    { ...change, commands: 'delete explain', reads: 'notes', writes: 'orders', result: 'clear', statements: 2 },
+  ],
+]);
+
+rows('COPY', [
+  [
+    'copy customers (id, ssn) to stdout',
+    { ...customers, commands: 'copy-to', output: 'ssn', copyOut: { format: 'text', columns: ['clear', 'sensitive'] } },
+  ],
+  // Generated columns are left out.
+  [
+    'copy customers to stdout',
+    {
+      ...customers,
+      commands: 'copy-to',
+      output: 'ssn email profile',
+      copyOut: { format: 'text', columns: ['clear', 'clear', 'sensitive', 'sensitive', 'clear', 'sensitive'] },
+    },
+  ],
+  [
+    'copy customers (last4, shout) to stdout',
+    { ...customers, commands: 'copy-to', output: 'last4 ssn', copyOut: { format: 'text', columns: ['sensitive', 'clear'] } },
+  ],
+  [
+    'copy notes to stdout (format binary)',
+    { reads: 'notes', commands: 'copy-to', copyOut: { format: 'binary', columns: ['clear', 'clear'] } },
+  ],
+  [
+    'copy (select ssn from customers) to stdout',
+    { ...customers, commands: 'copy-to', output: 'ssn', copyOut: { format: 'text', columns: ['sensitive'] } },
+  ],
+  // The length of what is masked is told.
+  [
+    'copy (select upper(ssn), name from customers) to stdout',
+    { ...customers, commands: 'copy-to', output: 'ssn', predicates: 'ssn', copyOut: { format: 'text', columns: ['sensitive', 'clear'] } },
+  ],
+  [
+    'copy (select c from customers c) to stdout',
+    {
+      ...customers,
+      commands: 'copy-to',
+      output: 'email last4 profile ssn',
+      predicates: 'email last4 profile ssn',
+      copyOut: { format: 'text', columns: ['sensitive'] },
+    },
+  ],
+  [
+    "copy notes to stdout (format csv, delimiter ';', null 'N', quote '!', escape '?')",
+    {
+      reads: 'notes',
+      commands: 'copy-to',
+      copyOut: { format: 'csv', columns: ['clear', 'clear'], delimiter: ';', nullText: 'N', quote: '!', escape: '?' },
+    },
+  ],
+  [
+    "copy notes to stdout csv delimiter '|'",
+    { reads: 'notes', commands: 'copy-to', copyOut: { format: 'csv', columns: ['clear', 'clear'], delimiter: '|' } },
+  ],
+  ["copy notes to stdout (encoding 'SJIS')", { reads: 'notes', commands: 'copy-to', copyOut: { format: 'text', columns: undefined } }],
+  [
+    "copy notes to stdout (encoding 'UTF8')",
+    { reads: 'notes', commands: 'copy-to', copyOut: { format: 'text', columns: ['clear', 'clear'] } },
+  ],
+  ['copy notes to stdout (format parquet)', { reads: 'notes', commands: 'copy-to', copyOut: { format: 'text', columns: undefined } }],
+  ['copy notes to stdout (another)', { reads: 'notes', commands: 'copy-to', copyOut: { format: 'text', columns: undefined } }],
+  [
+    'copy letters to stdout',
+    {
+      reads: 'letters tenant.letters',
+      commands: 'copy-to',
+      output: 'tenant.letters.ssn',
+      predicates: 'tenant.letters.ssn',
+      copyOut: { format: 'text', columns: undefined },
+    },
+  ],
+  [
+    'copy nowhere to stdout',
+    { reads: '.nowhere', commands: 'copy-to', copyOut: { format: 'text', columns: undefined }, incomplete: ['nowhere'] },
+  ],
+  [
+    "copy customers (id) to '/tmp/x'",
+    { ...change, ...customers, commands: 'copy-to file-access', incomplete: ['file'], masked: "copy customers (id) to '***'" },
+  ],
+  [
+    "copy customers (ssn) to program 'cat'",
+    {
+      ...change,
+      ...customers,
+      commands: 'copy-to copy-program',
+      output: 'ssn',
+      incomplete: ['program'],
+      masked: "copy customers (ssn) to program '***'",
+    },
+  ],
+  [
+    'copy (delete from notes returning id) to stdout',
+    { ...change, commands: 'copy-to delete', reads: 'notes', writes: 'notes', copyOut: { format: 'text', columns: ['clear'] } },
+  ],
+  [
+    'copy (update customers set name = ssn returning name) to stdout',
+    {
+      ...change,
+      ...customers,
+      commands: 'copy-to update',
+      writes: 'customers',
+      copyOut: { format: 'text', columns: undefined },
+      incomplete: ['ssn into name'],
+    },
+  ],
+  [
+    'copy notes to stdout; copy notes to stdout',
+    { commands: 'copy-to', reads: 'notes', copyOut: { format: 'text', columns: undefined }, statements: 2 },
+  ],
+  ['copy notes from stdin', { ...change, commands: 'copy-from', writes: 'notes' }],
+  ['copy customers (id, ssn) from stdin', { ...change, commands: 'copy-from', writes: 'customers', written: 'ssn' }],
+  [
+    "copy notes from '/tmp/x'",
+    { ...change, commands: 'copy-from file-access', writes: 'notes', incomplete: ['file'], masked: "copy notes from '***'" },
+  ],
+  [
+    "copy notes from program 'cat'",
+    { ...change, commands: 'copy-from copy-program', writes: 'notes', incomplete: ['program'], masked: "copy notes from program '***'" },
+  ],
+  [
+    "copy customers (id) from stdin where ssn = 'x'",
+    {
+      ...change,
+      ...customers,
+      commands: 'copy-from',
+      writes: 'customers',
+      predicates: 'ssn',
+      masked: "copy customers (id) from stdin where ssn = '***'",
+    },
+  ],
+]);
+
+rows('new tables and views', [
+  ['create table fresh as select name from customers', { ...change, ...customers, commands: 'ddl', writes: '.fresh' }],
+  [
+    'create temp table fresh as select id, upper(ssn) as u from customers',
+    { ...change, ...customers, commands: 'ddl', writes: '.fresh', output: 'ssn', incomplete: ['ssn into a new table'] },
+  ],
+  [
+    'create materialized view fresh as select ssn from customers',
+    { ...change, ...customers, commands: 'ddl', writes: '.fresh', output: 'ssn', incomplete: ['ssn into a new table'] },
+  ],
+  [
+    'create table tenant.fresh as execute p',
+    { ...change, commands: 'execute ddl', writes: 'tenant.fresh', executes: 'p', incomplete: ['prepared', 'not known into a new table'] },
+  ],
+  ['select name into fresh from customers', { ...change, ...customers, commands: 'select ddl', writes: '.fresh' }],
+  [
+    'select ssn into temp fresh from customers',
+    { ...change, ...customers, commands: 'select ddl', writes: '.fresh', incomplete: ['ssn into a new table'] },
+  ],
+  ['create view fresh as select ssn from customers', { ...change, ...customers, commands: 'ddl', writes: '.fresh', output: 'ssn' }],
+  [
+    "create or replace view names as select id from customers where ssn = '1'",
+    {
+      ...change,
+      ...customers,
+      commands: 'ddl',
+      writes: '.names',
+      predicates: 'ssn',
+      masked: "create or replace view names as select id from customers where ssn = '***'",
+    },
+  ],
+  [
+    'create table fresh as select 1 as a; select a from fresh',
+    {
+      ...change,
+      commands: 'ddl select',
+      reads: '.fresh',
+      writes: '.fresh',
+      result: 'unknown',
+      incomplete: ['fresh'],
+      statements: 2,
+      masked: "create table fresh as select '***' as a; select a from fresh",
+    },
+  ],
+]);
+
+rows('code, procedures, prepared statements and cursors', [
+  ['do $$ begin delete from notes; end $$', { ...change, commands: 'do', incomplete: ['block of code'], masked: "do '***'" }],
+  [
+    "call p(1, 'x')",
+    {
+      ...change,
+      commands: 'call',
+      result: 'unknown',
+      functions: ['p'],
+      incomplete: ['calls p', 'procedure'],
+      masked: "call p('***', '***')",
+    },
+  ],
+  ['prepare p as select ssn from customers where id = $1', { ...customers, commands: 'prepare select', prepares: 'p' }],
+  [
+    "prepare p as delete from customers where ssn = '1'",
+    {
+      ...change,
+      ...customers,
+      commands: 'prepare delete',
+      writes: 'customers',
+      predicates: 'ssn',
+      prepares: 'p',
+      masked: "prepare p as delete from customers where ssn = '***'",
+    },
+  ],
+  [
+    "execute p('1')",
+    { ...change, commands: 'execute', result: 'unknown', executes: 'p', incomplete: ['prepared'], masked: "execute p('***')" },
+  ],
+  [
+    'execute p(peek(1))',
+    {
+      ...change,
+      commands: 'execute',
+      result: 'unknown',
+      executes: 'p',
+      functions: ['peek'],
+      incomplete: ['peek', 'prepared'],
+      masked: "execute p(peek('***'))",
+    },
+  ],
+  ['deallocate p', { commands: 'deallocate' }],
+  ['deallocate all', { commands: 'deallocate' }],
+  ['declare c cursor for select ssn from customers', { ...customers, commands: 'declare select', declares: 'c' }],
+  [
+    'declare c scroll cursor with hold for select id from customers order by ssn',
+    { ...customers, commands: 'declare select', declares: 'c', predicates: 'ssn' },
+  ],
+  ['declare "C" cursor for select 1', { commands: 'declare select', declares: 'C' }],
+  ['fetch 2 from c', { commands: 'fetch', result: 'unknown', fetches: 'c', touches: true }],
+  ['move 1 in c', { commands: 'fetch', fetches: 'c', touches: true }],
+  ['close c', { commands: 'close' }],
+]);
+
+rows('settings', [
+  ['set search_path = x, y', { ...change, commands: 'set set:search_path' }],
+  ['set local SEARCH_PATH to x', { ...change, commands: 'set set:search_path' }],
+  ['reset search_path', { ...change, commands: 'set set:search_path' }],
+  ['reset all', { ...change, commands: 'set set:all' }],
+  ['set role bob', { ...change, commands: 'set set:role role' }],
+  ['reset role', { ...change, commands: 'set set:role role' }],
+  ['set session authorization bob', { ...change, commands: 'set set:session_authorization role' }],
+  ["set time zone 'UTC'", { ...change, commands: 'set set:timezone' }],
+  ['set standard_conforming_strings = on', { ...change, commands: 'set set:standard_conforming_strings' }],
+  [
+    'set standard_conforming_strings = off',
+    { ...change, commands: 'set set:standard_conforming_strings', incomplete: ['standard_conforming_strings'] },
+  ],
+  ['set backslash_quote = on', { ...change, commands: 'set set:backslash_quote', incomplete: ['backslash_quote'] }],
+  ["set names 'utf8'", { ...change, commands: 'set set:client_encoding' }],
+  [
+    "set client_encoding = 'SJIS'",
+    { ...change, commands: 'set set:client_encoding', incomplete: ['client_encoding'], masked: "set client_encoding = '***'" },
+  ],
+  ['set transaction isolation level serializable', { ...change, commands: 'set set:transaction' }],
+  ['set session characteristics as transaction read only', { ...change, commands: 'set set:session_characteristics' }],
+  ['show search_path', { commands: 'show', result: 'clear' }],
+  ['show all', { commands: 'show', result: 'clear clear clear' }],
+  ['discard all', { ...change, commands: 'set set:all deallocate close' }],
+]);
+
+rows('transactions and notifications', [
+  ['begin', { commands: 'transaction' }],
+  ['start transaction read only', { commands: 'transaction' }],
+  ['savepoint s', { commands: 'transaction' }],
+  ['commit', { ...change, commands: 'transaction' }],
+  ['rollback', { ...change, commands: 'transaction' }],
+  ['rollback to s', { ...change, commands: 'transaction' }],
+  ["prepare transaction 'x'", { ...change, commands: 'transaction' }],
+  ['set constraints all deferred', { ...change, commands: 'transaction' }],
+  ['listen x', { ...change, commands: 'listen', incomplete: ['other sessions'] }],
+  ['unlisten *', { ...change, commands: 'listen' }],
+  ["notify x, 'y'", { ...change, commands: 'notify' }],
+]);
+
+rows('privileges and roles', [
+  ['grant select on customers to bob', { ...change, ...customers, commands: 'privilege', touches: false }],
+  ['revoke all on notes from bob', { ...change, reads: 'notes', commands: 'privilege' }],
+  ['alter default privileges grant select on tables to bob', { ...change, commands: 'privilege' }],
+  ['alter table notes owner to bob', { ...change, commands: 'ddl', writes: 'notes' }],
+  ['grant admin to bob', { ...change, commands: 'role' }],
+  ["create role bob password 'secret'", { ...change, commands: 'role', masked: "create role bob password '***'" }],
+  ["alter role bob with password 'secret'", { ...change, commands: 'role', masked: "alter role bob with password '***'" }],
+  ['alter role bob set search_path = x', { ...change, commands: 'role set:search_path' }],
+  ['drop role bob', { ...change, commands: 'role' }],
+  [
+    'create policy p on notes using (peek(id) is null)',
+    { ...change, reads: 'notes', commands: 'privilege', functions: ['peek'], incomplete: ['peek'] },
+  ],
+]);
+
+rows('DDL', [
+  ['create table fresh (id int primary key, at date)', { ...change, commands: 'ddl', writes: '.fresh' }],
+  [
+    'alter table notes alter body type checked',
+    { ...change, commands: 'ddl', writes: 'notes', functions: ['cast to checked'], incomplete: ['checked'] },
+  ],
+  [
+    'alter table notes alter body type int using body::checked::int',
+    { ...change, commands: 'ddl', writes: 'notes', functions: ['cast to checked'], incomplete: ['checked'] },
+  ],
+  ['create table fresh (id int references customers)', { ...change, commands: 'ddl', writes: '.fresh customers' }],
+  ["create table fresh (id int default nextval('counter'))", { ...change, commands: 'ddl', writes: '.fresh', functions: ['nextval'] }],
+  ['alter table customers alter ssn type int using ssn::int', { ...change, commands: 'ddl', writes: 'customers' }],
+  [
+    'alter table notes add check (peek(id) > 1)',
+    {
+      ...change,
+      commands: 'ddl',
+      writes: 'notes',
+      functions: ['peek'],
+      incomplete: ['peek'],
+      masked: "alter table notes add check (peek(id) > '***')",
+    },
+  ],
+  [
+    'alter table notes add check (body ==> body)',
+    { ...change, commands: 'ddl', writes: 'notes', functions: ['operator ==>'], incomplete: ['==>'] },
+  ],
+  ['alter table letters rename to x', { ...change, commands: 'ddl', writes: 'letters tenant.letters' }],
+  ['alter table notes add body2 text default 5', { ...change, commands: 'ddl', writes: 'notes' }],
+  ['create unique index on customers (ssn)', { ...change, commands: 'ddl', writes: 'customers' }],
+  ['drop table notes, tenant.letters', { ...change, commands: 'ddl', writes: 'notes tenant.letters' }],
+  ['drop table if exists nowhere', { ...change, commands: 'ddl', writes: '.nowhere' }],
+  ['create schema s', { ...change, commands: 'ddl' }],
+  ["alter system set work_mem = '1MB'", { ...change, commands: 'ddl set:work_mem', masked: "alter system set work_mem = '***'" }],
+  [
+    "create server s foreign data wrapper f options (host 'x', password 'y')",
+    { ...change, commands: 'ddl', masked: "create server s foreign data wrapper f options (host '***', password '***')" },
+  ],
+  [
+    "create subscription s connection 'password=y' publication p",
+    { ...change, commands: 'ddl', masked: "create subscription s connection '***' publication p" },
+  ],
+  ['truncate notes, customers', { ...change, commands: 'truncate', writes: 'notes customers' }],
+  ['lock table notes', { ...change, commands: 'lock', writes: 'notes' }],
+  ['vacuum full notes', { ...change, commands: 'maintenance', writes: 'notes' }],
+  ['reindex table customers', { ...change, commands: 'maintenance', writes: 'customers' }],
+  ['checkpoint', { ...change, commands: 'maintenance' }],
+  ["load 'x'", { ...change, commands: 'file-access', incomplete: ['library'], masked: "load '***'" }],
+  // What a literal of theirs is compared with, or becomes.
+  [
+    "alter table customers add check (ssn <> '1')",
+    { ...change, commands: 'ddl', writes: 'customers', masked: "alter table customers add check (ssn <> '***')" },
+  ],
+  [
+    "create index on customers (id) where ssn = '1'",
+    { ...change, commands: 'ddl', writes: 'customers', masked: "create index on customers (id) where ssn = '***'" },
+  ],
+  ["create index on customers (id) where name = '1'", { ...change, commands: 'ddl', writes: 'customers' }],
+  [
+    "alter table customers alter ssn set default '1'",
+    { ...change, commands: 'ddl', writes: 'customers', masked: "alter table customers alter ssn set default '***'" },
+  ],
+  [
+    "create policy p on customers using (ssn = '1' and id = 2)",
+    {
+      ...change,
+      ...customers,
+      commands: 'privilege',
+      touches: false,
+      masked: "create policy p on customers using (ssn = '***' and id = '***')",
+    },
+  ],
+]);
+
+rows('more than one statement', [
+  ['', { commands: '', statements: 0 }],
+  [';;', { commands: '', statements: 0 }],
+  ['-- ping', { commands: '', statements: 0 }],
+  ['select id from notes; select ssn from customers', { reads: 'notes customers', result: 'unknown', output: 'ssn', statements: 2 }],
+  [
+    'begin; select ssn from customers; commit',
+    { ...change, ...customers, commands: 'transaction select', result: 'origin:ssn', statements: 3 },
+  ],
+  [
+    'delete from notes; select upper(ssn) from customers',
+    { ...change, ...customers, commands: 'delete select', writes: 'notes', result: 'sensitive:ssn', statements: 2 },
+  ],
+  [
+    'update customers set name = ssn; select name from customers',
+    {
+      ...change,
+      ...customers,
+      commands: 'update select',
+      writes: 'customers',
+      result: 'sensitive',
+      incomplete: ['ssn into name'],
+      statements: 2,
+    },
+  ],
+  [
+    'alter table notes add x int; select body from notes',
+    { ...change, commands: 'ddl select', reads: 'notes', writes: 'notes', result: 'unknown', statements: 2 },
+  ],
+  [
+    'set search_path = x; select id from notes',
+    { ...change, commands: 'set set:search_path select', reads: 'notes', result: 'origin', statements: 2 },
+  ],
+  [
+    "select id from customers where ssn = '1'; select '1'",
+    { ...customers, result: 'unknown', predicates: 'ssn', statements: 2, masked: "select id from customers where ssn = '***'; select '1'" },
+  ],
+]);

@@ -28,6 +28,8 @@ export interface Analysis {
   readonly copies: boolean;
   /** Which columns its results have depends on the columns that a relation has now: it has a `*`. */
   readonly expands: boolean;
+  /** The transaction that ends with it: the session's own, or one that was prepared. A savepoint's end is none. */
+  readonly ends: 'own' | 'prepared' | undefined;
   /** Of COPY … TO STDOUT. */
   readonly copyOut: CopyOut | undefined;
   /** The text for the record: literals masked where they meet a sensitive column or the analysis is incomplete. */
@@ -84,6 +86,7 @@ export function analyse(text: string, model: Model): Analysis {
     touchesSensitive: walk.touchesSensitive,
     copies: walk.copies,
     expands: walk.expands,
+    ends: walk.ends,
     copyOut: seen.copyOut,
     maskedText: masked(text, hidden ? 'all' : constantsIn(statements, walk.tainted)),
     fingerprint: normalised(text),

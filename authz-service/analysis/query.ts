@@ -78,6 +78,8 @@ export class Walk {
   copies = false;
   /** What its results are depends on which columns a relation has. */
   expands = false;
+  /** The transaction that ends with it: the session's own, or one that was prepared. */
+  ends: 'own' | 'prepared' | undefined;
   /** Sensitive values that were met anywhere, whether or not they come out. */
   readonly met = new Set<Flow>();
   #evidence = 0;

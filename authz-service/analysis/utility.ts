@@ -145,6 +145,14 @@ const SECRET = new Set([
   ...['CreateSubscriptionStmt', 'AlterSubscriptionStmt', 'AlterSystemStmt', 'CreateFdwStmt', 'AlterFdwStmt', 'CreateForeignTableStmt'],
 ]);
 
+/** The transaction that such a statement ends. One that is prepared is over for its session. */
+const ENDING: Readonly<Record<string, 'own' | 'prepared'>> = {
+  TRANS_STMT_COMMIT: 'own',
+  TRANS_STMT_ROLLBACK: 'own',
+  TRANS_STMT_PREPARE: 'own',
+  TRANS_STMT_COMMIT_PREPARED: 'prepared',
+  TRANS_STMT_ROLLBACK_PREPARED: 'prepared',
+};
 const CHANGES_NOTHING = new Set(['DeallocateStmt', 'ClosePortalStmt']);
 const NOT_WRITTEN = new Set(['GrantStmt', 'AlterOwnerStmt', 'CreatePolicyStmt', 'AlterPolicyStmt']);
 
@@ -222,6 +230,7 @@ function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
     case 'TransactionStmt':
       walk.commands.add('transaction');
       if (!['TRANS_STMT_BEGIN', 'TRANS_STMT_START', 'TRANS_STMT_SAVEPOINT'].includes(textOf(fields.kind))) walk.changes = true;
+      walk.ends = ENDING[textOf(fields.kind)] ?? walk.ends;
       return undefined;
     case 'DiscardStmt':
       for (const command of ['set', 'set:all', 'deallocate', 'close']) walk.commands.add(command);

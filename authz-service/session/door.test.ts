@@ -1,5 +1,9 @@
+import { loadModule } from 'libpg-query';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { AGENT, allow, analysisOf, deny, endAnalyst, hold, World } from './door.fixture.ts';
+import { analyse, makeModel } from '../analysis/analyse.ts';
+import { Catalog, SensitiveColumns } from '../analysis/catalog.ts';
+import type { Model } from '../analysis/model.ts';
+import { AGENT, allow, analysisOf, CATALOG, deny, endAnalyst, hold, World } from './door.fixture.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -13,6 +17,11 @@ afterEach(async () => {
 afterAll(endAnalyst);
 
 const later = (what: () => void): Promise<void> => vi.waitFor(what, { timeout: 5000, interval: 5 });
+
+async function realModel(): Promise<Model> {
+  await loadModule();
+  return makeModel(new Catalog(CATALOG), new SensitiveColumns(['public.customers.ssn']));
+}
 
 describe('opening', () => {
   test('proves the token, judges the session, and greets the target as the target wants it', async () => {
@@ -288,6 +297,49 @@ describe('judging', () => {
     expect((await world.judge(session, 'select *')).allowed).toBeTruthy();
   });
 
+  test.each([
+    ['SAVEPOINT s', false],
+    ['RELEASE s', false],
+    ['ROLLBACK TO s', false],
+    ['SET CONSTRAINTS ALL DEFERRED', false],
+    ['BEGIN', false],
+    ["COMMIT PREPARED 'p'", false],
+    ["ROLLBACK PREPARED 'p'", false],
+    ['COMMIT', true],
+    ['END', true],
+    ['COMMIT AND CHAIN', true],
+    ['ROLLBACK', true],
+    ['ABORT', true],
+    ["PREPARE TRANSACTION 'p'", true],
+    ['ROLLBACK TO s; COMMIT', true],
+    ['COMMIT; BEGIN; SAVEPOINT s', true],
+    ['COMMIT; ALTER TABLE customers ADD c text', false],
+  ])('after a change in a transaction, %s ends it: %s', async (text, ends) => {
+    const model = await realModel();
+    const session = await world.ready();
+    world.analyse = (given) => analyse(given, model);
+    world.decide = () => allow({ obligations: [{ type: 'mask', field: 'public.customers.ssn', method: 'full' }] });
+    const star = async () => (await world.judge(session, 'SELECT * FROM customers')).refused?.message ?? 'allowed';
+    await world.judge(session, 'ALTER TABLE customers RENAME ssn TO x');
+    expect(await star()).toMatch(/not known what \* stands for/);
+    await world.judge(session, text);
+    if (ends) expect(await star()).toBe('allowed');
+    else expect(await star()).toMatch(/not known what \* stands for/);
+  });
+
+  test.each(["COMMIT PREPARED 'p'", "ROLLBACK PREPARED 'p'", 'COMMIT'])(
+    '%s lets the catalog be read again when it may show more',
+    async (text) => {
+      const model = await realModel();
+      const session = await world.ready();
+      world.analyse = (given) => analyse(given, model);
+      expect((await world.judge(session, text)).allowed?.unsettles).toBe(text !== 'COMMIT');
+      await world.judge(session, 'SELECT id FROM customers');
+      await world.judge(session, 'SELECT id FROM customers');
+      expect(world.catalogReads).toBe(text === 'COMMIT' ? 0 : 1);
+    },
+  );
+
   test('is good for itself alone while a change of the database may be on its way, and says so', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout'] });
     try {
@@ -299,8 +351,8 @@ describe('judging', () => {
         const { allowed } = await world.judge(of, 'select 1');
         return `${allowed?.reuse}${allowed?.unsettles ? ' unsettles' : ''}`;
       };
-      const run = async (commands: string[]): Promise<boolean | undefined> => {
-        world.analyse = () => analysisOf({ readOnly: false, request: { commands } });
+      const run = async (commands: string[], ends?: 'own'): Promise<boolean | undefined> => {
+        world.analyse = () => analysisOf({ readOnly: false, ends, request: { commands } });
         return (await world.judge(session, commands.join())).allowed?.unsettles;
       };
       expect([await read(session), await read(other)]).toEqual(['SHAPE', 'SHAPE']);
@@ -309,7 +361,7 @@ describe('judging', () => {
       expect([await read(session), await read(other)]).toEqual(['REUSE_UNSPECIFIED unsettles', 'REUSE_UNSPECIFIED']);
       await vi.advanceTimersByTimeAsync(300);
       expect([await read(other), await read(session)]).toEqual(['SHAPE', 'REUSE_UNSPECIFIED unsettles']);
-      expect(await run(['transaction'])).toBe(true);
+      expect(await run(['transaction'], 'own')).toBe(true);
       expect([await read(session), await read(other)]).toEqual(['REUSE_UNSPECIFIED', 'REUSE_UNSPECIFIED']);
       await vi.advanceTimersByTimeAsync(300);
       expect([await read(session), await read(other)]).toEqual(['SHAPE', 'SHAPE']);
@@ -426,7 +478,7 @@ describe('judging', () => {
     world.analyse = () => analysisOf({ readOnly: false, request: { commands: ['ddl'] } });
     await world.judge(session, 'alter table t add c int');
     expect(world.catalogReads).toBe(1);
-    world.analyse = () => analysisOf({ request: { commands: ['transaction'] } });
+    world.analyse = () => analysisOf({ ends: 'own', request: { commands: ['transaction'] } });
     await world.judge(session, 'commit');
     expect(world.catalogReads).toBe(2);
     world.analyse = () => analysisOf();

@@ -30,7 +30,7 @@ import type {
 } from './messages.ts';
 import { REFUSAL, REUSE, type Reuse } from './messages.ts';
 import { parameterTexts } from './parameters.ts';
-import { type Analysed, AnalysisFailure, type Database, type Proved, type SessionPorts } from './ports.ts';
+import { type Analysed, type Analysis, AnalysisFailure, type Database, type Proved, type SessionPorts } from './ports.ts';
 import { greeting, StartupError, startupParameters } from './startup.ts';
 import { refusalOf, unavailable, unsupported } from './words.ts';
 
@@ -409,7 +409,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         refused: unsupported(`the policy's obligations cannot be met: ${reasonOf(error)}`),
       };
     }
-    if (verdict.kind === 'allow') noteChanges(session, analysed.analysis.request.commands);
+    if (verdict.kind === 'allow') noteChanges(session, analysed.analysis);
     const eachExecution = each(verdict);
     const reuse = verdict.kind === 'later' || eachExecution ? REUSE.none : reuseOf(session, text, analysed, verdict);
     const unsettles = session.changes !== 'none';
@@ -481,12 +481,12 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     return database.analyse(text);
   }
 
-  function noteChanges(session: Session, commands: readonly string[]): void {
-    const ends = commands.includes('transaction') && session.changes !== 'none';
-    const changing = commands.some((command) => CHANGING.has(command.replace(/:.*/, '')));
+  function noteChanges(session: Session, { request, ends }: Analysis): void {
+    const changing = request.commands.some((command) => CHANGING.has(command.replace(/:.*/, '')));
     // Inside of a transaction nobody else sees the change before its end: the catalog is read again until then.
     if (changing) session.changes = 'until-commit';
-    else if (ends) session.changes = 'one';
+    // What was changed in a prepared transaction is not known: any session may end it.
+    else if (ends === 'own' ? session.changes !== 'none' : ends === 'prepared' && session.changes === 'none') session.changes = 'one';
     if (session.changes !== 'none') follow(session.database);
   }
 

@@ -78,6 +78,8 @@ export interface Analysis {
   readonly copies?: boolean;
   /** Which columns its results have depends on the columns that a relation has: it has a `*`. */
   readonly expands?: boolean;
+  /** The transaction that ends with it: the session's own, or one that was prepared. A savepoint's end is none. */
+  readonly ends?: 'own' | 'prepared' | undefined;
   readonly copyOut: CopyFacts | undefined;
   /** The text with its literals masked where they meet a sensitive column, or might. */
   readonly maskedText: string;

@@ -20,6 +20,7 @@ const victoriaLogs = join(cache, 'interop', 'go', 'victoria-logs');
 const minio = join(cache, 'interop', 'go', 'minio');
 const azurite = join(cache, 'interop', 'azurite', 'node_modules', '.bin', 'azurite-blob');
 const [litewitness, witnessctl] = [join(cache, 'interop', 'go', 'litewitness'), join(cache, 'interop', 'go', 'witnessctl')];
+const logVerifier = join(cache, 'interop', 'go', 'log-verifier');
 /** A psql that knows TLS from the first byte, which Debian's is too old for. */
 const newPsql = (() => {
   const lib = join(cache, 'interop', 'venv', 'lib');
@@ -112,6 +113,12 @@ const NEEDS: readonly Need[] = [
   },
   { what: 'Azurite', remedy: 'npm install --prefix .cache/interop/azurite azurite@3.35.0', probe: ['ls', azurite], prints: /azurite/ },
   {
+    what: "verifiers of logs, of Go's sumdb and of tessera",
+    remedy: 'go build -C test/interop/log -o $PWD/.cache/interop/go/log-verifier .',
+    probe: ['ls', logVerifier],
+    prints: /log-verifier/,
+  },
+  {
     what: 'litewitness and witnessctl',
     remedy: 'GOBIN=$PWD/.cache/interop/go go install filippo.io/torchwood/cmd/{litewitness,witnessctl}@v0.9.0',
     probe: ['ls', litewitness, witnessctl],
@@ -166,6 +173,7 @@ const exportClients: readonly Client[] = [
 const evidenceClients: readonly Client[] = [
   { name: 'minio', command: process.execPath, args: [here('storage.ts'), 'minio', minio], cwd: root },
   { name: 'azurite', command: process.execPath, args: [here('storage.ts'), 'azurite', azurite], cwd: root },
+  { name: 'log', command: process.execPath, args: [here('log.ts'), logVerifier], cwd: root },
   { name: 'litewitness', command: process.execPath, args: [here('witness.ts'), litewitness, witnessctl], cwd: root },
 ];
 

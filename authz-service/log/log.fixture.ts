@@ -4,7 +4,7 @@ import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { mth, tilesOf } from '../tlog/naive.fixture.ts';
-import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { parseSignerKey } from '../tlog/note.ts';
 import { tilePath, widthAt } from '../tlog/tile.ts';
 import type { Chain } from './chains.ts';
 import type { Subject } from './leaf.ts';
@@ -12,7 +12,8 @@ import { type Log, type LogOptions, openLog } from './log.ts';
 import { LogReader, type LogRecord } from './reader.ts';
 
 export const ORIGIN = 'gateway.example/sluice';
-export const SIGNER = parseSignerKey(generateSignerKey(ORIGIN));
+/** Of tests alone: every process has the same. */
+export const SIGNER = parseSignerKey('PRIVATE+KEY+gateway.example/sluice+0d3753f6+AVsd24YRQLabemolEN0c8bg+erL20+2tyaB6BW0djyfm');
 
 export const subject = (sequence: number, session = 'ses_1', kind = 11): Subject => ({
   kind,

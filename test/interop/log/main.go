@@ -1,0 +1,188 @@
+// Verifies a published log with nothing of Sluice's: `log DIR VERIFIER_KEY [REMEMBERED_CHECKPOINT]`.
+// Twice over: golang.org/x/mod/sumdb/{note,tlog}, by every entry, every tile and a consistency proof; and the library of tessera's fsck.
+// (The command of fsck exits 0 whatever it finds; its library says.)
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api"
+	"github.com/transparency-dev/tessera/client"
+	"github.com/transparency-dev/tessera/fsck"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+type head struct {
+	origin string
+	size   int64
+	root   tlog.Hash
+}
+
+func open(bytes []byte, verifier note.Verifier) (head, error) {
+	opened, err := note.Open(bytes, note.VerifierList(verifier))
+	if err != nil {
+		return head{}, err
+	}
+	lines := strings.Split(opened.Text, "\n")
+	if len(lines) != 4 || lines[0] != verifier.Name() {
+		return head{}, errors.New("not a checkpoint of this log")
+	}
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	if err != nil {
+		return head{}, err
+	}
+	root, err := base64.StdEncoding.DecodeString(lines[2])
+	if err != nil || len(root) != tlog.HashSize {
+		return head{}, errors.New("no root")
+	}
+	return head{lines[0], size, tlog.Hash(root)}, nil
+}
+
+// tiles reads c2sp.org/tlog-tiles where sumdb expects its own layout, whose paths carry the height of a tile.
+type tiles struct{ dir string }
+
+func (t tiles) Height() int                         { return 8 }
+func (t tiles) SaveTiles(_ []tlog.Tile, _ [][]byte) {}
+func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
+	var found [][]byte
+	for _, tile := range wanted {
+		bytes, err := os.ReadFile(filepath.Join(t.dir, strings.Replace(tile.Path(), "tile/8/", "tile/", 1)))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, bytes)
+	}
+	return found, nil
+}
+
+// entries gives the leaf hash of each entry, out of the bundles.
+func entries(dir string, size int64) ([]tlog.Hash, error) {
+	var hashes []tlog.Hash
+	for bundle := int64(0); bundle*256 < size; bundle++ {
+		tile := tlog.Tile{H: 8, L: 0, N: bundle, W: int(min(256, size-bundle*256))}
+		path := strings.Replace(tile.Path(), "tile/8/0/", "tile/entries/", 1)
+		bytes, err := os.ReadFile(filepath.Join(dir, path))
+		if err != nil {
+			return nil, err
+		}
+		before := len(hashes)
+		for len(bytes) > 0 {
+			if len(bytes) < 2 || len(bytes) < 2+int(binary.BigEndian.Uint16(bytes)) {
+				return nil, fmt.Errorf("%s ends inside an entry", path)
+			}
+			end := 2 + int(binary.BigEndian.Uint16(bytes))
+			hashes = append(hashes, tlog.RecordHash(bytes[2:end]))
+			bytes = bytes[end:]
+		}
+		if len(hashes)-before != tile.W {
+			return nil, fmt.Errorf("%s has %d entries", path, len(hashes)-before)
+		}
+	}
+	return hashes, nil
+}
+
+// bySumdb checks each entry against the tree that the checkpoint signs, and the tree against the one that is remembered.
+func bySumdb(dir string, verifier note.Verifier, remembered string) error {
+	bytes, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+	if err != nil {
+		return err
+	}
+	now, err := open(bytes, verifier)
+	if err != nil {
+		return err
+	}
+	tree := tlog.Tree{N: now.size, Hash: now.root}
+	// It proves each tile that it reads up to the root.
+	reader := tlog.TileHashReader(tree, tiles{dir})
+	hashes, err := entries(dir, now.size)
+	if err != nil {
+		return err
+	}
+	for from := int64(0); from < now.size; from += 256 {
+		to := min(from+256, now.size)
+		var indexes []int64
+		for i := from; i < to; i++ {
+			indexes = append(indexes, tlog.StoredHashIndex(0, i))
+		}
+		proven, err := reader.ReadHashes(indexes)
+		if err != nil {
+			return err
+		}
+		for i, hash := range proven {
+			if hash != hashes[from+int64(i)] {
+				return fmt.Errorf("entry %d is not the one of the tree", from+int64(i))
+			}
+		}
+	}
+	if remembered == "" {
+		return nil
+	}
+	bytes, err = os.ReadFile(remembered)
+	if err != nil {
+		return err
+	}
+	old, err := open(bytes, verifier)
+	if err != nil {
+		return err
+	}
+	if old.size > now.size {
+		return fmt.Errorf("rolled back from %d to %d", old.size, now.size)
+	}
+	if old.size == 0 {
+		return nil
+	}
+	proof, err := tlog.ProveTree(now.size, old.size, reader)
+	if err != nil {
+		return err
+	}
+	return tlog.CheckTree(proof, now.size, now.root, old.size, old.root)
+}
+
+func leafHashes(bundle []byte) ([][]byte, error) {
+	parsed := &api.EntryBundle{}
+	if err := parsed.UnmarshalText(bundle); err != nil {
+		return nil, err
+	}
+	var hashes [][]byte
+	for _, entry := range parsed.Entries {
+		hashes = append(hashes, rfc6962.DefaultHasher.HashLeaf(entry))
+	}
+	return hashes, nil
+}
+
+func byFsck(dir string, verifier note.Verifier) error {
+	return fsck.New(verifier.Name(), verifier, &client.FileFetcher{Root: dir}, leafHashes, fsck.Opts{N: 2}).Check(context.Background())
+}
+
+func tell(name string, err error) {
+	if err == nil {
+		fmt.Printf("%s: accepted\n", name)
+	} else {
+		fmt.Printf("%s: rejected: %v\n", name, err)
+	}
+}
+
+func main() {
+	dir, remembered := os.Args[1], ""
+	if len(os.Args) > 3 {
+		remembered = os.Args[3]
+	}
+	verifier, err := note.NewVerifier(os.Args[2])
+	if err == nil {
+		tell("sumdb", bySumdb(dir, verifier, remembered))
+		tell("fsck", byFsck(dir, verifier))
+		return
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}

@@ -28,6 +28,8 @@ export class LegalHolds {
   readonly #journal: Journal;
   readonly #options: LegalHoldsOptions;
   readonly #held: Map<string, LegalHold>;
+  /** The change that is under way: the next one waits, or a hold put on while it is taken off would be told to be in force, and go. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(journal: Journal, held: Map<string, LegalHold>, options: LegalHoldsOptions) {
     this.#journal = journal;
@@ -57,7 +59,27 @@ export class LegalHolds {
   }
 
   /** In force when it resolves; and when it rejects it may be. One that is there already keeps its time, and is recorded again. */
-  async add(session: string, by: string, reason: string): Promise<LegalHold> {
+  add(session: string, by: string, reason: string): Promise<LegalHold> {
+    return this.#inTurn(() => this.#add(session, by, reason));
+  }
+
+  /** @returns false when there is none. Still in force when it rejects. */
+  release(session: string, by: string, reason: string): Promise<boolean> {
+    return this.#inTurn(() => this.#release(session, by, reason));
+  }
+
+  async close(): Promise<void> {
+    await this.#turn;
+    await this.#journal.close();
+  }
+
+  #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const done = this.#turn.then(change);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  async #add(session: string, by: string, reason: string): Promise<LegalHold> {
     const hold = this.#held.get(session) ?? { session, by, reason, at: new Date((this.#options.now ?? Date.now)()).toISOString() };
     if (!this.#held.has(session)) {
       await this.#write({ hold });
@@ -68,8 +90,7 @@ export class LegalHolds {
     return hold;
   }
 
-  /** @returns false when there is none. Still in force when it rejects. */
-  async release(session: string, by: string, reason: string): Promise<boolean> {
+  async #release(session: string, by: string, reason: string): Promise<boolean> {
     if (!this.#held.has(session)) return false;
     await this.#options.record('legal-hold-released', {
       session,
@@ -81,10 +102,6 @@ export class LegalHolds {
     this.#held.delete(session);
     this.#options.changed?.(session, false);
     return true;
-  }
-
-  async close(): Promise<void> {
-    await this.#journal.close();
   }
 
   async #write(entry: Entry): Promise<void> {

@@ -190,6 +190,31 @@ describe('retention', () => {
     expect(await keysOf(replica)).toEqual(['details/events/001']);
     expect(recorded).toHaveLength(1);
   });
+
+  it('leaves no partial form behind that a failed publication has left', async () => {
+    await days(2).publish();
+    const replica = localFiles(join(directory, 'replica'));
+    for (const store of [log.objects, replica])
+      for (const key of ['details/events/000.p/44', 'details/events/000.p/201'])
+        await store.put(key, (await log.objects.get('details/events/000')) as Buffer);
+    now = START + 10 * DAY + 1;
+    await retentionOf({ replicas: [replica] }).sweep();
+    expect([await keysOf(log.objects), await keysOf(replica)]).toEqual([['details/events/001'], []]);
+  });
+
+  it('goes on here and in other replicas when one is away, and fails', async () => {
+    for (let day = 0; day < 2; day += 1) log.fill(128, { session: 's', at: START }).fill(128, { session: 's', at: START, kind: 17 });
+    await log.publish();
+    const [away, replica] = [localFiles(join(directory, 'away')), localFiles(join(directory, 'replica'))];
+    await new Replicator({ from: log.objects, to: replica, open: log.open }).round();
+    away.list = () => {
+      throw new StorageError('unavailable', 'away');
+    };
+    now = START + 50 * DAY;
+    const retention = retentionOf({ ages: { events: DAY, payloads: DAY }, replicas: [away, replica] });
+    await expect(retention.sweep()).rejects.toMatchObject({ code: 'unavailable' });
+    expect([await keysOf(log.objects), await keysOf(replica)]).toEqual([[], []]);
+  });
 });
 
 describe('legal holds', () => {
@@ -223,6 +248,19 @@ describe('legal holds', () => {
     const again = await open();
     expect(again.holds('s1')).toBe(true);
     broken = false;
+    await again.close();
+  });
+
+  it('one that is put on while it is taken off stays', async () => {
+    const holds = await open();
+    await holds.add('s1', 'corp:dana', 'case 7');
+    const released = holds.release('s1', 'corp:dana', 'closed');
+    await holds.add('s1', 'corp:kim', 'case 9');
+    expect(await released).toBe(true);
+    expect(holds.list()).toMatchObject([{ session: 's1', by: 'corp:kim', reason: 'case 9' }]);
+    await holds.close();
+    const again = await open();
+    expect(again.holds('s1')).toBe(true);
     await again.close();
   });
 });

@@ -42,11 +42,11 @@ export interface Swept {
 
 const NANOS = 1_000_000n;
 
-/** `details/CLASS/…`, of a full bundle: which one; `undefined` of a partial one. */
-const bundleOf = (key: string, detailClass: DetailClass): number | undefined => {
-  const path = key.slice(`details/${detailClass}/`.length);
+/** `details/CLASS/N` or, of a partial form, `details/CLASS/N.p/W`: which bundle; `undefined` of any other key. */
+const bundleOf = (key: string, detailClass: DetailClass): { readonly bundle: number; readonly partial: boolean } | undefined => {
+  const [path = '', width] = key.slice(`details/${detailClass}/`.length).split('.p/');
   const bundle = Number(path.replace(/[x/]/g, ''));
-  return indexPath(bundle) === path ? bundle : undefined;
+  return indexPath(bundle) === path ? { bundle, partial: width !== undefined } : undefined;
 };
 
 export class Retention {
@@ -63,16 +63,23 @@ export class Retention {
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     const full = Math.floor(size / TILE_WIDTH);
     const total = { deleted: 0, held: 0, locked: 0 };
+    // A replica that is away keeps nothing from going here and elsewhere.
+    const failures: unknown[] = [];
     for (const detailClass of CLASSES) {
       const ageMs = this.#options.ages[detailClass];
       if (ageMs === undefined) continue;
-      const swept = await this.#sweepClass(detailClass, ageMs, full, size);
+      const swept = await this.#sweepClass(detailClass, ageMs, { full, size, failures });
       for (const key of ['deleted', 'held', 'locked'] as const) total[key] += swept[key];
     }
+    if (failures.length > 0) throw failures[0];
     return total;
   }
 
-  async #sweepClass(detailClass: DetailClass, ageMs: number, full: number, size: number): Promise<Swept> {
+  async #sweepClass(
+    detailClass: DetailClass,
+    ageMs: number,
+    { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
+  ): Promise<Swept> {
     const { objects, replicas, record, now } = this.#options;
     const before = BigInt(now() - ageMs) * NANOS;
     const end = await this.#firstYoung(before, full, size);
@@ -100,20 +107,26 @@ export class Retention {
     }
 
     let locked = 0;
-    for (const replica of replicas)
+    const sweepReplica = async (replica: ObjectStore): Promise<void> => {
       for await (const bundle of this.#bundles(replica, detailClass, end)) {
         if ((await judge(bundle)) !== 'due' || this.#judge(await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
         if (!(await removed(replica, detailsPath(detailClass, bundle, TILE_WIDTH)))) locked += 1;
       }
+    };
+    for (const replica of replicas) await sweepReplica(replica).catch((error: unknown) => failures.push(error));
     return { deleted, held: held.size, locked };
   }
 
-  /** The bundles below `end` of which a store has details of this class. */
+  /**
+   * The bundles below `end`, all of them full, of which a store has details of this class. Partial forms of these that a failure has left there say again what
+   * the full one says, and would outlive it: they go.
+   */
   async *#bundles(store: ObjectStore, detailClass: DetailClass, end: number): AsyncGenerator<number> {
     for await (const key of store.list(`details/${detailClass}/`)) {
-      const bundle = bundleOf(key, detailClass);
+      const { bundle, partial } = bundleOf(key, detailClass) ?? {};
       if (bundle === undefined) continue;
-      if (bundle < end) yield bundle;
+      if (bundle < end && partial) await store.delete(key);
+      else if (bundle < end) yield bundle;
       // Below a thousand times a thousand bundles keys are in the order of their numbers.
       else if (end < 1_000_000 && bundle < 1_000_000) return;
     }

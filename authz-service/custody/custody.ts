@@ -7,12 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { isError, secretReader } from '../credential/secret_source.ts';
 import { detailsPath } from '../log/details.ts';
+import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { type LegalHold, LegalHolds } from '../log/legal_holds.ts';
 import type { ObjectKind } from '../log/publisher.ts';
 import { LogReader } from '../log/reader.ts';
 import { Replicator, WITNESSED_PATH } from '../log/replicator.ts';
-import { type Going, Retention } from '../log/retention.ts';
+import { Retention } from '../log/retention.ts';
 import { caller } from '../storage/call.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
@@ -203,7 +204,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       replicas: replicas.map(({ store }) => store),
       ages,
       held: (session) => holdsOf().holds(session),
-      record: (going) => record('details-deleted', '', goingText(going)),
+      record: (going) => record(DELETED_NOTICE, '', goingText(going)),
     });
     const swept = { deleted: 0, failures: 0, locked: 0 };
     const sweeping = async (): Promise<void> => {
@@ -266,8 +267,3 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
 };
 
 const said = ({ by, reason }: LegalHold): string => `${reason} (${by})`;
-
-const DAY_MS = 86_400_000;
-
-const goingText = ({ detailClass, ageMs, leaves }: Going): string =>
-  `${detailClass} older than ${ageMs % DAY_MS === 0 ? `${ageMs / DAY_MS}d` : `${ageMs}ms`}: leaves ${leaves.map(({ from, to }) => `${from}-${to - 1}`).join(', ')}`;

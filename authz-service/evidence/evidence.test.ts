@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest';
+import { LogReader } from '../log/reader.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkInclusion, parseProof } from '../tlog/proof.ts';
 import { judged, LogFixture, opened } from '../verify/log.fixture.ts';
+import { type ProvenLeaf, proveLeaves } from '../verify/session.ts';
+import { evidenceOf } from './bundle.ts';
 import { collectEvidence } from './collect.ts';
 import { readPage } from './page.ts';
 import { verifyBundle } from './verify.ts';
@@ -45,7 +48,11 @@ describe('the evidence of a session', () => {
   });
 
   test('verifies with the key inside, and says so', () => {
-    expect(verifyBundle(page, { keys: [] })).toMatchObject({ verified: true, keysAreTheLogsOwn: true });
+    expect(verifyBundle(page, { keys: [] })).toMatchObject({
+      verified: true,
+      keysAreTheLogsOwn: true,
+      remarks: [expect.stringContaining("the key is the bundle's own")],
+    });
   });
 
   test('shows what happened, and nothing in it is markup', () => {
@@ -81,6 +88,30 @@ describe('the evidence of a session', () => {
     expect(verifyBundle(Buffer.from(pageOf(renamed, leaves)), { keys }).faults.map(({ code }) => code)).toContain('leaf');
   });
 
+  test('tells of keys that somebody has put on the page, and takes no other text in their place', async () => {
+    const { pageOf } = await import('./page.ts');
+    const { evidence, leaves } = readPage(collected.page);
+    const showing = (key: string): Buffer => Buffer.from(pageOf({ ...evidence, keys: [...evidence.keys, key] }, leaves));
+    const key = (name: string): string => formatVerifierKey(parseSignerKey(generateSignerKey(name)).verifier);
+    const forged = key(evidence.origin);
+    expect(verifyBundle(showing(forged), { keys })).toMatchObject({ verified: true, remarks: [expect.stringContaining(forged)] });
+    expect(verifyBundle(showing(key('sluice.test/other')), { keys }).faults.map(({ code }) => code)).toEqual(['altered']);
+    expect(verifyBundle(showing('all of this was approved'), { keys })).toMatchObject({ verified: false, faults: [{ code: 'malformed' }] });
+  });
+
+  test('of no session is none', async () => {
+    const { pageOf } = await import('./page.ts');
+    const notices = new LogFixture(log.key)
+      .add('', { kind: 'notice', notice: 'a', text: '' })
+      .add('', { kind: 'notice', notice: 'b', text: '' });
+    const objects = notices.publish();
+    const reader = new LogReader(objects);
+    const [leaf] = await proveLeaves(reader, [1], 2);
+    const { evidence } = readPage(collected.page);
+    const of = evidenceOf({ ...evidence, session: '', checkpoint: notices.checkpoint() }, [leaf as ProvenLeaf]);
+    expect(verifyBundle(Buffer.from(pageOf(of, [leaf as ProvenLeaf])), { keys }).faults).toMatchObject([{ code: 'not-found' }]);
+  });
+
   test('is none for a session that is not there', async () => {
     await expect(collectEvidence(log.publish(), 'ses_none', [])).rejects.toThrow('there is no session ses_none');
   });
@@ -103,6 +134,9 @@ describe('the evidence of a session', () => {
     expect(verifyBundle(Buffer.from(later), { keys })).toMatchObject({
       verified: true,
       checked: { leaves: 5, events: 4, deletedEvents: 1 },
+      remarks: [
+        expect.stringMatching(/^1 of its events, the first of leaf \d+, are not in the bundle: deleted after their retention, or withheld/),
+      ],
     });
   });
 });

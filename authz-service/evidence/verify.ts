@@ -1,11 +1,11 @@
 /** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
 import type { TlogError } from '../tlog/error.ts';
-import { parseVerifierKey } from '../tlog/note.ts';
+import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
 import { headOf, keptCheckpoint, levelOf } from '../verify/log.ts';
 import { Faults, type Report } from '../verify/report.ts';
-import { checkSession } from '../verify/session.ts';
+import { checkSession, notThere } from '../verify/session.ts';
 import { isWitnessed, openSigned, type Seen, type Trust } from '../verify/trust.ts';
-import { EvidenceError, MAX_BUNDLE_BYTES } from './bundle.ts';
+import { type Evidence, EvidenceError, MAX_BUNDLE_BYTES } from './bundle.ts';
 import { readPage } from './page.ts';
 
 /**
@@ -30,15 +30,17 @@ export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
     if (!faithful) faults.add('altered', 'the page does not show what its evidence says, or another version of Sluice wrote it');
     own = trust.keys.length === 0;
     const used = { ...trust, keys: own ? evidence.keys.map(parseVerifierKey) : trust.keys };
+    checkKeys(evidence, used, own, faults, remarks);
     seen = openSigned(evidence.checkpoint, used);
     if (seen.origin !== evidence.origin) faults.add('altered', `the evidence says ${evidence.origin}, and the checkpoint ${seen.origin}`);
     kept = sameSize(keptCheckpoint(used, faults), seen, faults, remarks);
-    if (leaves.length === 0) faults.add('not-found', 'the bundle has no events');
+    if (leaves.length === 0 || session === '') faults.add('not-found', 'the bundle has no events of a session');
     const events = checkSession(leaves, seen, faults, remarks);
     for (const { index, leaf } of events)
       if (leaf.session !== session) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
     all = events.length;
     known = events.filter(({ event }) => event !== undefined).length;
+    notThere(leaves, 'in the bundle', remarks);
     if (used.witnesses !== undefined && !isWitnessed(seen, used))
       faults.add('witnesses', `${seen.witnesses.length} have, and ${used.witnesses.quorum} of ${used.witnesses.keys.length} must`);
   } catch (error) {
@@ -57,6 +59,19 @@ export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
     remarks,
     seconds: (performance.now() - started) / 1000,
   };
+};
+
+/** The page shows the keys, and no proof covers them: whoever rewrites the page can put others there. */
+const checkKeys = ({ keys, origin }: Evidence, used: Trust, own: boolean, faults: Faults, remarks: string[]): void => {
+  for (const key of keys)
+    if (parseVerifierKey(key).name !== origin) faults.add('altered', `a key on the page is not of the log ${origin}: ${key}`);
+  if (own) {
+    remarks.push("the key is the bundle's own, and whoever wrote the bundle may have made it: compare it with the log's, and say --key");
+    return;
+  }
+  const named = new Set(used.keys.map(formatVerifierKey));
+  for (const key of keys.filter((each) => !named.has(each)))
+    remarks.push(`the page shows a key that you did not name, and nothing proves that it is the log's: ${key}`);
 };
 
 /** A bundle has no proof between two trees: a kept checkpoint says something about one of its own size only. */

@@ -5,7 +5,7 @@ import type { ObjectStore } from '../storage/object_store.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { Frontier, HASH_BYTES, leafHash } from '../tlog/hash.ts';
 import { CHECKPOINT_PATH, decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
-import { Chains, checkEvent, Emitters } from './record.ts';
+import { Chains, checkEvent, Deletions, Emitters } from './record.ts';
 import { Faults, type Report } from './report.ts';
 import { isWitnessed, type Level, openSigned, type Seen, type Trust } from './trust.ts';
 
@@ -57,13 +57,16 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
   };
 };
 
+/** The last moment that a `Date` can tell; a cosigner may write any number. */
+const LATEST_MS = 8.64e15;
+
 /** What a report says of the checkpoint. */
 export const headOf = (seen: Seen | undefined): Pick<Report, 'origin' | 'size' | 'root' | 'signedBy' | 'witnesses'> => ({
   origin: seen?.origin ?? '',
   size: seen?.size ?? 0,
   root: seen?.root.toString('base64') ?? '',
   signedBy: seen?.signedBy ?? [],
-  witnesses: (seen?.witnesses ?? []).map(({ name, at }) => ({ name, at: new Date(at).toISOString() })),
+  witnesses: (seen?.witnesses ?? []).map(({ name, at }) => ({ name, at: new Date(Math.min(at, LATEST_MS)).toISOString() })),
 });
 
 export const levelOf = (faults: Faults, seen: Seen | undefined, kept: Seen | undefined, trust: Trust): Level => {
@@ -122,6 +125,7 @@ class Walk {
   readonly #edge = new TileEdge();
   readonly #chains: Chains;
   readonly #emitters: Emitters;
+  readonly #deletions: Deletions;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
   constructor(objects: ObjectStore, seen: Seen, kept: Seen | undefined, found: Found) {
@@ -131,6 +135,7 @@ class Walk {
     this.#found = found;
     this.#chains = new Chains(found.faults);
     this.#emitters = new Emitters(found);
+    this.#deletions = new Deletions(seen.size);
   }
 
   async run(): Promise<void> {
@@ -154,6 +159,7 @@ class Walk {
     }
     counts.sessions = this.#chains.sessions;
     this.#emitters.tell();
+    this.#deletions.tell(this.#found.remarks);
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
     this.#checkKept();
     const computed = this.#root();
@@ -241,9 +247,14 @@ class Walk {
       const ofClass = details[classOf(leaf.kind)];
       const detail = ofClass.get(index);
       ofClass.delete(index);
-      if (detail === undefined) counts.deletedEvents += 1;
-      else {
-        checkEvent(index, leaf, detail, faults);
+      if (detail === undefined) {
+        counts.deletedEvents += 1;
+        this.#deletions.missing(classOf(leaf.kind), index);
+        // What is deleted is the whole of a class.
+        if (bundles.has(classOf(leaf.kind))) faults.add('missing', `the event of leaf ${index}, beside others of its bundle and class`);
+      } else {
+        const event = checkEvent(index, leaf, detail, faults);
+        if (event !== undefined) this.#deletions.add(event);
         counts.events += 1;
         counts.bytes += detail.event.length;
       }

@@ -1,8 +1,10 @@
 /** What the leaves say of each other, and of the events beside them. */
 import type { Detail } from '../log/details.ts';
-import { commitmentOf, type Leaf } from '../log/leaf.ts';
+import { DELETED_NOTICE, goneBundles } from '../log/going.ts';
+import { commitmentOf, type DetailClass, type Leaf } from '../log/leaf.ts';
 import { decodeEvent } from '../tap/event.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
+import { TILE_WIDTH } from '../tlog/tile.ts';
 import type { Faults } from './report.ts';
 
 /** The event of a leaf; `undefined` when it is not the one that the leaf commits to, or says otherwise than the leaf: then that is among the faults. */
@@ -92,5 +94,52 @@ export class Emitters {
   tell(): void {
     if (this.#gaps > 0)
       this.#told.remarks.push(`${this.#gaps} times an emitter went on beyond what the log has of it: the notices "tap-gap" say when`);
+  }
+}
+
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Events that are not there, held against the deletions that the log itself records. They go by whole bundles, and only when those are full. */
+export class Deletions {
+  /** By class: how many events of a bundle are not there. */
+  readonly #missing = new Map<DetailClass, Map<number, number>>();
+  readonly #recorded: { readonly detailClass: DetailClass; readonly ranges: readonly Range[] }[] = [];
+  readonly #full: number;
+
+  constructor(size: number) {
+    this.#full = Math.floor(size / TILE_WIDTH);
+  }
+
+  missing(detailClass: DetailClass, index: number): void {
+    const bundles = this.#missing.get(detailClass) ?? new Map<number, number>();
+    const bundle = Math.floor(index / TILE_WIDTH);
+    this.#missing.set(detailClass, bundles.set(bundle, (bundles.get(bundle) ?? 0) + 1));
+  }
+
+  add({ body }: TapEvent): void {
+    const gone = body.kind === 'notice' && body.notice === DELETED_NOTICE ? goneBundles(body.text) : undefined;
+    if (gone !== undefined) this.#recorded.push(gone);
+  }
+
+  tell(remarks: string[]): void {
+    for (const [detailClass, bundles] of this.#missing) {
+      const ranges = this.#recorded.filter((each) => each.detailClass === detailClass).flatMap((each) => each.ranges);
+      const unexplained = [...bundles].filter(
+        ([bundle]) => bundle < this.#full && !ranges.some(({ from, to }) => from <= bundle && bundle < to),
+      );
+      const [first] = unexplained;
+      if (first !== undefined)
+        remarks.push(
+          `${unexplained.reduce((sum, [, count]) => sum + count, 0)} ${detailClass}, the first behind leaf ${first[0] * TILE_WIDTH}, are not there, and no notice "${DELETED_NOTICE}" that is left tells of their deletion`,
+        );
+      const atEdge = bundles.get(this.#full);
+      if (atEdge !== undefined)
+        remarks.push(
+          `${atEdge} of the newest ${detailClass} are not there: the log went on while it was read, or they were taken away; verify it again`,
+        );
+    }
   }
 }

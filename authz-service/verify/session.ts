@@ -47,6 +47,15 @@ export const checkLeaves = (leaves: readonly ProvenLeaf[], seen: Seen, faults: F
     return [{ index, leaf, event: detail === undefined ? undefined : checkEvent(index, leaf, detail, faults) }];
   });
 
+/** Events that are not shown with their leaves are remarked on: a leaf proves that there was one, and not why it is missing. */
+export const notThere = (leaves: readonly ProvenLeaf[], where: string, remarks: string[]): void => {
+  const missing = leaves.filter(({ detail }) => detail === undefined);
+  if (missing.length > 0)
+    remarks.push(
+      `${missing.length} of its events, the first of leaf ${missing[0]?.index}, are not ${where}: deleted after their retention, or withheld; \`sluice verify\` of the whole log tells which deletions it records`,
+    );
+};
+
 /** Where the leaves of a session stand. Reads every entry of the log, newest first, until the chain has come to its beginning; what is found is not proven. */
 export const findSession = async (reader: LogReader, session: string, size: number): Promise<number[]> => {
   const found: number[] = [];
@@ -104,6 +113,7 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
         'session' in part ? await findSession(reader, part.session, seen.size) : [part.index].filter((index) => index < seen.size);
       if (indices.length === 0) faults.add('not-found', 'session' in part ? part.session : `leaf ${part.index} of ${seen.size}`);
       const leaves = await proveLeaves(reader, indices, seen.size);
+      notThere(leaves, 'beside the log', remarks);
       events = 'session' in part ? checkSession(leaves, seen, faults, remarks) : checkLeaves(leaves, seen, faults);
     } catch (error) {
       if (error instanceof StorageError) throw error;

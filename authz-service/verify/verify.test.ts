@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { encodeDetails } from '../log/details.ts';
+import { decodeDetails, encodeDetails } from '../log/details.ts';
+import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { encodeLeaf } from '../log/leaf.ts';
 import { cosign } from '../tlog/cosignature.ts';
 import { formatNote, generateSignerKey, parseNote, parseSignerKey } from '../tlog/note.ts';
@@ -44,6 +45,23 @@ describe('a log as it was written', () => {
     objects.objects.delete('details/payloads/001');
     const report = await verified(objects);
     expect(report).toMatchObject({ verified: true, checked: { deletedEvents: 64, events: SIZE - 64 } });
+    expect(report.remarks).toEqual([expect.stringMatching(/^64 payloads, the first behind leaf 256, are not there, and no notice/)]);
+  });
+
+  test('lacks events that it says were deleted, and those alone are not remarked on', async () => {
+    const text = goingText({ detailClass: 'payloads', ageMs: 86_400_000, leaves: [{ from: 256, to: 768 }] });
+    const objects = new LogFixture(log.key).fill(SIZE).add('', { kind: 'notice', notice: DELETED_NOTICE, text }).publish();
+    objects.objects.delete('details/payloads/001');
+    objects.objects.delete('details/payloads/002');
+    expect(await verified(objects)).toMatchObject({ verified: true, checked: { deletedEvents: 128 }, remarks: [] });
+    objects.objects.delete('details/payloads/003');
+    objects.objects.delete('details/events/001');
+    objects.objects.delete('details/payloads/005.p/21');
+    expect((await verified(objects)).remarks).toEqual([
+      expect.stringMatching(/^192 events, the first behind leaf 256,/),
+      expect.stringMatching(/^64 payloads, the first behind leaf 768,/),
+      expect.stringMatching(/^5 of the newest payloads/),
+    ]);
   });
 
   test('with a gap in what an emitter told is remarked on', async () => {
@@ -79,6 +97,11 @@ describe('tampering', () => {
     ['a changed checkpoint', (o) => flip(o, 'checkpoint', ORIGIN.length + 6), ['signature']],
     ['a checkpoint that is no note', (o) => o.set('checkpoint', Buffer.from('nonsense\n')), ['malformed']],
     ['an event beside a leaf that has another', (o) => o.set('details/payloads/000', o.get('details/events/000') as Buffer), ['leaf']],
+    [
+      'an event taken out from among others',
+      (o) => o.set('details/events/001', withoutFirst(o.get('details/events/001') as Buffer)),
+      ['missing'],
+    ],
     [
       'two bundles in the place of one another',
       (o) => swap(o, 'tile/entries/001', 'tile/entries/002'),
@@ -192,6 +215,15 @@ describe('witnesses', () => {
     if (!enough) expect(codes(report)).toEqual(['witnesses']);
   });
 
+  test('a cosigner may say any time', async () => {
+    const objects = log.publish();
+    const note = parseNote(objects.objects.get('checkpoint') as Buffer);
+    const signatures = [...note.signatures, cosign(note.text, witnesses[0] as (typeof witnesses)[0], 2 ** 52)];
+    objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures })));
+    const report = await verifyLog({ objects, trust: { ...trust, witnesses: { ...trust.witnesses, quorum: 1 } } });
+    expect(report).toMatchObject({ verified: true, witnesses: [{ at: '+275760-09-13T00:00:00.000Z' }] });
+  });
+
   test('a cosignature that does not verify spoils the checkpoint', async () => {
     const objects = cosigned(3);
     const note = parseNote(objects.objects.get('checkpoint') as Buffer);
@@ -229,6 +261,15 @@ describe('a part', () => {
     expect(codes(await verifyPart(objects, { keys }, { index: 0 }))).toEqual(expect.arrayContaining(['inclusion']));
   });
 
+  test('whose events are not there is remarked on', async () => {
+    const objects = log.publish();
+    objects.objects.delete('details/payloads/000');
+    expect(await verifyPart(objects, { keys }, { session: 'ses_0' })).toMatchObject({
+      verified: true,
+      remarks: [expect.stringMatching(/^1 of its events, the first of leaf 2, are not beside the log/)],
+    });
+  });
+
   test('without an end is remarked on', async () => {
     const open = new LogFixture(log.key).add('ses_a', opened).add('ses_a', judged('allow'));
     const report = await verifyPart(open.publish(), { keys }, { session: 'ses_a' });
@@ -246,4 +287,8 @@ function swap(objects: Map<string, Buffer>, one: string, other: string): void {
   const kept = objects.get(one) as Buffer;
   objects.set(one, objects.get(other) as Buffer);
   objects.set(other, kept);
+}
+
+function withoutFirst(details: Buffer): Buffer {
+  return encodeDetails(decodeDetails(details, 1).slice(1));
 }

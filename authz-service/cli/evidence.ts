@@ -1,5 +1,5 @@
 /** `sluice evidence`: one session as a file that proves itself, for those who have no access to the gateway. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EvidenceError } from '../evidence/bundle.ts';
 import { collectEvidence } from '../evidence/collect.ts';
@@ -8,7 +8,7 @@ import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
-import { logDirectory } from './log_directory.ts';
+import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const evidence: Command = {
@@ -20,7 +20,7 @@ export const evidence: Command = {
     ['-o, --out FILE', 'where to; default SESSION.evidence.html. `sluice verify FILE` verifies it'],
     ['--proofs DIR', 'also each leaf and its proof (c2sp.org/tlog-proof@v1), for tools that others wrote'],
     ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
-    ['--force', 'write over a file that is there'],
+    ['--force', 'write over files that are there'],
     placeDetails[0],
   ],
   options: {
@@ -37,15 +37,18 @@ export const evidence: Command = {
 async function run(invocation: Invocation): Promise<number> {
   const session = invocation.positionals[0] ?? '';
   const out = text(invocation, 'out') ?? `${session}.evidence.html`;
-  if (!/^[\w.:-]{1,128}$/.test(session)) throw new CommandError(`${session} is no session's name.`, 2);
+  if (!isSessionName(session)) throw new CommandError(`${JSON.stringify(session)} is no session's name.`, 2);
   if (existsSync(out) && !flag(invocation, 'force')) throw new CommandError(`${out} is there already: name another file, or say --force.`);
+  const proofs = text(invocation, 'proofs');
+  // One of its files is called `checkpoint`, as one of a published log is.
+  if (proofs !== undefined && !flag(invocation, 'force') && existsSync(proofs) && readdirSync(proofs).length > 0)
+    throw new CommandError(`${proofs} is not empty: name another directory, or say --force.`);
   const objects = localFiles(logDirectory(invocation));
   try {
     const listed = (await objects.get('keys'))?.toString('utf8') ?? '';
     const keys = listed.split('\n').flatMap((line) => line.split(' ')[1] ?? []);
     const { evidence: found, page, files } = await collectEvidence(objects, session, keys);
     writeFileSync(out, page);
-    const proofs = text(invocation, 'proofs');
     if (proofs !== undefined) {
       mkdirSync(proofs, { recursive: true });
       for (const [name, bytes] of files) writeFileSync(join(proofs, name), bytes);

@@ -10,3 +10,6 @@ export function logDirectory(invocation: Invocation): string {
   if (existsSync(directory)) return directory;
   throw new CommandError(`There is no log at ${directory}.`);
 }
+
+/** As the service names sessions; nothing of it leads out of a directory. */
+export const isSessionName = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);

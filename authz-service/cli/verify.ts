@@ -11,7 +11,7 @@ import { inWords, type Report } from '../verify/report.ts';
 import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
-import { logDirectory } from './log_directory.ts';
+import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const verify: Command = {
@@ -49,9 +49,11 @@ async function run(invocation: Invocation): Promise<number> {
   const event = text(invocation, 'event');
   if (what !== undefined && event !== undefined) throw new CommandError('Name a session or an event, not both.', 2);
   if (event !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(event)) throw new CommandError('--event is the index of a leaf, from 0.', 2);
+  if (what !== undefined && !existsSync(what) && !isSessionName(what))
+    throw new CommandError(`There is no file ${JSON.stringify(what)}, and it is no session's name.`, 2);
   const report =
     what !== undefined && existsSync(what)
-      ? verifyBundle(readFileSync(what), trustOf(invocation, undefined))
+      ? verifyBundle(readBytes(what), trustOf(invocation, undefined))
       : await verifyPublished(invocation, what, event);
   say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
   return report.verified ? 0 : 1;
@@ -61,9 +63,10 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
   const objects = localFiles(logDirectory(invocation));
   try {
     const found = await objects.get('keys');
-    const trust = trustOf(invocation, found?.toString('utf8'));
     // What is verified is what is remembered: the log may go on meanwhile.
     const newest = await objects.get(CHECKPOINT_PATH);
+    if (newest === undefined) throw new CommandError(`There is no published log at ${objects.url}: it has no checkpoint.`);
+    const trust = trustOf(invocation, found?.toString('utf8') ?? '');
     const fixed = Object.assign(Object.create(objects) as typeof objects, {
       get: (key: string, range?: { from: number; to: number }) =>
         key === CHECKPOINT_PATH ? Promise.resolve(newest) : objects.get(key, range),
@@ -77,7 +80,7 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
     else report = await verifyLog({ objects: fixed, trust, onProgress });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     const remember = text(invocation, 'remember');
-    if (remember !== undefined && report.verified && newest !== undefined) keep(remember, newest);
+    if (remember !== undefined && report.verified) keep(remember, newest);
     return report;
   } catch (error) {
     if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
@@ -126,9 +129,11 @@ function keyOf(where: string, line: string): VerifierKey {
   }
 }
 
-function readFile(path: string): string {
+const readFile = (path: string): string => readBytes(path).toString('utf8');
+
+function readBytes(path: string): Buffer {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path);
   } catch (error) {
     throw new CommandError(`${path} cannot be read: ${(error as Error).message}`);
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -30,6 +30,12 @@ describe('objects as local files', () => {
     await store.verify();
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('are not read when they are larger than any object of a log', async () => {
+    writeFileSync(join(directory, 'log', 'checkpoint'), '');
+    truncateSync(join(directory, 'log', 'checkpoint'), 2 ** 40);
+    expect(await codeOf(store.get('checkpoint'))).toBe('unavailable');
+  });
 
   it('are whole, replaced at once, and kept when they must be absent', async () => {
     expect(await store.get('checkpoint')).toBeUndefined();

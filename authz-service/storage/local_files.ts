@@ -11,6 +11,9 @@ const UNFINISHED = '.unfinished';
 /** The end of directories that come and go: of the partial forms of a tile. */
 const PARTIAL = '.p';
 
+/** Nothing of a log is as large: 256 events with all that belongs to them. What is in a directory that others made may be. */
+const MAX_BYTES = 1 << 26;
+
 const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 const coded = (error: unknown, path: string): StorageError => {
@@ -59,6 +62,7 @@ class LocalFiles implements ObjectStore {
       const file = await this.#files.open(path, 'read');
       try {
         const { from = 0, to = await file.size() } = range ?? {};
+        if (to - from > MAX_BYTES) throw new StorageError('unavailable', `${path} has ${to - from} bytes, more than any object of a log`);
         const bytes = Buffer.allocUnsafe(Math.max(0, to - from));
         let length = 0;
         for (let count = 1; count > 0 && length < bytes.length; length += count)

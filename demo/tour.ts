@@ -124,6 +124,15 @@ export const STOPS: readonly Stop[] = [
       './sluice replay $(./sluice sessions --quiet --target ledger --limit 1)',
     ],
   },
+  {
+    title:
+      'Nothing in it was removed or changed: the log is a signed Merkle tree, and a session of it can be handed on as a page that proves itself',
+    lines: [
+      './sluice verify --remember data/demo/kept.checkpoint',
+      './sluice evidence $(./sluice sessions --quiet --target demo --effect hold --limit 1) --out data/demo/evidence.html --force',
+      './sluice verify data/demo/evidence.html --key data/demo/tap/log/keys',
+    ],
+  },
 ];
 
 const dim = (text: string): string => styleText('dim', text, { stream: process.stdout });

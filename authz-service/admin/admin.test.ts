@@ -345,7 +345,7 @@ describe('sessions', () => {
     expect((await call('GET', '/v1/run?id=other', { token: 'auditor' })).status).toBe(404);
     await call(
       'GET',
-      '/v1/sessions?identity=corp%3Aagent-7&target=demo&run=r1&effect=hold&outcome=unknown&state=held&since=2026-03-01T12:00:00Z&until=2026-03-02T12:00:00%2B01:00&limit=5',
+      '/v1/sessions?identity=corp%3Aagent-7&target=demo&run=r1&effect=hold&outcome=unknown&state=held&rule=r&approver=corp%3Adana&masked=**.ssn&since=2026-03-01T12:00:00Z&until=2026-03-02T12:00:00%2B01:00&limit=5',
       {
         token: 'auditor',
       },
@@ -359,6 +359,9 @@ describe('sessions', () => {
         run: 'r1',
         outcome: 'unknown',
         state: 'held',
+        rule: 'r',
+        approver: 'corp:dana',
+        masked: '**.ssn',
         since: Date.parse('2026-03-01T12:00:00Z'),
         until: Date.parse('2026-03-02T11:00:00Z'),
         limit: 5,

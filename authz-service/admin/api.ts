@@ -15,6 +15,10 @@ export interface SessionFilter {
   readonly effect?: 'allow' | 'deny' | 'hold';
   readonly outcome?: string;
   readonly state?: 'open' | 'held' | 'closed';
+  /** A rule that judged it, who answered one of its holds, and a masking rule that masked something in it. */
+  readonly rule?: string;
+  readonly approver?: string;
+  readonly masked?: string;
   /** Opened at or after, and before: Unix milliseconds. */
   readonly since?: number;
   readonly until?: number;
@@ -298,7 +302,20 @@ const EFFECTS = ['allow', 'deny', 'hold'] as const;
 const STATES = ['open', 'held', 'closed'] as const;
 
 function parseFilter(query: URLSearchParams, otherwise = 100): SessionFilter {
-  const names = ['identity', 'target', 'run', 'effect', 'outcome', 'state', 'since', 'until', 'limit'] as const;
+  const names = [
+    'identity',
+    'target',
+    'run',
+    'effect',
+    'outcome',
+    'state',
+    'rule',
+    'approver',
+    'masked',
+    'since',
+    'until',
+    'limit',
+  ] as const;
   const { since, until, limit = String(otherwise), effect, state, ...words } = parameters(query, names);
   if (!/^[1-9][0-9]{0,3}$/.test(limit) || Number(limit) > MAX_LISTED)
     throw new AdminProblem('bad_request', `limit is a number from 1 to ${MAX_LISTED}.`);

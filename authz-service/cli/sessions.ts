@@ -5,7 +5,7 @@ import { connected } from './connected.ts';
 import { placeDetails, placeOptions } from './place.ts';
 import { type Column, table } from './table.ts';
 
-const FILTERS = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
+const FILTERS = ['identity', 'target', 'run', 'effect', 'outcome', 'state', 'rule', 'approver', 'masked'] as const;
 const DURATION = /^(\d+)([smhd])$/;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -20,6 +20,9 @@ export const sessions: Command = {
     ['--effect EFFECT', 'judged allow, deny or hold'],
     ['--outcome OUTCOME', 'ended complete, denied, cancelled, cut, failed, pending or unknown'],
     ['--state STATE', 'open, held or closed'],
+    ['--rule RULE', 'judged by this rule, the session or a command of it'],
+    ['--approver ID', 'with a hold that this person answered'],
+    ['--masked RULE', 'in which this masking rule masked something'],
     ['--since WHEN', 'opened since then: a duration (90s, 15m, 2h, 7d) or a time (RFC 3339)'],
     ['--until WHEN', 'opened before then'],
     ['-n, --limit N', 'how many at most; default 100'],

@@ -123,6 +123,14 @@ describe.each(['with psql where it is installed', 'without psql'])('the tour, li
     if (text.includes('iban')) expect(text).toMatch(/Freya Nair.*\*{18}8246/);
   });
 
+  it('verifies the record, and evidence of it', () => {
+    const [log, collected, evidence] = said('Nothing in it was removed');
+    expect(log).toMatch(/^VERIFIED: the log sluice\.local\/[\s\S]*self-consistent/m);
+    expect(collected).toMatch(/evidence\.html: \d+ events of ses_\w+, proven/);
+    expect(evidence).toMatch(/^VERIFIED: evidence of session ses_\w+/m);
+    expect(evidence).not.toContain('lies beside the log');
+  });
+
   it('shows the record to an auditor', () => {
     const [login, listed, allowed, denied, statements] = said('Avery, an auditor');
     expect(login).toContain('Logged in as Avery Castellan (audit)');

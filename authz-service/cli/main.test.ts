@@ -74,7 +74,7 @@ describe('npm start', () => {
   const started = (...args: string[]): Promise<Ended> =>
     new Promise((settle) => {
       const start = fileURLToPath(new URL('../../scripts/start.ts', import.meta.url));
-      execFile(process.execPath, [start, ...args], { cwd: dir, timeout: 4_000 }, (error, out, err) =>
+      execFile(process.execPath, [start, ...args], { cwd: dir, timeout: 15_000 }, (error, out, err) =>
         settle({ code: error ? Number(error.code) : 0, out, err }),
       );
     });

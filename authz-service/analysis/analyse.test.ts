@@ -60,10 +60,45 @@ describe('the text for the record', () => {
       "select id from customers where ssn = '***'::text or id in (2, 3.5)",
     ],
     ["select id from customers where ssn = (select '1')", "select id from customers where ssn = (select '***')"],
+    [
+      "with x(v) as (values ('1')) select id from customers join x on v = ssn",
+      "with x(v) as (values ('***')) select id from customers join x on v = ssn",
+    ],
+    [
+      "select c.id from customers c, (select '1' as v from notes where id = 2) x where v = ssn",
+      "select c.id from customers c, (select '***' as v from notes where id = 2) x where v = ssn",
+    ],
+    [
+      "select c.id from customers c, (select 'a' as v union all values ('b')) x where v = ssn",
+      "select c.id from customers c, (select '***' as v union all values ('***')) x where v = ssn",
+    ],
+    [
+      "select c.id from customers c, unnest(array['1', '2']) v where v = ssn",
+      "select c.id from customers c, unnest(array['***', '***']) v where v = ssn",
+    ],
+    [
+      "with x(v) as (values ('1')) select ssn from customers join x on v = name",
+      "with x(v) as (values ('1')) select ssn from customers join x on v = name",
+    ],
     ["select peek(1, 2.5, x'ff', 'a'), 3", "select peek('***', '***', '***', '***'), '***'"],
     ["select id from customers where ssn = $1 and name = 'x'", "select id from customers where ssn = $1 and name = 'x'"],
   ])('%s', (text, masked) => {
     expect(analysed(text).maskedText).toBe(masked);
+  });
+});
+
+describe('whether the columns of the result follow those of a relation', () => {
+  test.each([
+    ['select * from notes', true],
+    ['select n.*, 1 from notes n', true],
+    ['select (n).* from notes n', true],
+    ['select id from (select * from notes) n', true],
+    ['delete from notes returning *', true],
+    ['table notes', true],
+    ['select id, body from notes', false],
+    ['select count(*) from notes', false],
+  ])('%s', (text, expands) => {
+    expect(analysed(text).expands).toBe(expands);
   });
 });
 

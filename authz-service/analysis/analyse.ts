@@ -78,6 +78,8 @@ export function analyse(text: string, model: Model): Analysis {
   // After a change of the catalog the columns may be others than they are now.
   const moving = statements.length > 1 && [...walk.commands].some((command) => CATALOG_CHANGING.has(command));
   const result = moving && rows.length > 0 ? undefined : rows.length === 1 ? columnsOf(rows[0]) : rows.length === 0 ? [] : undefined;
+  const compared = [...walk.uses].some(([id, uses]) => id.sensitive && uses.has('predicate'));
+  if (compared) for (const part of walk.derived) walk.tainted.add(part);
   const hidden = walk.incomplete.size > 0 || seen.secret;
   return {
     request: requestOf(walk),

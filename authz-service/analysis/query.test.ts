@@ -342,6 +342,10 @@ rows('joins', [
         "select upper(key) from (select note as key from orders) o natural full join jsonb_each_text((select profile from customers limit '***'))",
     },
   ],
+  [
+    'select key from (select note as key from orders) o full join jsonb_each_text((select profile from customers)) using (key)',
+    { ...both, result: 'sensitive:profile', predicates: 'profile' },
+  ],
   ['select id from nowhere natural join notes', { reads: '.nowhere notes', result: 'sensitive', incomplete: ['nowhere'] }],
 ]);
 
@@ -517,6 +521,13 @@ rows('INSERT', [
   ],
 ]);
 
+rows('which rule decides about an INSERT', [
+  [
+    'insert into customers (id, ssn) values ($2, $1) on conflict on constraint c do nothing',
+    { ...change, commands: 'insert', writes: 'customers', written: 'ssn', predicates: 'ssn' },
+  ],
+]);
+
 rows('UPDATE', [
   ["update notes set body = 'x'", { ...change, commands: 'update', writes: 'notes' }],
   ["update notes set body = 'x' where id = 1", { ...change, commands: 'update', reads: 'notes', writes: 'notes' }],
@@ -588,6 +599,21 @@ rows('UPDATE', [
   ],
 ]);
 
+rows('what is returned after values have moved', [
+  [
+    'update customers set name = ssn returning upper(name), 1',
+    {
+      ...change,
+      ...customers,
+      commands: 'update',
+      writes: 'customers',
+      result: 'sensitive clear',
+      incomplete: ['ssn into name'],
+      masked: "update customers set name = ssn returning upper(name), '***'",
+    },
+  ],
+]);
+
 rows('DELETE', [
   ['delete from notes', { ...change, commands: 'delete', writes: 'notes' }],
   [
@@ -652,6 +678,21 @@ rows('MERGE', [
       masked: "merge into customers c using orders o on c.id = o.customer_id when not matched then insert (id, ssn) values (o.id, '***')",
     },
   ],
+]);
+
+rows('the order of what MERGE returns', [
+  [
+    'merge into notes n using (select id + id as a, ssn from customers) s on n.id = s.a when matched then delete returning *',
+    { ...merged, result: 'clear origin:ssn origin origin' },
+  ],
+]);
+
+rows('what may fail beside a value', [
+  ['select array[profile] from customers', { ...customers, result: 'sensitive:profile' }],
+  ['select array[profile, profile] from customers', { ...customers, result: 'sensitive:profile', predicates: 'profile' }],
+  // More than one row is an error.
+  ['select coalesce(ssn, (select note from orders)) from customers', { ...both, result: 'sensitive:ssn', predicates: 'ssn' }],
+  ['select ssn is null or exists (select note from orders) from customers', { ...both, result: 'sensitive:ssn' }],
 ]);
 
 rows('functions, operators and casts that are not known', [

@@ -72,6 +72,8 @@ export class Walk {
   readonly incomplete = new Set<string>();
   /** Nodes whose literals meet a sensitive column. */
   readonly tainted = new Set<unknown>();
+  /** What the columns of subqueries are made of: literals there meet whatever these columns are compared with. */
+  readonly derived = new Set<unknown>();
   changes = false;
   touchesSensitive = false;
   /** Sensitive values are moved to where the catalog calls nothing sensitive, so from then on an origin proves nothing. */
@@ -354,6 +356,7 @@ export class Walk {
   }
 
   #cteQuery(fields: Fields, scope: Scope): Output {
+    for (const part of madeOf(fields.ctequery)) this.derived.add(part);
     const node = nodeOf(fields.ctequery);
     if (node && node.kind !== 'SelectStmt') this.commands.add(DML[node.kind] ?? 'other');
     const output = this.statement(fields.ctequery, scope);
@@ -386,6 +389,7 @@ export class Walk {
       case 'RangeVar':
         return itemOf(this.#relation(fields, lateral));
       case 'RangeSubselect': {
+        for (const part of madeOf(fields.subquery)) this.derived.add(part);
         const output = this.statement(fields.subquery, fields.lateral === true ? lateral : outer);
         return itemOf(aliased(fields.alias, '', output ?? { columns: undefined, all: UNKNOWN }));
       }
@@ -520,6 +524,7 @@ export class Walk {
   }
 
   #rangeFunction(fields: Fields, scope: Scope): Table {
+    this.derived.add(fields.functions);
     const calls = listOf(fields.functions).map((entry) => listOf(entry));
     const all = union(calls.map(([call]) => this.expression(call, scope)));
     const alias = fieldsOf(fields.alias);
@@ -1131,6 +1136,13 @@ export const DML: Readonly<Record<string, string>> = {
   DeleteStmt: 'delete',
   MergeStmt: 'merge',
 };
+
+/** Where a query says what its rows hold. */
+function madeOf(query: unknown): readonly unknown[] {
+  const select = unwrap(query, 'SelectStmt');
+  if (!select) return [];
+  return [...listOf(select.targetList), ...listOf(select.valuesLists), ...madeOf(select.larg), ...madeOf(select.rarg)];
+}
 
 function nearestItems(scope: Scope): readonly Item[] {
   let at: Scope | undefined = scope;

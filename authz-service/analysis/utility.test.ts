@@ -148,6 +148,11 @@ rows('COPY', [
     'copy notes to stdout; copy notes to stdout',
     { commands: 'copy-to', reads: 'notes', copyOut: { format: 'text', columns: undefined }, statements: 2 },
   ],
+  // Neither of the two is told from the other.
+  [
+    'copy notes to stdout (format binary); copy notes to stdout (format csv)',
+    { commands: 'copy-to', reads: 'notes', copyOut: { format: 'text', columns: undefined }, statements: 2 },
+  ],
   ['copy notes from stdin', { ...change, commands: 'copy-from', writes: 'notes' }],
   ['copy customers (id, ssn) from stdin', { ...change, commands: 'copy-from', writes: 'customers', written: 'ssn' }],
   [

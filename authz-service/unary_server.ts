@@ -1,13 +1,18 @@
 /**
- * Unary gRPC methods (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) over an HTTP/2 of our own (http2/). Every request of every agent
- * comes through here, and a call of a general server costs more CPU than judging it does; a peer is always Envoy. Streams, compression and
- * deadlines of callers are not spoken: Envoy compresses nothing, and resets a stream whose time has passed.
+ * Unary gRPC methods over Node's HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Every request of every agent comes through
+ * here, and a call of a general gRPC server costs more CPU than judging it does; a peer is always Envoy. Streams, compression and deadlines of
+ * callers are not spoken: Envoy compresses nothing, and resets a stream whose time has passed.
  */
-import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
-import { Connection } from './http2/connection.ts';
-import type { Exchange } from './http2/exchange.ts';
-import { fieldBlock } from './http2/hpack.ts';
+import {
+  constants,
+  createSecureServer,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type SecureServerOptions,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 
 export interface UnaryMethod {
   /** `/package.Service/Method`. */
@@ -23,7 +28,7 @@ export interface UnaryMethod {
 
 export interface UnaryServerOptions {
   /** Of a certificate and the authority that callers' certificates must come from; without it the server speaks HTTP/2 in the clear. */
-  readonly tls?: Pick<TlsOptions, 'cert' | 'key' | 'ca'>;
+  readonly tls?: Pick<SecureServerOptions, 'cert' | 'key' | 'ca'>;
   /** A larger message is refused with RESOURCE_EXHAUSTED. */
   readonly maxMessageBytes: number;
 }
@@ -37,37 +42,41 @@ export interface UnaryServer {
 /** https://github.com/grpc/grpc/blob/master/doc/statuscodes.md */
 const STATUS = { resourceExhausted: 8, unimplemented: 12, internal: 13 } as const;
 
-const GRPC = [
-  [':status', '200'],
-  ['content-type', 'application/grpc'],
-] as const;
-const OK = fieldBlock(GRPC);
-const OK_TRAILERS = fieldBlock([['grpc-status', '0']]);
-const UNSUPPORTED_MEDIA_TYPE = fieldBlock([[':status', '415']]);
+const OK = { [constants.HTTP2_HEADER_STATUS]: 200, [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc' };
+const OK_TRAILERS = { 'grpc-status': '0' };
+const WITH_TRAILERS = { waitForTrailers: true };
 
 const PREFIX_BYTES = 5;
+const STREAM_WINDOW_BYTES = 1 << 20;
+const CONNECTION_WINDOW_BYTES = 1 << 24;
+const PING_MS = 60_000;
+const PONG_MS = 20_000;
+/** Envoy resets the stream of each caller that goes away, and thousands may go at once. */
+const MOST_RESETS = 1_000_000;
 
 export function unaryServer(methods: readonly UnaryMethod[], { tls, maxMessageBytes }: UnaryServerOptions): UnaryServer {
   const byPath = new Map(methods.map((method) => [method.path, method]));
-  const connections = new Set<Connection>();
-  const connected = (socket: Socket): void => {
-    const connection = new Connection(socket, {
-      maxBodyBytes: maxMessageBytes + PREFIX_BYTES,
-      onRequest: (exchange, body) => take(byPath, maxMessageBytes, exchange, body),
-      onClose: () => connections.delete(connection),
-    });
-    connections.add(connection);
+  const options = {
+    settings: { maxConcurrentStreams: 0xffff_ffff, initialWindowSize: STREAM_WINDOW_BYTES },
+    maxSessionMemory: Number.MAX_SAFE_INTEGER,
+    streamResetBurst: MOST_RESETS,
+    streamResetRate: MOST_RESETS,
   };
-  const server: Server = tls
-    ? createTlsServer(
-        { ...tls, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2', ALPNProtocols: ['h2'], noDelay: true },
-        (socket: TLSSocket) => {
-          if (socket.alpnProtocol === 'h2') connected(socket);
-          else socket.destroy();
-        },
-      )
-    : createServer({ noDelay: true }, connected);
+  const server: Http2Server = tls
+    ? createSecureServer({ ...options, ...tls, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2', allowHTTP1: false })
+    : createServer(options);
+  const sessions = new Set<ServerHttp2Session>();
+
+  server.on('session', (session: ServerHttp2Session) => {
+    sessions.add(session);
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    keepAlive(session);
+    session.on('error', () => session.destroy());
+    session.once('close', () => sessions.delete(session));
+  });
+  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => take(byPath, maxMessageBytes, stream, headers));
   // A peer that cannot shake hands is nobody's call.
+  server.on('sessionError', () => {});
   server.on('tlsClientError', () => {});
 
   return {
@@ -82,59 +91,106 @@ export function unaryServer(methods: readonly UnaryMethod[], { tls, maxMessageBy
     close: (withinMs) =>
       new Promise((resolve) => {
         const force = setTimeout(() => {
-          for (const connection of connections) connection.destroy();
+          for (const session of sessions) session.destroy();
         }, withinMs);
         server.close(() => {
           clearTimeout(force);
           resolve();
         });
-        for (const connection of connections) connection.close();
+        for (const session of sessions) session.close();
       }),
   };
 }
 
-function take(methods: ReadonlyMap<string, UnaryMethod>, maxMessageBytes: number, exchange: Exchange, frame: Buffer | undefined): void {
-  if (!exchange.contentType.startsWith('application/grpc')) {
-    exchange.refuse(UNSUPPORTED_MEDIA_TYPE);
+/** Ends a connection whose other side has gone without a word: what it asked for is not held for nobody. */
+function keepAlive(session: ServerHttp2Session): void {
+  let late: NodeJS.Timeout | undefined;
+  const pings = setInterval(() => {
+    // After a long stall both timers are due at once, and a session that the other one ended throws.
+    if (session.destroyed) return;
+    late = setTimeout(() => session.destroy(), PONG_MS);
+    session.ping((error) => {
+      clearTimeout(late);
+      if (error) session.destroy();
+    });
+  }, PING_MS).unref();
+  session.once('close', () => {
+    clearInterval(pings);
+    clearTimeout(late);
+  });
+}
+
+function take(
+  methods: ReadonlyMap<string, UnaryMethod>,
+  maxMessageBytes: number,
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+): void {
+  // It is closed as well: whoever waits is told there.
+  stream.on('error', () => {});
+  if (!String(headers[constants.HTTP2_HEADER_CONTENT_TYPE]).startsWith('application/grpc')) {
+    stream.respond({ [constants.HTTP2_HEADER_STATUS]: 415 }, { endStream: true });
     return;
   }
-  const method = methods.get(exchange.path);
+  const method = methods.get(String(headers[constants.HTTP2_HEADER_PATH]));
   if (!method) {
-    refuse(exchange, STATUS.unimplemented, 'there is no such method here');
-  } else if (!frame) {
-    refuse(exchange, STATUS.resourceExhausted, `a message takes at most ${maxMessageBytes} bytes`);
-  } else if (frame.length < PREFIX_BYTES || frame.readUInt32BE(1) !== frame.length - PREFIX_BYTES) {
-    refuse(exchange, STATUS.internal, 'the call does not hold exactly one message');
+    refuse(stream, STATUS.unimplemented, 'there is no such method here');
+    return;
+  }
+  let first: Buffer | undefined;
+  let rest: Buffer[] | undefined;
+  let size = 0;
+  stream.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > maxMessageBytes + PREFIX_BYTES) {
+      refuse(stream, STATUS.resourceExhausted, `a message takes at most ${maxMessageBytes} bytes`);
+      first = rest = undefined;
+      stream.removeAllListeners('data').resume();
+    } else if (!first) first = chunk;
+    else if (rest) rest.push(chunk);
+    else rest = [first, chunk];
+  });
+  stream.once('end', () => {
+    if (!stream.headersSent) answer(method, stream, rest ? Buffer.concat(rest, size) : first);
+  });
+}
+
+function answer(method: UnaryMethod, stream: ServerHttp2Stream, frame: Buffer | undefined): void {
+  if (!frame || frame.length < PREFIX_BYTES || frame.readUInt32BE(1) !== frame.length - PREFIX_BYTES) {
+    refuse(stream, STATUS.internal, 'the call does not hold exactly one message');
   } else if (frame[0] !== 0) {
-    refuse(exchange, STATUS.unimplemented, 'compressed messages are not taken');
+    refuse(stream, STATUS.unimplemented, 'compressed messages are not taken');
   } else {
-    answer(method, exchange, frame.subarray(PREFIX_BYTES));
+    const failed = (): void => refuse(stream, STATUS.internal, 'the call failed');
+    try {
+      method.call(frame.subarray(PREFIX_BYTES), (callback) => whenGone(stream, callback)).then((message) => reply(stream, message), failed);
+    } catch {
+      refuse(stream, STATUS.internal, 'the message is not a request of this method');
+    }
   }
 }
 
-function answer(method: UnaryMethod, exchange: Exchange, message: Buffer): void {
-  try {
-    method
-      .call(message, (callback) => exchange.onGone(callback))
-      .then(
-        (answered) => reply(exchange, answered),
-        () => refuse(exchange, STATUS.internal, 'the call failed'),
-      );
-  } catch {
-    refuse(exchange, STATUS.internal, 'the message is not a request of this method');
-  }
+function whenGone(stream: ServerHttp2Stream, callback: () => void): void {
+  const gone = (): void => {
+    if (!stream.headersSent) callback();
+  };
+  if (stream.destroyed) gone();
+  else stream.once('close', gone);
 }
 
-function reply(exchange: Exchange, message: Uint8Array): void {
-  if (!exchange.open) return;
+function reply(stream: ServerHttp2Stream, message: Uint8Array): void {
+  if (stream.destroyed) return;
   const frame = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
   frame[0] = 0;
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, PREFIX_BYTES);
-  exchange.answer(OK, frame, OK_TRAILERS);
+  stream.respond(OK, WITH_TRAILERS);
+  stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
+  stream.end(frame);
 }
 
 /** Trailers only. `text` is ASCII without percent signs. */
-function refuse(exchange: Exchange, status: number, text: string): void {
-  exchange.refuse(fieldBlock([...GRPC, ['grpc-status', String(status)], ['grpc-message', text]]));
+function refuse(stream: ServerHttp2Stream, status: number, text: string): void {
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond({ ...OK, 'grpc-status': String(status), 'grpc-message': text }, { endStream: true });
 }

@@ -38,6 +38,7 @@ import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
 import { aboutToJson, eventToJson } from './tap/event.ts';
 import { RunReader, runsOf } from './tap/runs.ts';
+import type { TapEvent } from './tap/schema.ts';
 import { tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
 import { present } from './tap/store.ts';
@@ -255,7 +256,7 @@ async function start(
     keys: parts.keys,
     directory: stateDir,
     record: (kind, session, text) => sink.append([{ session, target: '', body: { kind: 'notice', notice: kind, text } }]),
-    leavesOf: async (session) => ((await sink.events(session)) ?? []).map(({ index }) => index),
+    leavesOf: async (session) => sink.indicesOf(session),
     logger,
   });
   opened(() => custody.close());
@@ -334,7 +335,12 @@ function runIndex(sink: Sink): RunIndex {
       const sessions = run === '' ? [] : await sink.list({ run, limit });
       if (sessions.length === 0) return undefined;
       const reader = new RunReader();
-      for (const { id } of sessions) reader.session(((await sink.events(id)) ?? []).flatMap(({ event }) => event ?? []));
+      for (const { id } of sessions) {
+        const events: TapEvent[] = [];
+        // A run's overview says nothing of recorded payload, which may be more than memory takes.
+        for await (const { event } of sink.replay(id)) if (event !== undefined && event.body.kind !== 'payload_chunk') events.push(event);
+        reader.session(events);
+      }
       return reader.detail(run, sessions);
     },
   };
@@ -343,11 +349,9 @@ function runIndex(sink: Sink): RunIndex {
 function sessionIndex(sink: Sink): SessionIndex {
   return {
     list: (filter) => sink.list(filter),
-    events: async (id) =>
-      (await sink.events(id))?.map(({ index, event, about, late }) => ({
-        index,
-        ...(event === undefined ? aboutToJson(about) : eventToJson(event)),
-        ...(late && { late }),
-      })),
+    async *events(id) {
+      for await (const { index, event, about, late } of sink.replay(id))
+        yield { index, ...(event === undefined ? aboutToJson(about) : eventToJson(event)), ...(late && { late }) };
+    },
   };
 }

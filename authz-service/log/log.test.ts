@@ -252,6 +252,12 @@ describe('the log', () => {
       expect(await opening()).toBe('rolled_back');
     });
 
+    it('a published checkpoint that is none, and says where it lies', async () => {
+      fs.writeFileSync(join(directory, 'log/checkpoint'), 'nonsense\n');
+      expect(await opening()).toBe('corrupt');
+      await expect(testLog({ directory })).rejects.toThrow(`the published checkpoint (${objects().url}) cannot be read`);
+    });
+
     it('tiles that do not give the published root', async () => {
       const path = join(directory, 'log/tile/0/001.p/49');
       const bytes = fs.readFileSync(path);

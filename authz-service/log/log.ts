@@ -351,7 +351,10 @@ class TransparencyLog implements Log, Seal {
 
   async #readPublished(recovery: Recovery): Promise<void> {
     const { signers, objects } = this.#options;
-    const published = await this.reader.checkpoint();
+    const published = await this.reader.checkpoint().catch((error: unknown) => {
+      if ((error as TlogError).code !== 'malformed') throw error;
+      throw new LogError('corrupt', `the published checkpoint (${objects.url}) cannot be read: ${(error as Error).message}`, error);
+    });
     if (published === undefined) {
       this.#publisher = this.#newPublisher(new TileEdge());
       return;
@@ -418,6 +421,9 @@ class TransparencyLog implements Log, Seal {
   }
 }
 
+const RESTORE =
+  'one of the two is lost, or of an older day; put both back as they were at one moment, or begin another log (docs/operations.md)';
+
 /** Makes sense of what a journal holds, beginning with what is published. */
 class Recovery {
   #published: PublishedCheckpoint | undefined;
@@ -440,7 +446,10 @@ class Recovery {
   #takeEvent(journal: number, index: number, entry: Buffer): void {
     const published = this.#published?.size ?? 0;
     if (this.#next === undefined && index > published)
-      throw new LogError('rolled_back', `the journal begins with event ${index}, and what is published ends before event ${published}`);
+      throw new LogError(
+        'rolled_back',
+        `the journal begins with event ${index}, and what is published ends before event ${published}: ${RESTORE}`,
+      );
     if (this.#next !== undefined && index !== this.#next)
       throw new LogError('corrupt', `the journal goes on with event ${index} where event ${this.#next} belongs`);
     this.#next = index + 1;
@@ -462,7 +471,10 @@ class Recovery {
   finish(): { last: Committed | undefined; frontier: Frontier; marks: Mark[] } {
     const { size = 0 } = this.#published ?? {};
     if (size > 0 && (this.#last?.size ?? 0) < size)
-      throw new LogError('rolled_back', `the journal ends with a checkpoint of ${this.#last?.size ?? 0}, and one of ${size} is published`);
+      throw new LogError(
+        'rolled_back',
+        `the journal ends with a checkpoint of ${this.#last?.size ?? 0}, and one of ${size} is published: ${RESTORE}`,
+      );
     return { last: this.#last, frontier: this.#frontier, marks: this.#marks };
   }
 }

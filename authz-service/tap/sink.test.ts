@@ -579,6 +579,8 @@ describe('sessions', () => {
       ]);
       expect(await reader.list({ state: 'open' })).toMatchObject([{ id: 'open' }]);
       expect(await reader.events('never')).toBeUndefined();
+      expect([reader.indicesOf('never'), (await reader.replay('never').next()).done]).toEqual([[], true]);
+      expect(reader.indicesOf('s3')).toEqual((await reader.events('s3'))?.map(({ index }) => index));
     }
   });
 

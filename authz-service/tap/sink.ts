@@ -131,6 +131,10 @@ export interface Sink {
   list(filter?: SessionFilter): Promise<SessionSummary[]>;
   /** All events of one session in the order of the record; `undefined` when there are none. */
   events(session: string): Promise<SessionEvent[] | undefined>;
+  /** The same, one by one: a session with recorded payload may be larger than memory. None when there is no such session. */
+  replay(session: string): AsyncGenerator<SessionEvent, void>;
+  /** Where a session's events stand, ascending. */
+  indicesOf(session: string): readonly number[];
   /** How many events are durable: the index of the next one. */
   readonly size: number;
   /** The durable events from `index` on, in order. */
@@ -342,16 +346,23 @@ class RecordSink implements Sink {
   }
 
   async events(id: string): Promise<SessionEvent[] | undefined> {
+    if (this.#find(id) === undefined) return undefined;
     const found: SessionEvent[] = [];
+    for await (const event of this.replay(id)) found.push(event);
+    return found;
+  }
+
+  async *replay(id: string): AsyncGenerator<SessionEvent, void> {
     let assumed = false;
-    const session = this.#find(id);
-    if (session === undefined) return undefined;
-    for await (const { index, about, bytes } of this.#at([...session.indices])) {
+    for await (const { index, about, bytes } of this.#at(this.indicesOf(id))) {
       const event = bytes === undefined ? undefined : decodeEvent(bytes);
-      found.push({ index, event, about, late: assumed });
+      yield { index, event, about, late: assumed };
       if (event?.body.kind === 'session_closed' && event.body.outcome === 'unknown') assumed = true;
     }
-    return found;
+  }
+
+  indicesOf(id: string): readonly number[] {
+    return [...(this.#find(id)?.indices ?? [])];
   }
 
   async sweep(): Promise<void> {

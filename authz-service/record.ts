@@ -1,8 +1,7 @@
 /** The record as the configuration asks for it: the log's place and key, and the index of its sessions. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from './config/config.ts';
-import { isError, secretReader } from './credential/secret_source.ts';
 import { LogError } from './log/error.ts';
 import { logSigners } from './log/keys.ts';
 import type { Log, LogOptions } from './log/log.ts';
@@ -29,10 +28,20 @@ export const recordPlaces = (stateDir: string) => {
   return { dir, journal: join(dir, 'journal'), published: join(dir, 'log'), key: join(dir, 'key'), index: join(dir, 'sessions.sqlite') };
 };
 
+/** Throws a `LogError` (`key`). */
 const keyText = (source: NonNullable<Config['tap']['key']>): string => {
-  const outcome = secretReader(source, { env: process.env, now: Date.now }).read();
-  if (isError(outcome)) throw new LogError('key', `the key of the log: ${outcome.error.message}`);
-  return outcome.secret.reveal();
+  if ('env' in source) {
+    const text = process.env[source.env];
+    if (text === undefined) throw new LogError('key', `the key of the log: environment variable ${source.env} is not set`);
+    return text;
+  }
+  try {
+    // Several lines while keys change, which no other secret has. Its mode is the operator's business: mounted secrets are often readable by a group.
+    return readFileSync(source.file, 'utf8');
+  } catch (error) {
+    const { code = 'unknown error' } = error as NodeJS.ErrnoException;
+    throw new LogError('key', `the key of the log: file ${source.file} cannot be read (${code})`, error);
+  }
 };
 
 /**

@@ -7,6 +7,7 @@ import { connect } from './connect.ts';
 import { evidence } from './evidence.ts';
 import { exporting } from './export.ts';
 import { legalHold } from './legal_hold.ts';
+import { log } from './log.ts';
 import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
 import { policy } from './policy.ts';
@@ -114,6 +115,7 @@ export const COMMANDS: readonly Command[] = [
   runs,
   replay,
   legalHold,
+  log,
   verify,
   evidence,
   exporting,

@@ -451,7 +451,7 @@ export const SCHEMA = object({
       ),
       key: optional(
         secret(),
-        'The key that signs the log, as `sluice log key` writes it. Default: `tap/key` in the state directory, made at the first start.',
+        'The key that signs the log, as `sluice log key generate` writes it; each on a line of its own while keys change. Default: `tap/key` in the state directory, made at the first start.',
       ),
       record: preset(
         object({

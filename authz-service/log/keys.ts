@@ -1,6 +1,6 @@
 /** The log's own keys: one private key on each line of a file or an environment variable. All of them sign; more than one stands there while keys change. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
 import { LogError } from './error.ts';
 
@@ -46,30 +46,33 @@ export const logSigners = ({
   return signers;
 };
 
-/** Writes a new key where there is none yet, for this user only. Throws `EEXIST` when there is one. */
-export const writeNewKey = (path: string, name: string): void => {
-  const fd = openSync(path, 'wx', 0o600);
-  try {
-    writeSync(fd, `${generateSignerKey(name)}\n`);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+/** Writes a new key where there is no file yet, for this user only. Throws `EEXIST` when there is one, and a `TlogError` for a name that no key can have. */
+export const writeNewKey = (path: string, name: string): SignerKey => {
+  // Before the file is made: a name that is none leaves nothing behind.
+  const key = generateSignerKey(name);
+  writeDurably(path, 'wx', `${key}\n`);
   chmodSync(path, 0o600);
+  return parseSignerKey(key);
 };
 
-/** Adds a new key of the same name behind those that are there: from the next start all of them sign. Throws a `LogError` (`key`). */
+/** Adds a new key of the same name behind those that are there: from the next start all of them sign. Throws as `readSigners` does. */
 export const addKey = (path: string): SignerKey => {
-  const [first] = parseSigners(readFileSync(path, 'utf8')) as [SignerKey];
+  const [first] = readSigners(path) as [SignerKey];
   const key = generateSignerKey(first.verifier.name);
-  const fd = openSync(path, 'a', 0o600);
+  // Appended, so that the file stays its owner's. A last line without an end is not to become one with the new key.
+  const ended = readFileSync(path, 'utf8').endsWith('\n');
+  writeDurably(path, 'a', `${ended ? '' : '\n'}${key}\n`);
+  return parseSignerKey(key);
+};
+
+const writeDurably = (path: string, flags: 'wx' | 'a', text: string): void => {
+  const fd = openSync(path, flags, 0o600);
   try {
-    writeSync(fd, `${key}\n`);
+    writeFileSync(fd, text);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
-  return parseSignerKey(key);
 };
 
 /** The keys in a file. Throws a `LogError` (`key`) when it is not there, is none, or is readable by others. */

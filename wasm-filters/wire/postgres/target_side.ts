@@ -1,6 +1,6 @@
 // What the target sends once the client is let in, matched with what it owes.
 import { copyOf } from '../../abi/bytes';
-import { readColumns } from './columns';
+import { isDescription, readColumns } from './columns';
 import { frames, MAX_HELD, Phase } from './conversation';
 import { Back, be32, HEADER } from './frame';
 import { isEnumerated, understandable } from './parameter';
@@ -164,13 +164,12 @@ export abstract class TargetSide extends Results {
           this.show(p, total);
           return true;
         }
-        if (head.kind == Owed.DESCRIBE_PORTAL) {
-          if (portal) {
-            portal.columns = readColumns(portal.plan, body, length);
-            if (!portal.columns) return false;
-            if (portal.plan.record) portal.description = copyOf(p, total);
-          }
-        } else if (head.kind != Owed.DESCRIBE_STATEMENT) return false;
+        if (head.kind != Owed.DESCRIBE_PORTAL && head.kind != Owed.DESCRIBE_STATEMENT) return false;
+        if (head.kind == Owed.DESCRIBE_PORTAL && portal) {
+          portal.columns = readColumns(portal.plan, body, length);
+          if (!portal.columns) return false;
+          if (portal.plan.record) portal.description = copyOf(p, total);
+        } else if (!isDescription(body, length)) return false;
         break;
       case Back.READY_FOR_QUERY:
         if (head.kind != Owed.SYNC && head.kind != Owed.QUERY) return false;

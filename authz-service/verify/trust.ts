@@ -44,7 +44,9 @@ export interface Seen extends Checkpoint {
 export const openSigned = (note: string | Uint8Array, trust: Trust): Seen => {
   const origin = trust.origin ?? parseCheckpoint(parseNote(note).text).origin;
   const cosigners = trust.witnesses?.keys ?? [];
-  const { verified: signed, ...checkpoint } = openCheckpoint(note, origin, trust.keys);
+  // A witness' key signs no log, and the key of one log none of another name, whatever else the verifier has named.
+  const signers = trust.keys.filter(({ name, type }) => type === 'ed25519' && (trust.origin !== undefined || name === origin));
+  const { verified: signed, ...checkpoint } = openCheckpoint(note, origin, signers);
   return { ...checkpoint, signedBy: signed.map(({ key }) => key.name), witnesses: cosignedBy(note, origin, cosigners) };
 };
 

@@ -3,7 +3,7 @@ import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { encodeLeaf } from '../log/leaf.ts';
 import { cosign } from '../tlog/cosignature.ts';
-import { formatNote, generateSignerKey, parseNote, parseSignerKey } from '../tlog/note.ts';
+import { formatNote, generateSignerKey, parseNote, parseSignerKey, signNote } from '../tlog/note.ts';
 import { judged, LogFixture, type MemoryObjects, ORIGIN, opened } from './log.fixture.ts';
 import { verifyLog } from './log.ts';
 import type { FaultCode, Report } from './report.ts';
@@ -136,6 +136,16 @@ describe('tampering', () => {
     expect(codes(await verifyLog({ objects: log.publish(), trust: { keys: [other] } }))).toEqual(['signature']);
   });
 
+  test('a key signs no log of another name, unless the verifier names that log', async () => {
+    const other = parseSignerKey(generateSignerKey('sluice.test/other'));
+    const objects = log.publish();
+    const { text } = parseNote(objects.objects.get('checkpoint') as Buffer);
+    objects.objects.set('checkpoint', Buffer.from(signNote(text, [other])));
+    const trust = { keys: [...keys, other.verifier] };
+    expect(codes(await verifyLog({ objects, trust }))).toEqual(['signature']);
+    expect(await verifyLog({ objects, trust: { ...trust, origin: ORIGIN } })).toMatchObject({ verified: true });
+  });
+
   test('another log by the same key is none', async () => {
     expect(codes(await verified(log.publish(), { origin: 'sluice.test/other' }))).toEqual(['signature']);
   });
@@ -213,6 +223,15 @@ describe('witnesses', () => {
     expect(report).toMatchObject({ verified: enough, level: enough ? 'witnessed' : 'unverified' });
     expect(report.witnesses).toHaveLength(count);
     if (!enough) expect(codes(report)).toEqual(['witnesses']);
+  });
+
+  test('are no log: their cosignatures alone do not sign it', async () => {
+    const objects = cosigned(3);
+    const note = parseNote(objects.objects.get('checkpoint') as Buffer);
+    const signatures = note.signatures.filter(({ name }) => name !== ORIGIN);
+    objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures })));
+    const all = { ...trust, keys: [...keys, ...witnesses.map(({ verifier }) => verifier)] };
+    expect(codes(await verifyLog({ objects, trust: all }))).toEqual(['signature']);
   });
 
   test('a cosigner may say any time', async () => {

@@ -191,6 +191,20 @@ describe('retention', () => {
     expect(recorded).toHaveLength(1);
   });
 
+  it('records all that goes, in as many events as that takes', async () => {
+    await days(6).publish();
+    held.add('s1').add('s3');
+    now = START + 100 * DAY;
+    await retentionOf({ rangesAtOnce: 2 }).sweep();
+    expect(recorded.map(({ leaves }) => leaves.map(({ from, to }) => [from / 256, to / 256]))).toEqual([
+      [
+        [0, 1],
+        [2, 3],
+      ],
+      [[4, 6]],
+    ]);
+  });
+
   it('leaves no partial form behind that a failed publication has left', async () => {
     await days(2).publish();
     const replica = localFiles(join(directory, 'replica'));

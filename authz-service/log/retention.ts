@@ -20,6 +20,8 @@ export interface RetentionOptions {
   readonly held: (session: string) => boolean;
   /** Makes it durable that these go, before they do. */
   readonly record: (going: Going) => Promise<void>;
+  /** How many ranges are recorded at once, at most: an event takes 64 KiB, and what is longer is cut. Default 1,000. */
+  readonly rangesAtOnce?: number;
   /** Unix milliseconds. */
   readonly now?: () => number;
 }
@@ -54,7 +56,7 @@ export class Retention {
   readonly #reader: LogReader;
 
   constructor(options: RetentionOptions) {
-    this.#options = { replicas: [], now: Date.now, ...options };
+    this.#options = { replicas: [], rangesAtOnce: 1000, now: Date.now, ...options };
     this.#reader = new LogReader(options.objects);
   }
 
@@ -80,7 +82,7 @@ export class Retention {
     ageMs: number,
     { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
   ): Promise<Swept> {
-    const { objects, replicas, record, now } = this.#options;
+    const { objects, replicas, record, rangesAtOnce, now } = this.#options;
     const before = BigInt(now() - ageMs) * NANOS;
     const end = await this.#firstYoung(before, full, size);
     const judged = new Map<number, 'due' | 'held' | 'young'>();
@@ -97,7 +99,9 @@ export class Retention {
       else if (verdict === 'held') held.add(bundle);
     }
     here.sort((a, b) => a - b);
-    if (here.length > 0) await record({ detailClass, ageMs, leaves: ranges(here) });
+    const leaves = ranges(here);
+    for (let at = 0; at < leaves.length; at += rangesAtOnce)
+      await record({ detailClass, ageMs, leaves: leaves.slice(at, at + rangesAtOnce) });
     let deleted = 0;
     for (const bundle of here) {
       // A hold that came while the others went counts.

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { ReplayedEvent } from '../replay/tell.ts';
+import type { TellingEvent } from '../replay/tell.ts';
 import type { Invocation } from './command.ts';
 import { explanation, policy } from './policy.ts';
 
@@ -14,7 +14,7 @@ const decision = {
   hold: { approvers: ['group:leads'], quorum: 1, ttlMs: 900_000 },
   dependsOn: ['identity'],
 };
-const event = (changes: object = {}, more: Partial<ReplayedEvent> = {}): ReplayedEvent => ({
+const event = (changes: object = {}, more: Partial<TellingEvent> = {}): TellingEvent => ({
   time: '2026-03-01T12:00:00.000000500Z',
   session: 'ses_1',
   target: 'demo',
@@ -35,6 +35,11 @@ const event = (changes: object = {}, more: Partial<ReplayedEvent> = {}): Replaye
 });
 
 describe('explain', () => {
+  test('says of a judgement that was deleted after its retention that it was', () => {
+    const { body, ...about } = event();
+    expect(explanation({ ...about, deleted: true })).toMatch(/ on demo, .*: what was judged was deleted after its retention$/);
+  });
+
   test('tells the decision, the rules that fired, and the input as masked', () => {
     expect(explanation(event())).toBe(`DELETE /customers/7 on demo
   session ses_1, 2026-03-01T12:00:00.000000500Z

@@ -95,6 +95,8 @@ interface Fired {
 
 /** What one judgement rested on, for people: its input is the record's, which holds sensitive values masked only. */
 export function explanation({ time, session, target, body, truncated = [] }: ReplayedEvent): string {
+  if (body === undefined)
+    return `${printable(session)} on ${printable(target)}, ${printable(time)}: what was judged was deleted after its retention`;
   const word = (name: string): string => printable(String(body[name] ?? ''));
   const decision = parsed(body.decisionJson);
   const fired = Array.isArray(decision?.matched) ? (decision.matched as Fired[]) : [];

@@ -18,6 +18,11 @@ export class Payloads {
   /** What an event's payload says; of an event without one, nothing. */
   lines({ kind, command = 0, body }: ReplayedEvent): string[] {
     if (kind !== 'payload_chunk') return [];
+    if (body === undefined) {
+      // Whose part is missing nobody knows any more: none goes on as if it were whole.
+      this.#bodies.clear();
+      return [];
+    }
     const data = Buffer.from(String(body.data ?? ''), 'base64');
     const key = `${command} ${String(body.direction)}`;
     const known = Number(body.offset ?? 0) === 0 ? undefined : this.#bodies.get(key);

@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest';
 import { BODIES } from '../tap/schema.ts';
-import { timeline } from './play.ts';
-import type { ReplayedEvent } from './tell.ts';
+import { asciicast, stepsOf, timeline } from './play.ts';
+import type { ReplayedEvent, TellingEvent } from './tell.ts';
 
-const event = (kind: string, millis: number, body: object, more: Partial<ReplayedEvent> = {}): ReplayedEvent => ({
+const event = (kind: string, millis: number, body: object, more: Partial<TellingEvent> = {}): TellingEvent => ({
   time: `2026-03-01T12:00:00.${String(millis).padStart(3, '0')}000500Z`,
   session: 'ses_1',
   target: 'demo',
   kind,
-  body: body as ReplayedEvent['body'],
+  body: body as TellingEvent['body'],
   ...more,
 });
 
@@ -97,6 +97,47 @@ it('says what it does not know, what was shortened, and what came late', () => {
   expect(text).toMatch(/shortened by its writer: reason/);
   expect(text).toMatch(/arrived after the end/);
 });
+
+const gone = (kind: string, millis: number): ReplayedEvent => {
+  const { body, ...about } = event(kind, millis, {});
+  return { ...about, deleted: true };
+};
+
+it('says of each kind that was deleted after its retention that it was, alone and among others, however it is shown', () => {
+  const all = Object.keys(BODIES).map(gone);
+  const lines = timeline('ses_1', all).split('\n');
+  expect(lines[0]).toBe('ses_1 on demo, 2026-03-01T12:00:00Z');
+  for (const [i, kind] of Object.keys(BODIES).entries())
+    expect(lines[i + 1]).toMatch(new RegExp(`^ +[^ ]+ [^ ]+  ${kind}: deleted after its retention$`));
+  expect(asciicast('ses_1', 0, stepsOf(all)).match(/deleted after its retention/g)).toHaveLength(all.length);
+
+  const mixed = timeline('ses_1', [gone('session_opened', 0), event('session_closed', 1, { outcome: 'complete' }, { late: true })]);
+  expect(mixed).toMatch(/session_opened: deleted after its retention\n.*closed: complete\n +arrived after the end/);
+});
+
+it('shows no payload as whole whose part was deleted', () => {
+  const chunk = (millis: number, offset: number, text: string, last: boolean): ReplayedEvent =>
+    event('payload_chunk', millis, {
+      direction: 'response',
+      offset,
+      data: Buffer.from(text).toString('base64'),
+      contentType: 'text/plain',
+      last,
+    });
+  // Half of a letter, whose other half is gone.
+  const half = event('payload_chunk', 0, {
+    direction: 'response',
+    offset: 0,
+    data: Buffer.from([0x41, 0xc3]).toString('base64'),
+    last: false,
+  });
+  const shown = timeline('ses_1', [half, gone('payload_chunk', 1), chunk(2, 2, 'B', true)]);
+  expect(shown).toMatch(/\n +A\n.*payload_chunk: deleted after its retention\n.*from byte 2, text\/plain; the end\n +B$/);
+});
+
+it.each(['toString', '__proto__', 'constructor'])('knows no kind called %s', (kind) =>
+  expect(timeline('ses_1', [event(kind, 0, {})])).toContain(`${kind}: this version does not know it`),
+);
 
 it('shows no control characters of an agent', () => {
   const hostile = event('request_judged', 0, {

@@ -3,8 +3,12 @@
 import type { Kind } from '../tap/schema.ts';
 import { printable, roughly } from './printable.ts';
 
-/** An event as the admin API shows it. */
-export interface ReplayedEvent {
+/** An event as the admin API shows it: with its body, or what is left of one that was deleted after its retention. */
+export type ReplayedEvent = TellingEvent | (About & { readonly body?: undefined; readonly deleted: true });
+
+export type TellingEvent = About & { readonly body: Body; readonly deleted?: false };
+
+interface About {
   /** RFC 3339, to the nanosecond. */
   readonly time: string;
   readonly session: string;
@@ -12,7 +16,6 @@ export interface ReplayedEvent {
   readonly kind: string;
   /** Which command of the session it is about; absent: of the session as a whole. */
   readonly command?: number;
-  readonly body: Body;
   /** Fields that their writer shortened. */
   readonly truncated?: readonly string[];
   /** It arrived after the session's end had been recorded as unknown. */
@@ -80,9 +83,12 @@ export function nanos(time: string): bigint {
   return BigInt(Date.parse(`${seconds}Z`) || 0) * 1_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, '0'));
 }
 
+const told = (kind: string, body: Body): readonly string[] =>
+  Object.hasOwn(TELLS, kind) ? TELLS[kind as Kind](body) : [`${kind}: this version does not know it`];
+
 /** What an event says: a line, and further ones that explain it. Nothing in them moves a cursor. */
 export const tell = ({ kind, command, body, truncated = [], late = false }: ReplayedEvent): readonly [string, ...string[]] => {
-  const [what = '', ...more] = TELLS[kind as Kind]?.(body) ?? [`${kind}: this version does not know it`];
+  const [what = '', ...more] = body === undefined ? [`${kind}: deleted after its retention`] : told(kind, body);
   return [
     printable(command === undefined ? what : `[${command}] ${what}`),
     ...more.map(printable),

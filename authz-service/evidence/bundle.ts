@@ -77,8 +77,19 @@ const membersOf = (value: unknown, what: string): Readonly<Record<string, unknow
 export const MAX_BUNDLE_BYTES = 1 << 30;
 const MAX_PROOF_HASHES = 63;
 
+/** What stands between brackets and commas is base64, 40 characters and more: a text that is mostly brackets would take much more memory than it has bytes. */
+const isMostlyBrackets = (json: string): boolean => {
+  let marks = 0;
+  for (let i = 0; i < json.length; i += 1) {
+    const code = json.charCodeAt(i);
+    if (code === 0x5b || code === 0x7b || code === 0x2c) marks += 1;
+  }
+  return marks > 100 + json.length / 16;
+};
+
 /** Reads what somebody hands in as evidence: throws an `EvidenceError`, and nothing else. What it says is not verified. */
 export const parseEvidence = (json: string): { readonly evidence: Evidence; readonly leaves: ProvenLeaf[] } => {
+  if (isMostlyBrackets(json)) throw wrong('the evidence is mostly brackets');
   let given: unknown;
   try {
     given = JSON.parse(json);

@@ -99,6 +99,13 @@ describe('the evidence of a session', () => {
     expect(verifyBundle(showing('all of this was approved'), { keys })).toMatchObject({ verified: false, faults: [{ code: 'malformed' }] });
   });
 
+  test.each(['[],', '{},', '0,', '['])('of nothing but %s is not even parsed', (each) => {
+    const bundle = `<script type="application/json" id="evidence">{"events":[${each.repeat(1000)}</script>`;
+    expect(verifyBundle(Buffer.from(bundle), { keys }).faults).toMatchObject([
+      { code: 'malformed', detail: 'the evidence is mostly brackets' },
+    ]);
+  });
+
   test('of no session is none', async () => {
     const { pageOf } = await import('./page.ts');
     const notices = new LogFixture(log.key)

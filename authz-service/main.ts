@@ -36,10 +36,11 @@ import { createSessions } from './session/door.ts';
 import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
+import { accessLogService } from './tap/access_log_server.ts';
 import { aboutToJson, eventToJson } from './tap/event.ts';
 import { RunReader, runsOf } from './tap/runs.ts';
 import type { TapEvent } from './tap/schema.ts';
-import { tapService } from './tap/server.ts';
+import { type TapServiceOptions, tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
 import { present } from './tap/store.ts';
 import { VERSION } from './version.ts';
@@ -285,11 +286,15 @@ async function start(
   }
 
   await verifier.warm();
-  const emitters = tapService(sink, {
-    onRefused: (error, peer) => logger.error({ code: error.code, peer }, `a stream of events is refused: ${error.message}`),
+  const refusedAs = (what: string): TapServiceOptions => ({
+    onRefused: (error, peer) => logger.error({ code: error.code, peer }, `${what} is refused: ${error.message}`),
   });
+  const emitters = [
+    tapService(sink, refusedAs('a stream of events')),
+    ...(config.tap.envoyAccessLog ? [accessLogService(sink, maskRecord.text, refusedAs('a stream of access logs'))] : []),
+  ];
   tapServiceMetrics(metrics, emitters);
-  const tapDoor = await openDoor(service.tap, [emitters], MAX_EMIT_BYTES);
+  const tapDoor = await openDoor(service.tap, emitters, MAX_EMIT_BYTES);
   opened(() => tapDoor.close(service.drainMs));
   const sessions = createSessions(sessionPorts);
   opened(async () => sessions.stop());

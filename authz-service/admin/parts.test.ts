@@ -38,15 +38,16 @@ it('shows for each issuer whether its keys can be had', async () => {
   ]);
 });
 
-it('shows which streams of filters were refused, each reason from the start', async () => {
+it('shows which streams of filters and of access logs were refused, each reason from the start', async () => {
   const metrics = new Metrics();
-  const refused: Parameters<typeof tapServiceMetrics>[1]['refused'] = {};
-  tapServiceMetrics(metrics, { refused });
+  const refused: Parameters<typeof tapServiceMetrics>[1][number]['refused'] = {};
+  tapServiceMetrics(metrics, [{ refused }, { refused: { malformed: 1 } }]);
   expect(await linesOf(metrics, 'sluice_tap_streams_refused_total{code="gap"}')).toEqual([
     'sluice_tap_streams_refused_total{code="gap"} 0',
   ]);
   refused.gap = 2;
   expect((await linesOf(metrics, 'sluice_tap_streams_refused_total')).filter((line) => !line.endsWith(' 0'))).toEqual([
+    'sluice_tap_streams_refused_total{code="malformed"} 1',
     'sluice_tap_streams_refused_total{code="gap"} 2',
   ]);
 });

@@ -33,9 +33,12 @@ export const tapMetrics = (
 };
 
 /** Each code from the start, so that the first refusal is an increase, too. */
-export const tapServiceMetrics = (metrics: Metrics, { refused }: Pick<TapService, 'refused'>): void =>
-  metrics.read('counter', 'sluice_tap_streams_refused_total', 'Streams of filters that were ended by an error, by its code.', () =>
-    REFUSALS.map((code) => ({ value: refused[code] ?? 0, labels: { code } })),
+export const tapServiceMetrics = (metrics: Metrics, services: readonly Pick<TapService, 'refused'>[]): void =>
+  metrics.read(
+    'counter',
+    'sluice_tap_streams_refused_total',
+    'Streams of filters, and of access logs, that were ended by an error, by its code.',
+    () => REFUSALS.map((code) => ({ value: services.reduce((sum, { refused }) => sum + (refused[code] ?? 0), 0), labels: { code } })),
   );
 
 export const issuerMetrics = (

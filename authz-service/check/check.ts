@@ -115,7 +115,7 @@ async function judged(
     fingerprint: () => fingerprintOf(target.name, caller.identity.id, raw, request),
     waitMs: waitPreference(header('prefer')),
   });
-  if (verdict.kind !== 'allow') return turnAway(verdict, session);
+  if (verdict.kind !== 'allow') return turnAway(verdict, session, target.name);
   try {
     const plan = ports.plan(target.name, verdict.obligations);
     return letThrough({ session, target: target.name, plan, credential: ports.credential(target.name, verdict.credential) });
@@ -123,7 +123,7 @@ async function judged(
     // It was let through by the record, and yet does not pass: the record says so too.
     const reason = error instanceof Error ? error.message : String(error);
     await ports.record([{ session, target: target.name, body: { kind: 'session_closed', outcome: 'failed' } }]).catch(() => {});
-    return turnAway({ kind: 'failed', code: 'obligation_unmet', reason }, session);
+    return turnAway({ kind: 'failed', code: 'obligation_unmet', reason }, session, target.name);
   }
 }
 
@@ -170,7 +170,7 @@ async function admission(ports: CheckPorts, { raw, target, database, session, ca
     // 202 would tell the client that its tunnel is open.
     waitMs: undefined,
   });
-  if (verdict.kind !== 'allow') return turnAway(verdict, session);
+  if (verdict.kind !== 'allow') return turnAway(verdict, session, target.name);
   const { identity, run, expiresAt } = caller;
   ports.admitted(session, target.name, { identity, run, credential: verdict.credential, ...(expiresAt !== undefined && { expiresAt }) });
   return letThrough({ session, target: target.name, plan: '', credential: [] });

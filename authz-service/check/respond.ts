@@ -29,8 +29,15 @@ export function letThrough({ session, target, plan, credential }: Passage): Chec
   };
 }
 
-/** Every other verdict, in HTTP's words. */
-export function turnAway(verdict: Exclude<Verdict, { kind: 'allow' }>, session: string): CheckResponse {
+type Refusal = Exclude<Verdict, { kind: 'allow' }>;
+
+/** Every other verdict, in HTTP's words. Envoy is told of which session it is, for its access log; no filter goes by it, because none is asked. */
+export const turnAway = (verdict: Refusal, session: string, target: string): CheckResponse => ({
+  ...worded(verdict, session),
+  dynamic_metadata: { fields: { session: { stringValue: session }, target: { stringValue: target } } },
+});
+
+function worded(verdict: Refusal, session: string): CheckResponse {
   switch (verdict.kind) {
     case 'deny': {
       const { rule, reason, approval, answer } = verdict;
@@ -62,7 +69,7 @@ export function turnAway(verdict: Exclude<Verdict, { kind: 'allow' }>, session: 
     }
     case 'later':
       // A request of its own is judged once: nothing may pass under a decision that was put off.
-      return turnAway({ kind: 'failed', code: 'undecided', reason: 'The decision was put off' }, session);
+      return worded({ kind: 'failed', code: 'undecided', reason: 'The decision was put off' }, session);
     case 'gone':
       return refuse({
         status: 499,

@@ -97,6 +97,7 @@ describe('what is read', () => {
         require: true,
         queueBytes: 4_194_304,
         lagMs: 1000,
+        envoyAccessLog: false,
         record: { maxRequestBytes: 65_536, maxResponseBytes: 262_144, queueBytes: 67_108_864 },
       },
       service: {

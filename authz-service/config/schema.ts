@@ -466,6 +466,11 @@ export const SCHEMA = object({
         '{}',
         'Payload that is recorded where the policy obliges to (`record`).',
       ),
+      envoy_access_log: preset(
+        flag,
+        'false',
+        "Whether Envoy's own access log of the HTTP listeners is recorded beside what the filters tell: see recording.md.",
+      ),
       replicas: preset(list(replica), '[]', 'Where the published log is copied to as it grows: see operations.md.'),
       retention: preset(
         object({

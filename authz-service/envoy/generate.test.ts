@@ -151,6 +151,15 @@ describe('what follows from the configuration', () => {
     expect(removed(example(['address: 0.0.0.0:8443', 'address: 0.0.0.0:8443\n    trusted_proxies: 1']))).not.toContain('x-forwarded-for');
   });
 
+  test("Envoy's own access log goes to the sink of each HTTP listener, and only when it is asked for", () => {
+    const two = ['listeners:', 'tap: { envoy_access_log: true }\nlisteners:\n  - { name: inner, address: 127.0.0.1:8081 }'] as const;
+    const logs = all(example(two).lds, 'access_log').flat();
+    expect(logs).toHaveLength(2);
+    expect(all(logs, 'cluster_name')).toEqual(['sluice_tap', 'sluice_tap']);
+    expect(JSON.stringify(logs)).not.toMatch(/additional_|tags|filter_state/);
+    expect(all(example().lds, 'access_log')).toEqual([]);
+  });
+
   test("Envoy's own admin interface is a socket for its user alone, or off", () => {
     expect(all(example().bootstrap, 'admin')).toMatchObject([
       { address: { pipe: { path: '/var/lib/sluice/run/envoy-admin.sock', mode: 0o600 } } },

@@ -1,6 +1,6 @@
 /** Listeners (lds.yaml): one for each of the configuration's, hardened for untrusted callers, and one inside Envoy for each database that is reached by CONNECT. */
 import type { Config, Listener, PostgresTarget } from '../config/config.ts';
-import { tunnel, UNREACHABLE } from './cluster.ts';
+import { TAP_CLUSTER, tunnel, UNREACHABLE } from './cluster.ts';
 import { databaseFilters, httpFilters, tunnelFilters } from './filters.ts';
 import { limitsOf } from './limits.ts';
 import { localReplies } from './local_reply.ts';
@@ -81,6 +81,11 @@ const httpListener = (listener: Listener, config: Config, places: Places, secret
     ],
   });
 
+/** Envoy's own, to the sink. What it says by default: no headers beside those that have fields of their own. */
+const accessLog = extension('envoy.access_loggers.http_grpc', 'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig', {
+  common_config: { log_name: 'sluice', transport_api_version: 'V3', grpc_service: { envoy_grpc: { cluster_name: TAP_CLUSTER } } },
+});
+
 function connectionManager(listener: Listener, config: Config, { dir, wasm }: Places): Message {
   const { idleMs } = limitsOf(config);
   const tunnels = tunnelsOf(config, listener.name).length > 0;
@@ -90,6 +95,7 @@ function connectionManager(listener: Listener, config: Config, { dir, wasm }: Pl
     rds: { route_config_name: listener.name, config_source: fromFile(dir, routeFile(listener.name)) },
     http_filters: httpFilters(config, wasm.http),
     ...(tunnels && { upgrade_configs: [{ upgrade_type: 'CONNECT', filters: tunnelFilters(config) }] }),
+    ...(config.tap.envoyAccessLog && { access_log: [accessLog] }),
     local_reply_config: localReplies(),
     server_name: 'sluice',
     // The path that policy judges is the one that the target gets: normalised here, once, or refused.

@@ -128,7 +128,22 @@ export const heldHttpSession = (id = 'ses_http'): TapEvent[] =>
     }),
     bodyOf('payload_chunk', { data: Buffer.from('{}'), last: true }),
     bodyOf('session_closed', { outcome: 'complete' }),
+    accessLog(),
   ].map((body) => eventOf(id, body));
+
+const accessLog = (more: Partial<TapBodyOf<'envoy_access_log'>> = {}): TapBody =>
+  bodyOf('envoy_access_log', {
+    log: 'sluice',
+    protocol: 'HTTP/2',
+    method: 'DELETE',
+    authority: 'billing.example',
+    path: '/customers/7',
+    status: 200,
+    details: 'via_upstream',
+    durationMicros: 8200,
+    downstreamAddress: '192.0.2.7:40001',
+    ...more,
+  });
 
 export const databaseSession = (id = 'ses_db'): TapEvent[] => {
   const of = (body: TapBody, command?: number): TapEvent =>
@@ -177,6 +192,10 @@ export const edges = (): TapEvent[] => [
   eventOf('ses_f', bodyOf('session_opened', { protocol: 'http', downstreamAddress: '[2001:db8::1]:443', identityJson: 'null' })),
   eventOf('ses_f', judged('PATCH /a', { ...HTTP, method: 'PATCH', path: '' }, { effect: 'hold', approval: 'apr_9' })),
   eventOf('ses_f', bodyOf('response_finished', { outcome: 'replaced', status: 502, reason: 'not JSON' })),
+  eventOf('', accessLog({ method: '', authority: '', path: '', status: 400, details: 'http1.codec_error', flags: ['DPE'] }), {
+    target: '',
+  }),
+  eventOf('', bodyOf('envoy_access_log'), { target: '' }),
   eventOf('ses_g', bodyOf('hold_answered', { approval: 'apr_2', answer: 'expired' })),
   eventOf('ses_g', bodyOf('command_finished', { outcome: 'cancelled' }), { command: 3 }),
 ];

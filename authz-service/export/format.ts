@@ -28,8 +28,12 @@ export interface Message {
 export const FORMATS = ['ocsf', 'json'] as const;
 export type Format = (typeof FORMATS)[number];
 export const KINDS = Object.keys(BODIES) as Kind[];
-/** Payload is for those who may read the record; that a request was forwarded says no more than its judgement and its end. */
-export const DEFAULT_KINDS: readonly Kind[] = KINDS.filter((kind) => kind !== 'payload_chunk' && kind !== 'request_forwarded');
+/**
+ * Payload is for those who may read the record; that a request was forwarded says no more than its judgement and its end, and what Envoy logged of it is told
+ * by those in other words.
+ */
+const UNASKED: ReadonlySet<Kind> = new Set(['payload_chunk', 'request_forwarded', 'envoy_access_log']);
+export const DEFAULT_KINDS: readonly Kind[] = KINDS.filter((kind) => !UNASKED.has(kind));
 
 /** The leaf's name, everywhere and for ever. */
 export const eventId = (origin: string, index: number): string => `${origin}/${index}`;

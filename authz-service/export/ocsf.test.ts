@@ -57,7 +57,7 @@ it('makes of every kind of event but payload one event of a class, whole in itse
 });
 
 it('tells of a held request who asked, what for, who let it through, and what was masked', () => {
-  const [logon, judged, held, answered, forwarded, response, logoff] = mapped(leavesOf(heldHttpSession()));
+  const [logon, judged, held, answered, forwarded, response, logoff, logged] = mapped(leavesOf(heldHttpSession()));
   expect(logon).toMatchObject({
     class_uid: 3002,
     activity_id: 1,
@@ -112,6 +112,12 @@ it('tells of a held request who asked, what for, who let it through, and what wa
   });
   expect(response.end_time - response.start_time).toBe(8);
   expect(logoff).toMatchObject({ class_uid: 3002, activity_id: 2, user: { uid: 'corp:agent-7' } });
+  expect(logged).toMatchObject({
+    class_uid: 0,
+    message: 'Envoy logged HTTP/2 DELETE billing.example/customers/7: 200',
+    metadata: { correlation_uid: 'ses_http', event_code: 'envoy_access_log' },
+    unmapped: { sluice: { details: 'via_upstream', downstream: '192.0.2.7:40001' } },
+  });
 });
 
 it('tells of a session with a database what each statement was and what became of it', () => {

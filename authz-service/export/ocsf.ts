@@ -470,6 +470,30 @@ function notice(of: Telling, body: TapBodyOf<'notice'>): OcsfEvent {
   }
 }
 
+/** What Envoy saw, and not what was decided: that stands in the session's judgement. Many entries have neither a caller nor a session. */
+function accessLog(of: Telling, body: TapBodyOf<'envoy_access_log'>): OcsfEvent {
+  const { protocol, method, authority, path, status, details } = body;
+  const what = [protocol, method, authority + path].filter(Boolean).join(' ');
+  const result = body.flags.includes('UAEX') ? BLOCKED : status >= 400 || body.failure !== '' ? FAILED : ALLOWED;
+  return {
+    ...base(of, 'base', 'Access log', result, `Envoy logged ${what || 'an exchange'}: ${status || 'no status'}`, {
+      log: body.log,
+      protocol,
+      method,
+      authority,
+      path,
+      details,
+      flags: body.flags,
+      upstream: body.upstreamAddress,
+      downstream: body.downstreamAddress,
+      failure: body.failure,
+      request_bytes: body.requestBytes,
+      response_bytes: body.responseBytes,
+    }),
+    ...said({ status_code: String(status || ''), status_detail: details, duration: Math.round(body.durationMicros / 1000) }),
+  };
+}
+
 /**
  * @param context what the events before it said of its session, its own included
  * @returns undefined for an event that is not told: recorded payload
@@ -498,6 +522,8 @@ export function ocsfEvent(event: TapEvent, context: SessionContext | undefined, 
       return undefined;
     case 'notice':
       return notice(of, body);
+    case 'envoy_access_log':
+      return accessLog(of, body);
     default:
       return base(of, 'base', (body as { kind: string }).kind, ALLOWED, `an event of kind ${(body as { kind: string }).kind}`, {});
   }

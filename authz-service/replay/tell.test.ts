@@ -44,6 +44,21 @@ const EVENTS = [
     reason: '',
   }),
   event('payload_chunk', 511, { direction: 'response', offset: 0, data: 'AAAA', last: true, truncated: false }),
+  event('envoy_access_log', 511, {
+    protocol: 'HTTP/2',
+    method: 'DELETE',
+    authority: 'billing.example',
+    path: '/customers/7',
+    status: 503,
+    details: 'upstream_reset',
+    flags: ['UF', 'URX'],
+    requestBytes: 0,
+    responseBytes: 91,
+    durationMicros: 12_345,
+    downstreamAddress: '127.0.0.1:5000',
+    upstreamAddress: '10.0.0.9:443',
+    failure: 'certificate verify failed',
+  }),
   event('notice', 512, { notice: 'policy-reloaded', text: '' }),
   event(
     'command_finished',
@@ -78,6 +93,10 @@ it('tells a session event by event, with what was masked', () => {
               masked **.ssn: 3
    +511.0 ms  response: 3 B from byte 0; the end
               (3 bytes that are no text: --json has them)
+   +511.0 ms  Envoy logged HTTP/2 DELETE billing.example/customers/7: 503, upstream_reset, UF, URX
+              0 B in, 91 B out; after 12.3 ms
+              from 127.0.0.1:5000 to 10.0.0.9:443
+              failed: certificate verify failed
    +512.0 ms  notice policy-reloaded
    +513.0 ms  [7] complete SELECT 2
               2 rows, 300 B out; after 900 µs

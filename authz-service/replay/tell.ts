@@ -74,6 +74,14 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
     `${number(body, 'rows')} ${number(body, 'rows') === 1 ? 'row' : 'rows'}, ${bytes(number(body, 'bytes'))} out; after ${micros(number(body, 'durationMicros'))}`,
     ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
   ],
+  envoy_access_log: (body) => [
+    `Envoy logged ${[word(body, 'protocol'), word(body, 'method'), word(body, 'authority') + word(body, 'path')].filter(Boolean).join(' ')}: ${
+      number(body, 'status') || 'no status'
+    }${listed(word(body, 'details'), ...(body.flags as readonly string[]))}`,
+    `${bytes(number(body, 'requestBytes'))} in, ${bytes(number(body, 'responseBytes'))} out; after ${micros(number(body, 'durationMicros'))}`,
+    `from ${word(body, 'downstreamAddress') || 'an unknown address'}${word(body, 'upstreamAddress') ? ` to ${word(body, 'upstreamAddress')}` : ''}`,
+    ...(word(body, 'failure') ? [`failed: ${word(body, 'failure')}`] : []),
+  ],
   notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
 };
 

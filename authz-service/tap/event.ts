@@ -252,11 +252,14 @@ export const encodeEventView = (event: TapEvent): Encoded => {
 /** The event's bytes: never more than `MAX_EVENT_BYTES`; fields that are too long are cut and named in `truncated`. */
 export const encodeEvent = (event: TapEvent): Uint8Array => Uint8Array.prototype.slice.call(encodeEventView(event).bytes);
 
+/** Kinds that may be about no session. */
+const SESSIONLESS: ReadonlySet<Kind> = new Set(['notice', 'envoy_access_log']);
+
 /** Throws a `WireError` when this is no session that an event of this kind can have. */
 export const checkSession = (session: string, kind: Kind): void => {
   if (session.length > MAX_NAME_LENGTH || !PRINTABLE.test(session))
     throw new WireError('malformed', 'a session is at most 128 printable characters');
-  if (session === '' && kind !== 'notice') throw new WireError('malformed', `${kind} without a session`);
+  if (session === '' && !SESSIONLESS.has(kind)) throw new WireError('malformed', `${kind} without a session`);
 };
 
 const readBody = (message: Message, reader: Reader): TapBody => {
@@ -334,9 +337,7 @@ const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {
   if (!EMITTER.test(emitter)) throw new WireError('malformed', 'an emitter is 32 hexadecimal digits');
   if (sequence < 1) throw new WireError('malformed', 'sequences begin at 1');
   if (body === undefined) throw new WireError('malformed', 'an event without a body that this version knows');
-  if (session.length > MAX_NAME_LENGTH || !PRINTABLE.test(session))
-    throw new WireError('malformed', 'a session is at most 128 printable characters');
-  if (session === '' && body.kind !== 'notice') throw new WireError('malformed', `${body.kind} without a session`);
+  checkSession(session, body.kind);
   return { emitter, sequence, timeUnixNanos, session, target, truncated, ...(command > 0 && { command }), body };
 };
 

@@ -16,7 +16,8 @@ export interface TapServiceOptions {
   readonly onRefused?: (error: SinkError, peer: string) => void;
 }
 
-const STATUS: Record<SinkErrorCode, status> = {
+/** What a peer is told by each. */
+export const STATUS: Readonly<Record<SinkErrorCode, status>> = {
   unavailable: status.UNAVAILABLE,
   unreadable: status.UNAVAILABLE,
   malformed: status.INVALID_ARGUMENT,

@@ -1,0 +1,216 @@
+/** The index of sessions as a file, below the sink that keeps it: what a restart, a damaged file and a stop between two parts of a change leave. */
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
+import type { TapBody } from './schema.ts';
+import { openSessionIndex, type SessionIndex } from './session_index.ts';
+import { type OwnEvent, openSink, type Sink } from './sink.ts';
+import { eventsIn, testStore } from './store.fixture.ts';
+
+const DIR = '/tap';
+const START = 1_700_000_000_000;
+let dir: string;
+let files: SimulatedFileSystem;
+let now: number;
+let sink: Sink | undefined;
+let index: SessionIndex;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'session-index-'));
+  [files, now, sink] = [new SimulatedFileSystem(), START, undefined];
+});
+afterEach(async () => {
+  await sink?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const path = (): string => join(dir, 'sessions.sqlite');
+
+const open = async (over: SessionIndex = openSessionIndex(path())): Promise<Sink> => {
+  index = over;
+  sink = await openSink({ openStore: testStore(DIR, { files }).openStore, index, now: () => now });
+  return sink;
+};
+
+/** As when the process dies: what the record has written stays, and the index what was applied to it. */
+const kill = async (): Promise<void> => {
+  const disk = files.afterKill();
+  index.apply = () => {};
+  await sink?.close().catch(() => {});
+  [sink, files] = [undefined, disk];
+};
+
+const opened: TapBody = {
+  kind: 'session_opened',
+  protocol: 'http',
+  identity: 'corp:agent',
+  identityJson: '{}',
+  run: 'run-1',
+  onBehalfOf: '',
+  downstreamAddress: '',
+};
+const judged: TapBody = {
+  kind: 'request_judged',
+  request: 'GET /customers/7',
+  effect: 'allow',
+  rule: 'read-by-grant',
+  reason: '',
+  policyRevision: '',
+  maskedInputJson: '{}',
+  decisionJson: '{}',
+  approval: '',
+  identityMicros: 0,
+  policyMicros: 0,
+  fingerprint: '',
+};
+const closed = (outcome: string): TapBody => ({ kind: 'session_closed', outcome });
+const of = (session: string, ...bodies: TapBody[]): OwnEvent[] => bodies.map((body) => ({ session, target: 'demo', body }));
+
+/** What is shown of every session, in the order of their names. */
+const shown = async (of: Sink): Promise<object[]> =>
+  (await of.list({ limit: 10_000 }))
+    .map((summary) => ({ ...summary, indices: of.indicesOf(summary.id) }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+
+describe('opened again', () => {
+  it('goes on with the sessions that were open, reading no more of the record than the index lacks', async () => {
+    await (await open()).append([...of('done', opened, judged, closed('complete')), ...of('going', opened, judged)]);
+    await sink?.sweep();
+    await sink?.append(of('later', opened, judged));
+    const before = await shown(sink as Sink);
+    await kill();
+
+    const store = testStore(DIR, { files }).openStore;
+    let readFrom = -1;
+    index = openSessionIndex(path());
+    const { applied } = index.progress;
+    expect(applied).toBe(6);
+    expect(index.open().map(({ summary }) => summary.id)).toEqual(['going']);
+    sink = await openSink({
+      index,
+      now: () => now,
+      openStore: async (known) => {
+        const opening = await store(known);
+        const read = opening.read.bind(opening);
+        opening.read = (from = 0) => {
+          if (readFrom < 0) readFrom = from;
+          return read(from);
+        };
+        return opening;
+      },
+    });
+    expect(readFrom).toBe(applied);
+    expect(await shown(sink)).toEqual(before);
+    expect((await sink.list({ state: 'open' })).map(({ id }) => id).sort()).toEqual(['going', 'later']);
+  });
+
+  it('ends as unknown what nobody ends, and takes what comes late to where it belongs', async () => {
+    await (await open()).append([...of('going', opened, judged)]);
+    await kill();
+    now += 60_000;
+    await open();
+    now += 31_000;
+    await sink?.sweep();
+    await sink?.close();
+
+    await open();
+    expect(await sink?.list()).toMatchObject([{ id: 'going', state: 'closed', outcome: 'unknown', events: 3, late: false }]);
+    await sink?.append(of('going', { kind: 'request_forwarded', emitter: '' }, closed('complete')));
+    await sink?.close();
+
+    await open();
+    expect(await sink?.list()).toMatchObject([{ id: 'going', state: 'closed', outcome: 'complete', events: 5, late: true }]);
+    expect((await sink?.events('going'))?.map(({ event, late }) => [event?.body.kind, late])).toEqual([
+      ['session_opened', false],
+      ['request_judged', false],
+      ['session_closed', false],
+      ['request_forwarded', true],
+      ['session_closed', true],
+    ]);
+    // The chain of the session in the log is whole across all of it.
+    await sink?.close();
+    await eventsIn(DIR, files.copy());
+  });
+});
+
+describe('made again from the record', () => {
+  const damages: readonly (readonly [string, () => void])[] = [
+    ['is not there', () => rmSync(path())],
+    ['is no database', () => writeFileSync(path(), 'something else, and longer than the header of a database: '.repeat(10))],
+    ['is empty', () => truncateSync(path(), 0)],
+    ['was cut off', () => truncateSync(path(), 4096)],
+    [
+      'is of another version',
+      () => {
+        const other = new DatabaseSync(path());
+        other.exec('UPDATE progress SET version = 99');
+        other.close();
+      },
+    ],
+  ];
+
+  it.each(damages)('a file that %s', async (_, damage) => {
+    await (await open()).append([...of('done', opened, judged, closed('complete')), ...of('going', opened, judged)]);
+    await sink?.sweep();
+    const before = await shown(sink as Sink);
+    await sink?.close();
+    damage();
+    await open();
+    expect(await shown(sink as Sink)).toEqual(before);
+    expect(existsSync(path())).toBe(true);
+    await sink?.close();
+    // And once more with what was made.
+    await open();
+    expect(await shown(sink as Sink)).toEqual(before);
+    await sink?.append(of('done', closed('failed')));
+    await sink?.close();
+    await eventsIn(DIR, files.copy());
+  });
+});
+
+it('is of one process', async () => {
+  await open();
+  expect(() => openSessionIndex(path())).toThrow(expect.objectContaining({ code: 'locked' }));
+});
+
+describe('a change that takes several parts', () => {
+  const MANY = 450;
+
+  it.each([0, 1, 2, 3])('and stops after %i of them: the next opening has every session once and whole', async (parts) => {
+    await open();
+    const apply = index.apply.bind(index);
+    let left = parts;
+    index.apply = (...args) => {
+      if (left === 0) throw new Error('the process ends here');
+      left -= 1;
+      apply(...args);
+    };
+    await sink?.append(Array.from({ length: MANY }, (_, i) => of(`ses_${i}`, opened, judged)).flat());
+    await sink?.append(of('ses_0', closed('complete')));
+    const stopped = await sink?.sweep().then(
+      () => false,
+      () => true,
+    );
+    // 450 sessions are three parts, and how far it goes is said with the last.
+    expect(stopped).toBe(parts < 3);
+    expect(index.progress.applied).toBe(parts < 3 ? 0 : (sink as Sink).size);
+    const found = index.list({}, 10_000).length;
+    expect(found).toBe(Math.min(MANY, 200 * parts));
+    const emitter = (sink as Sink).emitter;
+    await kill();
+
+    await open();
+    await sink?.sweep();
+    expect(index.list({}, 10_000).length).toBe(MANY);
+    expect(index.progress.applied).toBe((sink as Sink).size);
+    expect(index.sequenceOf(emitter)).toBe(1 + 2 * MANY + 1);
+    const sessions = await (sink as Sink).list({ limit: 10_000 });
+    expect(sessions).toHaveLength(MANY);
+    for (const { id, events, state } of sessions)
+      expect([id, events, state]).toEqual([id, id === 'ses_0' ? 3 : 2, id === 'ses_0' ? 'closed' : 'open']);
+    for (const { id } of sessions) expect(new Set((sink as Sink).indicesOf(id)).size).toBe(id === 'ses_0' ? 3 : 2);
+  });
+});

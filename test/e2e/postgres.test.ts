@@ -250,9 +250,13 @@ describe('held statements', () => {
 describe('errors', () => {
   test('carry no sensitive value', async () => {
     const on = await agent();
-    for (const sql of ['SELECT ssn::int FROM customers WHERE id = 1', 'SELECT (email || $$$$)::date FROM customers WHERE id = 1']) {
+    // Casts of sensitive values do not run by themselves: a failure tells what it was of. What fails beside such values runs, and loses its text.
+    for (const [sql, code] of [
+      ['SELECT ssn, 1 / (id - 1) FROM customers WHERE id = 1', '22012'],
+      ['SELECT ssn, name::date FROM customers WHERE id = 1', '22007'],
+    ] as const) {
       const error = await rejection(on.query(sql));
-      expect(error.code).toMatch(/^22/);
+      expect(error.code, sql).toBe(code);
       const said = JSON.stringify(error, Object.getOwnPropertyNames(error));
       expect([...ledger.secrets].filter((secret) => said.includes(secret))).toEqual([]);
     }

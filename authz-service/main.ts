@@ -112,7 +112,7 @@ async function start(
   const sink = await openSink({
     ...parts,
     onLag: told.onLag,
-    maskStatement: (text) => maskRecord.text(text),
+    maskText: (text) => maskRecord.text(text),
     onRecorded: recordMetrics(metrics),
     onProblem,
   });

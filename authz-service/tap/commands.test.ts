@@ -169,11 +169,41 @@ it('have the text that ran masked before anything keeps it, and none of it where
   await letIn();
   attach().accept(finished(1, 'select 078051120'));
   await sink.close();
-  const maskStatement = (text: string): string => text.replaceAll('078051120', '***');
-  sink = await openSink({ ...testStore('/tap', { files, retryMs: 5 }), now: () => now, maskStatement });
+  const maskText = (text: string): string => text.replaceAll('078051120', '***');
+  sink = await openSink({ ...testStore('/tap', { files, retryMs: 5 }), now: () => now, maskText });
   const stream = attach();
   stream.accept(finished(2, 'select 078051120'));
   stream.accept(finished(3, 'select 1'));
   stream.accept(finished(4, ''));
   await expect.poll(texts).toEqual(['', 'select ***', 'select 1', '']);
+});
+
+it('media types of recorded payload are masked as statements are', async () => {
+  await sink.close();
+  sink = await openSink({
+    ...testStore('/tap', { files, retryMs: 5 }),
+    now: () => now,
+    maskText: (text) => text.replaceAll('078051120', '***'),
+  });
+  await letIn();
+  const chunk = {
+    kind: 'payload_chunk',
+    direction: 'request',
+    offset: 0,
+    data: Buffer.from('078051120'),
+    last: true,
+    truncated: false,
+    contentType: 'text/plain; x=078051120',
+    contentEncoding: 'x-078051120',
+    reason: '',
+  } as const;
+  attach().accept(
+    Buffer.from(
+      encodeEvent({ emitter: EMITTER, sequence: 1, timeUnixNanos: 1n, session: 's', target: 'ledger', truncated: [], body: chunk }),
+    ),
+  );
+  const chunks = async () =>
+    (await sink.events('s'))?.flatMap(({ event }) => (event?.body.kind === 'payload_chunk' ? [event.body] : [])) ?? [];
+  // The payload itself was masked by the filter: the sink leaves it as it is.
+  await expect.poll(chunks).toEqual([{ ...chunk, data: chunk.data, contentType: 'text/plain; x=***', contentEncoding: 'x-***' }]);
 });

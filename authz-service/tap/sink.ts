@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
-import type { TapBody, TapEvent } from './schema.ts';
+import type { Kind, TapBody, TapEvent } from './schema.ts';
 import type { SessionIndex } from './session_index.ts';
 import { addTo, begunElsewhere, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
 import { kindOf, type OpenStore, type TapRecord, type TapStore } from './store.ts';
@@ -111,8 +111,8 @@ export interface SinkOptions {
   readonly now?: () => number;
   /** Told for each event that became durable: seconds since it happened. */
   readonly onLag?: (seconds: number) => void;
-  /** Masks the text of a statement that a filter tells as it was. Default: nothing of it is kept. */
-  readonly maskStatement?: (text: string) => string;
+  /** Masks text that a filter tells as somebody sent it: statements, media types. Default: nothing of it is kept. */
+  readonly maskText?: (text: string) => string;
   /** Told of each event that became durable since the start. Must not throw, and not take long. */
   readonly onRecorded?: (event: TapEvent) => void;
   /** Told what an operator should know of. */
@@ -181,6 +181,12 @@ const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
 const CLOSE_INDICES = 2000;
 
+/** Fields that hold what a client or a target wrote, as it was. */
+const FOREIGN: { readonly [K in Kind]?: readonly string[] } = {
+  command_finished: ['statement'],
+  payload_chunk: ['contentType', 'contentEncoding'],
+};
+
 class RecordSink implements Sink {
   readonly emitter = randomBytes(16).toString('hex');
   readonly metrics: SinkMetrics = {
@@ -200,7 +206,7 @@ class RecordSink implements Sink {
   readonly #maxEmitters: number;
   readonly #now: () => number;
   readonly #onLag: ((seconds: number) => void) | undefined;
-  readonly #maskStatement: (text: string) => string;
+  readonly #maskText: (text: string) => string;
   readonly #onRecorded: ((event: TapEvent) => void) | undefined;
   readonly #onProblem: (error: Error) => void;
   readonly #table: SessionTable;
@@ -230,7 +236,7 @@ class RecordSink implements Sink {
     maxEmitters = 4096,
     now = Date.now,
     onLag,
-    maskStatement = () => '',
+    maskText = () => '',
     onRecorded,
     onProblem = () => {},
   }: SinkOptions) {
@@ -239,7 +245,7 @@ class RecordSink implements Sink {
     this.#maxEmitters = maxEmitters;
     this.#now = now;
     this.#onLag = onLag;
-    this.#maskStatement = maskStatement;
+    this.#maskText = maskText;
     this.#onRecorded = onRecorded;
     this.#onProblem = onProblem;
     this.#table = new SessionTable(maxSessions);
@@ -525,13 +531,21 @@ class RecordSink implements Sink {
     }
   }
 
-  /** Statements that filters tell are masked before anything keeps them. */
+  /** What filters tell in the words of those who sent it is masked before anything keeps it. */
   #masked(reported: ReturnType<typeof decodeReportedEvent>): ReturnType<typeof decodeReportedEvent> {
     const { event } = reported;
     const { body } = event;
-    if (body.kind !== 'command_finished' || body.statement === '') return reported;
-    const statement = this.#maskStatement(body.statement);
-    return statement === body.statement ? reported : { event: { ...event, body: { ...body, statement } }, repaired: true };
+    const foreign = FOREIGN[body.kind];
+    if (foreign === undefined) return reported;
+    const told = body as unknown as Readonly<Record<string, string>>;
+    const masked: Record<string, string> = {};
+    for (const name of foreign) {
+      const text = told[name] as string;
+      const shown = text === '' ? text : this.#maskText(text);
+      if (shown !== text) masked[name] = shown;
+    }
+    if (Object.keys(masked).length === 0) return reported;
+    return { event: { ...event, body: { ...body, ...masked } as TapBody }, repaired: true };
   }
 
   #stage(emitter: Emitter, event: TapEvent, bytes: Buffer, stream: Emitter['stream']): void {

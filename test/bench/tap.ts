@@ -1,0 +1,154 @@
+/**
+ * Durable events a second through the sink and its log, fsync on: many who wait at once, each for the events of one answer. `ratio` is over what this disk gives at all: a
+ * bare file, written as the journal's are (`O_DSYNC`), in pieces as large as the log's own writes were. Both in turns, in one process.
+ */
+import { randomBytes } from 'node:crypto';
+import { constants, mkdtempSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { recordParts } from '../../authz-service/record.ts';
+import type { TapBody } from '../../authz-service/tap/schema.ts';
+import { type OwnEvent, openSink, type Sink } from '../../authz-service/tap/sink.ts';
+import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
+import { median, quantile, report, rounded } from './figures.ts';
+
+const ROUNDS = 7;
+const ROUND_MS = 2000;
+const WARM_UP_MS = 2000;
+/** Answers that wait at once: as many as the bench of decisions has under way, and a crowd. The ratio that counts is the crowd's. */
+const WAITING = [64, 512] as const;
+const GOAL = 0.5;
+
+/** What a request that is let through leaves in the record by the service, and by the filter. */
+const BODIES: readonly (readonly TapBody[])[] = [
+  [opened, judged('allow')],
+  [
+    { kind: 'request_forwarded', emitter: '' },
+    {
+      kind: 'response_finished',
+      outcome: 'complete',
+      status: 200,
+      requestBytes: 0,
+      responseBytes: 1077,
+      durationMicros: 5210,
+      firstByteMicros: 4810,
+      masked: [{ rule: '**.ssn', count: 1 }],
+      reason: '',
+    },
+    { kind: 'session_closed', outcome: 'complete' },
+  ],
+];
+
+interface Round {
+  readonly events: number;
+  readonly bytes: number;
+  readonly writes: number;
+  readonly seconds: number;
+  /** Of all threads. */
+  readonly cpuMicros: number;
+  readonly waitedMs: readonly number[];
+}
+
+let sessions = 0;
+
+async function appended(sink: Sink, waiting: number, totals: () => { bytes: number; writes: number }, forMs: number): Promise<Round> {
+  const before = { ...totals(), events: sink.metrics.events, cpu: process.cpuUsage() };
+  const waitedMs: number[] = [];
+  const started = performance.now();
+  const client = async (): Promise<void> => {
+    while (performance.now() - started < forMs) {
+      sessions += 1;
+      const session = `ses_${sessions}`;
+      for (const bodies of BODIES) {
+        const since = performance.now();
+        await sink.append(bodies.map((body): OwnEvent => ({ session, target: 'demo', body })));
+        waitedMs.push(performance.now() - since);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: waiting }, client));
+  const seconds = (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(before.cpu);
+  const after = totals();
+  return {
+    events: sink.metrics.events - before.events,
+    bytes: after.bytes - before.bytes,
+    writes: after.writes - before.writes,
+    seconds,
+    cpuMicros: user + system,
+    waitedMs,
+  };
+}
+
+/** As many bytes a write as the log's writes had, one behind the other: the log's own go so too. */
+async function bare(directory: string, bytesPerWrite: number, forMs: number): Promise<{ bytesPerSecond: number; writesPerSecond: number }> {
+  const path = join(directory, 'bare');
+  const file = await open(path, constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY | constants.O_DSYNC, 0o600);
+  const bytes = randomBytes(bytesPerWrite);
+  let writes = 0;
+  const started = performance.now();
+  for (; performance.now() - started < forMs; writes += 1) await file.write(bytes, 0, bytes.length, writes * bytes.length);
+  const seconds = (performance.now() - started) / 1000;
+  await file.close();
+  rmSync(path);
+  return { bytesPerSecond: (writes * bytesPerWrite) / seconds, writesPerSecond: writes / seconds };
+}
+
+type Compared = Round & { readonly ratio: number; readonly bare: Awaited<ReturnType<typeof bare>> };
+
+async function compared(
+  directory: string,
+  sink: Sink,
+  waiting: number,
+  totals: () => { bytes: number; writes: number },
+): Promise<Compared[]> {
+  const { bytes, writes } = await appended(sink, waiting, totals, WARM_UP_MS);
+  let size = Math.round(bytes / writes);
+  const rounds: Compared[] = [];
+  for (let i = 0; i < ROUNDS; i += 1) {
+    // The bare file on both sides of each round: what disk and neighbours do changes by the second.
+    const first = await bare(directory, size, ROUND_MS / 2);
+    const round = await appended(sink, waiting, totals, ROUND_MS);
+    size = Math.round(round.bytes / round.writes);
+    const second = await bare(directory, size, ROUND_MS / 2);
+    const limit = {
+      bytesPerSecond: (first.bytesPerSecond + second.bytesPerSecond) / 2,
+      writesPerSecond: (first.writesPerSecond + second.writesPerSecond) / 2,
+    };
+    rounds.push({ ...round, ratio: round.bytes / round.seconds / limit.bytesPerSecond, bare: limit });
+  }
+  return rounds;
+}
+
+function figures(rounds: readonly Compared[]): { readonly ratio: number } & Record<string, unknown> {
+  const of = (value: (round: Compared) => number, digits = 0): number => rounded(median(rounds.map(value)), digits);
+  const waited = rounds.flatMap(({ waitedMs }) => waitedMs).sort((a, b) => a - b);
+  return {
+    ratio: of(({ ratio }) => ratio, 3),
+    ratios: rounds.map(({ ratio }) => rounded(ratio, 3)),
+    events_a_second: of(({ events, seconds }) => events / seconds),
+    acknowledged_after_ms: { p50: rounded(quantile(waited, 0.5)), p99: rounded(quantile(waited, 0.99)) },
+    cpu_micros_an_event: of(({ cpuMicros, events }) => cpuMicros / events, 1),
+    bytes_an_event: of(({ bytes, events }) => bytes / events),
+    events_a_write: of(({ events, writes }) => events / writes),
+    writes_a_second: of(({ writes, seconds }) => writes / seconds),
+    megabytes_a_second: of(({ bytes, seconds }) => bytes / seconds / 1e6, 2),
+    bare_writes_a_second: of(({ bare: { writesPerSecond } }) => writesPerSecond),
+    bare_megabytes_a_second: of(({ bare: { bytesPerSecond } }) => bytesPerSecond / 1e6, 2),
+  };
+}
+
+const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tap-'));
+try {
+  const { openStore, index, log } = recordParts({ stateDir: directory, tap: {} as never });
+  const sink = await openSink({ openStore, index });
+  const totals = () => ({ bytes: log().totals.bytes, writes: log().totals.writes });
+  const [few, crowd] = WAITING;
+  const waiting64 = figures(await compared(directory, sink, few, totals));
+  const waiting512 = figures(await compared(directory, sink, crowd, totals));
+  await sink.close();
+  report({ name: 'tap', ratio: waiting512.ratio, goal: GOAL, load: loadavg()[0], waiting_64: waiting64, waiting_512: waiting512 });
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}

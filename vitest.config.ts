@@ -3,12 +3,16 @@ import { defineConfig } from 'vitest/config';
 
 // unit: pure code beside what it tests. wasm: compiled filters in the host emulator.
 // e2e and faults: a real Envoy, real servers, one file at a time (they share the machine's two cores).
+// Tests that wait for real processes may meet a slow moment of a shared machine: where nobody watches they are tried a second time, and the output says so.
+// Never those of `wasm`: a generated case that fails once has found something.
+const retry = process.env.CI ? 1 : 0;
+
 export default defineConfig({
   test: {
     // By default Vitest leaves one processor to itself, of two, and it has little to do.
     maxWorkers: availableParallelism(),
     projects: [
-      { test: { name: 'unit', include: ['authz-service/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000 } },
+      { test: { name: 'unit', include: ['authz-service/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000, retry } },
       { test: { name: 'wasm', include: ['test/{wasm,fuzz}/**/*.test.ts'], testTimeout: 120_000, isolate: false } },
       {
         test: {
@@ -17,6 +21,7 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
+          retry,
         },
       },
     ],

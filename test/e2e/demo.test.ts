@@ -45,7 +45,7 @@ describe.each(['with psql where it is installed', 'without psql'])('the tour, li
   });
 
   it('has a stop for each thing that it shows', () => {
-    expect([...outputs.keys()]).toHaveLength(14);
+    expect([...outputs.keys()]).toHaveLength(15);
   });
 
   it('asks for a token', () => {

@@ -101,7 +101,7 @@ public class Jdbc {
     SQLException denied = refusal(() -> statement.execute("DELETE FROM customers WHERE id = 1"));
     check("a denied statement gets 42501 with its rule", denied.getSQLState().equals("42501") && detail(denied) != null, denied);
     check("the connection goes on after it", number(connection, "SELECT 1") == 1);
-    SQLException wrong = refusal(() -> statement.execute("SELECT ssn::int FROM customers WHERE id = 1"));
+    SQLException wrong = refusal(() -> statement.execute("SELECT ssn, name::int FROM customers WHERE id = 1"));
     check("an error carries no value", wrong.getSQLState().equals("22P02") && !wrong.getMessage().contains("504-84"), wrong);
 
     try (PreparedStatement insert = connection.prepareStatement("INSERT INTO scratch VALUES (?, ?)")) {

@@ -58,7 +58,7 @@ async function nodePostgres(check: Check): Promise<void> {
   const denied = await refusal(client.query('DELETE FROM customers WHERE id = 1'));
   check('a denied statement gets 42501', denied.code === '42501', denied);
   check('the connection goes on after it', (await rows('SELECT 1 AS one'))[0]?.one === 1);
-  const error = await refusal(client.query('SELECT ssn::int FROM customers WHERE id = 1'));
+  const error = await refusal(client.query('SELECT ssn, name::int FROM customers WHERE id = 1'));
   check(
     'an error carries no value',
     error.code === '22P02' && !JSON.stringify({ ...error, message: error.message }).includes('504-84'),
@@ -148,7 +148,7 @@ async function postgresJs(check: Check): Promise<void> {
   const denied = await refusal(sql`DELETE FROM customers WHERE id = ${id}`);
   check('a denied statement gets 42501', denied.code === '42501', denied);
   check('the connection goes on after it', (await sql`SELECT 1 AS one`)[0].one === 1);
-  const error = await refusal(sql.unsafe('SELECT ssn::int FROM customers WHERE id = 1'));
+  const error = await refusal(sql.unsafe('SELECT ssn, name::int FROM customers WHERE id = 1'));
   check('an error carries no value', error.code === '22P02' && !error.message.includes('504-84'), error);
   const rolledBack = await refusal(
     sql.begin(async (sql: Any) => {

@@ -64,7 +64,7 @@ except psycopg.Error as error:
 denied = refused(cursor.execute, "DELETE FROM customers WHERE id = %s", [1])
 check("a denied statement names its rule", denied.sqlstate == "42501" and bool(denied.message_detail), (denied.sqlstate, denied.message_primary))
 check("the connection goes on after it", cursor.execute("SELECT 1").fetchone() == (1,))
-error = refused(cursor.execute, "SELECT ssn::int FROM customers WHERE id = 1")
+error = refused(cursor.execute, "SELECT ssn, name::int FROM customers WHERE id = 1")
 check("an error carries no value", error.sqlstate == "22P02" and "504-84" not in f"{error.message_primary}{error.message_detail}", error.message_primary)
 syntax = refused(cursor.execute, "SELEC 1")
 check("a syntax error is one", syntax.sqlstate == "42601", syntax.sqlstate)

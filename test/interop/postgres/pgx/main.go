@@ -102,7 +102,7 @@ func main() {
 	denied := refusal(exec(connection, "DELETE FROM customers WHERE id = $1", 1))
 	check("a denied statement gets 42501 with its rule", denied.Code == "42501" && denied.Detail != "", denied)
 	check("the connection goes on after it", one[int](connection, "SELECT 1") == 1)
-	wrong := refusal(exec(connection, "SELECT ssn::int FROM customers WHERE id = 1"))
+	wrong := refusal(exec(connection, "SELECT ssn, name::int FROM customers WHERE id = 1"))
 	check("an error carries no value", wrong.Code == "22P02" && !strings.Contains(wrong.Message+wrong.Detail, "504-84"), wrong)
 
 	transaction, err := connection.Begin(ctx)

@@ -8,7 +8,7 @@ import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
-import { isSessionName, logDirectory } from './log_directory.ts';
+import { isSessionName, listedKeys, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const evidence: Command = {
@@ -46,7 +46,7 @@ async function run(invocation: Invocation): Promise<number> {
   const objects = localFiles(logDirectory(invocation));
   try {
     const listed = (await objects.get('keys'))?.toString('utf8') ?? '';
-    const keys = listed.split('\n').flatMap((line) => line.split(' ')[1] ?? []);
+    const keys = listedKeys(listed);
     const { evidence: found, page, files } = await collectEvidence(objects, session, keys);
     writeFileSync(out, page);
     if (proofs !== undefined) {

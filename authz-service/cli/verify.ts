@@ -11,7 +11,7 @@ import { inWords, type Report } from '../verify/report.ts';
 import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
-import { isSessionName, logDirectory } from './log_directory.ts';
+import { isSessionName, listedKeys, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const verify: Command = {
@@ -91,7 +91,7 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
 /** @param beside the file `keys` of the log: a line for each key, `FROM-INDEX KEY` */
 function trustOf(invocation: Invocation, beside: string | undefined): Trust {
   const key = text(invocation, 'key');
-  const own = (beside ?? '').split('\n').flatMap((line) => line.split(' ')[1] ?? []);
+  const own = listedKeys(beside ?? '');
   if (key === undefined && own.length === 0 && beside !== undefined)
     throw new CommandError('No key lies beside the log: name one with --key.');
   const [origin, checkpoint, remember, witness] = (['origin', 'checkpoint', 'remember', 'witness'] as const).map((name) =>

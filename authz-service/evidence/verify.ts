@@ -1,10 +1,10 @@
 /** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
 import type { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
-import { headOf, keptCheckpoint, levelOf } from '../verify/log.ts';
+import { checkWitnesses, headOf, keptCheckpoint, levelOf } from '../verify/log.ts';
 import { Faults, type Report } from '../verify/report.ts';
 import { checkSession, notThere } from '../verify/session.ts';
-import { isWitnessed, openSigned, type Seen, type Trust } from '../verify/trust.ts';
+import { openSigned, type Seen, type Trust } from '../verify/trust.ts';
 import { type Evidence, EvidenceError, MAX_BUNDLE_BYTES } from './bundle.ts';
 import { readPage } from './page.ts';
 
@@ -41,8 +41,7 @@ export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
     all = events.length;
     known = events.filter(({ event }) => event !== undefined).length;
     notThere(leaves, 'in the bundle', remarks);
-    if (used.witnesses !== undefined && !isWitnessed(seen, used))
-      faults.add('witnesses', `${seen.witnesses.length} have, and ${used.witnesses.quorum} of ${used.witnesses.keys.length} must`);
+    checkWitnesses(seen, used, faults);
   } catch (error) {
     faults.add((error as TlogError).code === 'signature' ? 'signature' : 'malformed', (error as Error).message);
   }

@@ -38,8 +38,7 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
     if (kept !== undefined && kept.size > seen.size)
       faults.add('rolled-back', `it has ${seen.size} leaves, and had ${kept.size} when the checkpoint was kept`);
     await new Walk(objects, seen, kept, { faults, remarks, counts, onProgress }).run();
-    if (trust.witnesses !== undefined && !isWitnessed(seen, trust))
-      faults.add('witnesses', `${seen.witnesses.length} have, and ${trust.witnesses.quorum} of ${trust.witnesses.keys.length} must`);
+    checkWitnesses(seen, trust, faults);
   }
 
   return {
@@ -59,6 +58,12 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
 
 /** The last moment that a `Date` can tell; a cosigner may write any number. */
 const LATEST_MS = 8.64e15;
+
+/** Where witnesses are asked for, enough of them must have cosigned. */
+export const checkWitnesses = (seen: Seen, trust: Trust, faults: Faults): void => {
+  if (trust.witnesses !== undefined && !isWitnessed(seen, trust))
+    faults.add('witnesses', `${seen.witnesses.length} have, and ${trust.witnesses.quorum} of ${trust.witnesses.keys.length} must`);
+};
 
 /** What a report says of the checkpoint. */
 export const headOf = (seen: Seen | undefined): Pick<Report, 'origin' | 'size' | 'root' | 'signedBy' | 'witnesses'> => ({

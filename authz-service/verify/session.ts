@@ -9,10 +9,10 @@ import { TlogError } from '../tlog/error.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion, proveInclusion } from '../tlog/proof.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
-import { headOf, keptCheckpoint, levelOf, newest } from './log.ts';
+import { checkWitnesses, headOf, keptCheckpoint, levelOf, newest } from './log.ts';
 import { Chains, checkEvent } from './record.ts';
 import { Faults, type Report } from './report.ts';
-import { isWitnessed, type Seen, type Trust } from './trust.ts';
+import type { Seen, Trust } from './trust.ts';
 
 /** A leaf with what proves that it stands in the tree. */
 export interface ProvenLeaf {
@@ -119,8 +119,7 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
       if (error instanceof StorageError) throw error;
       faults.add(error instanceof TlogError && error.code === 'missing' ? 'missing' : 'malformed', (error as Error).message);
     }
-    if (trust.witnesses !== undefined && !isWitnessed(seen, trust))
-      faults.add('witnesses', `${seen.witnesses.length} have, and ${trust.witnesses.quorum} of ${trust.witnesses.keys.length} must`);
+    checkWitnesses(seen, trust, faults);
   }
   const known = events.filter(({ event }) => event !== undefined).length;
   return {

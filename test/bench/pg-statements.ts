@@ -3,9 +3,10 @@
  * protocol, whose texts have one shape (both are judged once for each session and reused); and with texts that have none, so that each is judged.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { median, quantile, report, rounded } from './figures.ts';
 import { type Side, startBench } from './postgres.ts';
 import { cpuSecondsOf } from './processes.ts';
@@ -14,7 +15,7 @@ import { cpuSecondsOf } from './processes.ts';
 const GOALS = { prepared: 0.6, simple: 0.3, each: undefined } as const;
 type Mode = keyof typeof GOALS;
 /** What pgbench -S sends, with a sign: such a text has no shape. */
-const SHAPELESS = `\\set aid random(1, 100000)\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid + 0;\n`;
+const SHAPELESS = fileURLToPath(new URL('shapeless.pgbench', import.meta.url));
 const FULL = process.argv.includes('--full');
 const ROUNDS = FULL ? 9 : 5;
 const SECONDS = FULL ? 20 : 6;
@@ -101,9 +102,7 @@ function run(mode: Mode, { port, user, password, database }: Side, seconds: numb
   const pids = [bench.sluice.envoy.pid, bench.sluice.servicePid] as const;
   const before = pids.map(cpuSecondsOf);
   try {
-    const script = join(logs, 'shapeless.sql');
-    writeFileSync(script, SHAPELESS);
-    const what = mode === 'each' ? ['-f', script, '-M', 'simple'] : ['-S', '-M', mode];
+    const what = mode === 'each' ? ['-f', SHAPELESS, '-M', 'simple'] : ['-S', '-M', mode];
     const args = ['-n', ...what, '-c', String(CLIENTS), '-j', '1', '-T', String(seconds), '-l', '--sampling-rate=0.2'];
     const output = execFileSync('pgbench', [...args, '-h', '127.0.0.1', '-p', String(port), '-U', user, database], {
       cwd: logs,

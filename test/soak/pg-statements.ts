@@ -1,17 +1,20 @@
 /**
- * 1,000,000 statements by pgbench over eight sessions through a real Envoy: with the simple protocol, each judged for itself, and then with
- * prepared statements. `--statements N` for another number, `--mode simple` or `--mode prepared` for one of them.
+ * 1,000,000 statements by pgbench over eight sessions through a real Envoy: simple ones whose texts have no shape, so that each is judged for
+ * itself, as the service's own count must say, and then prepared ones. `--statements N` for another number, `--mode simple` or `--mode prepared`
+ * for one of them.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { rounded } from '../bench/figures.ts';
 import { startBench } from '../bench/postgres.ts';
 import { Memory, told } from './memory.ts';
 
 const STATEMENTS = Number(process.argv[process.argv.indexOf('--statements') + 1]) || 1_000_000;
 const MODES = (['simple', 'prepared'] as const).filter((mode) => !process.argv.includes('--mode') || process.argv.includes(mode));
+const WHAT = { simple: ['-f', fileURLToPath(new URL('../bench/shapeless.pgbench', import.meta.url))], prepared: ['-S'] } as const;
 const CLIENTS = 8;
 const STEPS = 20;
 
@@ -28,19 +31,29 @@ try {
   await run('simple', 5_000);
   const runs = [];
   for (const mode of MODES) runs.push(await run(mode, STATEMENTS));
-  const held = runs.every(({ flat, failed, statements }) => flat && failed === 0 && statements === STATEMENTS);
+  const held = runs.every(
+    ({ mode, flat, failed, statements, judged }) =>
+      flat && failed === 0 && statements === STATEMENTS && (mode === 'prepared' || judged >= STATEMENTS),
+  );
   told({ name: 'pg-statements', held, runs, clients: CLIENTS, load: loadavg() });
 } finally {
   await bench.close();
 }
 process.exit();
 
+/** How many times the policy has been asked since the service began. */
+async function decisions(): Promise<number> {
+  const { text } = await bench.sluice.admin('GET', '/metrics');
+  return [...text.matchAll(/^sluice_decisions_total\{.*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
 /** @throws {Error} when pgbench breaks off */
 async function run(mode: 'simple' | 'prepared', statements: number) {
   const { port, user, password, database } = bench.gateway;
   const memory = new Memory(bench);
+  const judgedBefore = await decisions();
   const since = performance.now();
-  const args = ['-n', '-S', '-M', mode, '-c', String(CLIENTS), '-j', '1', '-t', String(statements / CLIENTS), '-P', '1'];
+  const args = ['-n', ...WHAT[mode], '-M', mode, '-c', String(CLIENTS), '-j', '1', '-t', String(statements / CLIENTS), '-P', '1'];
   const child = spawn('pgbench', [...args, '-h', '127.0.0.1', '-p', String(port), '-U', user, database], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, PGPASSWORD: password, PGSSLMODE: 'disable', PGGSSENCMODE: 'disable' },
@@ -64,6 +77,7 @@ async function run(mode: 'simple' | 'prepared', statements: number) {
     mode,
     statements: number(/transactions actually processed: (\d+)/),
     failed: number(/failed transactions: (\d+)/),
+    judged: (await decisions()) - judgedBefore,
     seconds: rounded(seconds),
     per_second: rounded(statements / seconds, 0),
     ...memory.told(),

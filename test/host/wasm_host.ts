@@ -10,6 +10,8 @@ const OK = 0;
 const NOT_FOUND = 1;
 const BAD_ARGUMENT = 2;
 const INTERNAL_FAILURE = 10;
+/** Of `clock_time_get` (WASI). */
+const MONOTONIC = 1;
 
 /** What a stream context lends to the filter while one of its callbacks runs. */
 export interface StreamHost {
@@ -92,6 +94,8 @@ export class WasmHost {
   #sinceTick = 0;
   readonly #afterCall: (() => void)[] = [];
   #depth = 0;
+  /** Of the clock: a nanosecond each. */
+  #readings = 0n;
   readonly #later: (() => void)[] = [];
 
   constructor({ wasm, configuration, startNanos = 1_700_000_000_000_000_000n }: WasmHostOptions) {
@@ -468,8 +472,9 @@ export class WasmHost {
         },
       },
       wasi_snapshot_preview1: {
-        clock_time_get: (_clock: number, _precision: bigint, ptr: number): number => {
-          this.#u64(ptr >>> 0, this.nanos);
+        clock_time_get: (clock: number, _precision: bigint, ptr: number): number => {
+          // The clock that never steps goes on within a callback too, as Envoy's does.
+          this.#u64(ptr >>> 0, clock === MONOTONIC ? this.nanos + this.#readings++ : this.nanos);
           return 0;
         },
         random_get: (ptr: number, size: number): number => {

@@ -99,6 +99,16 @@ describe('a response', () => {
     expect(kinds).toEqual(['request_forwarded', ...Array(4).fill('payload_chunk'), 'response_finished', 'session_closed']);
   });
 
+  test('that trickles leaves the stream to the sink as it is', () => {
+    const filter = new Filter();
+    const stream = opened(filter, []).responseHeaders(response('text/event-stream'));
+    for (let i = 0; i < 20; i++) {
+      filter.sink.run(50);
+      stream.responseBody(Buffer.from(`data: ${i}\n\n`));
+    }
+    expect([filter.host.grpcStreams.length, filter.host.logs]).toEqual([1, []]);
+  });
+
   test('whose client went away is recorded as far as it got', () => {
     const filter = new Filter();
     const stream = opened(filter, []).responseHeaders(response('text/plain'));

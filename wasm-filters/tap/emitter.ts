@@ -282,7 +282,8 @@ export class Emitter {
         this.emit(false);
       }
       this.flush();
-    } else if (this.queue.count && this.now - max(this.progressAt, this.openedAt) > ABANDON_AFTER) {
+      // What was gathered until this tick is in the queue since a moment after `now`.
+    } else if (this.queue.count && this.now > max(this.progressAt, this.openedAt) + ABANDON_AFTER) {
       log(LogLevel.WARN, 'the tap sink acknowledges nothing: reopening the stream');
       cancelGrpc(this.token);
       this.lost();

@@ -21,7 +21,9 @@ export const collectEvidence = async (objects: ObjectStore, session: string, key
   const reader = new LogReader(objects);
   const newest = await reader.checkpoint();
   if (newest === undefined) throw new EvidenceError('nothing of the log is published yet');
-  const indices = await findSession(reader, session, newest.size);
+  const { indices, root } = await findSession(reader, session, newest.size);
+  if (!root.equals(newest.root))
+    throw new EvidenceError('the leaves of the log do not give the root of its checkpoint: see `sluice verify`');
   if (indices.length === 0) throw new EvidenceError(`there is no session ${session} in the published log`);
   const leaves = await proveLeaves(reader, indices, newest.size);
   const evidence = evidenceOf({ session, origin: newest.origin, keys, checkpoint: newest.note }, leaves);

@@ -5,6 +5,7 @@ import { leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkInclusion, parseProof } from '../tlog/proof.ts';
 import { judged, LogFixture, opened } from '../verify/log.fixture.ts';
+import { inWords } from '../verify/report.ts';
 import { type ProvenLeaf, proveLeaves } from '../verify/session.ts';
 import { evidenceOf } from './bundle.ts';
 import { collectEvidence } from './collect.ts';
@@ -41,6 +42,7 @@ describe('the evidence of a session', () => {
       verified: true,
       level: 'self-consistent',
       keysAreTheLogsOwn: false,
+      extent: { events: 5, end: { outcome: 'complete', after: 0 } },
       checked: { leaves: 5, events: 5, deletedEvents: 0 },
       faults: [],
       remarks: [],
@@ -60,6 +62,30 @@ describe('the evidence of a session', () => {
     expect(collected.page).toContain('approved by corp:dana');
     expect(collected.page).toContain('{&quot;ssn&quot;:&quot;***&quot;}\n&lt;b&gt;');
     expect(collected.page.match(/<\/?script/g)).toHaveLength(2);
+  });
+
+  test('claims no more than it proves: what came after its end may have been left out', async () => {
+    const { pageOf } = await import('./page.ts');
+    const late = new LogFixture(log.key)
+      .add(SESSION, opened)
+      .add(SESSION, { kind: 'session_closed', outcome: 'complete' })
+      .add(SESSION, judged('deny'));
+    const { page: all } = await collectEvidence(late.publish(), SESSION, [formatVerifierKey(log.key.verifier)]);
+    const { evidence, leaves } = readPage(all);
+    const cut = pageOf({ ...evidence, events: evidence.events.slice(0, 2) }, leaves.slice(0, 2));
+    expect(verifyBundle(Buffer.from(all), { keys })).toMatchObject({ verified: true, extent: { events: 3, end: { after: 1 } } });
+    const report = verifyBundle(Buffer.from(cut), { keys });
+    expect(report).toMatchObject({ verified: true, extent: { events: 2, end: { after: 0 } } });
+    expect(report.extent).not.toHaveProperty('searchedTo');
+    for (const text of [cut, inWords(report)])
+      expect(text).toContain('whether the log has more of it, proofs of single leaves cannot show');
+  });
+
+  test('is not made of a log whose leaves do not give its root', async () => {
+    const objects = log.publish();
+    const last = objects.objects.get('tile/entries/002.p/188') as Buffer;
+    last[last.length - 1] = (last.at(-1) as number) ^ 1;
+    await expect(collectEvidence(objects, SESSION, [])).rejects.toThrow('do not give the root');
   });
 
   test('is nothing without its key', () => {
@@ -83,7 +109,10 @@ describe('the evidence of a session', () => {
     const without = (i: number): Buffer =>
       Buffer.from(pageOf({ ...evidence, events: evidence.events.toSpliced(i, 1) }, leaves.toSpliced(i, 1)));
     for (let i = 0; i < 4; i += 1) expect(verifyBundle(without(i), { keys }).faults.map(({ code }) => code)).toContain('chain');
-    expect(verifyBundle(without(4), { keys }).remarks).toEqual([expect.stringContaining('its end is not among its events')]);
+    // Nothing shows the last one, and the report says just that.
+    expect(verifyBundle(without(4), { keys })).toMatchObject({ verified: true, extent: { events: 4 } });
+    expect(inWords(verifyBundle(without(4), { keys }))).toContain('no end yet; whether the log has more of it, proofs of single leaves');
+    expect(without(4).toString()).toContain('Open: 4 events from its opening on');
     const renamed = { ...evidence, session: 'ses_other' };
     expect(verifyBundle(Buffer.from(pageOf(renamed, leaves)), { keys }).faults.map(({ code }) => code)).toContain('leaf');
   });

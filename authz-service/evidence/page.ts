@@ -4,7 +4,8 @@ import { printable } from '../replay/printable.ts';
 import { type ReplayedEvent, tell } from '../replay/tell.ts';
 import { decodeEvent, eventToJson, timeText } from '../tap/event.ts';
 import { BODIES, type Kind, type TapEvent } from '../tap/schema.ts';
-import type { ProvenLeaf } from '../verify/session.ts';
+import { extentInWords, Faults } from '../verify/report.ts';
+import { checkSession, type ProvenLeaf, type VerifiedEvent } from '../verify/session.ts';
 import { type Evidence, EvidenceError, parseEvidence } from './bundle.ts';
 
 const BEGIN = '<script type="application/json" id="evidence">';
@@ -48,6 +49,11 @@ const rowOf = ({ index, entry, detail }: ProvenLeaf): Row => {
   return { index, time, lines: tell(eventToJson(event) as unknown as ReplayedEvent), payload: payloadOf(event), gone: false };
 };
 
+const readEvent = ({ index, entry, detail }: ProvenLeaf): VerifiedEvent => {
+  const leaf = decodeLeaf(entry);
+  return { index, leaf, event: detail === undefined || !(kindOf(leaf.kind) in BODIES) ? undefined : decodeEvent(detail.event) };
+};
+
 const payloadOf = ({ body }: TapEvent): string | undefined => {
   if (body.kind !== 'payload_chunk') return undefined;
   const bytes = Buffer.from(body.data);
@@ -63,6 +69,7 @@ const rowHtml = ({ index, time, lines: [head = '', ...more], payload, gone }: Ro
 /** Throws what its parts throw when a leaf or an event cannot be read. */
 export const pageOf = (evidence: Evidence, leaves: readonly ProvenLeaf[]): string => {
   const rows = leaves.map(rowOf);
+  const extent = extentInWords(checkSession(leaves.map(readEvent), new Faults()));
   const json = JSON.stringify(evidence).replaceAll('<', '\\u003c');
   return `<!doctype html>
 <html lang="en">
@@ -76,6 +83,7 @@ export const pageOf = (evidence: Evidence, leaves: readonly ProvenLeaf[]): strin
 <body>
 <h1>Session ${escaped(evidence.session)}</h1>
 <p>${rows.length} events of the log <code>${escaped(evidence.origin)}</code>, each proven to stand in it by the checkpoint below. Sensitive values are masked, as they were for whoever saw them.</p>
+<p>${escaped(`${extent.charAt(0).toUpperCase()}${extent.slice(1)}`)}.</p>
 <p class="hint">This page proves nothing by itself: <code>sluice verify FILE --key KEY</code> does, with the log's public key as you were given it, and needs no access to the gateway. It fails when a single byte of this file was changed.</p>
 <table>
 <thead><tr><th>leaf</th><th>time (UTC)</th><th>what happened</th></tr></thead>

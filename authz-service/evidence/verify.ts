@@ -1,9 +1,9 @@
 /** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
 import type { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
-import { checkWitnesses, headOf, keptCheckpoint, levelOf } from '../verify/log.ts';
-import { Faults, type Report } from '../verify/report.ts';
-import { checkSession, notThere } from '../verify/session.ts';
+import { conclude, keptCheckpoint } from '../verify/head.ts';
+import { Faults, type Report, type SessionExtent } from '../verify/report.ts';
+import { checkLeaves, checkSession, notThere } from '../verify/session.ts';
 import { openSigned, type Seen, type Trust } from '../verify/trust.ts';
 import { type Evidence, EvidenceError, MAX_BUNDLE_BYTES } from './bundle.ts';
 import { readPage } from './page.ts';
@@ -19,6 +19,7 @@ export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
   let seen: Seen | undefined;
   let kept: Seen | undefined;
   let session = '';
+  let extent: SessionExtent | undefined;
   let [all, known] = [0, 0];
   let own = trust.keysAreTheLogsOwn === true;
   try {
@@ -35,29 +36,27 @@ export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
     if (seen.origin !== evidence.origin) faults.add('altered', `the evidence says ${evidence.origin}, and the checkpoint ${seen.origin}`);
     kept = sameSize(keptCheckpoint(used, faults), seen, faults, remarks);
     if (leaves.length === 0 || session === '') faults.add('not-found', 'the bundle has no events of a session');
-    const events = checkSession(leaves, seen, faults, remarks);
+    const events = checkLeaves(leaves, seen, faults);
+    if (events.length > 0) extent = checkSession(events, faults);
     for (const { index, leaf } of events)
       if (leaf.session !== session) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
     all = events.length;
     known = events.filter(({ event }) => event !== undefined).length;
     notThere(leaves, 'in the bundle', remarks);
-    checkWitnesses(seen, used, faults);
   } catch (error) {
     faults.add((error as TlogError).code === 'signature' ? 'signature' : 'malformed', (error as Error).message);
   }
-  return {
-    verified: faults.none,
-    level: levelOf(faults, seen, kept, trust),
+  return conclude({
     what: `evidence of session ${session || '?'}`,
-    ...headOf(seen),
-    keysAreTheLogsOwn: own,
-    ...(kept !== undefined && { rememberedSize: kept.size }),
-    checked: { leaves: all, events: known, deletedEvents: all - known },
-    faults: faults.listed,
-    moreFaults: faults.more,
+    started,
+    faults,
     remarks,
-    seconds: (performance.now() - started) / 1000,
-  };
+    seen,
+    kept,
+    trust: { ...trust, keysAreTheLogsOwn: own },
+    checked: { leaves: all, events: known, deletedEvents: all - known },
+    extent,
+  });
 };
 
 /** The page shows the keys, and no proof covers them: whoever rewrites the page can put others there. */

@@ -75,10 +75,16 @@ export class Frontier {
   }
 
   append(leaf: Uint8Array): void {
-    let root = leaf;
-    for (let rest = this.#size; rest % 2 === 1; rest = Math.floor(rest / 2)) root = nodeHash(this.#roots.pop() as Uint8Array, root);
+    this.appendPerfect(leaf, 1);
+  }
+
+  /** Takes the root of a perfect subtree of so many leaves: a power of two, of which the size is a multiple. */
+  appendPerfect(subtree: Uint8Array, leaves: number): void {
+    let root = subtree;
+    for (let rest = this.#size / leaves; rest % 2 === 1; rest = Math.floor(rest / 2))
+      root = nodeHash(this.#roots.pop() as Uint8Array, root);
     this.#roots.push(root);
-    this.#size += 1;
+    this.#size += leaves;
   }
 
   root(): Buffer {

@@ -2,12 +2,12 @@
 import { type Detail, decodeDetails, detailsPath } from '../log/details.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import type { TlogError } from '../tlog/error.ts';
 import { Frontier, HASH_BYTES, leafHash } from '../tlog/hash.ts';
-import { CHECKPOINT_PATH, decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
+import { decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
+import { conclude, keptCheckpoint, newest } from './head.ts';
 import { Chains, checkEvent, Deletions, Emitters } from './record.ts';
 import { Faults, type Report } from './report.ts';
-import { isWitnessed, type Level, openSigned, type Seen, type Trust } from './trust.ts';
+import type { Seen, Trust } from './trust.ts';
 
 export interface Verification {
   readonly objects: ObjectStore;
@@ -38,70 +38,9 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
     if (kept !== undefined && kept.size > seen.size)
       faults.add('rolled-back', `it has ${seen.size} leaves, and had ${kept.size} when the checkpoint was kept`);
     await new Walk(objects, seen, kept, { faults, remarks, counts, onProgress }).run();
-    checkWitnesses(seen, trust, faults);
   }
-
-  return {
-    verified: faults.none,
-    level: levelOf(faults, seen, kept, trust),
-    what: `the log ${seen?.origin ?? trust.origin ?? objects.url}`,
-    ...headOf(seen),
-    keysAreTheLogsOwn: trust.keysAreTheLogsOwn === true,
-    ...(kept !== undefined && { rememberedSize: kept.size }),
-    checked: { ...counts },
-    faults: faults.listed,
-    moreFaults: faults.more,
-    remarks,
-    seconds: (performance.now() - started) / 1000,
-  };
-};
-
-/** The last moment that a `Date` can tell; a cosigner may write any number. */
-const LATEST_MS = 8.64e15;
-
-/** Where witnesses are asked for, enough of them must have cosigned. */
-export const checkWitnesses = (seen: Seen, trust: Trust, faults: Faults): void => {
-  if (trust.witnesses !== undefined && !isWitnessed(seen, trust))
-    faults.add('witnesses', `${seen.witnesses.length} have, and ${trust.witnesses.quorum} of ${trust.witnesses.keys.length} must`);
-};
-
-/** What a report says of the checkpoint. */
-export const headOf = (seen: Seen | undefined): Pick<Report, 'origin' | 'size' | 'root' | 'signedBy' | 'witnesses'> => ({
-  origin: seen?.origin ?? '',
-  size: seen?.size ?? 0,
-  root: seen?.root.toString('base64') ?? '',
-  signedBy: seen?.signedBy ?? [],
-  witnesses: (seen?.witnesses ?? []).map(({ name, at }) => ({ name, at: new Date(Math.min(at, LATEST_MS)).toISOString() })),
-});
-
-export const levelOf = (faults: Faults, seen: Seen | undefined, kept: Seen | undefined, trust: Trust): Level => {
-  if (!faults.none || seen === undefined) return 'unverified';
-  if (isWitnessed(seen, trust)) return 'witnessed';
-  return kept === undefined ? 'self-consistent' : 'remembered';
-};
-
-/** The newest published checkpoint, when the log has signed it. */
-export const newest = async (objects: ObjectStore, trust: Trust, faults: Faults): Promise<Seen | undefined> => {
-  const note = await objects.get(CHECKPOINT_PATH);
-  if (note === undefined) {
-    faults.add('no-checkpoint', `at ${objects.url}`);
-    return undefined;
-  }
-  return opened(note, trust, 'the newest checkpoint', faults);
-};
-
-/** The checkpoint that the verifier has kept: one that the log never signed is no help. */
-export const keptCheckpoint = (trust: Trust, faults: Faults): Seen | undefined =>
-  trust.remembered === undefined ? undefined : opened(trust.remembered, trust, 'the kept checkpoint', faults);
-
-const opened = (note: string | Buffer, trust: Trust, which: string, faults: Faults): Seen | undefined => {
-  try {
-    return openSigned(note, trust);
-  } catch (error) {
-    const { code, message } = error as TlogError;
-    faults.add(code === 'malformed' ? 'malformed' : 'signature', `${which}: ${message}`);
-    return undefined;
-  }
+  const what = `the log ${seen?.origin ?? trust.origin ?? objects.url}`;
+  return conclude({ what, started, faults, remarks, seen, kept, trust, checked: { ...counts } });
 };
 
 interface Found {

@@ -27,6 +27,24 @@ export interface Fault {
   readonly detail: string;
 }
 
+/** How much of a session is there. Its events from the first one on are there without a gap, or there is a fault. */
+export interface SessionExtent {
+  readonly events: number;
+  /** The leaf of `session_closed`; absent while there is none. An end that was told counts before one that was assumed. */
+  readonly end?: {
+    readonly leaf: number;
+    /** Empty when the event is not there to be read. */
+    readonly outcome: string;
+    /** How many of the events came after it. */
+    readonly after: number;
+  };
+  /**
+   * Every leaf up to here was looked at, and they give the signed root: what is not here was not in the log then. Absent: by a proof of each leaf alone nothing
+   * shows what the log has beyond the last one.
+   */
+  readonly searchedTo?: number;
+}
+
 export interface Report {
   readonly verified: boolean;
   readonly level: Level;
@@ -38,8 +56,12 @@ export interface Report {
   readonly signedBy: readonly string[];
   readonly keysAreTheLogsOwn: boolean;
   readonly witnesses: readonly { readonly name: string; readonly at: string }[];
+  /** Lines of signatures on the checkpoint that nothing is made of: their keys are not known to the verifier, or they repeat one. */
+  readonly otherSignatures: number;
   /** The size of the checkpoint that was kept, when there was one. */
   readonly rememberedSize?: number;
+  /** Of a session alone. */
+  readonly extent?: SessionExtent;
   readonly checked: Readonly<Record<string, number>>;
   readonly faults: readonly Fault[];
   /** Faults beyond those that are listed. */
@@ -66,6 +88,20 @@ export class Faults {
   }
 }
 
+/** What is shown of a session, and what is proven of its being all: no more than that. */
+export const extentInWords = ({ events, end, searchedTo }: SessionExtent): string => {
+  const upTo =
+    searchedTo === undefined
+      ? 'whether the log has more of it, proofs of single leaves cannot show: `sluice verify SESSION` on the log does'
+      : `nothing else of it stands among the first ${searchedTo.toLocaleString('en')} leaves`;
+  const count = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? 'event' : 'events'}`;
+  if (end === undefined) return `open: ${count(events)} from its opening on, none left out, and no end yet; ${upTo}`;
+  const after = end.after === 0 ? '' : `; ${count(end.after)} that came after it`;
+  const toEnd = `${count(events - end.after)} from its opening to its end at leaf ${end.leaf}, none left out${after}; ${upTo}`;
+  if (end.outcome === 'unknown') return `its end was never told, and recorded as unknown: ${toEnd}`;
+  return end.outcome === '' ? `ended: ${toEnd}` : `ended (${end.outcome}): ${toEnd}`;
+};
+
 const counted = (checked: Report['checked']): string =>
   Object.entries(checked)
     .map(([what, count]) => `${count.toLocaleString('en')} ${what.replace(/([A-Z])/g, ' $1').toLowerCase()}`)
@@ -82,6 +118,7 @@ export const inWords = (report: Report): string => {
       : [`  signed by   ${signedBy.join(', ')}${report.keysAreTheLogsOwn ? ' (a key that lies beside the log)' : ''}`]),
     ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}`),
     ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
+    ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),
     `  checked     ${counted(report.checked)}, in ${report.seconds.toFixed(1)} s`,
     `  trust       ${level}: ${MEANING[level]}`,
     ...remarks.map((remark) => `  note        ${remark}`),

@@ -6,12 +6,12 @@ import { LogReader } from '../log/reader.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
 import { TlogError } from '../tlog/error.ts';
-import { leafHash } from '../tlog/hash.ts';
-import { checkConsistency, checkInclusion, proveInclusion } from '../tlog/proof.ts';
+import { Frontier, leafHash, rootOf } from '../tlog/hash.ts';
+import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '../tlog/proof.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
-import { checkWitnesses, headOf, keptCheckpoint, levelOf, newest } from './log.ts';
+import { conclude, keptCheckpoint, newest } from './head.ts';
 import { Chains, checkEvent } from './record.ts';
-import { Faults, type Report } from './report.ts';
+import { Faults, type Report, type SessionExtent } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
 
 /** A leaf with what proves that it stands in the tree. */
@@ -56,22 +56,43 @@ export const notThere = (leaves: readonly ProvenLeaf[], where: string, remarks: 
     );
 };
 
-/** Where the leaves of a session stand. Reads every entry of the log, newest first, until the chain has come to its beginning; what is found is not proven. */
-export const findSession = async (reader: LogReader, session: string, size: number): Promise<number[]> => {
-  const found: number[] = [];
+/** Where the leaves of a session stand, and the root of the whole tree as what was read gives it. */
+export interface Found {
+  readonly indices: readonly number[];
+  /** When it is the root that is signed, every leaf was looked at that can be the session's: all behind its first one are hashed into it. */
+  readonly root: Buffer;
+}
+
+/**
+ * Looks for a session: reads every entry of the log, newest first, until the chain has come to its beginning. Rejects as the log's reader does.
+ */
+export const findSession = async (reader: LogReader, session: string, size: number): Promise<Found> => {
+  const indices: number[] = [];
+  /** Of the full bundles that were read, the newest first. */
+  const subtrees: Buffer[] = [];
+  let edge: readonly Buffer[] = [];
   let first = Number.POSITIVE_INFINITY;
-  for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0 && first > 1; bundle -= 1) {
+  let bundle = Math.ceil(size / TILE_WIDTH);
+  while (bundle > 0 && first > 1) {
+    bundle -= 1;
     const entries = await reader.entries(bundle, size);
+    const hashes = entries.map(leafHash);
+    if (hashes.length < TILE_WIDTH) edge = hashes;
+    else subtrees.push(rootOf(hashes));
     for (let i = entries.length - 1; i >= 0; i -= 1) {
       // The name stands in the leaf as it is: most leaves need no more than a look.
       if (!(entries[i] as Buffer).includes(session)) continue;
       const leaf = decodeLeaf(entries[i] as Buffer);
       if (leaf.session !== session) continue;
-      found.push(bundle * TILE_WIDTH + i);
+      indices.push(bundle * TILE_WIDTH + i);
       first = leaf.position;
     }
   }
-  return found.reverse();
+  const before = bundle * TILE_WIDTH;
+  const tree = Frontier.of(before, before === 0 ? [] : await frontierOf(before, reader.nodes(size)));
+  for (const subtree of subtrees.reverse()) tree.appendPerfect(subtree, TILE_WIDTH);
+  for (const hash of edge) tree.append(hash);
+  return { indices: indices.reverse(), root: tree.root() };
 };
 
 /** The leaves at these indices, ascending, with proofs against the tree of `size`. Rejects with a `LogError`, a `TlogError` or a `StorageError`. */
@@ -106,35 +127,36 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
   const seen = await newest(objects, trust, faults);
   const kept = keptCheckpoint(trust, faults);
   let events: VerifiedEvent[] = [];
+  let extent: SessionExtent | undefined;
   if (seen !== undefined) {
     try {
       await checkKept(reader, seen, kept, faults);
-      const indices =
-        'session' in part ? await findSession(reader, part.session, seen.size) : [part.index].filter((index) => index < seen.size);
+      const indices = 'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i < seen.size);
       if (indices.length === 0) faults.add('not-found', 'session' in part ? part.session : `leaf ${part.index} of ${seen.size}`);
       const leaves = await proveLeaves(reader, indices, seen.size);
       notThere(leaves, 'beside the log', remarks);
-      events = 'session' in part ? checkSession(leaves, seen, faults, remarks) : checkLeaves(leaves, seen, faults);
+      events = checkLeaves(leaves, seen, faults);
+      if ('session' in part && events.length > 0) extent = { ...checkSession(events, faults), searchedTo: seen.size };
     } catch (error) {
       if (error instanceof StorageError) throw error;
       faults.add(error instanceof TlogError && error.code === 'missing' ? 'missing' : 'malformed', (error as Error).message);
     }
-    checkWitnesses(seen, trust, faults);
   }
   const known = events.filter(({ event }) => event !== undefined).length;
-  return {
-    verified: faults.none,
-    level: levelOf(faults, seen, kept, trust),
-    what: 'session' in part ? `session ${part.session}` : `event ${part.index}`,
-    ...headOf(seen),
-    keysAreTheLogsOwn: trust.keysAreTheLogsOwn === true,
-    ...(kept !== undefined && { rememberedSize: kept.size }),
-    checked: { leaves: events.length, events: known, deletedEvents: events.length - known },
-    faults: faults.listed,
-    moreFaults: faults.more,
-    remarks,
-    seconds: (performance.now() - started) / 1000,
-  };
+  const checked = { leaves: events.length, events: known, deletedEvents: events.length - known };
+  const what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
+  return conclude({ what, started, faults, remarks, seen, kept, trust, checked, extent });
+};
+
+/** Where the session stands, by all leaves that the checkpoint signs: one that was left out, or changed so that it is not found, gives another root. */
+const followed = async (reader: LogReader, session: string, { size, root }: Seen, faults: Faults): Promise<readonly number[]> => {
+  const found = await findSession(reader, session, size);
+  if (!found.root.equals(root))
+    faults.add(
+      'root',
+      `the leaves among which the session was looked for give ${found.root.toString('base64')}, and ${root.toString('base64')} is signed`,
+    );
+  return found.indices;
 };
 
 /** The tree goes on from the kept one. */
@@ -152,12 +174,15 @@ const checkKept = async (reader: LogReader, seen: Seen, kept: Seen | undefined, 
   }
 };
 
-/** Leaves of one session, all of them, in the order of the log. */
-export const checkSession = (leaves: readonly ProvenLeaf[], seen: Seen, faults: Faults, remarks: string[]): VerifiedEvent[] => {
+/** Events of one session, in the order of the log: that none is missing from the first to the last one, and where it ended. */
+export const checkSession = (events: readonly VerifiedEvent[], faults: Faults): SessionExtent => {
   const chain = new Chains(faults);
-  const events = checkLeaves(leaves, seen, faults);
   for (const { index, leaf } of events) chain.add(index, leaf);
-  const closed = events.some(({ leaf }) => leaf.kind === BODIES.session_closed.number);
-  if (events.length > 0 && !closed) remarks.push('its end is not among its events: it is open, or what followed was not shown');
-  return events;
+  const ends = events.flatMap(({ index, leaf, event }, at) =>
+    leaf.kind === BODIES.session_closed.number
+      ? [{ leaf: index, outcome: event?.body.kind === 'session_closed' ? event.body.outcome : '', after: events.length - 1 - at }]
+      : [],
+  );
+  const end = ends.find(({ outcome }) => outcome !== 'unknown') ?? ends[0];
+  return { events: events.length, ...(end !== undefined && { end }) };
 };

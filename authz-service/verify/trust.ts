@@ -5,7 +5,7 @@
 import { type Checkpoint, openCheckpoint, parseCheckpoint } from '../tlog/checkpoint.ts';
 import { cosignatureTime } from '../tlog/cosignature.ts';
 import type { TlogError } from '../tlog/error.ts';
-import { parseNote, type VerifierKey } from '../tlog/note.ts';
+import { parseNote, type VerifiedSignature, type VerifierKey } from '../tlog/note.ts';
 
 export interface Trust {
   /** The log's name. Default: what its checkpoint says, when a key of that name has signed it. */
@@ -38,6 +38,8 @@ export interface Seen extends Checkpoint {
   readonly signedBy: readonly string[];
   /** Names of the witnesses that cosigned, and when, Unix milliseconds. */
   readonly witnesses: readonly { readonly name: string; readonly at: number }[];
+  /** The names on further lines of signatures, by keys that the verifier did not bring, or repeated: nothing is made of them, and anybody can add some. */
+  readonly others: readonly string[];
 }
 
 /** The checkpoint, signed by the log. Throws a `TlogError`. */
@@ -47,14 +49,24 @@ export const openSigned = (note: string | Uint8Array, trust: Trust): Seen => {
   // A witness' key signs no log, and the key of one log none of another name, whatever else the verifier has named.
   const signers = trust.keys.filter(({ name, type }) => type === 'ed25519' && (trust.origin !== undefined || name === origin));
   const { verified: signed, ...checkpoint } = openCheckpoint(note, origin, signers);
-  return { ...checkpoint, signedBy: signed.map(({ key }) => key.name), witnesses: cosignedBy(note, origin, cosigners) };
+  const cosigned = cosignedBy(note, origin, cosigners);
+  const others = parseNote(note).signatures.map(({ name, id }) => ({ name, id }));
+  for (const { key } of [...signed, ...cosigned]) {
+    const at = others.findIndex(({ name, id }) => name === key.name && id === key.id);
+    if (at >= 0) others.splice(at, 1);
+  }
+  return {
+    ...checkpoint,
+    signedBy: signed.map(({ key }) => key.name),
+    witnesses: cosigned.map((of) => ({ name: of.key.name, at: cosignatureTime(of) * 1000 })),
+    others: others.map(({ name }) => name),
+  };
 };
 
 /** Those of `keys` that have cosigned. A cosignature that does not verify is a fault of the note: throws a `TlogError` (`signature`). */
-const cosignedBy = (note: string | Uint8Array, origin: string, keys: readonly VerifierKey[]): Seen['witnesses'] => {
+const cosignedBy = (note: string | Uint8Array, origin: string, keys: readonly VerifierKey[]): readonly VerifiedSignature[] => {
   try {
-    const { verified } = openCheckpoint(note, origin, keys);
-    return verified.map((of) => ({ name: of.key.name, at: cosignatureTime(of) * 1000 }));
+    return openCheckpoint(note, origin, keys).verified;
   } catch (error) {
     const none =
       (error as TlogError).code === 'signature' &&

@@ -252,6 +252,39 @@ describe('witnesses', () => {
   });
 });
 
+describe('signatures of keys that the verifier did not bring', () => {
+  const strangers = Array.from({ length: 7 }, (_, i) => parseSignerKey(generateSignerKey(`x.test/\u202e${i}`)));
+  const signed = (lines: (text: string) => ReturnType<typeof parseNote>['signatures']): MemoryObjects => {
+    const objects = log.publish();
+    const note = parseNote(objects.objects.get('checkpoint') as Buffer);
+    objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures: [...note.signatures, ...lines(note.text)] })));
+    return objects;
+  };
+
+  test('are said, by their names, and raise no trust', async () => {
+    const objects = signed((text) => parseNote(signNote(text, strangers)).signatures);
+    for (const report of [
+      await verified(objects),
+      await verifyPart(objects, { keys }, { session: 'ses_0' }),
+      await verifyPart(objects, { keys }, { index: 3 }),
+    ]) {
+      expect(report).toMatchObject({ verified: true, level: 'self-consistent', otherSignatures: 7, signedBy: [ORIGIN], witnesses: [] });
+      expect(report.remarks).toEqual([
+        '7 signatures on the checkpoint are by keys not known to this verifier, or repeated, and add nothing to the level of trust: ' +
+          'x.test/?0, x.test/?1, x.test/?2, x.test/?3, x.test/?4, …',
+      ]);
+    }
+    const known = strangers.slice(0, 3).map(({ verifier }) => verifier);
+    expect(await verified(objects, { witnesses: { keys: known, quorum: 3 } })).toMatchObject({ witnesses: [], level: 'unverified' });
+  });
+
+  test("a line that repeats the log's own is one of them, whatever stands in it", async () => {
+    const { name, id } = log.key.verifier;
+    const objects = signed(() => [{ name, id, signature: Buffer.alloc(64) }]);
+    expect(await verified(objects)).toMatchObject({ verified: true, level: 'self-consistent', otherSignatures: 1 });
+  });
+});
+
 describe('a part', () => {
   test.each([{ session: 'ses_0' }, { session: 'ses_200' }, { session: 'ses_324' }])('$session is verified by its proofs', async (part) => {
     expect(await verifyPart(log.publish(), { keys, remembered: log.checkpoint(700) }, part)).toMatchObject({
@@ -289,10 +322,52 @@ describe('a part', () => {
     });
   });
 
-  test('without an end is remarked on', async () => {
-    const open = new LogFixture(log.key).add('ses_a', opened).add('ses_a', judged('allow'));
-    const report = await verifyPart(open.publish(), { keys }, { session: 'ses_a' });
-    expect(report).toMatchObject({ verified: true, remarks: [expect.stringContaining('open')] });
+  const end = (outcome: string) => ({ kind: 'session_closed', outcome }) as const;
+  const followed = async (at: number, write: (written: LogFixture) => LogFixture): Promise<Report> =>
+    verifyPart(
+      write(new LogFixture(log.key).fill(at))
+        .fill(at + 400)
+        .publish(),
+      { keys },
+      { session: 'ses_a' },
+    );
+
+  test.each([3, 255, 256, 700])(
+    'is followed through all leaves: what ended, what came after, what goes on; from leaf %i on',
+    async (at) => {
+      const searchedTo = at + 400;
+      const open = await followed(at, (to) => to.add('ses_a', opened).add('ses_a', judged('allow')));
+      expect(open).toMatchObject({ verified: true, remarks: [], extent: { events: 2, searchedTo } });
+      expect(open.extent).not.toHaveProperty('end');
+      expect(inWords(open)).toContain('open: 2 events from its opening on, none left out, and no end yet; nothing else of it stands among');
+      const ended = await followed(at, (to) => to.add('ses_a', opened).add('ses_a', end('complete')).add('ses_a', judged('allow')));
+      expect(ended.extent).toEqual({ events: 3, searchedTo, end: { leaf: at + 1, outcome: 'complete', after: 1 } });
+      expect(inWords(ended)).toContain('ended (complete): 2 events from its opening to its end');
+      expect(inWords(ended)).toContain('; 1 event that came after it; nothing else');
+      // An end that was assumed is none where the true one was told later.
+      const assumed = await followed(at, (to) => to.add('ses_a', opened).add('ses_a', end('unknown')).add('ses_a', judged('allow')));
+      expect(assumed.extent?.end).toEqual({ leaf: at + 1, outcome: 'unknown', after: 1 });
+      const told = await followed(at, (to) => to.add('ses_a', opened).add('ses_a', end('unknown')).add('ses_a', end('cut')));
+      expect(told.extent?.end).toEqual({ leaf: at + 2, outcome: 'cut', after: 0 });
+    },
+  );
+
+  test('whose last leaf was made another, so that the rest of the session seems to be all, is told by the root', async () => {
+    const objects = new LogFixture(log.key)
+      .fill(600)
+      .add('ses_a', opened)
+      .add('ses_a', end('complete'))
+      .add('ses_a', judged('deny'))
+      .fill(900)
+      .publish();
+    const bundle = objects.objects.get('tile/entries/002') as Buffer;
+    bundle.write('ses_b', bundle.lastIndexOf('ses_a'));
+    const report = await verifyPart(objects, { keys }, { session: 'ses_a' });
+    expect(report).toMatchObject({ verified: false, checked: { leaves: 2 }, extent: { end: { after: 0 } } });
+    expect(codes(report)).toEqual(['root']);
+    const whole = new LogFixture(log.key).fill(600).publish();
+    (whole.objects.get('tile/entries/001') as Buffer)[700] = 1;
+    expect(codes(await verifyPart(whole, { keys }, { session: 'ses_none' }))).toContain('root');
   });
 });
 

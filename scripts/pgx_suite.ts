@@ -52,7 +52,7 @@ try {
       database: 'pgx_test',
       credentials: { default: { password: { username: ROLE.user, password: { file: join(dir, 'password') } } } },
     });
-    document.policy = { path: join(root, 'test/interop/postgres/allow_all'), timeout: '5s' };
+    document.policy = { path: join(root, 'test/interop/postgres/allow_all') };
     document.logging = { level: 'warn' };
   });
   try {

@@ -3,6 +3,7 @@
  * not answer in time is ended, and another takes its place.
  */
 import { Worker } from 'node:worker_threads';
+import { watchWork } from '../working_time.ts';
 import type { Analysis } from './analyse.ts';
 import type { Catalog, SensitiveColumns } from './catalog.ts';
 import { AnalysisError } from './error.ts';
@@ -22,7 +23,7 @@ export interface Analyst {
 export interface AnalystOptions {
   /** 2 by default. */
   readonly workers?: number;
-  /** The longest analysis of a text, milliseconds; 500 by default. */
+  /** The longest analysis of a text, milliseconds of the processor's time; 500 by default. */
   readonly timeoutMs?: number;
   readonly onIncident?: (reason: string) => void;
   /** Another worker than ours: for tests. */
@@ -42,7 +43,7 @@ const WORKER = new URL('./worker.ts', import.meta.url);
 const TIMEOUT_MS = 500;
 /** Views of a whole catalog, once for each reading of it. */
 const ORIGINS_TIMEOUT_MS = 20_000;
-const PATIENCE_MS = 2_000;
+const PATIENCE_MS = 5_000;
 const MOST_WAITING = 2_000;
 const LONGEST_START_MS = 10_000;
 const RESTART_PAUSE_MS = 200;
@@ -183,7 +184,7 @@ class Lane {
   readonly #events: LaneEvents;
   readonly #known = new Set<number>();
   #job: Job | undefined;
-  #watch: NodeJS.Timeout | undefined;
+  #unwatch = (): void => {};
   #ended = false;
 
   private constructor(code: URL, events: LaneEvents) {
@@ -218,15 +219,15 @@ class Lane {
     this.#job = job;
     this.#teach(job);
     this.#worker.postMessage(job.message satisfies ToWorker);
-    this.#watch = setTimeout(() => {
+    this.#unwatch = watchWork(this.#worker, job.timeoutMs, () => {
       this.#stop('the statement took too long to analyse', `an analysis took longer than ${job.timeoutMs} ms`);
       void this.#worker.terminate();
-    }, job.timeoutMs);
+    });
   }
 
   async end(): Promise<void> {
     this.#ended = true;
-    clearTimeout(this.#watch);
+    this.#unwatch();
     this.#job?.reject(new AnalysisError('timeout', 'the analysis has ended'));
     this.#job = undefined;
     await this.#worker.terminate();
@@ -247,7 +248,7 @@ class Lane {
   #settle(message: FromWorker): void {
     const job = this.#job;
     if (message.kind === 'ready' || !job) return;
-    clearTimeout(this.#watch);
+    this.#unwatch();
     this.#job = undefined;
     if (message.kind === 'done') job.resolve(message.value);
     else job.reject(new AnalysisError(message.code, message.message, message.position));
@@ -262,7 +263,7 @@ class Lane {
   #stop(said: string, reason: string | undefined): void {
     if (this.#ended) return;
     this.#ended = true;
-    clearTimeout(this.#watch);
+    this.#unwatch();
     this.#job?.reject(new AnalysisError('timeout', said));
     this.#job = undefined;
     this.#events.ended(this, reason);

@@ -405,7 +405,7 @@ export const SCHEMA = object({
     object({
       path: required(path('file or directory'), 'A folder of Rego, or a bundle (`.tar.gz`).'),
       data: optional(path('file'), 'Data for the policy, YAML or JSON: the grants.'),
-      timeout: preset(duration('1ms', '10s'), '250ms', 'A longer evaluation is cut off and denied.'),
+      timeout: preset(duration('1ms', '10s'), '250ms', 'An evaluation that has had the processor for longer is cut off and denied.'),
       workers: preset(integer(1, 64), '2', 'Decision workers.'),
     }),
     'What judges.',

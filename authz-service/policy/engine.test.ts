@@ -166,6 +166,14 @@ describe('a policy that hangs', () => {
     expect(incidents).toEqual([]);
   });
 
+  test('for want of the processor, is waited for', async () => {
+    await begin({ workers: 1, timeoutMs: 100, code: new URL('./crashing_worker.fixture.ts', import.meta.url) });
+    const { said, ms } = await timed('/still');
+    expect(said).toBe('/still');
+    expect(ms).toBeGreaterThanOrEqual(590);
+    expect(incidents).toEqual([]);
+  });
+
   test('takes back no more workers than were asked for once it has passed', async () => {
     await begin({ workers: 1, timeoutMs: 10_000 });
     const slow = [judged('/slow'), judged('/slow'), judged('/slow')];

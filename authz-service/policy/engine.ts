@@ -19,7 +19,7 @@ export interface EngineOptions {
   readonly workers: number;
   /** Workers kept warm to take the place of one that hangs; 1 by default. */
   readonly spares?: 0 | 1;
-  /** The longest evaluation, milliseconds. */
+  /** The longest evaluation, milliseconds of the processor's time. */
   readonly timeoutMs: number;
   readonly onIncident?: (incident: Incident) => void;
   /** Another worker than ours: for tests. */
@@ -55,8 +55,8 @@ const WORKER = new URL('./worker.ts', import.meta.url);
 /** How long a batch may stand at one job before the others are given to another worker. */
 const SLICE_MS = 15;
 const LOOK_MS = 5;
-/** A job that no worker has taken for so long is refused. */
-const PATIENCE_MS = 1_000;
+/** A job that no worker has taken for so long is refused. On a machine that others keep busy it may well be some seconds. */
+const PATIENCE_MS = 5_000;
 const MOST_WAITING = 20_000;
 /** More than this are spread over the idle workers. */
 const LEAST_WORTH_SPREADING = 8;
@@ -190,16 +190,17 @@ class Pool implements Engine {
 
   readonly #look = (): void => {
     const now = performance.now();
+    const { timeoutMs } = this.#options;
     let busy = false;
     for (const lane of [...this.#lanes]) {
       if (!lane.busy) continue;
       busy = true;
       if (lane.collect()) continue;
-      const age = lane.age(now);
-      if (age >= this.#options.timeoutMs) this.#endLane(lane, 'timed_out', `the policy took longer than ${this.#options.timeoutMs} ms`);
-      else if (age >= SLICE_MS && !lane.suspect) this.#queue.unshift(...lane.takeBack());
+      if (lane.suspect || lane.age(now) < Math.min(SLICE_MS, timeoutMs)) continue;
+      const overdue = (): void => this.#endLane(lane, 'timed_out', `the policy took longer than ${timeoutMs} ms`);
+      this.#queue.unshift(...lane.takeBack(Math.max(1, timeoutMs - SLICE_MS), overdue));
     }
-    while (this.#queue[0] && now - this.#queue[0].since > PATIENCE_MS + this.#options.timeoutMs) {
+    while (this.#queue[0] && now - this.#queue[0].since > PATIENCE_MS + timeoutMs) {
       this.#queue.shift()?.settle({ kind: 'overloaded', reason: 'no decision worker was free in time' });
     }
     this.#flush();

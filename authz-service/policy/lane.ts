@@ -1,5 +1,6 @@
 /** One decision worker as the engine sees it: what it was given, how far it is, and since when it has been at the same job. */
 import { Worker } from 'node:worker_threads';
+import { watchWork } from '../working_time.ts';
 import { ANSWER_HEADER, ANSWERED, BELL, COUNT, DONE, INPUT_HEADER, LIMIT, MOST_JOBS, openChannel, type WorkerData } from './channel.ts';
 
 const LONGEST_START_MS = 5_000;
@@ -34,8 +35,7 @@ export class Lane {
   #read = 0;
   #since = 0;
   #ended = false;
-  /** One job of the batch has taken longer than its slice, and the others were taken back. */
-  suspect = false;
+  #suspect: (() => void) | undefined;
 
   private constructor(code: URL, module: WebAssembly.Module, data: unknown, events: LaneEvents) {
     // Without environment: a policy has no business there.
@@ -50,13 +50,14 @@ export class Lane {
     this.#worker.on('exit', () => {
       if (this.#ended) return;
       this.#ended = true;
+      this.#trust();
       events.ended(this, reason);
     });
     this.#worker.on('message', () => {
       if (this.#ended || this.#jobs.length === 0) return;
       this.collect();
       this.#jobs = [];
-      this.suspect = false;
+      this.#trust();
       events.idle(this);
     });
   }
@@ -76,6 +77,11 @@ export class Lane {
 
   get busy(): boolean {
     return this.#jobs.length > 0;
+  }
+
+  /** One job of the batch has taken longer than its slice, and the others were taken back. */
+  get suspect(): boolean {
+    return this.#suspect !== undefined;
   }
 
   /** Milliseconds for which the running job has been seen to run. */
@@ -126,9 +132,12 @@ export class Lane {
     return true;
   }
 
-  /** Takes back the jobs behind the running one; evaluating is without effect, so one that has begun meanwhile may run twice. */
-  takeBack(): Job[] {
-    this.suspect = true;
+  /**
+   * Takes back the jobs behind the running one; evaluating is without effect, so one that has begun meanwhile may run twice.
+   * @param overdue is called where the running one has then had the processor for `mostMs`
+   */
+  takeBack(mostMs: number, overdue: () => void): Job[] {
+    this.#suspect = watchWork(this.#worker, mostMs, overdue);
     Atomics.store(this.#channel.control, LIMIT, this.#settled + 1);
     return this.#jobs.splice(this.#settled + 1);
   }
@@ -141,7 +150,13 @@ export class Lane {
   /** Ends the worker wherever it is, also within the policy. */
   async end(): Promise<void> {
     this.#ended = true;
+    this.#trust();
     await this.#worker.terminate();
+  }
+
+  #trust(): void {
+    this.#suspect?.();
+    this.#suspect = undefined;
   }
 
   /** @returns whether there is room for `size` bytes of inputs */

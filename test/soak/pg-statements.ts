@@ -25,7 +25,6 @@ const bench = await startBench(
    INSERT INTO pgbench_branches VALUES (1, 0);
    INSERT INTO pgbench_accounts SELECT i, 1, 0, '' FROM generate_series(1, 100000) i`,
   ['public.people.ssn'],
-  '10s',
 );
 try {
   await run('simple', 5_000);

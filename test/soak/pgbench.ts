@@ -4,11 +4,10 @@
  * is. `--seconds N` for another length.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Demo, repositoryWithPorts } from '../e2e/demo.fixture.ts';
+import { Demo } from '../e2e/demo.fixture.ts';
 import { told } from './memory.ts';
 
 const SECONDS = Number(process.argv[process.argv.indexOf('--seconds') + 1]) || 600;
@@ -17,11 +16,7 @@ const PER_SECOND = 50;
 const MODES = ['simple', 'extended', 'prepared'] as const;
 const SCRIPT = fileURLToPath(new URL('../interop/postgres/select.pgbench', import.meta.url));
 
-const place = await repositoryWithPorts();
-// A machine that others keep busy is no reason to fail.
-const file = join(place.dir, 'demo/sluice.yaml');
-writeFileSync(file, readFileSync(file, 'utf8').replace('\npolicy:\n', '\npolicy:\n  timeout: 10s\n'));
-const demo = await Demo.start(place);
+const demo = await Demo.start();
 const token = await demo.token('agent');
 const connector = await demo.connect('ledger', token);
 try {

@@ -63,6 +63,7 @@ export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>,
     objects,
     keys: signers.map(({ verifier }) => verifier),
     openStore: logStore(places.dir, {
+      ...(options.objects === undefined && { publishedIn: places.published }),
       ...options,
       objects,
       signers,

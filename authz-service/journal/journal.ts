@@ -10,7 +10,7 @@ import { isFull, JournalError } from './error.ts';
 import { type File, type FileSystem, nodeFileSystem } from './file_system.ts';
 import { encodeHeader, FRAME_BYTES, HEADER_BYTES, MAX_BATCH_FRAMES, SNAPSHOT, writeFrame } from './frame.ts';
 import { createSegment, PROBE_NAME, type Replay, recover, SNAPSHOT_NAME } from './recovery.ts';
-import { framesOf, mark, newSegment, type Segment, segmentPath } from './segment.ts';
+import { type Extent, mark, newSegment, recordsOf, type Segment, segmentPath } from './segment.ts';
 
 /** The end of each write, for one who vouches for what it holds. The calls come in the order of the writes. */
 export interface Seal {
@@ -58,6 +58,8 @@ export interface Journal {
   settled(): Promise<void>;
   /** The durable records from index `from` on: at least those that are durable at this call. Rejects with `corrupt` when one is damaged. */
   read(from?: number): AsyncGenerator<JournalRecord, void>;
+  /** Where the durable records stand, from index `from` on or some before it: for one who reads them in another thread. They stay there until they are released. */
+  extents(from: number): Extent[];
   /**
    * Replaces all that was appended before this call by `records`, atomically. They take the last indices before the next append's, so there are at most
    * as many as were ever appended. When it rejects with `full`, the journal goes on with what it had.
@@ -223,27 +225,19 @@ class FileJournal implements Journal {
   }
 
   async *read(from = 0): AsyncGenerator<JournalRecord, void> {
-    for (const segment of [...this.#segments]) {
-      if (segment.next <= from) continue;
-      const { bytes: end, path } = segment;
-      const start = segment.marks.findLast(({ index }) => index <= from) ?? { index: segment.first, at: HEADER_BYTES };
-      const file = await this.#files.open(path, 'read').catch((error: Error) => {
-        throw new JournalError('failed', `${path}: ${error.message}`, error);
+    for (const extent of this.extents(from))
+      for await (const records of recordsOf(this.#files, extent))
+        for (const { index, payload } of records) if (index >= from) yield { index, bytes: payload };
+  }
+
+  extents(from: number): Extent[] {
+    const { maxRecordBytes } = this.#options;
+    return this.#segments
+      .filter(({ next }) => next > from)
+      .map(({ path, salt, first, bytes, marks }) => {
+        const { index, at } = marks.findLast((mark) => mark.index <= from) ?? { index: first, at: HEADER_BYTES };
+        return { path, salt, index, at, end: bytes, maxRecordBytes };
       });
-      try {
-        const frames = framesOf(file, segment, start.at, start.index, end, this.#options.maxRecordBytes);
-        for (;;) {
-          const { done, value } = await frames.next();
-          if (done) {
-            if (value < end) throw new JournalError('corrupt', `${path}: damaged at byte ${value}, since this journal was opened`);
-            break;
-          }
-          for (const { index, payload } of value) if (index >= from) yield { index, bytes: payload };
-        }
-      } finally {
-        await file.close();
-      }
-    }
   }
 
   async release(index: number): Promise<void> {

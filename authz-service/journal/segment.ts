@@ -1,6 +1,7 @@
 /** One file of a journal: its name, what is known of it, and a reader of its frames that checks every byte. */
 import { join } from 'node:path';
-import type { File } from './file_system.ts';
+import { JournalError } from './error.ts';
+import type { File, FileSystem } from './file_system.ts';
 import { FRAME_BYTES, type Frame, frameLength, HEADER_BYTES, type Header, readFrame } from './frame.ts';
 
 export interface Segment extends Header {
@@ -91,6 +92,30 @@ export async function* framesOf(
     if (!intact) return at;
   }
   return at;
+}
+
+/** Where durable records stand in one file. It is plain data: also another thread can read them. */
+export interface Extent extends Pick<Segment, 'path' | 'salt'> {
+  /** The index of the first record, and the offset of its frame. */
+  readonly index: number;
+  readonly at: number;
+  /** The offset behind the last one. */
+  readonly end: number;
+  readonly maxRecordBytes: number;
+}
+
+/** What stands in an extent, some records at a time, in order. Rejects with a `JournalError`: `corrupt`, or `failed` for any other error of the file system. */
+export async function* recordsOf(files: FileSystem, extent: Extent): AsyncGenerator<Located[], void> {
+  const { path, at, index, end, maxRecordBytes } = extent;
+  const file = await files.open(path, 'read').catch((error: Error) => {
+    throw new JournalError('failed', `${path}: ${error.message}`, error);
+  });
+  try {
+    const stopped = yield* framesOf(file, extent, at, index, end, maxRecordBytes);
+    if (stopped < end) throw new JournalError('corrupt', `${path}: damaged at byte ${stopped}, since this journal was opened`);
+  } finally {
+    await file.close();
+  }
 }
 
 /**

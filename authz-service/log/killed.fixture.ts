@@ -1,8 +1,10 @@
 /** A log that is written as fast as it goes, to be killed: `node killed.fixture.ts DIR`. Writes the size that is durable, a line each time, ending in a full stop. */
 import { writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { subject, testLog } from './log.fixture.ts';
 
-const log = await testLog({ directory: process.argv[2] as string, publishMs: 3, journal: { segmentBytes: 40_000 } });
+const directory = process.argv[2] as string;
+const log = await testLog({ directory, publishedIn: join(directory, 'log'), publishMs: 3, journal: { segmentBytes: 40_000 } });
 for (;;) {
   const from = log.size;
   for (let i = from; i < from + 1 + (from % 90); i += 1)

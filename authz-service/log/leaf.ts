@@ -165,6 +165,14 @@ class LeafReader {
   }
 }
 
+/** The kind alone of an entry that is known to be a leaf of this version: one that this process, or an earlier one, has written. */
+export const kindOfEntry = (entry: Buffer): number => {
+  const reader = new LeafReader(entry);
+  if (reader.varint() !== tag(1, VARINT) || reader.varint() !== LEAF_VERSION || reader.varint() !== tag(2, VARINT))
+    throw malformed('that does not begin with its version and kind');
+  return reader.varint();
+};
+
 /** Strict: what it takes, `encodeLeaf` gives again. Throws a `LogError` (`malformed`). */
 export const decodeLeaf = (bytes: Buffer): Leaf => {
   const reader = new LeafReader(bytes);

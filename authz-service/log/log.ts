@@ -8,6 +8,7 @@ import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
 import { type Health, type Journal, type JournalOptions, openJournal, type Seal } from '../journal/journal.ts';
+import type { Extent } from '../journal/segment.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
 import type { TlogError } from '../tlog/error.ts';
@@ -17,8 +18,10 @@ import { frontierOf } from '../tlog/proof.ts';
 import { TileEdge, tilePath } from '../tlog/tile.ts';
 import { type Chain, Chains, type FindChain } from './chains.ts';
 import { LogError } from './error.ts';
+import { journaled, type Sourced } from './journaled.ts';
 import { decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
-import { type Committed, Publisher, type PublisherOptions } from './publisher.ts';
+import { type Committed, neededFrom, Publisher, type PublisherOptions, type Publishing } from './publisher.ts';
+import { PublisherThread } from './publisher_thread.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
 import { decodeRecord, encodeCheckpointRecord, encodeEventRecord } from './record.ts';
 
@@ -27,6 +30,8 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   readonly directory: string;
   /** Where what is derived stands. It is the log's: closed with it. */
   readonly objects: ObjectStore;
+  /** The directory that `objects` are the files of: given, a thread of its own publishes. Not with `retainUntil` or `cosign`. Default: this thread does. */
+  readonly publishedIn?: string;
   /** All sign each checkpoint. Their name is the log's origin. */
   readonly signers: readonly SignerKey[];
   /** Finds what an old session's next leaf goes on from: see `FindChain`. */
@@ -96,7 +101,7 @@ class TransparencyLog implements Log, Seal {
   readonly #options: LogOptions;
   readonly #chains: Chains;
   #journal!: Journal;
-  #publisher!: Publisher;
+  #publisher!: Publishing;
   /** The tree with all that is staged, and with all that is durable. */
   #staged = new Frontier();
   #durable = new Frontier();
@@ -123,7 +128,8 @@ class TransparencyLog implements Log, Seal {
   }
 
   async open(): Promise<void> {
-    const { directory, files = nodeFileSystem, objects, journal } = this.#options;
+    const { directory, objects, journal } = this.#options;
+    const files = this.#files;
     const recovery = new Recovery();
     this.#journal = await openJournal(join(directory, 'journal'), {
       ...journal,
@@ -147,6 +153,10 @@ class TransparencyLog implements Log, Seal {
       throw error;
     }
     this.#schedule();
+  }
+
+  get #files(): FileSystem {
+    return this.#options.files ?? nodeFileSystem;
   }
 
   get committed(): Committed | undefined {
@@ -237,10 +247,11 @@ class TransparencyLog implements Log, Seal {
         continue;
       }
       try {
-        for await (const { index, entry, salt, event } of this.#journaled(at, end)) {
-          at = index + 1;
-          yield { index, entry, leaf: decodeLeaf(entry), detail: { index, salt, event } };
-        }
+        for await (const events of this.#journaled(at, end))
+          for (const { index, entry, salt, event } of events) {
+            at = index + 1;
+            yield { index, entry, leaf: decodeLeaf(entry), detail: { index, salt, event } };
+          }
         return;
       } catch (error) {
         // A segment may have been let go of between finding it and reading it.
@@ -266,6 +277,7 @@ class TransparencyLog implements Log, Seal {
     await this.publish().catch(() => {});
     clearTimeout(this.#timer);
     await this.#publishing?.catch(() => {});
+    await this.#publisher.close();
     await this.#journal.close();
     await this.#options.objects.close();
   }
@@ -289,15 +301,13 @@ class TransparencyLog implements Log, Seal {
   }
 
   /** The journal's events from index `from` to before `to`. */
-  async *#journaled(from: number, to: number): AsyncGenerator<{ index: number; entry: Buffer; salt: Buffer; event: Buffer }, void> {
-    const start = this.#marks.findLast(({ leaf }) => leaf <= from)?.journal ?? 0;
-    for await (const { bytes } of this.#journal.read(start)) {
-      const record = decodeRecord(bytes);
-      if (record.kind !== 'event' || record.index < from) continue;
-      if (record.index >= to) return;
-      yield record;
-      if (record.index + 1 === to) return;
-    }
+  #journaled(from: number, to: number): AsyncGenerator<readonly Sourced[], void> {
+    return journaled(this.#files, this.#extents(from), from, to);
+  }
+
+  /** Where the journal has the events from index `from` on. */
+  #extents(from: number): Extent[] {
+    return this.#journal.extents(this.#marks.findLast(({ leaf }) => leaf <= from)?.journal ?? 0);
   }
 
   #schedule(): void {
@@ -316,7 +326,7 @@ class TransparencyLog implements Log, Seal {
   async #publishNow(): Promise<void> {
     try {
       const target = this.#committed as Committed;
-      await this.#publisher.publish(target);
+      await this.#publisher.publish(target, this.#extents(neededFrom(this.#publisher.size)));
       this.#published = { origin: this.origin, ...target };
       this.#backoffMs = 0;
       await this.#release();
@@ -333,7 +343,7 @@ class TransparencyLog implements Log, Seal {
 
   /** Lets the journal's segments go that hold nothing but what is published. */
   async #release(): Promise<void> {
-    const keep = this.#marks.findLastIndex(({ leaf }) => leaf <= this.#publisher.needed);
+    const keep = this.#marks.findLastIndex(({ leaf }) => leaf <= neededFrom(this.#publisher.size));
     if (keep <= 0) return;
     await this.#journal.release((this.#marks[keep] as Mark).journal);
     while ((this.#marks[0] as Mark).journal < this.#journal.first) this.#marks.shift();
@@ -369,9 +379,10 @@ class TransparencyLog implements Log, Seal {
     recovery.begin(published, frontier);
   }
 
-  #newPublisher(edge: TileEdge): Publisher {
-    const { objects, retainUntil, cosign, now } = this.#options;
-    return new Publisher({ objects, retainUntil, cosign, now, source: (from, to) => this.#journaled(from, to) }, edge);
+  #newPublisher(edge: TileEdge): Publishing {
+    const { objects, publishedIn, retainUntil, cosign, now } = this.#options;
+    if (publishedIn !== undefined) return new PublisherThread(publishedIn, edge.size);
+    return new Publisher({ objects, files: this.#files, retainUntil, cosign, now }, edge);
   }
 
   #verify(note: string, what: string, signers: readonly SignerKey[]): void {

@@ -3,12 +3,15 @@
  * same byte for byte however often and from wherever it is done, so a crash at any point is mended by doing it again; and an object that is there with other
  * bytes is the end of it, because going on would fork the log.
  */
+import type { FileSystem } from '../journal/file_system.ts';
+import type { Extent } from '../journal/segment.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, type TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf } from './leaf.ts';
+import { journaled, type Sourced } from './journaled.ts';
+import { CLASSES, classOf, type DetailClass, kindOfEntry } from './leaf.ts';
 
 export interface Committed {
   readonly size: number;
@@ -16,17 +19,13 @@ export interface Committed {
   readonly note: string;
 }
 
-export interface Sourced extends Detail {
-  readonly entry: Buffer;
-}
-
 /** What an object holds, for those who decide how long it is locked. */
 export type ObjectKind = 'tile' | 'entries' | 'checkpoint' | DetailClass;
 
 export interface PublisherOptions {
   readonly objects: ObjectStore;
-  /** The durable records from index `from` to before `to`. */
-  readonly source: (from: number, to: number) => AsyncIterable<Sourced>;
+  /** Where the journal is. */
+  readonly files: FileSystem;
   /** Until when an object that will not change any more is locked. Default: it is not. */
   readonly retainUntil?: ((kind: ObjectKind) => Date | undefined) | undefined;
   /** Adds signatures to a checkpoint before it is published: those of witnesses. Default: none. */
@@ -34,10 +33,25 @@ export interface PublisherOptions {
   readonly now?: (() => number) | undefined;
 }
 
+/** What the log asks of who publishes, in whatever thread. */
+export interface Publishing {
+  /** The size of the tree whose tiles and checkpoint stand in the store. */
+  readonly size: number;
+  /**
+   * Publishes a committed checkpoint with all that it stands for; one at a time. `journal`: where its records stand, from index `neededFrom(size)` on or before. After a
+   * rejection nothing is changed that counts, and the same or a later one may be tried. Rejects with a `StorageError`, a `JournalError`, or a `LogError` (`forked`).
+   */
+  publish(target: Committed, journal: readonly Extent[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** From where on records are still needed when so many are published: the beginning of the bundle that is not full. */
+export const neededFrom = (size: number): number => size - (size % TILE_WIDTH);
+
 type HashTile = Tile & { readonly level: number };
 
-/** Objects that are written at once. */
-const CONCURRENCY = 16;
+/** Objects that are written at once: Node has four threads for files, and the journal's next write must find one. */
+const CONCURRENCY = 3;
 /** A checkpoint is kept for good at least as often: after so many leaves, or so much time. */
 const KEPT_LEAVES = 1 << 16;
 const KEPT_MS = 3_600_000;
@@ -94,11 +108,11 @@ class Bundle {
 
   add(record: Sourced): void {
     this.entries.push(record.entry);
-    this.details[classOf(decodeLeaf(record.entry).kind)].push(record);
+    this.details[classOf(kindOfEntry(record.entry))].push(record);
   }
 }
 
-export class Publisher {
+export class Publisher implements Publishing {
   readonly #options: PublisherOptions;
   #edge: TileEdge;
   #keptSize = 0;
@@ -111,37 +125,28 @@ export class Publisher {
     this.#keptSize = edge.size;
   }
 
-  /** The size of the tree whose tiles and checkpoint stand in the store. */
   get size(): number {
     return this.#edge.size;
   }
 
-  /** From where on records are still needed: the beginning of the bundle that is not full. */
-  get needed(): number {
-    return this.#edge.size - (this.#edge.size % TILE_WIDTH);
-  }
-
-  /**
-   * Publishes a committed checkpoint with all that it stands for. After a rejection nothing is changed that counts, and the same or a later one may be tried.
-   * Rejects with a `StorageError`, an error of the source, or a `LogError` (`forked`).
-   */
-  async publish(target: Committed): Promise<void> {
-    const { objects, cosign } = this.#options;
+  async publish(target: Committed, journal: readonly Extent[]): Promise<void> {
+    const { objects, files, cosign } = this.#options;
     const puts = new Puts(objects);
     const before = this.#edge.size;
     const edge = this.#edge.clone();
-    let bundle = new Bundle(this.needed / TILE_WIDTH);
-    for await (const record of this.#options.source(this.needed, target.size)) {
-      bundle.add(record);
-      if (record.index >= before) {
-        const full: [HashTile, Buffer][] = [];
-        edge.append(leafHash(record.entry), (tile, bytes) => full.push([tile, bytes]));
-        for (const [tile, bytes] of full) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
+    const needed = neededFrom(before);
+    let bundle = new Bundle(needed / TILE_WIDTH);
+    const full: [HashTile, Buffer][] = [];
+    for await (const records of journaled(files, journal, needed, target.size))
+      for (const record of records) {
+        bundle.add(record);
+        if (record.index >= before) edge.append(leafHash(record.entry), (tile, bytes) => full.push([tile, bytes]));
+        if (bundle.entries.length < TILE_WIDTH) continue;
+        // Tiles of hashes become full with a bundle.
+        for (const [tile, bytes] of full.splice(0)) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
+        await this.#putBundle(puts, bundle);
+        bundle = new Bundle(bundle.index + 1);
       }
-      if (bundle.entries.length < TILE_WIDTH) continue;
-      await this.#putBundle(puts, bundle);
-      bundle = new Bundle(bundle.index + 1);
-    }
     if (bundle.entries.length > 0) await this.#putBundle(puts, bundle);
     for (const { tile, bytes } of edge.partial()) await puts.add(tilePath(tile), bytes, undefined);
     await puts.done();
@@ -153,6 +158,8 @@ export class Publisher {
     this.#edge = edge;
     await this.#clean(before, edge.size);
   }
+
+  async close(): Promise<void> {}
 
   async #putBundle(puts: Puts, { index, entries, details }: Bundle): Promise<void> {
     const full = entries.length === TILE_WIDTH;

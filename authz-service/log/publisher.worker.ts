@@ -1,0 +1,26 @@
+/** The thread that publishes: see publisher_thread.ts. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { nodeFileSystem } from '../journal/file_system.ts';
+import { localFiles } from '../storage/local_files.ts';
+import { TileEdge, tilePath } from '../tlog/tile.ts';
+import { Publisher } from './publisher.ts';
+import type { FromPublisher, PublisherStart, ToPublisher } from './publisher_thread.ts';
+
+const port = parentPort;
+if (!port) throw new Error('this is a worker thread');
+const { directory, size } = workerData as PublisherStart;
+const objects = localFiles(directory);
+let publisher: Publisher | undefined;
+
+const publish = async ({ target, journal }: ToPublisher): Promise<void> => {
+  publisher ??= new Publisher({ objects, files: nodeFileSystem }, await TileEdge.of(size, (tile) => objects.get(tilePath(tile))));
+  // A buffer comes as plain bytes.
+  await publisher.publish({ ...target, root: Buffer.from(target.root) }, journal);
+};
+
+port.on('message', (message: ToPublisher) => {
+  publish(message).then(
+    () => port.postMessage(undefined satisfies FromPublisher),
+    ({ name, code, message }: Error & { code?: string }) => port.postMessage({ name, code, message } satisfies FromPublisher),
+  );
+});

@@ -5,7 +5,6 @@ import { ByteBuffer, utf8 } from '../abi/bytes';
 import {
   BufferType,
   bufferBytes,
-  callGrpc,
   closeStream,
   continueStream,
   givenAt,
@@ -20,6 +19,7 @@ import {
 import { ProtoWriter } from '../abi/protobuf';
 import { Admission } from '../tap/emitter';
 import { Direction, Recorder } from '../tap/recorder';
+import { Attended, Call, callDoor } from './call';
 import { Inflow, Outflow } from './flow';
 import { BACKLOG_BYTES, Connection, DoorMethod, Protocol, Standing } from './protocol';
 import { StreamRoot } from './root';
@@ -30,41 +30,10 @@ const NONE = new ArrayBuffer(0);
 /** Of a client that is made to wait, and of whom the host has more each time that something is injected. */
 const MOST_BACKLOG: u32 = 8 << 20;
 
-const DOOR = utf8('sluice.session.v1.SessionDoor');
-/** By `DoorMethod`. */
-const METHODS: StaticArray<ArrayBuffer> = [
-  utf8('Open'),
-  utf8('LogIn'),
-  utf8('Ready'),
-  utf8('Judge'),
-  utf8('Await'),
-  utf8('Cancel'),
-  utf8('Close'),
-  utf8('Generation'),
-  utf8('Refused'),
-];
-/** Milliseconds; 0: as long as it takes, for people may be asked. */
-const TIMEOUTS: StaticArray<u32> = [0, 30_000, 30_000, 30_000, 0, 30_000, 30_000, 10_000, 30_000];
-
-/** The call's token, or 0. */
-export function callDoor(door: ArrayBuffer, method: DoorMethod, request: ByteBuffer): u32 {
-  return callGrpc(door, DOOR, METHODS[method], request.ptr, request.length, TIMEOUTS[method]);
-}
-
 const toTarget = new Outflow();
 const toClient = new Outflow();
 
-/** A question that the door has not answered. */
-export class Call {
-  /** `connection` null: nobody waits for the answer. */
-  constructor(
-    public connection: FilteredConnection | null,
-    public token: u32,
-    public tag: u32,
-  ) {}
-}
-
-export class FilteredConnection extends Connection {
+export class FilteredConnection extends Connection implements Attended {
   /** Set at once by whoever makes the connection; null only until then. */
   protocol: Protocol | null = null;
   private address: ArrayBuffer = NONE;

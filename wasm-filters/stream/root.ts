@@ -14,8 +14,8 @@ import {
   setTickPeriod,
 } from '../abi/host';
 import { Emitter } from '../tap/emitter';
+import { Attended, Call, callDoor } from './call';
 import { StreamConfig } from './config';
-import { Call, callDoor, FilteredConnection } from './connection';
 import { generationRequest, readTold } from './door';
 import { DoorMethod, GrpcStatus, Standing } from './protocol';
 
@@ -32,8 +32,8 @@ export class StreamRoot {
   door: ArrayBuffer;
   target: ArrayBuffer;
   private calls: Map<u32, Call> = new Map<u32, Call>();
-  private ticking: Map<u32, FilteredConnection> = new Map<u32, FilteredConnection>();
-  private closing: FilteredConnection[] = [];
+  private ticking: Map<u32, Attended> = new Map<u32, Attended>();
+  private closing: Attended[] = [];
   private tickedAt: u64 = 0;
   private drainUntil: u64 = 0;
   /** What judgements rest on changes; the service's answers to this question tell, each for a time. */
@@ -113,16 +113,16 @@ export class StreamRoot {
     return called;
   }
 
-  tickFor(connection: FilteredConnection): void {
+  tickFor(connection: Attended): void {
     this.ticking.set(connection.context, connection);
   }
 
-  untick(connection: FilteredConnection): void {
+  untick(connection: Attended): void {
     this.ticking.delete(connection.context);
   }
 
   /** Within a callback of the connection's. */
-  closeSoon(connection: FilteredConnection): void {
+  closeSoon(connection: Attended): void {
     this.closing.push(connection);
     actAs(this.context);
     setTickPeriod(SOON_MS);
@@ -173,7 +173,7 @@ export class StreamRoot {
   }
 
   /** Within a callback of the connection's. */
-  watch(connection: FilteredConnection): void {
+  watch(connection: Attended): void {
     if (this.watching) return;
     this.watching = true;
     actAs(this.context);

@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { JournalError } from '../journal/error.ts';
-import { type Session, type SessionFilter, type SessionSummary, TERMS, type Term } from './sessions.ts';
+import { type Session, type SessionFilter, TERMS, type Term } from './sessions.ts';
 
 /** A checkpoint of the log that covers everything that is indexed. */
 export interface Remembered {
@@ -20,31 +20,34 @@ export interface Progress {
   readonly remembered: Remembered | undefined;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 
+// In the order of their first events, which is that in which they come: new ones go to the end of the table.
 const SCHEMA = `
   CREATE TABLE progress (version INTEGER NOT NULL, applied INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL);
   INSERT INTO progress VALUES (${VERSION}, 0, 0, x'');
   CREATE TABLE sessions (
-    id TEXT PRIMARY KEY, first INTEGER NOT NULL, opened_at INTEGER NOT NULL, open INTEGER NOT NULL,
+    first INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, opened_at INTEGER NOT NULL, open INTEGER NOT NULL,
     identity TEXT NOT NULL, target TEXT NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, outcome TEXT NOT NULL, state TEXT NOT NULL,
-    summary TEXT NOT NULL, rest TEXT NOT NULL, indices BLOB NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX sessions_first ON sessions (first);
+    told TEXT NOT NULL, indices BLOB NOT NULL
+  );
   CREATE INDEX sessions_open ON sessions (open) WHERE open = 1;
-  CREATE TABLE terms (field TEXT NOT NULL, value TEXT NOT NULL, session TEXT NOT NULL, PRIMARY KEY (field, value, session)) WITHOUT ROWID;
+  CREATE TABLE terms (term TEXT NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (term, first)) WITHOUT ROWID;
   CREATE TABLE emitters (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
 const COLUMNS = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
 
-const SELECT = `SELECT summary, rest, indices, (SELECT json_group_array(field || ':' || value) FROM terms WHERE session = sessions.id) AS terms FROM sessions`;
+const SELECT = 'SELECT told, indices FROM sessions';
 
 interface Row {
-  readonly summary: string;
-  readonly rest: string;
+  readonly told: string;
   readonly indices: Uint8Array;
-  readonly terms: string;
+}
+
+/** A session as JSON, but for its indices. */
+interface Told extends Omit<Session, 'indices' | 'terms'> {
+  readonly terms: readonly Term[];
 }
 
 /** Ascending numbers as the differences between them, each a varint. */
@@ -73,12 +76,10 @@ const decodeIndices = (bytes: Uint8Array): number[] => {
   return indices;
 };
 
-const sessionOf = ({ summary, rest, indices, terms }: Row): Session => ({
-  ...(JSON.parse(rest) as Omit<Session, 'summary' | 'indices' | 'terms'>),
-  summary: JSON.parse(summary) as SessionSummary,
-  indices: decodeIndices(indices),
-  terms: new Set(JSON.parse(terms) as Term[]),
-});
+const sessionOf = ({ told, indices }: Row): Session => {
+  const { terms, ...session } = JSON.parse(told) as Told;
+  return { ...session, indices: decodeIndices(indices), terms: new Set(terms) };
+};
 
 /** Of one process; every method is synchronous and quick, but for lists that filter by little. */
 export class SessionIndex {
@@ -98,8 +99,8 @@ export class SessionIndex {
     if (made.n === 0) this.#database.exec(`BEGIN; ${SCHEMA} COMMIT`);
     const { version } = this.#database.prepare('SELECT version FROM progress').get() as { version: number };
     if (version !== VERSION) throw new Error(`an index of version ${version}`);
-    this.#put = this.#database.prepare('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#putTerm = this.#database.prepare('INSERT OR IGNORE INTO terms VALUES (?, ?, ?)');
+    this.#put = this.#database.prepare('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+    this.#putTerm = this.#database.prepare('INSERT OR IGNORE INTO terms VALUES (?, ?)');
     this.#putEmitter = this.#database.prepare('INSERT OR REPLACE INTO emitters VALUES (?, ?)');
     this.#putProgress = this.#database.prepare('UPDATE progress SET applied = ?, size = ?, root = ?');
     this.#get = this.#database.prepare(`${SELECT} WHERE id = ?`);
@@ -152,7 +153,7 @@ export class SessionIndex {
     };
     for (const name of COLUMNS) if (filter[name] !== undefined) where(`${name} = ?`, filter[name]);
     for (const field of TERMS)
-      if (filter[field] !== undefined) where('id IN (SELECT session FROM terms WHERE field = ? AND value = ?)', field, filter[field]);
+      if (filter[field] !== undefined) where('first IN (SELECT first FROM terms WHERE term = ?)', `${field}:${filter[field]}`);
     if (filter.since !== undefined) where('opened_at >= ?', filter.since);
     if (filter.until !== undefined) where('opened_at < ?', filter.until);
     const found: Session[] = [];
@@ -177,13 +178,10 @@ export class SessionIndex {
 
   #putSession({ summary, indices, terms, ...rest }: Session): void {
     const { id, openedAt, identity, target, run, effect, outcome, state } = summary;
-    const open = state === 'closed' ? 0 : 1;
-    const [told, more] = [JSON.stringify(summary), JSON.stringify(rest)];
-    this.#put.run(id, indices[0] ?? 0, openedAt, open, identity, target, run, effect, outcome, state, told, more, encodeIndices(indices));
-    for (const term of terms) {
-      const at = term.indexOf(':');
-      this.#putTerm.run(term.slice(0, at), term.slice(at + 1), id);
-    }
+    const [first, open] = [indices[0] as number, state === 'closed' ? 0 : 1];
+    const told = JSON.stringify({ summary, ...rest, terms: [...terms] } satisfies Told);
+    this.#put.run(first, id, openedAt, open, identity, target, run, effect, outcome, state, told, encodeIndices(indices));
+    for (const term of terms) this.#putTerm.run(term, first);
   }
 }
 

@@ -890,6 +890,73 @@ describe('COPY', () => {
 });
 
 describe('huge values', () => {
+  const field = (length: number, bytes: string | Buffer = ''): Buffer => {
+    const head = Buffer.alloc(4);
+    head.writeInt32BE(length);
+    return Buffer.concat([head, Buffer.from(bytes as string)]);
+  };
+  const whole = (value: string): Buffer => field(value.length, value);
+  const row = (count: number, ...fields: Buffer[]): Buffer => message('D', Buffer.from([count >> 8, count & 255]), ...fields);
+  const LONG = whole('s'.repeat(1 << 20));
+
+  /** Of two columns, of which the first is masked. */
+  test.each([
+    ['of another count of fields than columns', row(3, LONG, whole(SECRET))],
+    ['of fewer fields than it says', row(2, LONG)],
+    ['that ends within the length of a field', row(2, LONG, Buffer.from([0, 0, 1]))],
+    ['that has something behind its last field', row(2, LONG, whole('1'), Buffer.from('078-05-1120'))],
+    ['with a field that is longer than the row', row(2, LONG, field(12, SECRET))],
+    ['with a field that is longer than all rows', row(2, LONG, field(0x7fff_ffff, SECRET))],
+    ['with a field of an impossible length', row(2, LONG, field(-2), whole(SECRET))],
+  ])('a long row %s is cut before anything of its end is seen', (_, bytes) => {
+    for (const piece of [0, 4_096, 65_537]) {
+      const wire = session(piece);
+      run(wire, 'select');
+      wire.target(back.columns(COLUMNS[1] as never, COLUMNS[0] as never));
+      wire.seen();
+      wire.target(bytes);
+      const shown = wire.seen();
+      expect(shown.includes('the target sent a malformed row')).toBe(true);
+      expect(shown.includes(SECRET)).toBe(false);
+      wire.vm.host.advance(10);
+      expect(wire.closed).toBe(true);
+      expect(wire.vm.finished.map(({ outcome }) => outcome)).toEqual(['cut']);
+    }
+  });
+
+  test('a long row is read right whichever pieces it comes in, empty fields and NULL among them', () => {
+    const columns = [COLUMNS[0], COLUMNS[1], COLUMNS[1], COLUMNS[1], { name: 'b', table: 9, attribute: 1 }] as never[];
+    const bytes = row(5, field(-1), field(-1), whole(''), LONG, whole('tail'));
+    const shown = row(5, field(-1), field(-1), whole(''), whole('*'.repeat(1 << 20)), whole('tail'));
+    for (const piece of [0, 1_021, 65_537]) {
+      const wire = session(piece);
+      run(wire, 'select');
+      wire.target(back.columns(...columns));
+      wire.seen();
+      wire.target(Buffer.concat([bytes, back.row('1', null, SECRET, '', 'x'), back.complete('SELECT 2'), back.ready()]));
+      const seenBytes = wire.seen();
+      expect(seenBytes.subarray(0, shown.length).equals(shown)).toBe(true);
+      expect(words(seenBytes.subarray(shown.length))).toEqual(['D[1,null,***********,,x]', 'C SELECT 2', 'Z I']);
+      expect(wire.vm.finished).toMatchObject([{ rows: 2, masked: [{ rule: 'customers.ssn', count: 4 }], outcome: 'complete' }]);
+    }
+  });
+
+  test.each([
+    ['whole', 0, 'a row too long to be masked'],
+    ['in pieces', 65_536, 'the target sent a message too long to be understood'],
+  ])('a copied row past the limit, %s, is cut where it would have to be masked', (_, piece, said) => {
+    const wire = session(piece);
+    run(wire, 'copy', { copy_out: { format: 'TEXT', columns: [SSN, {}] } });
+    wire.target(back.copyOut(2));
+    wire.seen();
+    wire.target(back.copyData(`${SECRET}\t${'x'.repeat(2 << 20)}\n`));
+    const shown = wire.seen();
+    expect(shown.includes(said)).toBe(true);
+    expect(shown.includes(SECRET)).toBe(false);
+    wire.vm.host.advance(10);
+    expect(wire.closed).toBe(true);
+  });
+
   test('a masked text is filled where it stands, in bounded memory', () => {
     const wire = session(65_536);
     run(wire, 'select');

@@ -296,7 +296,9 @@ describe('a target that ends the connection before the log-in is over', () => {
       wire.client(front.password('t'));
       return Math.round((open(wire, 'Open').request.wait_ms as number) / 100) * 100;
     };
-    expect([waited(0), waited(20_000), waited(49_500), waited(200_000)]).toEqual([50_000, 30_000, 1_000, 1_000]);
+    // The emulator's clock goes on between the two.
+    const seconds = [0, 20_000, 49_500, 200_000].map((ms) => Math.ceil(Number(waited(ms)) / 1_000));
+    expect(seconds).toEqual([50, 30, 1, 1]);
     const through = new Vm().connect('ses-9');
     through.client(start);
     expect(open(through, 'Open').request.wait_ms ?? 0).toBe(0);

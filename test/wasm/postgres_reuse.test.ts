@@ -297,6 +297,60 @@ describe('what passes by an earlier judgement', () => {
   });
 });
 
+describe('a record that lags', () => {
+  /** A session with the prepared statement `s`, and in its transaction the portal `p`, whose record is behind. */
+  function lagging(eachExecution: boolean): Wire {
+    const wire = logIn(connected(0, new Vm({ lagMs: 500 })));
+    wire.client(Buffer.concat([front.parse('s', 'update t set a = $1'), front.sync]));
+    allow(wire, {}, { each_execution: eachExecution });
+    wire.target(Buffer.concat([back.parseComplete, back.ready('T')]));
+    const bind = Buffer.concat([front.bind('p', 's', ['1']), front.sync]);
+    wire.client(bind);
+    if (eachExecution) allow(wire, {}, { each_execution: true });
+    wire.target(Buffer.concat([back.bindComplete, back.ready('T')]));
+    wire.vm.sink.run(50);
+    wire.vm.sink.acknowledges = false;
+    wire.client(Buffer.concat([front.execute('p'), front.sync]));
+    wire.target(Buffer.concat([back.noData, back.complete('UPDATE 1'), back.ready('T')]));
+    expect(words(wire.got()).slice(-3)).toEqual(['Describe Pp', 'Execute p', 'S']);
+    wire.seen();
+    wire.vm.sink.run(600);
+    return wire;
+  }
+  const REFUSED = 'refused by the gateway: not the statement that the client sent';
+  const MESSAGES = [
+    ['Query', false, front.query('SELECT 2'), `Q ${REFUSED}`],
+    ['Parse', false, front.parse('t', 'SELECT 2'), `P _sluice·${REFUSED}`],
+    ['Bind that is judged each time', true, front.bind('', 's', ['1']), `P _sluice·${REFUSED}`],
+    ['Execute', false, front.execute('p'), `P _sluice·${REFUSED}`],
+  ] as const;
+
+  test.each(MESSAGES)('keeps a %s waiting, and none of it passes before the record has caught up', (name, each, bytes) => {
+    const wire = lagging(each);
+    wire.client(bytes);
+    wire.vm.sink.run(1_000);
+    expect([wire.got().length, judgements(wire)]).toEqual([0, 0]);
+    wire.vm.sink.acknowledges = true;
+    wire.vm.sink.acknowledge(wire.vm.host.grpcStream as never, wire.vm.sink.last);
+    wire.vm.sink.run(100);
+    expect(judgements(wire)).toBe(name === 'Execute' ? 0 : 1);
+    if (name !== 'Execute') allow(wire, {});
+    expect(wire.got()).toEqual(bytes);
+  });
+
+  test.each(MESSAGES)('refuses a %s when it goes on to, and neither runs it nor asks for it', (name, each, bytes, passed) => {
+    const wire = lagging(each);
+    wire.client(bytes);
+    wire.vm.sink.run(2_500);
+    expect(judgements(wire)).toBe(0);
+    expect(words(wire.got())).toEqual([passed]);
+    if (name !== 'Query') wire.client(front.sync);
+    wire.target(Buffer.concat([back.error({ C: '42601', M: 'syntax error' }), back.ready('E')]));
+    expect(words(wire.seen())).toEqual(['E{S:ERROR | C:58000 | M:commands cannot be recorded now, and so do not run}', 'Z E']);
+    expect(wire.vm.refused).toEqual(['58000']);
+  });
+});
+
 test('an answer of a reuse that is not known is none', () => {
   const wire = session();
   wire.client(front.query(FIRST));

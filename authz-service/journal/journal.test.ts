@@ -68,6 +68,19 @@ describe('a journal on a real disk', () => {
     expect(await recovered(directory)).toEqual(texts);
   });
 
+  it('does not keep an idle disk waiting when much is appended in one turn: the rest gathers behind the first write', async () => {
+    const journal = await openJournal(directory, { eagerBytes: 1000 });
+    const text = 'x'.repeat(84);
+    const appended = Array.from({ length: 50 }, () =>
+      journal.append(record(text)).then((index) => `${index} of write ${journal.totals.writes}`),
+    );
+    const settled = await Promise.all(appended);
+    // 10 frames of 100 bytes, and all the others.
+    expect(settled).toEqual(Array.from({ length: 50 }, (_, i) => `${i} of write ${i < 10 ? 1 : 2}`));
+    await journal.close();
+    expect(await recovered(directory)).toEqual(Array(50).fill(text));
+  });
+
   it('writes what is appended at once in one write, and what is appended meanwhile in the next', async () => {
     const journal = await openJournal(directory);
     const first = numbered(100).map((text) => journal.append(record(text)));

@@ -41,7 +41,7 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   /** From a commit to its publication. Milliseconds, default 1,000. */
   readonly publishMs?: number;
   readonly files?: FileSystem;
-  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'retryMs'>;
+  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'eagerBytes' | 'retryMs'>;
   /** Told what an operator should know of: a publication that failed (it is tried again) or the end of the log. */
   readonly onProblem?: (error: Error) => void;
 }

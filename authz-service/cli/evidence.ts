@@ -1,8 +1,9 @@
 /** `sluice evidence`: one session as a file that proves itself, for those who have no access to the gateway. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { EvidenceError } from '../evidence/bundle.ts';
-import { collectEvidence } from '../evidence/collect.ts';
+import { collectEvidence, proofFiles, writePage } from '../evidence/collect.ts';
 import { LogError } from '../log/error.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
@@ -13,12 +14,13 @@ import { placeDetails, placeOptions } from './place.ts';
 
 export const evidence: Command = {
   name: 'evidence',
-  usage: 'SESSION [--out FILE] [--proofs DIR] [--log DIR]',
+  usage: 'SESSION [--out FILE] [--without-payloads] [--proofs DIR] [--log DIR]',
   summary: 'one session as a file that proves itself, without the gateway',
   details: [
     ['SESSION', 'as `sluice sessions` lists it'],
     ['-o, --out FILE', 'where to; default SESSION.evidence.html. `sluice verify FILE` verifies it'],
     ['--proofs DIR', 'also each leaf and its proof (c2sp.org/tlog-proof@v1), for tools that others wrote'],
+    ['--without-payloads', 'leave recorded payload out: its leaves alone prove that there was some'],
     ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
     ['--force', 'write over files that are there'],
     placeDetails[0],
@@ -28,6 +30,7 @@ export const evidence: Command = {
     out: { type: 'string', short: 'o' },
     proofs: { type: 'string' },
     log: { type: 'string' },
+    'without-payloads': { type: 'boolean' },
     force: { type: 'boolean' },
   },
   takes: [1, 1],
@@ -44,21 +47,44 @@ async function run(invocation: Invocation): Promise<number> {
   if (proofs !== undefined && !flag(invocation, 'force') && existsSync(proofs) && readdirSync(proofs).length > 0)
     throw new CommandError(`${proofs} is not empty: name another directory, or say --force.`);
   const objects = localFiles(logDirectory(invocation));
+  const payloads = !flag(invocation, 'without-payloads');
   try {
-    const listed = (await objects.get('keys'))?.toString('utf8') ?? '';
-    const keys = listedKeys(listed);
-    const { evidence: found, page, files } = await collectEvidence(objects, session, keys);
-    writeFileSync(out, page);
+    const keys = listedKeys((await objects.get('keys'))?.toString('utf8') ?? '');
+    const found = await collectEvidence({ objects, session, keys, payloads });
     if (proofs !== undefined) {
       mkdirSync(proofs, { recursive: true });
-      for (const [name, bytes] of files) writeFileSync(join(proofs, name), bytes);
+      writeFileSync(join(proofs, 'checkpoint'), found.head.checkpoint);
     }
-    say(`${out}: ${found.events.length} events of ${session}, proven against a checkpoint of ${found.origin}.`);
+    const page = writePage(found, (leaf) => {
+      if (proofs !== undefined) for (const [name, bytes] of proofFiles(found.head, leaf)) writeFileSync(join(proofs, name), bytes);
+    });
+    const bytes = await writeWhole(out, page);
+    say(`${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${found.head.origin}.`);
+    if (bytes > OPENED_BYTES && payloads)
+      say(`It has ${Math.round(bytes / 1e6)} MB, more than browsers like to open: --without-payloads leaves recorded payload out.`);
     say(`Verify it anywhere: sluice verify ${out} --key KEY`);
     return 0;
   } catch (error) {
     if (error instanceof EvidenceError || error instanceof LogError || error instanceof StorageError || error instanceof TlogError)
       throw new CommandError(`There is no evidence: ${error.message}`);
     throw error;
+  }
+}
+
+/** Pages beyond this are hard on a browser. */
+const OPENED_BYTES = 100e6;
+
+/** All of it, or no file of this name. @returns bytes */
+async function writeWhole(path: string, pieces: AsyncIterable<string>): Promise<number> {
+  const unfinished = `${path}.unfinished`;
+  try {
+    const file = createWriteStream(unfinished, { highWaterMark: 1 << 20 });
+    await pipeline(pieces, file);
+    renameSync(unfinished, path);
+    return file.bytesWritten;
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+    throw new CommandError(`${path} cannot be written: ${(error as Error).message}`);
   }
 }

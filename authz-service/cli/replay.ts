@@ -1,5 +1,6 @@
 /** `sluice replay`: one session, event by event, as the record has it: at once, as it went, or as a recording for other players. */
 import { writeFileSync } from 'node:fs';
+import { EVERYTHING } from '../replay/payload.ts';
 import { asciicast, KEYS_HELP, play, stepsOf, timeline } from '../replay/play.ts';
 import { heading, type ReplayedEvent } from '../replay/tell.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
@@ -17,12 +18,14 @@ export const replay: Command = {
     ['--max-pause DURATION', 'with --play: no longer pause between two events; default 5s'],
     ['--from DURATION', 'with --play: what happened before is shown at once'],
     ['--asciicast FILE', 'write it as asciicast v3, for players of terminal recordings'],
+    ['--all', 'all recorded payload: otherwise 200 lines or rows of each body at most'],
     ['--json', 'the events as the record has them'],
     ...placeDetails,
   ],
   options: {
     ...placeOptions,
     json: { type: 'boolean' },
+    all: { type: 'boolean' },
     play: { type: 'boolean', short: 'p' },
     speed: { type: 'string' },
     'max-pause': { type: 'string' },
@@ -45,17 +48,18 @@ async function run(invocation: Invocation): Promise<number> {
   };
   const { session, events } = answer;
   const [first] = events;
+  const most = flag(invocation, 'all') ? EVERYTHING : undefined;
   const cast = text(invocation, 'asciicast');
   if (cast !== undefined) {
-    writeFileSync(cast, asciicast(session, Date.parse(first?.time ?? '') || 0, stepsOf(events)));
+    writeFileSync(cast, asciicast(session, Date.parse(first?.time ?? '') || 0, stepsOf(events, most)));
     say(`${cast}: ${events.length} events of ${session}`);
   } else if (flag(invocation, 'json')) say(JSON.stringify(answer, null, 2));
   else if (flag(invocation, 'play') && first !== undefined) {
     const keys = keyboard();
     say(heading(session, first));
     if (keys) say(`  ${KEYS_HELP}`);
-    await play(stepsOf(events), { speed, maxPauseMs, fromMs, write: say, ...(keys && { keys }) });
-  } else say(timeline(session, events));
+    await play(stepsOf(events, most), { speed, maxPauseMs, fromMs, write: say, ...(keys && { keys }) });
+  } else say(timeline(session, events, most));
   return 0;
 }
 

@@ -1,5 +1,5 @@
 /** `sluice verify`: is the record whole and unchanged? It reads what was published, needs no service, and works on a copy. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { verifyBundle } from '../evidence/verify.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
@@ -53,10 +53,18 @@ async function run(invocation: Invocation): Promise<number> {
     throw new CommandError(`There is no file ${JSON.stringify(what)}, and it is no session's name.`, 2);
   const report =
     what !== undefined && existsSync(what)
-      ? verifyBundle(readBytes(what), trustOf(invocation, undefined))
+      ? await verifyFile(what, trustOf(invocation, undefined))
       : await verifyPublished(invocation, what, event);
   say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
   return report.verified ? 0 : 1;
+}
+
+async function verifyFile(path: string, trust: Trust): Promise<Report> {
+  try {
+    return await verifyBundle(createReadStream(path, { highWaterMark: 1 << 18 }), trust);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
 }
 
 async function verifyPublished(invocation: Invocation, session: string | undefined, event: string | undefined): Promise<Report> {
@@ -129,15 +137,15 @@ function keyOf(where: string, line: string): VerifierKey {
   }
 }
 
-const readFile = (path: string): string => readBytes(path).toString('utf8');
-
-function readBytes(path: string): Buffer {
+function readFile(path: string): string {
   try {
-    return readFileSync(path);
+    return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new CommandError(`${path} cannot be read: ${(error as Error).message}`);
+    throw unreadable(path, error);
   }
 }
+
+const unreadable = (path: string, error: unknown): CommandError => new CommandError(`${path} cannot be read: ${(error as Error).message}`);
 
 /** The old one or the new one, never half of one. */
 function keep(path: string, note: Buffer): void {

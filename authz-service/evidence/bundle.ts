@@ -1,13 +1,14 @@
 /**
- * The evidence of one session: its leaves with their events and salts, the proof of each that it stands in the tree, the checkpoint that they are proven against, and
- * the log's public keys. It is written as one HTML page that a person can read (page.ts), with the evidence itself as JSON inside.
+ * The evidence of one session: a head with the signed checkpoint that all is proven against, and for each event its leaf with salt, event and the proof that it stands
+ * in the tree. It is written as one HTML page that a person can read (page.ts), with each of these as a line of JSON inside, so that it is written and read in memory
+ * for one event, however long the session is.
  */
+import type { SessionExtent } from '../verify/report.ts';
 import type { ProvenLeaf } from '../verify/session.ts';
 
-export const FORMAT = 'sluice-evidence/1';
+export const FORMAT = 'sluice-evidence/2';
 
-/** Bytes are in base64. */
-export interface Evidence {
+export interface Head {
   readonly format: typeof FORMAT;
   readonly session: string;
   readonly origin: string;
@@ -15,36 +16,41 @@ export interface Evidence {
   readonly keys: readonly string[];
   /** The signed note. */
   readonly checkpoint: string;
-  /** In the order of the log. */
-  readonly events: readonly EvidenceEvent[];
+  /** What the page says of its being all: the verifier finds it out by itself, and they must agree. */
+  readonly extent: SessionExtent;
+  /** Whether recorded payload is there, as far as it was when the page was written; false: its leaves alone. */
+  readonly payloads: boolean;
 }
 
-export interface EvidenceEvent {
+/** Bytes are in base64. */
+interface WrittenLeaf {
   readonly index: number;
   /** The entry of the tree: `sluice.log.v1.Leaf`. */
   readonly leaf: string;
-  /** `sluice.tap.v1.Event`, and the salt that the leaf's commitment was made with; both absent when they were deleted after their retention. */
+  /** The salt that the leaf's commitment was made with, and `sluice.tap.v1.Event`; both absent when they were deleted after their retention, or left out. */
   readonly salt?: string;
   readonly event?: string;
   /** Hashes of the inclusion proof, from the leaf upwards. */
   readonly proof: readonly string[];
 }
 
+/** In a page, where `<` must not begin markup. */
+const written = (value: object): string => JSON.stringify(value).replaceAll('<', '\\u003c');
+
+export const formatHead = ({ session, origin, keys, checkpoint, extent: { events, end }, payloads }: Omit<Head, 'format'>): string => {
+  const extent = { events, ...(end !== undefined && { end: { leaf: end.leaf, outcome: end.outcome, after: end.after } }) };
+  return written({ format: FORMAT, session, origin, keys, checkpoint, extent, payloads } satisfies Head);
+};
+
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 
-export const evidenceOf = (of: Omit<Evidence, 'format' | 'events'>, leaves: readonly ProvenLeaf[]): Evidence => ({
-  format: FORMAT,
-  session: of.session,
-  origin: of.origin,
-  keys: of.keys,
-  checkpoint: of.checkpoint,
-  events: leaves.map(({ index, entry, detail, proof }) => ({
+export const formatLeaf = ({ index, entry, detail, proof }: ProvenLeaf): string =>
+  written({
     index,
     leaf: base64(entry),
     ...(detail !== undefined && { salt: base64(detail.salt), event: base64(detail.event) }),
     proof: proof.map(base64),
-  })),
-});
+  } satisfies WrittenLeaf);
 
 export class EvidenceError extends Error {
   override readonly name = 'EvidenceError';
@@ -55,6 +61,11 @@ const wrong = (what: string): EvidenceError => new EvidenceError(what);
 const textOf = (value: unknown, what: string): string => {
   if (typeof value !== 'string') throw wrong(`${what} is no text`);
   return value;
+};
+
+const countOf = (value: unknown, what: string): number => {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw wrong(`${what} is no number`);
+  return value as number;
 };
 
 const bytesOf = (value: unknown, what: string): Buffer => {
@@ -73,51 +84,60 @@ const membersOf = (value: unknown, what: string): Readonly<Record<string, unknow
   return value as Record<string, unknown>;
 };
 
-/** Longer bundles are not looked at. */
-export const MAX_BUNDLE_BYTES = 1 << 30;
 const MAX_PROOF_HASHES = 63;
 
-/** What stands between brackets and commas is base64, 40 characters and more: a text that is mostly brackets would take much more memory than it has bytes. */
-const isMostlyBrackets = (json: string): boolean => {
-  let marks = 0;
-  for (let i = 0; i < json.length; i += 1) {
-    const code = json.charCodeAt(i);
-    if (code === 0x5b || code === 0x7b || code === 0x2c) marks += 1;
+const parsed = (line: string, what: string): Readonly<Record<string, unknown>> => {
+  try {
+    return membersOf(JSON.parse(line), what);
+  } catch (error) {
+    if (error instanceof EvidenceError) throw error;
+    throw wrong(`${what} is no JSON`);
   }
-  return marks > 100 + json.length / 16;
 };
 
-/** Reads what somebody hands in as evidence: throws an `EvidenceError`, and nothing else. What it says is not verified. */
-export const parseEvidence = (json: string): { readonly evidence: Evidence; readonly leaves: ProvenLeaf[] } => {
-  if (isMostlyBrackets(json)) throw wrong('the evidence is mostly brackets');
-  let given: unknown;
-  try {
-    given = JSON.parse(json);
-  } catch {
-    throw wrong('the evidence is no JSON');
-  }
-  const { format, session, origin, keys, checkpoint, events } = membersOf(given, 'the evidence');
+const extentOf = (value: unknown): SessionExtent => {
+  const { events, end } = membersOf(value, 'the extent');
+  if (end === undefined) return { events: countOf(events, 'the number of events') };
+  const { leaf, outcome, after } = membersOf(end, 'the end');
+  return {
+    events: countOf(events, 'the number of events'),
+    end: {
+      leaf: countOf(leaf, "the end's leaf"),
+      outcome: textOf(outcome, 'the outcome'),
+      after: countOf(after, 'the number of events after the end'),
+    },
+  };
+};
+
+/** Reads what somebody hands in: throws an `EvidenceError`, and nothing else. Nothing of what it says is verified. */
+export const parseHead = (line: string): Head => {
+  const { format, session, origin, keys, checkpoint, extent, payloads } = parsed(line, 'the evidence');
   if (format !== FORMAT) throw wrong(`the evidence is not of the format ${FORMAT}`);
-  const leaves = listOf(events, 'events').map((each, i): ProvenLeaf => {
-    const { index, leaf, salt, event, proof } = membersOf(each, `event ${i}`);
-    if (!Number.isSafeInteger(index) || (index as number) < 0) throw wrong(`event ${i} has no index`);
-    const hashes = listOf(proof, `the proof of event ${i}`).map((hash) => bytesOf(hash, `a hash of event ${i}`));
-    if (hashes.length > MAX_PROOF_HASHES) throw wrong(`event ${i} has a proof of ${hashes.length} hashes`);
-    if ((salt === undefined) !== (event === undefined)) throw wrong(`event ${i} has a salt or an event, not both`);
-    const detail =
-      event === undefined
-        ? undefined
-        : { index: index as number, salt: bytesOf(salt, `the salt of event ${i}`), event: bytesOf(event, `event ${i}`) };
-    return { index: index as number, entry: bytesOf(leaf, `leaf ${i}`), detail, proof: hashes };
-  });
-  const read = {
+  if (typeof payloads !== 'boolean') throw wrong('whether there is payload is not said');
+  const head = {
+    format: FORMAT,
     session: textOf(session, 'the session'),
     origin: textOf(origin, 'the origin'),
     keys: listOf(keys, 'keys').map((key) => textOf(key, 'a key')),
     checkpoint: textOf(checkpoint, 'the checkpoint'),
-  };
+    extent: extentOf(extent),
+    payloads,
+  } as const;
   // Members that are not known, and other ways to write the same, would stand in the file unseen.
-  const evidence = evidenceOf(read, leaves);
-  if (JSON.stringify(evidence) !== json) throw wrong('the evidence is not written as it should be');
-  return { evidence, leaves };
+  if (formatHead(head) !== line) throw wrong('the evidence is not written as it should be');
+  return head;
+};
+
+/** Likewise. */
+export const parseLeaf = (line: string): ProvenLeaf => {
+  const { index: at, leaf, salt, event, proof } = parsed(line, 'an event');
+  const index = countOf(at, 'the index of an event');
+  const hashes = listOf(proof, `the proof of event ${index}`).map((hash) => bytesOf(hash, `a hash of event ${index}`));
+  if (hashes.length > MAX_PROOF_HASHES) throw wrong(`event ${index} has a proof of ${hashes.length} hashes`);
+  if ((salt === undefined) !== (event === undefined)) throw wrong(`event ${index} has a salt or an event, not both`);
+  const detail =
+    event === undefined ? undefined : { index, salt: bytesOf(salt, `the salt of event ${index}`), event: bytesOf(event, `event ${index}`) };
+  const read = { index, entry: bytesOf(leaf, `leaf ${index}`), detail, proof: hashes };
+  if (formatLeaf(read) !== line) throw wrong(`event ${index} is not written as it should be`);
+  return read;
 };

@@ -1,36 +1,71 @@
 /** Collects the evidence of a session out of a published log. */
+
+import { decodeLeaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
+import { decodeEvent } from '../tap/event.ts';
+import { BODIES } from '../tap/schema.ts';
 import { formatProof } from '../tlog/proof.ts';
-import { findSession, proveLeaves } from '../verify/session.ts';
-import { type Evidence, EvidenceError, evidenceOf } from './bundle.ts';
-import { pageOf } from './page.ts';
+import { Faults } from '../verify/report.ts';
+import { findSession, type ProvenLeaf, proveLeaves, SessionCheck } from '../verify/session.ts';
+import { EvidenceError, FORMAT, formatHead, formatLeaf, type Head } from './bundle.ts';
+import { BEGINNING, closing, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
 
-export interface Collected {
-  readonly evidence: Evidence;
-  readonly page: string;
-  /** For tools that others wrote: each entry of the tree, and its proof as c2sp.org/tlog-proof@v1. By file name. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
+export interface Evidence {
+  readonly head: Head;
+  /** Each event of the session, once; to be read to the end. Rejects as the log's reader does. */
+  leaves(): AsyncGenerator<ProvenLeaf, void>;
 }
 
-/**
- * @param keys the log's public keys, as text
- * Rejects with an `EvidenceError` when there is no such session, and as the log's reader does.
- */
-export const collectEvidence = async (objects: ObjectStore, session: string, keys: readonly string[]): Promise<Collected> => {
+export interface Collecting {
+  readonly objects: ObjectStore;
+  readonly session: string;
+  /** The log's public keys, as text. */
+  readonly keys: readonly string[];
+  /** Whether recorded payload comes along. */
+  readonly payloads: boolean;
+}
+
+/** Rejects with an `EvidenceError` when there is no such session, or a log that is none, and as the log's reader does. */
+export const collectEvidence = async ({ objects, session, keys, payloads }: Collecting): Promise<Evidence> => {
   const reader = new LogReader(objects);
   const newest = await reader.checkpoint();
   if (newest === undefined) throw new EvidenceError('nothing of the log is published yet');
-  const { indices, root } = await findSession(reader, session, newest.size);
+  const { note: checkpoint, origin, size } = newest;
+  const { indices, root } = await findSession(reader, session, size);
   if (!root.equals(newest.root))
     throw new EvidenceError('the leaves of the log do not give the root of its checkpoint: see `sluice verify`');
   if (indices.length === 0) throw new EvidenceError(`there is no session ${session} in the published log`);
-  const leaves = await proveLeaves(reader, indices, newest.size);
-  const evidence = evidenceOf({ session, origin: newest.origin, keys, checkpoint: newest.note }, leaves);
-  const files = new Map<string, Uint8Array>([['checkpoint', Buffer.from(newest.note)]]);
-  for (const { index, entry, proof } of leaves) {
-    files.set(`${index}.leaf`, entry);
-    files.set(`${index}.tlog-proof`, Buffer.from(formatProof({ index, proof, checkpoint: newest.note })));
-  }
-  return { evidence, page: pageOf(evidence, leaves), files };
+  const found = new SessionCheck(new Faults());
+  for await (const leaf of proveLeaves(reader, indices, size, ['payloads'])) found.add(unverified(leaf));
+  return {
+    head: { format: FORMAT, session, origin, keys, checkpoint, extent: found.extent, payloads },
+    leaves: () => proveLeaves(reader, indices, size, payloads ? [] : ['payloads']),
+  };
 };
+
+const unverified = ({ index, entry, detail }: ProvenLeaf) => {
+  const leaf = decodeLeaf(entry);
+  const event = leaf.kind === BODIES.session_closed.number && detail !== undefined ? decodeEvent(detail.event) : undefined;
+  return { index, leaf, event };
+};
+
+/** The page, piece by piece. `onLeaf`: told of each event before it is written. */
+export async function* writePage(
+  { head, leaves }: { readonly head: Head; leaves(): Iterable<ProvenLeaf> | AsyncIterable<ProvenLeaf> },
+  onLeaf: (leaf: ProvenLeaf) => void = () => {},
+): AsyncGenerator<string, void> {
+  yield `${BEGINNING}${HEAD_MARK}${formatHead(head)}${END_MARK}${opening(head)}`;
+  const rows = new Rows(head);
+  for await (const leaf of leaves()) {
+    onLeaf(leaf);
+    yield `${LEAF_MARK}${formatLeaf(leaf)}${END_MARK}${rows.next(leaf)}`;
+  }
+  yield closing(head);
+}
+
+/** For tools that others wrote: an entry of the tree, and its proof as c2sp.org/tlog-proof@v1. By file name. */
+export const proofFiles = ({ checkpoint }: Head, { index, entry, proof }: ProvenLeaf): readonly (readonly [string, Uint8Array])[] => [
+  [`${index}.leaf`, entry],
+  [`${index}.tlog-proof`, Buffer.from(formatProof({ index, proof, checkpoint }))],
+];

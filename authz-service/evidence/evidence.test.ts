@@ -1,44 +1,80 @@
 import { describe, expect, test } from 'vitest';
+import { back } from '../../test/wasm/postgres_wire.fixture.ts';
 import { LogReader } from '../log/reader.ts';
+import type { TapBody } from '../tap/schema.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkInclusion, parseProof } from '../tlog/proof.ts';
-import { judged, LogFixture, opened } from '../verify/log.fixture.ts';
-import { inWords } from '../verify/report.ts';
+import { judged, LogFixture, type MemoryObjects, opened } from '../verify/log.fixture.ts';
+import { inWords, type Report } from '../verify/report.ts';
 import { type ProvenLeaf, proveLeaves } from '../verify/session.ts';
-import { evidenceOf } from './bundle.ts';
-import { collectEvidence } from './collect.ts';
-import { readPage } from './page.ts';
+import type { Trust } from '../verify/trust.ts';
+import type { Head } from './bundle.ts';
+import { collectEvidence, proofFiles, writePage } from './collect.ts';
 import { verifyBundle } from './verify.ts';
 
 const SESSION = 'ses_evil';
+const payload = (data: Buffer | string, more: object = {}): TapBody => ({
+  kind: 'payload_chunk',
+  direction: 'response',
+  offset: 0,
+  data: Buffer.from(data as string),
+  last: true,
+  truncated: false,
+  contentType: '',
+  contentEncoding: '',
+  reason: '',
+  ...more,
+});
+const closed = (outcome = 'complete'): TapBody => ({ kind: 'session_closed', outcome });
 const log = new LogFixture()
   .fill(300)
   .add(SESSION, opened)
   .add(SESSION, { ...judged('hold'), request: 'DELETE /<script>alert(1)</script>' } as never)
   .add('ses_other', opened)
   .add(SESSION, { kind: 'hold_answered', approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: 'she asked </script> for it' })
-  .add(SESSION, {
-    kind: 'payload_chunk',
-    direction: 'response',
-    offset: 0,
-    data: Buffer.from('{"ssn":"***"}\n<b>'),
-    last: true,
-    truncated: false,
-    contentType: '',
-    contentEncoding: '',
-    reason: '',
-  })
-  .add(SESSION, { kind: 'session_closed', outcome: 'complete' })
+  .add(SESSION, payload('{"ssn":"***"}\n<b>'))
+  .add(SESSION, closed())
   .fill(700);
 const keys = [log.key.verifier];
-const collected = await collectEvidence(log.publish(), SESSION, [formatVerifierKey(log.key.verifier)]);
-const page = Buffer.from(collected.page);
+const listed = [formatVerifierKey(log.key.verifier)];
+
+interface Evidence {
+  readonly head: Head;
+  readonly leaves: readonly ProvenLeaf[];
+}
+
+const gathered = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+};
+
+const collect = async (objects: MemoryObjects, of: { session?: string; payloads?: boolean } = {}): Promise<Evidence> => {
+  const { head, leaves } = await collectEvidence({ objects, session: SESSION, keys: listed, payloads: true, ...of });
+  return { head, leaves: await gathered(leaves()) };
+};
+
+const pageOf = async ({ head, leaves }: Evidence): Promise<Buffer> =>
+  Buffer.from((await gathered(writePage({ head, leaves: () => leaves }))).join(''));
+
+const verified = (page: Buffer, trust: Trust = { keys }, piece = 1 << 16): Promise<Report> =>
+  verifyBundle(
+    (async function* () {
+      for (let at = 0; at < page.length; at += piece) yield page.subarray(at, at + piece);
+    })(),
+    trust,
+  );
+
+const codes = async (page: Buffer): Promise<string[]> => (await verified(page)).faults.map(({ code }) => code);
+
+const evidence = await collect(log.publish());
+const page = await pageOf(evidence);
 
 describe('the evidence of a session', () => {
-  test('verifies with the log key alone', () => {
-    expect(verifyBundle(page, { keys })).toMatchObject({
+  test.each([1, 7, 4096, 1 << 20])('verifies with the log key alone, in pieces of %i bytes', async (piece) => {
+    expect(await verified(page, { keys }, piece)).toMatchObject({
       verified: true,
       level: 'self-consistent',
       keysAreTheLogsOwn: false,
@@ -49,8 +85,8 @@ describe('the evidence of a session', () => {
     });
   });
 
-  test('verifies with the key inside, and says so', () => {
-    expect(verifyBundle(page, { keys: [] })).toMatchObject({
+  test('verifies with the key inside, and says so', async () => {
+    expect(await verified(page, { keys: [] })).toMatchObject({
       verified: true,
       keysAreTheLogsOwn: true,
       remarks: [expect.stringContaining("the key is the bundle's own")],
@@ -58,121 +94,183 @@ describe('the evidence of a session', () => {
   });
 
   test('shows what happened, and nothing in it is markup', () => {
-    expect(collected.page).toContain('DELETE /&lt;script&gt;alert(1)&lt;/script&gt;');
-    expect(collected.page).toContain('approved by corp:dana');
-    expect(collected.page).toContain('{&quot;ssn&quot;:&quot;***&quot;}\n&lt;b&gt;');
-    expect(collected.page.match(/<\/?script/g)).toHaveLength(2);
+    const html = page.toString();
+    expect(html).toContain('DELETE /&lt;script&gt;alert(1)&lt;/script&gt;');
+    expect(html).toContain('approved by corp:dana');
+    expect(html).toContain('<pre>{&quot;ssn&quot;:&quot;***&quot;}\n&lt;b&gt;</pre>');
+    expect(html.match(/<\/?script/g)).toHaveLength(2 * 6);
   });
 
   test('claims no more than it proves: what came after its end may have been left out', async () => {
-    const { pageOf } = await import('./page.ts');
-    const late = new LogFixture(log.key)
-      .add(SESSION, opened)
-      .add(SESSION, { kind: 'session_closed', outcome: 'complete' })
-      .add(SESSION, judged('deny'));
-    const { page: all } = await collectEvidence(late.publish(), SESSION, [formatVerifierKey(log.key.verifier)]);
-    const { evidence, leaves } = readPage(all);
-    const cut = pageOf({ ...evidence, events: evidence.events.slice(0, 2) }, leaves.slice(0, 2));
-    expect(verifyBundle(Buffer.from(all), { keys })).toMatchObject({ verified: true, extent: { events: 3, end: { after: 1 } } });
-    const report = verifyBundle(Buffer.from(cut), { keys });
-    expect(report).toMatchObject({ verified: true, extent: { events: 2, end: { after: 0 } } });
+    const late = new LogFixture(log.key).add(SESSION, opened).add(SESSION, closed()).add(SESSION, judged('deny'));
+    const all = await collect(late.publish());
+    const extent = { events: 2, end: { leaf: 1, outcome: 'complete', after: 0 } };
+    const cut = await pageOf({ head: { ...all.head, extent }, leaves: all.leaves.slice(0, 2) });
+    expect(await verified(await pageOf(all))).toMatchObject({ verified: true, extent: { events: 3, end: { after: 1 } } });
+    const report = await verified(cut);
+    expect(report).toMatchObject({ verified: true, extent });
     expect(report.extent).not.toHaveProperty('searchedTo');
-    for (const text of [cut, inWords(report)])
+    for (const text of [cut.toString(), inWords(report)])
       expect(text).toContain('whether the log has more of it, proofs of single leaves cannot show');
+    // And what it claims must be so.
+    const other = await pageOf({ head: { ...all.head, extent: { events: 2 } }, leaves: all.leaves.slice(0, 2) });
+    expect((await verified(other)).faults).toMatchObject([{ code: 'altered', detail: expect.stringContaining('the page says "open: 2') }]);
   });
 
   test('is not made of a log whose leaves do not give its root', async () => {
     const objects = log.publish();
     const last = objects.objects.get('tile/entries/002.p/188') as Buffer;
     last[last.length - 1] = (last.at(-1) as number) ^ 1;
-    await expect(collectEvidence(objects, SESSION, [])).rejects.toThrow('do not give the root');
+    await expect(collect(objects)).rejects.toThrow('do not give the root');
   });
 
-  test('is nothing without its key', () => {
+  test('is nothing without its key', async () => {
     const other = parseSignerKey(generateSignerKey(log.key.verifier.name)).verifier;
-    expect(verifyBundle(page, { keys: [other] })).toMatchObject({ verified: false, faults: [{ code: 'signature' }] });
+    expect(await verified(page, { keys: [other] })).toMatchObject({ verified: false, faults: [{ code: 'signature' }] });
   });
 
-  test('fails when any byte of the file is changed', () => {
-    for (let at = 0; at < page.length; at += 7) {
+  test('fails when any byte of the file is changed', async () => {
+    for (let at = 0; at < page.length; at += 11) {
       const copy = Buffer.from(page);
       copy[at] = (copy[at] as number) ^ 1;
-      expect(verifyBundle(copy, { keys }).verified, `byte ${at}: ${page.subarray(at, at + 20)}`).toBe(false);
+      expect((await verified(copy)).verified, `byte ${at}: ${page.subarray(at, at + 20)}`).toBe(false);
     }
-    for (const cut of [0, 1, page.length >> 1, page.length - 1]) expect(verifyBundle(page.subarray(0, cut), { keys }).verified).toBe(false);
-    expect(verifyBundle(Buffer.concat([page, Buffer.from('\n')]), { keys }).verified).toBe(false);
+    for (const cut of [0, 1, page.length >> 1, page.length - 1]) expect((await verified(page.subarray(0, cut))).verified).toBe(false);
+    expect(await codes(Buffer.concat([page, Buffer.from('\n')]))).toEqual(['altered']);
   });
 
   test('with an event left out, or of another session, fails although the page is written anew', async () => {
-    const { pageOf } = await import('./page.ts');
-    const { evidence, leaves } = readPage(collected.page);
-    const without = (i: number): Buffer =>
-      Buffer.from(pageOf({ ...evidence, events: evidence.events.toSpliced(i, 1) }, leaves.toSpliced(i, 1)));
-    for (let i = 0; i < 4; i += 1) expect(verifyBundle(without(i), { keys }).faults.map(({ code }) => code)).toContain('chain');
+    const without = (i: number, extent = evidence.head.extent): Promise<Buffer> =>
+      pageOf({ head: { ...evidence.head, extent }, leaves: evidence.leaves.toSpliced(i, 1) });
+    for (let i = 0; i < 4; i += 1) expect(await codes(await without(i))).toContain('chain');
     // Nothing shows the last one, and the report says just that.
-    expect(verifyBundle(without(4), { keys })).toMatchObject({ verified: true, extent: { events: 4 } });
-    expect(inWords(verifyBundle(without(4), { keys }))).toContain('no end yet; whether the log has more of it, proofs of single leaves');
-    expect(without(4).toString()).toContain('Open: 4 events from its opening on');
-    const renamed = { ...evidence, session: 'ses_other' };
-    expect(verifyBundle(Buffer.from(pageOf(renamed, leaves)), { keys }).faults.map(({ code }) => code)).toContain('leaf');
+    expect(await codes(await without(4))).toEqual(['altered']);
+    const open = await without(4, { events: 4 });
+    expect(await verified(open)).toMatchObject({ verified: true, extent: { events: 4 } });
+    expect(inWords(await verified(open))).toContain('no end yet; whether the log has more of it, proofs of single leaves');
+    expect(open.toString()).toContain('Open: 4 events from its opening on');
+    expect(await codes(await pageOf({ ...evidence, head: { ...evidence.head, session: 'ses_other' } }))).toContain('leaf');
   });
 
   test('tells of keys that somebody has put on the page, and takes no other text in their place', async () => {
-    const { pageOf } = await import('./page.ts');
-    const { evidence, leaves } = readPage(collected.page);
-    const showing = (key: string): Buffer => Buffer.from(pageOf({ ...evidence, keys: [...evidence.keys, key] }, leaves));
+    const showing = (key: string): Promise<Buffer> =>
+      pageOf({ ...evidence, head: { ...evidence.head, keys: [...evidence.head.keys, key] } });
     const key = (name: string): string => formatVerifierKey(parseSignerKey(generateSignerKey(name)).verifier);
-    const forged = key(evidence.origin);
-    expect(verifyBundle(showing(forged), { keys })).toMatchObject({ verified: true, remarks: [expect.stringContaining(forged)] });
-    expect(verifyBundle(showing(key('sluice.test/other')), { keys }).faults.map(({ code }) => code)).toEqual(['altered']);
-    expect(verifyBundle(showing('all of this was approved'), { keys })).toMatchObject({ verified: false, faults: [{ code: 'malformed' }] });
+    const forged = key(evidence.head.origin);
+    expect(await verified(await showing(forged))).toMatchObject({ verified: true, remarks: [expect.stringContaining(forged)] });
+    expect(await codes(await showing(key('sluice.test/other')))).toEqual(['altered']);
+    expect(await verified(await showing('all of this was approved'))).toMatchObject({ verified: false, faults: [{ code: 'malformed' }] });
   });
 
-  test.each(['[],', '{},', '0,', '['])('of nothing but %s is not even parsed', (each) => {
-    const bundle = `<script type="application/json" id="evidence">{"events":[${each.repeat(1000)}</script>`;
-    expect(verifyBundle(Buffer.from(bundle), { keys }).faults).toMatchObject([
-      { code: 'malformed', detail: 'the evidence is mostly brackets' },
-    ]);
+  test.each(['[],', '{},', '0,', '[', 'x'])('of nothing but %s is not looked at for long', async (each) => {
+    const [, before = ''] = /^([\s\S]*?id="evidence">)/.exec(page.toString()) ?? [];
+    expect(await codes(Buffer.from(`${before}{"keys":[${each.repeat(300_000)}</script>\n`))).toEqual(['malformed']);
+    expect(await codes(Buffer.from(`${before}{"keys":[${each.repeat(60_000)}</script>\n`))).toEqual(['malformed']);
+    expect(await codes(Buffer.from(each.repeat(1000)))).toEqual(['malformed']);
   });
 
   test('of no session is none', async () => {
-    const { pageOf } = await import('./page.ts');
     const notices = new LogFixture(log.key)
       .add('', { kind: 'notice', notice: 'a', text: '' })
       .add('', { kind: 'notice', notice: 'b', text: '' });
-    const objects = notices.publish();
-    const reader = new LogReader(objects);
-    const [leaf] = await proveLeaves(reader, [1], 2);
-    const { evidence } = readPage(collected.page);
-    const of = evidenceOf({ ...evidence, session: '', checkpoint: notices.checkpoint() }, [leaf as ProvenLeaf]);
-    expect(verifyBundle(Buffer.from(pageOf(of, [leaf as ProvenLeaf])), { keys }).faults).toMatchObject([{ code: 'not-found' }]);
+    const [leaf] = await gathered(proveLeaves(new LogReader(notices.publish()), [1], 2));
+    const head = { ...evidence.head, session: '', checkpoint: notices.checkpoint(), extent: { events: 1 } };
+    expect((await verified(await pageOf({ head, leaves: [leaf as ProvenLeaf] }))).faults).toMatchObject([{ code: 'not-found' }]);
+    const none = { ...evidence.head, extent: { events: 0 } };
+    expect((await verified(await pageOf({ head: none, leaves: [] }))).faults).toMatchObject([{ code: 'not-found' }]);
   });
 
   test('is none for a session that is not there', async () => {
-    await expect(collectEvidence(log.publish(), 'ses_none', [])).rejects.toThrow('there is no session ses_none');
+    await expect(collect(log.publish(), { session: 'ses_none' })).rejects.toThrow('there is no session ses_none');
   });
 
   test('has proofs that other tools take', () => {
-    const checkpoint = readCheckpoint(collected.files.get('checkpoint') as Buffer);
-    const proofs = [...collected.files].filter(([name]) => name.endsWith('.tlog-proof'));
-    expect(proofs).toHaveLength(5);
-    for (const [name, bytes] of proofs) {
-      const { index, proof } = parseProof(Buffer.from(bytes).toString());
-      checkInclusion(leafHash(collected.files.get(name.replace('.tlog-proof', '.leaf')) as Buffer), index, checkpoint, proof);
+    const checkpoint = readCheckpoint(evidence.head.checkpoint);
+    expect(evidence.leaves).toHaveLength(5);
+    for (const leaf of evidence.leaves) {
+      const files = new Map(proofFiles(evidence.head, leaf));
+      const { index, proof } = parseProof(Buffer.from(files.get(`${leaf.index}.tlog-proof`) as Buffer).toString());
+      checkInclusion(leafHash(files.get(`${index}.leaf`) as Buffer), index, checkpoint, proof);
     }
   });
 
   test('remains evidence when what was recorded has been deleted', async () => {
     const objects = log.publish();
     objects.objects.delete('details/payloads/001');
-    const { page: later } = await collectEvidence(objects, SESSION, []);
-    expect(later).toContain('payload_chunk: deleted after its retention');
-    expect(verifyBundle(Buffer.from(later), { keys })).toMatchObject({
+    const later = await pageOf(await collect(objects));
+    expect(later.toString()).toContain('payload_chunk: deleted after its retention');
+    expect(await verified(later)).toMatchObject({
       verified: true,
       checked: { leaves: 5, events: 4, deletedEvents: 1 },
       remarks: [
         expect.stringMatching(/^1 of its events, the first of leaf \d+, are not in the bundle: deleted after their retention, or withheld/),
       ],
     });
+  });
+
+  test('may be written without recorded payload, and says so', async () => {
+    const without = await collect(log.publish(), { payloads: false });
+    const html = await pageOf(without);
+    expect(html.toString()).not.toContain(Buffer.from('{"ssn":"***"}').toString('base64').slice(0, 12));
+    expect(html.toString()).toContain('payload_chunk: left out of this page, or deleted before');
+    expect(await verified(html)).toMatchObject({
+      verified: true,
+      checked: { leaves: 5, events: 4 },
+      remarks: [expect.stringContaining('withheld')],
+    });
+    const said = await pageOf({ ...evidence, head: { ...evidence.head, payloads: false } });
+    expect(await codes(said)).toEqual(['altered']);
+  });
+});
+
+describe('rows of PostgreSQL on the page', () => {
+  const mark = Buffer.concat([Buffer.from('m\0\0\0\0\0\x01\0\x01', 'latin1'), Buffer.from('customers.<i>ssn\0')]);
+  mark.writeUInt32BE(mark.length - 1, 1);
+  const result = (rows: number): Buffer =>
+    Buffer.concat([
+      back.columns({ name: 'id' }, { name: '<b>ssn' }, { name: 'note' }),
+      mark,
+      ...Array.from({ length: rows }, (_, i) =>
+        back.row(String(i), '***', i === 0 ? null : `a\n<img src=x onerror=alert(1)> ${'y'.repeat(i)}`),
+      ),
+    ]);
+  const shown = async (...chunks: TapBody[]): Promise<string> => {
+    const of = new LogFixture(log.key).add(SESSION, opened);
+    for (const chunk of chunks) of.add(SESSION, chunk);
+    const html = await pageOf(await collect(of.add(SESSION, closed()).publish()));
+    expect(await verified(html)).toMatchObject({ verified: true });
+    return html.toString();
+  };
+  const rows = (data: Buffer, more: object = {}): TapBody => payload(data, { contentType: 'application/vnd.sluice.postgres', ...more });
+
+  test('are a table, escaped, with masked columns marked and NULL told from a text', async () => {
+    const html = await shown(rows(result(2)));
+    expect(html).toContain(
+      '<th>id</th><th class="masked">&lt;b&gt;ssn<br>masked: customers.&lt;i&gt;ssn</th><th>note</th></tr></thead><tbody>' +
+        '<tr><td>0</td><td class="masked">***</td><td class="null">NULL</td></tr>' +
+        '<tr><td>1</td><td class="masked">***</td><td>a\n&lt;img src=x onerror=alert(1)&gt; y</td></tr></tbody>',
+    );
+  });
+
+  test('go on in the next chunk, wherever one ends', async () => {
+    const all = result(3);
+    for (let at = 1; at < all.length; at += 5) {
+      const html = await shown(rows(all.subarray(0, at), { last: false }), rows(all.subarray(at), { offset: at }));
+      expect(html.match(/<td class="masked">/g)).toHaveLength(3);
+    }
+  });
+
+  test('beyond what a browser draws at its ease are in the file, and not drawn', async () => {
+    const all = result(600);
+    const html = await shown(
+      rows(all.subarray(0, 60_000), { last: false }),
+      rows(all.subarray(60_000, 100_000), { offset: 60_000, truncated: true, last: false, reason: 'the limit' }),
+      payload('{"a":1}'),
+    );
+    expect(html.match(/<tr><td>\d+<\/td>/g)?.length).toBeLessThan(380);
+    expect(html.match(/the rest of it is not shown here/g)).toHaveLength(1);
+    expect(html).toContain('{&quot;a&quot;:1}');
+    const wide = await shown(rows(Buffer.concat([back.columns({ name: 'x' }), back.row('w'.repeat(30_000))])));
+    expect(wide).toContain(`<td>${'w'.repeat(999)}…</td>`);
   });
 });

@@ -1,66 +1,99 @@
 /** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
+import { classOf } from '../log/leaf.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
 import { conclude, keptCheckpoint } from '../verify/head.ts';
-import { Faults, type Report, type SessionExtent } from '../verify/report.ts';
-import { checkLeaves, checkSession, notThere } from '../verify/session.ts';
+import { extentInWords, Faults, type Report, type SessionExtent } from '../verify/report.ts';
+import { LeafCheck, SessionCheck, type VerifiedEvent } from '../verify/session.ts';
 import { openSigned, type Seen, type Trust } from '../verify/trust.ts';
-import { type Evidence, EvidenceError, MAX_BUNDLE_BYTES } from './bundle.ts';
-import { readPage } from './page.ts';
+import { EvidenceError, type Head, parseHead, parseLeaf } from './bundle.ts';
+import { BEGINNING, closing, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
+import { PageReader } from './page_reader.ts';
 
 /**
- * Whatever the bytes are, it is a report.
+ * Whatever the bytes are, it is a report; rejects only as `bytes` does. In memory for one event.
  * @param trust without keys, those in the bundle are used, and the report says so; a kept checkpoint cannot be held against a bundle unless it is of the same size
  */
-export const verifyBundle = (bytes: Uint8Array, trust: Trust): Report => {
+export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trust): Promise<Report> => {
   const started = performance.now();
   const faults = new Faults();
   const remarks: string[] = [];
+  const page = new PageReader(bytes);
   let seen: Seen | undefined;
   let kept: Seen | undefined;
   let session = '';
+  let checked: Report['checked'] = { leaves: 0, events: 0, deletedEvents: 0 };
   let extent: SessionExtent | undefined;
-  let [all, known] = [0, 0];
   let own = trust.keysAreTheLogsOwn === true;
   try {
-    if (bytes.length > MAX_BUNDLE_BYTES) throw new EvidenceError(`the file has ${bytes.length} bytes`);
-    const html = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
-    if (!Buffer.from(html).equals(bytes)) throw new EvidenceError('the file is not UTF-8');
-    const { evidence, leaves, faithful } = readPage(html);
-    session = evidence.session;
-    if (!faithful) faults.add('altered', 'the page does not show what its evidence says, or another version of Sluice wrote it');
+    if (!(await page.takes(BEGINNING + HEAD_MARK))) throw new EvidenceError('the file is no evidence bundle');
+    const head = parseHead(await page.upTo(END_MARK));
+    ({ session } = head);
     own = trust.keys.length === 0;
-    const used = { ...trust, keys: own ? evidence.keys.map(parseVerifierKey) : trust.keys };
-    checkKeys(evidence, used, own, faults, remarks);
-    seen = openSigned(evidence.checkpoint, used);
-    if (seen.origin !== evidence.origin) faults.add('altered', `the evidence says ${evidence.origin}, and the checkpoint ${seen.origin}`);
+    const used = { ...trust, keys: own ? head.keys.map(parseVerifierKey) : trust.keys };
+    checkKeys(head, used, own, faults, remarks);
+    seen = openSigned(head.checkpoint, used);
+    if (seen.origin !== head.origin) faults.add('altered', `the evidence says ${head.origin}, and the checkpoint ${seen.origin}`);
     kept = sameSize(keptCheckpoint(used, faults), seen, faults, remarks);
-    if (leaves.length === 0 || session === '') faults.add('not-found', 'the bundle has no events of a session');
-    const events = checkLeaves(leaves, seen, faults);
-    if (events.length > 0) extent = checkSession(events, faults);
-    for (const { index, leaf } of events)
-      if (leaf.session !== session) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
-    all = events.length;
-    known = events.filter(({ event }) => event !== undefined).length;
-    notThere(leaves, 'in the bundle', remarks);
+    const events = new LeafCheck(seen, faults);
+    extent = await checkPage(page, head, events, faults);
+    ({ checked } = events);
+    events.tell('in the bundle', remarks);
   } catch (error) {
+    if (page.failure !== undefined) throw page.failure;
     faults.add((error as TlogError).code === 'signature' ? 'signature' : 'malformed', (error as Error).message);
+  } finally {
+    await page.close();
   }
-  return conclude({
-    what: `evidence of session ${session || '?'}`,
-    started,
-    faults,
-    remarks,
-    seen,
-    kept,
-    trust: { ...trust, keysAreTheLogsOwn: own },
-    checked: { leaves: all, events: known, deletedEvents: all - known },
-    extent,
-  });
+  const what = `evidence of session ${session || '?'}`;
+  return conclude({ what, started, faults, remarks, seen, kept, trust: { ...trust, keysAreTheLogsOwn: own }, checked, extent });
+};
+
+/** Everything behind the head: each event, and that the page shows what all of this says, and nothing else. */
+const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults: Faults): Promise<SessionExtent | undefined> => {
+  const followed = new SessionCheck(faults);
+  const rows = new Rows(head);
+  const shows = async (what: () => string, where: string): Promise<boolean> => {
+    let expected: string | undefined;
+    try {
+      expected = what();
+    } catch {
+      // What cannot be read cannot have given this page: the leaf tells what is wrong with it.
+    }
+    if (expected !== undefined && (await page.takes(expected))) return true;
+    faults.add('altered', `${where} the page does not show what its evidence says, or another version of Sluice wrote it`);
+    return false;
+  };
+  if (!(await shows(() => opening(head), 'at its beginning'))) return undefined;
+  while (await page.takes(LEAF_MARK)) {
+    const leaf = parseLeaf(await page.upTo(END_MARK));
+    const event = events.add(leaf);
+    if (event !== undefined) {
+      followed.add(event);
+      checkBelongs(event, leaf.detail !== undefined, head, faults);
+    }
+    if (!(await shows(() => rows.next(leaf), `at leaf ${leaf.index}`))) return undefined;
+  }
+  if (!(await shows(() => closing(head), 'at its end'))) return undefined;
+  if (!(await page.atEnd())) faults.add('altered', 'something stands behind the page');
+  const { extent } = followed;
+  if (extent.events === 0 || head.session === '') {
+    faults.add('not-found', 'the bundle has no events of a session');
+    return undefined;
+  }
+  const [said, found] = [head.extent, extent].map(extentInWords);
+  if (said !== found) faults.add('altered', `the page says "${said}", and its events "${found}"`);
+  return extent;
+};
+
+const checkBelongs = ({ index, leaf }: VerifiedEvent, shown: boolean, head: Head, faults: Faults): void => {
+  if (leaf.session !== head.session) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
+  if (shown && !head.payloads && classOf(leaf.kind) === 'payloads')
+    faults.add('altered', `the page says that payload was left out, and has that of leaf ${index}`);
 };
 
 /** The page shows the keys, and no proof covers them: whoever rewrites the page can put others there. */
-const checkKeys = ({ keys, origin }: Evidence, used: Trust, own: boolean, faults: Faults, remarks: string[]): void => {
+const checkKeys = ({ keys, origin }: Head, used: Trust, own: boolean, faults: Faults, remarks: string[]): void => {
   for (const key of keys)
     if (parseVerifierKey(key).name !== origin) faults.add('altered', `a key on the page is not of the log ${origin}: ${key}`);
   if (own) {

@@ -75,6 +75,37 @@ describe('rows', () => {
     }
   });
 
+  test('of masked columns say which', () => {
+    const mark = Buffer.from('m\0\0\0\x16\0\x01\0\x01customers.ssn\0', 'latin1');
+    mark.writeUInt32BE(mark.length - 1, 1);
+    const columns = back.columns({ name: 'id' }, { name: 'ssn' });
+    const all = Buffer.concat([columns, mark, back.row('1', '***')]);
+    for (let at = 1; at <= all.length; at += 1)
+      expect(shown(chunk(all.subarray(0, at), POSTGRES), chunk(all.subarray(at), { offset: at, last: true }))).toEqual([
+        'id | ssn [masked]',
+        '1  | ***',
+      ]);
+    // Of columns that there are not.
+    const [none] = new Payloads().pieces(chunk(Buffer.concat([back.columns({ name: 'id' }), mark]), { ...POSTGRES, last: true }));
+    expect(none).toMatchObject({ kind: 'table', columns: [{ name: 'id', masked: '' }], rows: [] });
+  });
+
+  test('beyond what is shown are left out, and that is said once', () => {
+    const many = (first: number): Buffer => Buffer.concat(Array.from({ length: 30 }, (_, i) => back.row(String(first + i), null, null)));
+    const told = (payloads: Payloads): string[] => [
+      ...payloads.lines(chunk(Buffer.concat([result, many(0)]), POSTGRES)),
+      ...payloads.lines(chunk(many(30), { ...POSTGRES, offset: 9, last: true })),
+      ...payloads.lines(chunk('another\n', { last: true }, 2)),
+    ];
+    const rest = '(the rest of it is not shown here)';
+    const within = told(new Payloads({ lines: 10, characters: 1e6, all: 1e6 }));
+    expect([within.length, within[11], within[12]]).toEqual([13, rest, 'another']);
+    expect(told(new Payloads({ lines: 40, characters: 1e6, all: 1e6 })).slice(-3)).toEqual(['37 | NULL | NULL', rest, 'another']);
+    expect(told(new Payloads({ lines: 1e6, characters: 40, all: 1e6 })).at(-1)).toBe('another');
+    expect(told(new Payloads({ lines: 1e6, characters: 1e6, all: 40 })).slice(-2)).toEqual([rest, rest]);
+    expect(new Payloads({ lines: 9, characters: 5, all: 9 }).lines(chunk('abc\ndefghi', { last: true }))).toEqual(['abc', 'de']);
+  });
+
   test('that were cut say so', () => {
     expect(shown(chunk(result.subarray(0, -3), { ...POSTGRES, truncated: true })).at(-1)).toMatch(
       /^\(\d+ bytes of a row that is not whole\)$/,

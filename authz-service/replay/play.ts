@@ -1,5 +1,5 @@
 /** A session as it went: each event when its time has come. Also as asciicast v3, which players of terminal recordings read. */
-import { Payloads } from './payload.ts';
+import { type MostShown, Payloads } from './payload.ts';
 import { heading, micros, nanos, type ReplayedEvent, tell } from './tell.ts';
 
 export interface Step {
@@ -13,13 +13,16 @@ export interface Step {
 
 const INDENT = ' '.repeat(14);
 
+/** Of recorded payload, where nobody asks for all. */
+const SHOWN: MostShown = { lines: 200, characters: 64_000, all: Infinity };
+
 /** Events in the order of the record; where an emitter's clock went back, the event comes at once. */
-export const stepsOf = (events: readonly ReplayedEvent[]): Step[] => {
+export const stepsOf = (events: readonly ReplayedEvent[], most = SHOWN): Step[] => {
   const [first] = events;
   if (first === undefined) return [];
   const start = nanos(first.time);
   let latest = 0;
-  const payloads = new Payloads();
+  const payloads = new Payloads(most);
   return events.map((event) => {
     const atMicros = Number((nanos(event.time) - start) / 1000n);
     const atMs = Math.max(latest, atMicros / 1000);
@@ -33,9 +36,11 @@ export const stepsOf = (events: readonly ReplayedEvent[]): Step[] => {
 };
 
 /** All of a session at once. */
-export const timeline = (session: string, events: readonly ReplayedEvent[]): string => {
+export const timeline = (session: string, events: readonly ReplayedEvent[], most = SHOWN): string => {
   const [first] = events;
-  return first === undefined ? `${session}: no events` : [heading(session, first), ...stepsOf(events).map(({ text }) => text)].join('\n');
+  return first === undefined
+    ? `${session}: no events`
+    : [heading(session, first), ...stepsOf(events, most).map(({ text }) => text)].join('\n');
 };
 
 export interface Playing {

@@ -1,7 +1,7 @@
 /** Verifies one session, or one event, without the rest of the log: each leaf by its inclusion proof, made of a few tiles. */
 
 import type { Detail } from '../log/details.ts';
-import { CLASSES, decodeLeaf, type Leaf } from '../log/leaf.ts';
+import { CLASSES, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
@@ -29,32 +29,79 @@ export interface VerifiedEvent {
   readonly event: TapEvent | undefined;
 }
 
-/** Checks leaves against a checkpoint: that they stand in the tree, and that the events are theirs. */
-export const checkLeaves = (leaves: readonly ProvenLeaf[], seen: Seen, faults: Faults): VerifiedEvent[] =>
-  leaves.flatMap(({ index, entry, detail, proof }) => {
+/** Checks leaves against a checkpoint, one after the other: that they stand in the tree, and that the events are theirs. Keeps none of them. */
+export class LeafCheck {
+  readonly #seen: Seen;
+  readonly #faults: Faults;
+  readonly #checked = { leaves: 0, events: 0, deletedEvents: 0 };
+  #missing = 0;
+  #firstMissing = 0;
+
+  constructor(seen: Seen, faults: Faults) {
+    this.#seen = seen;
+    this.#faults = faults;
+  }
+
+  get checked(): Report['checked'] {
+    return { ...this.#checked };
+  }
+
+  /** `undefined`: it cannot be read, which is among the faults. */
+  add({ index, entry, detail, proof }: ProvenLeaf): VerifiedEvent | undefined {
     try {
-      checkInclusion(leafHash(entry), index, seen, proof);
+      checkInclusion(leafHash(entry), index, this.#seen, proof);
     } catch (error) {
-      faults.add('inclusion', (error as Error).message);
+      this.#faults.add('inclusion', (error as Error).message);
     }
     let leaf: Leaf;
     try {
       leaf = decodeLeaf(entry);
     } catch (error) {
-      faults.add('malformed', `leaf ${index}: ${(error as Error).message}`);
-      return [];
+      this.#faults.add('malformed', `leaf ${index}: ${(error as Error).message}`);
+      return undefined;
     }
-    return [{ index, leaf, event: detail === undefined ? undefined : checkEvent(index, leaf, detail, faults) }];
-  });
+    if (detail === undefined && (this.#missing += 1) === 1) this.#firstMissing = index;
+    const event = detail === undefined ? undefined : checkEvent(index, leaf, detail, this.#faults);
+    this.#checked.leaves += 1;
+    this.#checked[event === undefined ? 'deletedEvents' : 'events'] += 1;
+    return { index, leaf, event };
+  }
 
-/** Events that are not shown with their leaves are remarked on: a leaf proves that there was one, and not why it is missing. */
-export const notThere = (leaves: readonly ProvenLeaf[], where: string, remarks: string[]): void => {
-  const missing = leaves.filter(({ detail }) => detail === undefined);
-  if (missing.length > 0)
-    remarks.push(
-      `${missing.length} of its events, the first of leaf ${missing[0]?.index}, are not ${where}: deleted after their retention, or withheld; \`sluice verify\` of the whole log tells which deletions it records`,
-    );
-};
+  /** Events that are not shown with their leaves are remarked on: a leaf proves that there was one, and not why it is missing. */
+  tell(where: string, remarks: string[]): void {
+    if (this.#missing > 0)
+      remarks.push(
+        `${this.#missing} of its events, the first of leaf ${this.#firstMissing}, are not ${where}: deleted after their retention, or withheld; \`sluice verify\` of the whole log tells which deletions it records`,
+      );
+  }
+}
+
+/** Follows the events of one session, in the order of the log: that none is missing from the first to the last one, and where it ended. */
+export class SessionCheck {
+  readonly #chain: Chains;
+  #events = 0;
+  #end: { leaf: number; outcome: string; position: number } | undefined;
+
+  constructor(faults: Faults) {
+    this.#chain = new Chains(faults);
+  }
+
+  add({ index, leaf, event }: VerifiedEvent): void {
+    this.#chain.add(index, leaf);
+    this.#events += 1;
+    if (leaf.kind !== BODIES.session_closed.number) return;
+    const outcome = event?.body.kind === 'session_closed' ? event.body.outcome : '';
+    // An end that was told counts before one that was assumed.
+    if (this.#end === undefined || (this.#end.outcome === 'unknown' && outcome !== 'unknown'))
+      this.#end = { leaf: index, outcome, position: this.#events };
+  }
+
+  get extent(): SessionExtent {
+    if (this.#end === undefined) return { events: this.#events };
+    const { leaf, outcome, position } = this.#end;
+    return { events: this.#events, end: { leaf, outcome, after: this.#events - position } };
+  }
+}
 
 /** Where the leaves of a session stand, and the root of the whole tree as what was read gives it. */
 export interface Found {
@@ -95,10 +142,15 @@ export const findSession = async (reader: LogReader, session: string, size: numb
   return { indices: indices.reverse(), root: tree.root() };
 };
 
-/** The leaves at these indices, ascending, with proofs against the tree of `size`. Rejects with a `LogError`, a `TlogError` or a `StorageError`. */
-export const proveLeaves = async (reader: LogReader, indices: readonly number[], size: number): Promise<ProvenLeaf[]> => {
+/** The leaves at these indices, ascending, with proofs against the tree of `size`; of each class in `without` the leaves alone. Rejects with a `LogError`, a `TlogError` or a `StorageError`. */
+export async function* proveLeaves(
+  reader: LogReader,
+  indices: readonly number[],
+  size: number,
+  without: readonly DetailClass[] = [],
+): AsyncGenerator<ProvenLeaf, void> {
   const nodes = reader.nodes(size);
-  const leaves: ProvenLeaf[] = [];
+  const classes = CLASSES.filter((each) => !without.includes(each));
   let at = -1;
   let entries: Buffer[] = [];
   let details = new Map<number, Detail>();
@@ -106,15 +158,14 @@ export const proveLeaves = async (reader: LogReader, indices: readonly number[],
     const bundle = Math.floor(index / TILE_WIDTH);
     if (bundle !== at) {
       entries = await reader.entries(bundle, size);
-      const read = await Promise.all(CLASSES.map((each) => reader.details(each, bundle, size)));
+      const read = await Promise.all(classes.map((each) => reader.details(each, bundle, size)));
       details = new Map(read.flatMap((each) => [...each]));
       at = bundle;
     }
     const entry = entries[index % TILE_WIDTH] as Buffer;
-    leaves.push({ index, entry, detail: details.get(index), proof: await proveInclusion(index, size, nodes) });
+    yield { index, entry, detail: details.get(index), proof: await proveInclusion(index, size, nodes) };
   }
-  return leaves;
-};
+}
 
 export type Part = { readonly session: string } | { readonly index: number };
 
@@ -126,24 +177,27 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
   const reader = new LogReader(objects);
   const seen = await newest(objects, trust, faults);
   const kept = keptCheckpoint(trust, faults);
-  let events: VerifiedEvent[] = [];
+  let checked: Report['checked'] = { leaves: 0, events: 0, deletedEvents: 0 };
   let extent: SessionExtent | undefined;
   if (seen !== undefined) {
+    const leaves = new LeafCheck(seen, faults);
     try {
       await checkKept(reader, seen, kept, faults);
       const indices = 'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i < seen.size);
       if (indices.length === 0) faults.add('not-found', 'session' in part ? part.session : `leaf ${part.index} of ${seen.size}`);
-      const leaves = await proveLeaves(reader, indices, seen.size);
-      notThere(leaves, 'beside the log', remarks);
-      events = checkLeaves(leaves, seen, faults);
-      if ('session' in part && events.length > 0) extent = { ...checkSession(events, faults), searchedTo: seen.size };
+      const session = new SessionCheck(faults);
+      for await (const leaf of proveLeaves(reader, indices, seen.size)) {
+        const event = leaves.add(leaf);
+        if (event !== undefined && 'session' in part) session.add(event);
+      }
+      leaves.tell('beside the log', remarks);
+      if ('session' in part && indices.length > 0) extent = { ...session.extent, searchedTo: seen.size };
     } catch (error) {
       if (error instanceof StorageError) throw error;
       faults.add(error instanceof TlogError && error.code === 'missing' ? 'missing' : 'malformed', (error as Error).message);
     }
+    ({ checked } = leaves);
   }
-  const known = events.filter(({ event }) => event !== undefined).length;
-  const checked = { leaves: events.length, events: known, deletedEvents: events.length - known };
   const what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
   return conclude({ what, started, faults, remarks, seen, kept, trust, checked, extent });
 };
@@ -172,17 +226,4 @@ const checkKept = async (reader: LogReader, seen: Seen, kept: Seen | undefined, 
     if (!(error instanceof TlogError)) throw error;
     faults.add(error.code === 'unproven' ? 'forked' : 'missing', error.message);
   }
-};
-
-/** Events of one session, in the order of the log: that none is missing from the first to the last one, and where it ended. */
-export const checkSession = (events: readonly VerifiedEvent[], faults: Faults): SessionExtent => {
-  const chain = new Chains(faults);
-  for (const { index, leaf } of events) chain.add(index, leaf);
-  const ends = events.flatMap(({ index, leaf, event }, at) =>
-    leaf.kind === BODIES.session_closed.number
-      ? [{ leaf: index, outcome: event?.body.kind === 'session_closed' ? event.body.outcome : '', after: events.length - 1 - at }]
-      : [],
-  );
-  const end = ends.find(({ outcome }) => outcome !== 'unknown') ?? ends[0];
-  return { events: events.length, ...(end !== undefined && { end }) };
 };

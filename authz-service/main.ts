@@ -188,10 +188,17 @@ async function start(
 
   const limitsOf: LimitsOf = (target) => targets.limits(target);
   const passages = new Passages();
+  /** With a store that is not what was asked for nothing new passes, as with a record that cannot be written. What is denied, and what ends, is recorded. */
+  const recordWhileFit = async (events: readonly RecordedEvent[]): Promise<void> => {
+    const { refusal } = custody;
+    const passes = events.some(({ body }) => body.kind === 'request_judged' && body.effect !== 'deny');
+    if (refusal !== undefined && passes && config.tap.require) throw new Error(refusal);
+    return record(events);
+  };
   const shared = {
     policy,
     approvals,
-    record,
+    record: recordWhileFit,
     fault: (error) => logger.error({ err: error }, 'a check failed'),
     maskRequest: (json) => maskRecord.json(json),
     maskText: (text) => maskRecord.text(text),
@@ -262,6 +269,7 @@ async function start(
   });
   opened(() => custody.close());
   custodyMetrics(metrics, custody);
+  health.check('stores', () => (custody.refusal === undefined ? { ok: true } : { ok: false, reason: custody.refusal }));
   const admin: Admin = createAdmin({
     approvals,
     record: readable,

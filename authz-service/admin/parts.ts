@@ -113,6 +113,7 @@ export const policyMetrics = (
 
 /** What is done with the published log beside the gateway's work. */
 interface CustodyState {
+  readonly stores: readonly { readonly name: string; readonly state: 'proven' | 'away' | 'unfit' }[];
   readonly replicas: readonly { readonly name: string; readonly lag: number; readonly behindMs: number; readonly failing: boolean }[];
   readonly witnesses: readonly { readonly name: string; readonly lag: number; readonly state: string }[];
   readonly unwitnessed: number | undefined;
@@ -131,6 +132,11 @@ export const custodyMetrics = (metrics: Metrics, custody: { readonly status: Cus
     <T extends { readonly name: string }>(label: string, of: (status: CustodyState) => readonly T[], value: (one: T) => number) =>
     (status: CustodyState): Sample[] =>
       of(status).map((one) => ({ value: value(one), labels: { [label]: one.name } }));
+  gauge('sluice_store_state', '1 for what a store is: proven, away (nothing is written there), unfit (nothing new passes).', ({ stores }) =>
+    stores.flatMap(({ name, state }) =>
+      ['proven', 'away', 'unfit'].map((each) => ({ value: Number(each === state), labels: { store: name, state: each } })),
+    ),
+  );
   const [replicas, witnesses, places] = [
     ({ replicas: list }: CustodyState) => list,
     ({ witnesses: list }: CustodyState) => list,

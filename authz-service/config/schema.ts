@@ -322,7 +322,7 @@ const storeRows = {
   write_once: preset(
     choice('no', 'governance', 'compliance'),
     'no',
-    'Whether objects that will not change are locked, and how: under `compliance` nobody shortens a lock. Tried at the start; a store that does not keep it stops the start.',
+    'Whether objects that will not change are locked, and how: under `compliance` nobody shortens a lock. Tried before anything is written there; a store that does not keep it stops the start or, when it comes back later, what is new.',
   ),
   lock: preset(
     duration('1m', '36500d'),

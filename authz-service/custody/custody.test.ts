@@ -68,6 +68,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
     directory,
     record: async (notice, session, text) => void recorded.push(`${notice} ${session}: ${text}`),
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
+    proveMs: 10,
     logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },
     env: ENV,
   });
@@ -97,10 +98,57 @@ describe('the custody of the log', () => {
     await expect(start({ replicas: [s3()] })).rejects.toMatchObject({ code: 'unsupported' });
   });
 
-  it('starts with a store that is away, and without the log being read', async () => {
-    const away = s3();
-    await start({ replicas: [{ ...away, endpoint: 'http://127.0.0.1:1', timeoutMs: 100 } as StoreConfig] });
-    expect(logged).toContain('a store is away: it is not known yet whether it keeps what it promises');
+  describe('with a store that is away at the start', () => {
+    /** Breaks every connection to the bucket while it lasts. */
+    const away = (): (() => void) => {
+      const { now } = bucket;
+      const faults = { length: 1, shift: () => undefined, push: () => 0 };
+      const own = bucket.faults;
+      Object.assign(bucket, { faults });
+      return () => Object.assign(bucket, { faults: own, now });
+    };
+    const state = (): string | undefined => custody?.status.stores[0]?.state;
+
+    it('starts, and writes nothing there before it has shown what it keeps', async () => {
+      await log.fill(300).publish();
+      const back = away();
+      const { status } = await start({
+        replicas: [s3()],
+        checkpoints: { everyMs: 5, to: [{ ...s3(), name: 'second', prefix: 'second/' } as StoreConfig] },
+      });
+      expect(status.stores.map(({ name, state }) => [name, state])).toEqual([
+        ['vault', 'away'],
+        ['second', 'away'],
+      ]);
+      expect(custody?.refusal).toBeUndefined();
+      await until(() => recorded.some((line) => line.startsWith('store-away : vault: ')));
+      const before = bucket.requests.length;
+      back();
+      await until(() => bucket.keys().includes('gw/checkpoint') && bucket.keys().some((key) => key.startsWith('second/checkpoints/')));
+      for (const prefix of ['gw/', 'second/']) {
+        const puts = bucket.requests.slice(before).filter(({ method, url }) => method === 'PUT' && url.includes(`/evidence/${prefix}`));
+        const first = puts.findIndex(({ url }) => !url.includes(`/${prefix}probe/`));
+        // Two conditional puts, a free one, a longer and a shorter retention twice, and one over the marker.
+        expect(puts.slice(0, first).map(({ url }) => url.includes(`/${prefix}probe/`))).toEqual(Array(7).fill(true));
+      }
+      await until(
+        () => state() === 'proven' && recorded.some((line) => line.startsWith('store-proven : vault: s3://evidence/gw/; Object Lock')),
+      );
+    }, 60_000);
+
+    it('lets nothing new pass when it comes back and is not what was asked for, until it is', async () => {
+      await log.fill(300).publish();
+      const back = away();
+      await start({ replicas: [s3()] });
+      bucket.flaws.add('deletes');
+      back();
+      await until(() => state() === 'unfit');
+      expect(custody?.refusal).toBe('not what was asked for, and nothing is written there: vault');
+      await sleep(50);
+      expect(bucket.keys().filter((key) => !key.startsWith('gw/probe/'))).toEqual([]);
+      expect(recorded.at(-1)).toMatch(/^store-unfit : vault: .* deleting it is refused/);
+      expect(logged).toContain('A STORE IS NOT WHAT WAS ASKED FOR: NOTHING IS WRITTEN THERE, AND NOTHING NEW PASSES');
+    }, 60_000);
   });
 
   it('holds in the store what a legal hold names, and lets it go after the release when its time is over', async () => {

@@ -22,6 +22,7 @@ import { CHECKPOINT_PATH, decodeBundle, TILE_WIDTH, tilePath } from '../tlog/til
 import { Witness } from '../witness/client.ts';
 import { Witnessing } from '../witness/witnessing.ts';
 import { CheckpointCopies, type CheckpointPlace, httpPlace, objectPlace } from './checkpoint_copies.ts';
+import { ProvenStore, type Standing } from './proven_store.ts';
 import { callerOf, isLocked, openStore, type StoreConfig } from './stores.ts';
 
 export interface CustodyOptions {
@@ -39,9 +40,13 @@ export interface CustodyOptions {
   readonly leavesOf: (session: string) => Promise<readonly number[]>;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
+  readonly proveMs?: number;
 }
 
 export interface CustodyStatus {
+  /** Every store that is written to: replicas, and second places of checkpoints. */
+  readonly stores: readonly ({ readonly name: string } & Standing)[];
   readonly replicas: readonly { readonly name: string; readonly lag: number; readonly behindMs: number; readonly failing: boolean }[];
   readonly witnesses: readonly { readonly name: string; readonly lag: number; readonly state: string }[];
   /** Leaves that no quorum has cosigned; `undefined` without witnesses. */
@@ -55,8 +60,13 @@ export interface CustodyStatus {
 export interface Custody {
   readonly legalHolds: LegalHolds;
   readonly status: CustodyStatus;
+  /** Why nothing new may pass: a store that came back has not what was asked of it. `undefined`: it may. */
+  readonly refusal: string | undefined;
   close(): Promise<void>;
 }
+
+/** What the record tells of stores. */
+export const STORE_NOTICES = { proven: 'store-proven', away: 'store-away', unfit: 'store-unfit' } as const;
 
 interface Replica {
   readonly config: StoreConfig;
@@ -80,21 +90,39 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   const reader = new LogReader(objects);
   const open = (note: Uint8Array) => openCheckpoint(note, origin, keys);
   const newest = async (): Promise<string | undefined> => (await objects.get(CHECKPOINT_PATH))?.toString('utf8');
-  const stores: ObjectStore[] = [];
-  const opened = async (config: StoreConfig): Promise<ObjectStore> => {
-    const store = openStore(config, env);
-    stores.push(store);
-    try {
-      await store.verify();
-    } catch (error) {
+  const stores: { readonly config: StoreConfig; readonly store: ProvenStore }[] = [];
+  const stopped = new AbortController();
+  let started = false;
+  const tell = (config: StoreConfig, store: ProvenStore, standing: Standing): void => {
+    const { name } = config;
+    if (standing.state === 'proven')
+      logger.info({ store: name, url: store.url, writeOnce: isLocked(config), proven: store.proven }, 'a store is ready');
+    else if (standing.state === 'away')
+      logger.error({ store: name, reason: standing.reason }, 'a store is away: nothing is written there before it has shown what it keeps');
+    else
+      logger.error(
+        { store: name, reason: standing.reason },
+        'A STORE IS NOT WHAT WAS ASKED FOR: NOTHING IS WRITTEN THERE, AND NOTHING NEW PASSES',
+      );
+    if (!started) return;
+    const text = `${name}: ${standing.state === 'proven' ? [store.url, ...store.proven].join('; ') : standing.reason}`;
+    record(STORE_NOTICES[standing.state], '', text).catch((error: Error) => logger.error({ err: error }, 'a notice is not recorded'));
+  };
+  const opened = async (config: StoreConfig): Promise<ProvenStore> => {
+    const store: ProvenStore = new ProvenStore(openStore(config, env), { changed: (standing) => tell(config, store, standing) });
+    stores.push({ config, store });
+    await store.verify().catch((error: unknown) => {
       // A store that is away now holds up nothing; one that is not write-once does, because it was asked for.
-      if ((error as { code?: string }).code !== 'unavailable') throw error;
-      logger.error({ err: error, store: config.name }, 'a store is away: it is not known yet whether it keeps what it promises');
-      return store;
-    }
-    const { proven = [] } = store as { proven?: readonly string[] };
-    logger.info({ store: config.name, url: store.url, writeOnce: isLocked(config), proven }, 'a store is ready');
+      if (store.standing.state === 'unfit') throw error;
+    });
     return store;
+  };
+  /** What is away comes back when it wants to, also where there is nothing to write. */
+  const proving = async (): Promise<void> => {
+    while (!stopped.signal.aborted) {
+      await sleep(options.proveMs ?? 10_000, undefined, { signal: stopped.signal }).catch(() => {});
+      if (!stopped.signal.aborted) await Promise.all(stores.map(({ store }) => store.verify().catch(() => {})));
+    }
   };
 
   let legalHolds: LegalHolds | undefined;
@@ -125,7 +153,6 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     }
   };
 
-  const stopped = new AbortController();
   const closing: (() => Promise<void>)[] = [];
   try {
     legalHolds = await LegalHolds.open(join(directory, 'legal-holds'), {
@@ -226,13 +253,21 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     for (const { replicator } of replicas) replicator.start();
     copies.start();
     witnessing?.start();
-    const sweeps = sweeping();
+    started = true;
+    for (const { config, store } of stores) if (store.standing.state !== 'proven') tell(config, store, store.standing);
+    const [sweeps, proofs] = [sweeping(), proving()];
     const size = (): number =>
       Math.max(0, ...replicas.map(({ replicator }) => replicator.progress.published), witnessing?.progress.newest ?? 0);
     return {
       legalHolds,
+      get refusal() {
+        const unfit = stores.filter(({ store }) => store.standing.state === 'unfit');
+        if (unfit.length === 0) return undefined;
+        return `not what was asked for, and nothing is written there: ${unfit.map(({ config: { name } }) => name).join(', ')}`;
+      },
       get status() {
         return {
+          stores: stores.map(({ config: { name }, store: { standing } }) => ({ name, ...standing })),
           replicas: replicas.map(({ config: { name }, replicator: { progress } }) => ({
             name,
             lag: progress.published - progress.replicated,
@@ -256,12 +291,12 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       },
       async close() {
         stopped.abort();
-        await Promise.all([...replicas.map(({ replicator }) => replicator.close()), copies.close(), witnessing?.close(), sweeps]);
-        await Promise.all([...stores.map((store) => store.close()), ...closing.map((close) => close())]);
+        await Promise.all([...replicas.map(({ replicator }) => replicator.close()), copies.close(), witnessing?.close(), sweeps, proofs]);
+        await Promise.all([...stores.map(({ store }) => store.close()), ...closing.map((close) => close())]);
       },
     };
   } catch (error) {
-    await Promise.all([...stores.map((store) => store.close()), ...closing.map((close) => close())]).catch(() => {});
+    await Promise.all([...stores.map(({ store }) => store.close()), ...closing.map((close) => close())]).catch(() => {});
     throw error;
   }
 };

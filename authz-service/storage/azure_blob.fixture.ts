@@ -13,7 +13,7 @@ interface Version {
   hold: boolean;
 }
 
-export type Flaw = 'no_immutability' | 'no_conditional_put' | 'ignores_policy' | 'shortens' | 'deletes' | 'overwrites';
+export type Flaw = 'no_immutability' | 'no_conditional_put' | 'ignores_policy' | 'shortens' | 'deletes' | 'overwrites' | 'busy';
 
 interface Reply {
   readonly status: number;
@@ -130,6 +130,7 @@ export class Container {
     }
     if (version.current) return failure(403, 'OperationNotAllowedOnRootBlob');
     if (version.hold) return failure(409, 'BlobImmutableDueToLegalHold');
+    if (version.until > this.now() && this.flaws.has('busy')) return failure(503, 'ServerBusy');
     if (version.until > this.now() && !this.flaws.has('deletes')) return failure(409, 'BlobImmutableDueToPolicy');
     const rest = all.filter((one) => one !== version);
     if (rest.length > 0) this.blobs.set(name, rest);

@@ -74,4 +74,9 @@ describe('a store of Azure blobs', () => {
     container.flaws.add(flaw);
     await expect(storeOf('compliance').verify()).rejects.toMatchObject({ code: 'unsupported', message: expect.stringMatching(why) });
   });
+
+  it('is not proven while it is busy where a lock would refuse', async () => {
+    container.flaws.add('busy');
+    expect(await codeOf(storeOf('compliance').verify())).toBe('unavailable');
+  });
 });

@@ -43,6 +43,8 @@ const CONDITIONAL = 'a second conditional put is refused';
 const PROBES = 'probe/';
 const PROBE_MS = 120_000;
 const ROUNDING_MS = 1_000;
+/** How a policy refuses a deletion: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
+const DELETE_REFUSED = /^BlobImmutableDueTo/;
 const POLICY_MODE = { compliance: 'Locked', governance: 'Unlocked' } as const;
 /** What stands in a string to sign, in its order. https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key */
 const SIGNED = [
@@ -168,26 +170,52 @@ export class AzureBlobStore implements ObjectStore {
   async #attack(probe: string, until: Date, lock: 'compliance' | 'governance'): Promise<string[]> {
     const [versionid] = await this.#versions(probe);
     if (versionid === undefined) throw this.#unfit('the container keeps no versions');
-    const head = await this.#send('HEAD', probe, { versionid });
-    const mode = head.headers['x-ms-immutability-policy-mode'];
-    const kept = Date.parse(head.headers['x-ms-immutability-policy-until-date'] ?? '');
-    if (head.status !== 200 || mode?.toLowerCase() !== POLICY_MODE[lock].toLowerCase() || !(kept >= until.getTime() - ROUNDING_MS))
-      throw this.#unfit(`a blob that was put under a policy until ${until.toISOString()} came out under ${mode ?? 'none'}`);
+    await this.#expectLocked(probe, versionid, until, lock, 'was put');
     if (lock === 'compliance') {
-      const sooner = this.#policyHeaders(new Date(until.getTime() - PROBE_MS / 2));
-      const { status } = await this.#send('PUT', probe, { comp: 'immutabilityPolicies', versionid }, sooner);
-      if (status < 400) throw this.#unfit('a locked policy was shortened');
+      const set = (date: Date): Promise<Answer> =>
+        this.#send('PUT', probe, { comp: 'immutabilityPolicies', versionid }, this.#policyHeaders(date));
+      // Who may not set policies at all is refused, too: so it is seen first that the policy may be lengthened.
+      const later = new Date(until.getTime() + PROBE_MS / 2);
+      const longer = await set(later);
+      if (longer.status !== 200) throw this.#failure(longer, 'lengthen a locked policy');
+      // By which code this is refused is not documented: that the same call may lengthen, and that the date stays, is what proves it.
+      this.#expectRefused(await set(new Date(until.getTime() - PROBE_MS / 2)), /./, 'a locked policy was shortened');
+      await this.#expectLocked(probe, versionid, later, lock, 'was lengthened');
     }
+    // What has no policy goes when it is told to: without that, a refusal of a deletion says nothing of a lock.
+    await this.put(`${probe}-free`, Buffer.from('sluice'));
+    await this.delete(`${probe}-free`);
     // A put over it makes another version; then the first is no longer the current one, which alone could not be deleted by its id anyway.
     await this.put(probe, Buffer.from('SLUICE'));
-    const { status } = await this.#send('DELETE', probe, { versionid });
-    if (status < 400) throw this.#unfit('a locked version was deleted');
-    if ((await this.get(probe))?.toString() !== 'sluice') throw this.#unfit('the first version of a locked blob is gone');
+    const expectFirst = async (): Promise<void> => {
+      if ((await this.get(probe))?.toString() !== 'sluice') throw this.#unfit('the first version of a locked blob is gone');
+    };
+    await expectFirst();
+    this.#expectRefused(await this.#send('DELETE', probe, { versionid }), DELETE_REFUSED, 'a locked version was deleted');
+    await expectFirst();
     return [
       ...(lock === 'compliance' ? ['of a locked blob: shortening its retention is refused'] : []),
       'of a locked blob: deleting it is refused',
       'the first version outlasts a second put',
     ];
+  }
+
+  async #expectLocked(probe: string, versionid: string, until: Date, lock: 'compliance' | 'governance', what: string): Promise<void> {
+    const head = await this.#send('HEAD', probe, { versionid });
+    if (head.status !== 200 && head.status !== 404) throw this.#failure(head, 'show a locked blob');
+    const mode = head.headers['x-ms-immutability-policy-mode'];
+    const kept = Date.parse(head.headers['x-ms-immutability-policy-until-date'] ?? '');
+    if (head.status !== 200 || mode?.toLowerCase() !== POLICY_MODE[lock].toLowerCase() || !(kept >= until.getTime() - ROUNDING_MS))
+      throw this.#unfit(`a blob that ${what} under a policy until ${until.toISOString()} came out under ${mode ?? 'none'}`);
+  }
+
+  #expectRefused(answer: Answer, refusal: RegExp, done: string): void {
+    if (answer.status < 300) throw this.#unfit(done);
+    const failure = this.#failure(answer, 'refuse as a policy does');
+    // Busy or away is not proven, and asked again.
+    if (failure.code === 'unavailable' && (answer.status >= 500 || answer.status === 408 || answer.status === 429)) throw failure;
+    if (answer.status !== 401 && answer.status !== 403 && refusal.test(codeOf(answer))) return;
+    throw this.#unfit(`it is not proven that it refuses: ${failure.message}`);
   }
 
   #unfit(why: string): StorageError {
@@ -270,7 +298,8 @@ export class AzureBlobStore implements ObjectStore {
   #failure(answer: Answer, what: string): StorageError {
     const [code, said] = [codeOf(answer), textOf(answer.body.toString(), 'Message').split('\n')[0]];
     const text = `${this.url} does not ${what}: ${[code || `status ${answer.status}`, said].filter(Boolean).join(': ')}`;
-    if (answer.status >= 500 && answer.status !== 501) return new StorageError('unavailable', text);
+    if (answer.status === 501) return new StorageError('unsupported', text);
+    if (answer.status >= 500) return new StorageError('unavailable', text);
     if (answer.status === 429) return new StorageError('unavailable', text);
     if (/^BlobImmutableDueTo/.test(code)) return new StorageError('retained', text);
     return new StorageError([401, 403, 404].includes(answer.status) ? 'forbidden' : 'unavailable', text);

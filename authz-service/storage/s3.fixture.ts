@@ -14,7 +14,7 @@ interface Version {
 }
 
 /** What is wrong with a store that is not write-once. */
-export type Flaw = 'no_object_lock' | 'no_conditional_put' | 'ignores_lock' | 'shortens' | 'deletes' | 'overwrites';
+export type Flaw = 'no_object_lock' | 'no_conditional_put' | 'ignores_lock' | 'shortens' | 'deletes' | 'overwrites' | 'lets_nobody_delete';
 
 interface Reply {
   readonly status: number;
@@ -36,6 +36,8 @@ export class Bucket {
   /** Answers in place of the bucket, in turn; `undefined`: the connection breaks. */
   readonly faults: (Reply | undefined | 'silence')[] = [];
   readonly requests: { readonly method: string; readonly url: string; readonly headers: IncomingMessage['headers'] }[] = [];
+  /** How it refuses what a lock forbids, in place of AWS's own way: a change of the retention, or the deletion of a version. */
+  refuses: { readonly what: 'retention' | 'versionId'; readonly status: number; readonly code: string } | undefined;
   now: () => number = Date.now;
   #next = 1;
   readonly #server: Server;
@@ -45,9 +47,9 @@ export class Bucket {
     this.#server = createServer((request, response) => void this.#serve(request, response));
   }
 
-  static async open(): Promise<Bucket> {
+  static async open(port = 0): Promise<Bucket> {
     const bucket = new Bucket();
-    bucket.#server.listen(0, '127.0.0.1');
+    bucket.#server.listen(port, '127.0.0.1');
     await once(bucket.#server, 'listening');
     bucket.endpoint = new URL(`http://127.0.0.1:${(bucket.#server.address() as AddressInfo).port}`);
     return bucket;
@@ -150,6 +152,12 @@ export class Bucket {
 
   #locked = ({ until, hold }: Version): boolean => !this.flaws.has('deletes') && (hold || until > this.now());
 
+  #refusal(what: 'retention' | 'versionId'): Reply {
+    if (this.refuses?.what !== what) return failure(403, 'AccessDenied', 'Access Denied because object protected by object lock.');
+    const { status, code } = this.refuses;
+    return failure(status, code, code === 'InvalidRequest' ? 'Object is WORM protected and cannot be overwritten' : code);
+  }
+
   #delete(key: string, id: string | null): Reply {
     const versions = this.objects.get(key) ?? [];
     if (id === null) {
@@ -157,7 +165,7 @@ export class Bucket {
       return { status: 204 };
     }
     const version = versions.find((one) => one.id === id);
-    if (version && this.#locked(version)) return failure(403, 'AccessDenied', 'Access Denied because object protected by object lock.');
+    if (version && (this.#locked(version) || this.flaws.has('lets_nobody_delete'))) return this.#refusal('versionId');
     const rest = versions.filter((one) => one.id !== id);
     if (rest.length > 0) this.objects.set(key, rest);
     else this.objects.delete(key);
@@ -174,7 +182,7 @@ export class Bucket {
   #retain(key: string, query: URLSearchParams, xml: string): Reply {
     const until = Date.parse(/<RetainUntilDate>([^<]+)</.exec(xml)?.[1] ?? '');
     const version = this.objects.get(key)?.find(({ id }) => id === query.get('versionId'));
-    if (version && until < version.until && !this.flaws.has('shortens')) return failure(403, 'AccessDenied');
+    if (version && until < version.until && !this.flaws.has('shortens')) return this.#refusal('retention');
     return this.#change(key, query, (one) => void (one.until = until));
   }
 

@@ -106,6 +106,33 @@ describe('a store that is not write-once is refused', () => {
     await expect(store.verify()).rejects.toMatchObject({ code: 'unsupported', message: expect.stringMatching(why) });
   });
 
+  it.each<readonly [string, number, string, string]>([
+    ['the way of AWS', 403, 'AccessDenied', 'none'],
+    ['the way of MinIO', 400, 'InvalidRequest', 'none'],
+    ['busy', 503, 'SlowDown', 'unavailable'],
+    ['broken', 500, 'InternalError', 'unavailable'],
+    ['throttled', 429, 'TooManyRequests', 'unavailable'],
+    ['another put under way', 409, 'OperationAborted', 'unavailable'],
+    ['unknown to it', 501, 'NotImplemented', 'unsupported'],
+    ['not allowed', 405, 'MethodNotAllowed', 'unsupported'],
+    ['not there', 404, 'NoSuchKey', 'unsupported'],
+    ['a wrong signature', 403, 'SignatureDoesNotMatch', 'unsupported'],
+    ['malformed', 400, 'MalformedXML', 'unsupported'],
+  ])('a refusal that is no lock’s proves nothing: %s', async (_, status, code, found) => {
+    for (const what of ['retention', 'versionId'] as const) {
+      bucket.refuses = { what, status, code };
+      expect(await codeOf(storeOf('compliance', { attempts: 1 }).verify()), what).toBe(found);
+    }
+  });
+
+  it('who may not delete versions at all cannot tell what a lock forbids', async () => {
+    bucket.flaws.add('lets_nobody_delete');
+    await expect(storeOf('compliance').verify()).rejects.toMatchObject({
+      code: 'forbidden',
+      message: expect.stringContaining('s3:DeleteObjectVersion is missing'),
+    });
+  });
+
   it('also when locks were not asked for and puts are not conditional', async () => {
     bucket.flaws.add('no_conditional_put');
     expect(await codeOf(storeOf().verify())).toBe('unsupported');

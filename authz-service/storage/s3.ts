@@ -48,6 +48,12 @@ const PROBE_MS = 120_000;
 /** The dates of a lock have seconds; what the store says of one may be rounded down. */
 const ROUNDING_MS = 1_000;
 
+/** Statuses that pass by themselves. */
+const PASSING: ReadonlySet<number> = new Set([408, 409, 429]);
+/** What a store says that does not know what it is asked for: it will not know it later. */
+const UNKNOWN_TO_IT: ReadonlySet<string> = new Set(['NotImplemented', 'MethodNotAllowed', 'InvalidRequest', 'InvalidArgument']);
+
+type Headers = Readonly<Record<string, string>>;
 type Query = Readonly<Record<string, string>>;
 type Body = { readonly bytes: Uint8Array; readonly headers: Readonly<Record<string, string>> };
 
@@ -175,37 +181,76 @@ export class S3Store implements ObjectStore {
     return until;
   }
 
-  /** Tries all that could take a locked object away or change it. @returns what was proven */
+  /**
+   * Tries all that could take a locked object away or change it. What only looks like a refusal proves nothing: a store that is busy, or an identity that may not
+   * delete at all, refuses too. So each thing is first seen to be allowed where no lock forbids it, and then refused in the way of a lock.
+   * @returns what was proven
+   */
   async #attack(probe: string, until: Date, lock: LockMode): Promise<string[]> {
     const [version] = await this.#versions(probe);
     if (version === undefined) throw this.#unfit('the bucket keeps no versions');
     const query = { versionId: version.id };
-    const head = await this.#send('HEAD', probe, query);
-    const mode = head.headers['x-amz-object-lock-mode']?.toLowerCase();
-    const kept = Date.parse(head.headers['x-amz-object-lock-retain-until-date'] ?? '');
-    if (head.status !== 200 || mode !== lock || !(kept >= until.getTime() - ROUNDING_MS))
-      throw this.#unfit(`an object that was put under ${lock} until ${until.toISOString()} came out under ${mode ?? 'no lock'}`);
+    await this.#expectLocked(probe, query, until, lock, 'was put');
+    await this.#expectDeletable(`${probe}-free`);
+    const later = new Date(until.getTime() + PROBE_MS / 2);
+    const longer = await this.#retain(probe, query, lock, later);
+    if (longer.status !== 200) throw this.#failure(longer, 'lengthen the retention of a locked object');
+    await this.#expectLocked(probe, query, later, lock, 'was lengthened');
 
-    const sooner = Buffer.from(
-      `<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Mode>${lock.toUpperCase()}</Mode><RetainUntilDate>${new Date(until.getTime() - PROBE_MS / 2).toISOString()}</RetainUntilDate></Retention>`,
-    );
-    const bypass: Record<string, string> = lock === 'compliance' ? { 'x-amz-bypass-governance-retention': 'true' } : {};
-    const attempts: readonly (readonly [string, () => Promise<Answer>])[] = [
-      [
-        'shortening its retention is refused',
-        () => this.#send('PUT', probe, { ...query, retention: '' }, { bytes: sooner, headers: bypass }),
-      ],
-      ['deleting it is refused', () => this.#send('DELETE', probe, query, undefined, bypass)],
+    const sooner = new Date(until.getTime() - PROBE_MS / 2);
+    // Who may not lift locks is refused for that alone when it asks to: so it is tried without asking, too.
+    const bypasses = lock === 'compliance' ? [{}, { 'x-amz-bypass-governance-retention': 'true' }] : [{}];
+    const attempts: readonly (readonly [string, (bypass: Headers) => Promise<Answer>])[] = [
+      ['shortening its retention is refused', (bypass) => this.#retain(probe, query, lock, sooner, bypass)],
+      ['deleting it is refused', (bypass) => this.#send('DELETE', probe, query, undefined, bypass)],
     ];
-    for (const [what, attempt] of attempts) {
-      const { status } = await attempt();
-      if (status < 400) throw this.#unfit(`of a locked object it does not hold that ${what}`);
-    }
+    for (const [what, attempt] of attempts) for (const bypass of bypasses) this.#expectRefused(await attempt(bypass), what);
+    await this.#expectLocked(probe, query, later, lock, 'was attacked');
     // A key that is deleted and written again has other versions above the locked one, and still is what it was.
-    await this.#send('DELETE', probe, {});
+    const marked = await this.#send('DELETE', probe, {});
+    if (marked.status !== 204 && marked.status !== 200) throw this.#failure(marked, 'put a delete marker over a locked object');
     await this.put(probe, Buffer.from('SLUICE'));
     if ((await this.get(probe))?.toString() !== 'sluice') throw this.#unfit('the first version of a locked object is gone');
     return [...attempts.map(([what]) => `of a locked object: ${what}`), 'the first version outlasts a deletion and a second put'];
+  }
+
+  async #expectLocked(probe: string, query: Query, until: Date, lock: LockMode, what: string): Promise<void> {
+    const head = await this.#send('HEAD', probe, query);
+    if (head.status !== 200 && head.status !== 404) throw this.#failure(head, 'show a locked object');
+    const mode = head.headers['x-amz-object-lock-mode']?.toLowerCase();
+    const kept = Date.parse(head.headers['x-amz-object-lock-retain-until-date'] ?? '');
+    if (head.status !== 200 || mode !== lock || !(kept >= until.getTime() - ROUNDING_MS))
+      throw this.#unfit(`an object that ${what} under ${lock} until ${until.toISOString()} came out under ${mode ?? 'no lock'}`);
+  }
+
+  /** What nothing locks goes when it is told to: without that, a refusal of a deletion says nothing of a lock. */
+  async #expectDeletable(probe: string): Promise<void> {
+    await this.put(probe, Buffer.from('sluice'));
+    try {
+      await this.delete(probe);
+    } catch (error) {
+      const { code, message } = error as StorageError;
+      if (code === 'unavailable') throw error;
+      throw new StorageError(
+        'forbidden',
+        `${message}. It has no lock of ours: s3:DeleteObjectVersion is missing, or the bucket has a default retention; so what a lock forbids cannot be told`,
+        error,
+      );
+    }
+  }
+
+  #expectRefused(answer: Answer, what: string): void {
+    if (answer.status < 300) throw this.#unfit(`of a locked object it does not hold that ${what}`);
+    if (isLockRefusal(answer)) return;
+    const failure = this.#failure(answer, `tell that ${what}`);
+    // Busy or away is not proven, and asked again; any other answer is none that a lock gives.
+    if (failure.code === 'unavailable' && (answer.status >= 500 || PASSING.has(answer.status))) throw failure;
+    throw this.#unfit(`of a locked object it is not proven that ${what}: ${failure.message}`);
+  }
+
+  #retain(probe: string, query: Query, lock: LockMode, until: Date, headers: Headers = {}): Promise<Answer> {
+    const xml = `<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Mode>${lock.toUpperCase()}</Mode><RetainUntilDate>${until.toISOString()}</RetainUntilDate></Retention>`;
+    return this.#send('PUT', probe, { ...query, retention: '' }, { bytes: Buffer.from(xml), headers });
   }
 
   /** Probes whose locks are over. What may not go yet goes another time. */
@@ -308,6 +353,8 @@ export class S3Store implements ObjectStore {
     const xml = body.toString();
     const [code, said] = [textOf(xml, 'Code'), textOf(xml, 'Message')];
     const text = `${this.url} does not ${what}: ${[code || `status ${status}`, said].filter(Boolean).join(': ')}${headers.location ? ` (look at the region: ${headers.location})` : ''}`;
+    if (status === 501 || status === 405 || (status === 400 && UNKNOWN_TO_IT.has(code) && !removes))
+      return new StorageError('unsupported', text);
     // 409: another put of this key is under way.
     if (status >= 500 || status === 429 || status === 409) return new StorageError('unavailable', text);
     if (removes && (code === 'AccessDenied' || code === 'ObjectLocked' || /WORM|lock|retention/i.test(said)))
@@ -315,3 +362,10 @@ export class S3Store implements ObjectStore {
     return new StorageError(status === 401 || status === 403 || status === 404 ? 'forbidden' : 'unavailable', text);
   }
 }
+
+/** How a lock refuses: AWS and Ceph say 403 AccessDenied, MinIO 400 InvalidRequest and that the object is WORM protected. */
+const isLockRefusal = ({ status, body }: Answer): boolean => {
+  const xml = body.toString();
+  const [code, said] = [textOf(xml, 'Code'), textOf(xml, 'Message')];
+  return (status === 403 && code === 'AccessDenied') || (status === 400 && code === 'InvalidRequest' && /\bWORM\b/.test(said));
+};

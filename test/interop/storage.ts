@@ -6,8 +6,12 @@ import { strictEqual as equal, match } from 'node:assert';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AwsV4Signer } from 'aws4fetch';
 import { Secret } from '../../authz-service/credential/secret.ts';
+import { type Custody, startCustody } from '../../authz-service/custody/custody.ts';
+import type { StoreConfig } from '../../authz-service/custody/stores.ts';
+import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
 import { AzureBlobStore, sharedKey } from '../../authz-service/storage/azure_blob.ts';
 import { caller } from '../../authz-service/storage/call.ts';
@@ -53,16 +57,20 @@ const minio = async (): Promise<void> => {
   };
   try {
     const makeBucket = async (name: string, lock: boolean): Promise<void> => {
-      const { url, headers } = await new AwsV4Signer({
-        method: 'PUT',
-        url: new URL(name, endpoint).href,
-        headers: { 'x-amz-bucket-object-lock-enabled': String(lock) },
-        accessKeyId: user,
-        secretAccessKey: password,
-        service: 's3',
-        region: 'us-east-1',
-      }).sign();
-      equal((await fetch(url, { method: 'PUT', headers })).status, 200);
+      // A server that has just begun says 503 for a moment.
+      for (let attempt = 1; ; attempt += 1, await sleep(200)) {
+        const { url, headers } = await new AwsV4Signer({
+          method: 'PUT',
+          url: new URL(name, endpoint).href,
+          headers: { 'x-amz-bucket-object-lock-enabled': String(lock) },
+          accessKeyId: user,
+          secretAccessKey: password,
+          service: 's3',
+          region: 'us-east-1',
+        }).sign();
+        const { status } = await fetch(url, { method: 'PUT', headers });
+        if (status !== 503 || attempt === 50) return equal(status, 200);
+      }
     };
     await makeBucket('retained', true);
     await makeBucket('plain', false);
@@ -83,14 +91,122 @@ const minio = async (): Promise<void> => {
     await show('MinIO: no bucket of that name is refused', async () => {
       equal(await codeOf(storeOf('none', '', 'compliance').verify()), 'forbidden');
     });
+    await makeBucket('vault', true);
+    await end(server);
+    await comesBack(port, user, password, makeBucket);
     await show('MinIO: a store that is away is unavailable', async () => {
-      await end(server);
       const impatient = new S3Store({ ...plain, call: caller({ attempts: 2, firstWaitMs: 1 }) });
       equal(await codeOf(impatient.get('away')), 'unavailable');
     });
   } finally {
     call.close();
     await end(server);
+  }
+};
+
+/** The keeping of the log, with a MinIO that is away when it starts and comes back: as it was, and as another that has the same name and no locks. */
+const comesBack = async (
+  port: number,
+  user: string,
+  password: string,
+  makeBucket: (name: string, lock: boolean) => Promise<void>,
+): Promise<void> => {
+  const log = await new PublishedLog(`${directory}-log`).fill(700).publish();
+  const env = { MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off' };
+  const run = (data: string) => start(program, ['server', '--quiet', '--address', `127.0.0.1:${port}`, data], env, port);
+  const recorded: string[] = [];
+  const config: StoreConfig = {
+    type: 's3',
+    name: 'vault',
+    prefix: 'gw/',
+    writeOnce: 'compliance',
+    lockMs: 3_600_000,
+    timeoutMs: 1_000,
+    bucket: 'vault',
+    region: 'us-east-1',
+    endpoint: `http://127.0.0.1:${port}`,
+    pathStyle: undefined,
+    accessKeyId: user,
+    secretAccessKey: { env: 'S3_SECRET' },
+    tls: undefined,
+  };
+  const keep = (): Promise<Custody> =>
+    startCustody({
+      tap: {
+        replicas: [config],
+        retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 60_000 },
+        witnesses: { quorum: 0, intervalMs: 1_000, of: [] },
+        checkpoints: { everyMs: 1_000, to: [] },
+      },
+      objects: log.objects,
+      origin: log.key.verifier.name,
+      keys: [log.key.verifier],
+      directory: `${directory}-log`,
+      record: async (notice, _, text) => void recorded.push(`${notice}: ${text}`),
+      leavesOf: async () => [],
+      logger: { info() {}, error() {} },
+      env: { S3_SECRET: password },
+      proveMs: 200,
+    });
+  const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
+    for (const deadline = Date.now() + 60_000; !(await holds()); await sleep(100))
+      if (Date.now() > deadline) throw new Error('it does not come');
+  };
+  const stateOf = ({ status }: Custody): string | undefined => status.stores[0]?.state;
+  const call = caller();
+  const reader = new S3Store({
+    endpoint: new URL(config.endpoint as string),
+    region: config.region,
+    bucket: config.bucket,
+    prefix: config.prefix,
+    pathStyle: true,
+    identity: identityOf(user, password),
+    call,
+    pointers,
+    lock: 'compliance',
+  });
+  let server: Awaited<ReturnType<typeof start>> | undefined;
+  let custody: Custody | undefined;
+  const pause = async (): Promise<void> => {
+    if (server !== undefined) await end(server);
+  };
+  try {
+    await show('MinIO: away at the start, it is written to once it is back and has shown its locks', async () => {
+      custody = await keep();
+      equal(stateOf(custody), 'away');
+      server = await run(directory);
+      await until(() => custody?.status.replicas[0]?.lag === 0 && stateOf(custody) === 'proven');
+      match(recorded.join('\n'), /store-away: vault: [\s\S]*store-proven: vault: .*deleting it is refused/);
+      equal(await codeOf(reader.delete('details/events/000')), 'retained');
+      equal(custody.refusal, undefined);
+    });
+    await show('MinIO: away while it is written to, it goes on when it is back', async () => {
+      await pause();
+      await log.fill(300).publish();
+      await until(() => custody !== undefined && stateOf(custody) === 'away');
+      server = await run(directory);
+      await until(() => custody !== undefined && custody.status.replicas[0]?.lag === 0 && stateOf(custody) === 'proven');
+      equal((await reader.get('checkpoint'))?.toString(), log.checkpoint());
+      await custody?.close();
+    });
+    await show('MinIO: back as another without locks, nothing is written there and nothing new passes', async () => {
+      await pause();
+      server = await run(`${directory}-other`);
+      await makeBucket('vault', false);
+      await pause();
+      custody = await keep();
+      server = await run(`${directory}-other`);
+      await until(() => custody !== undefined && stateOf(custody) === 'unfit');
+      match(custody.refusal ?? '', /nothing is written there: vault/);
+      match(recorded.at(-1) ?? '', /store-unfit: vault: .*the bucket has no Object Lock/);
+      await sleep(500);
+      for await (const key of reader.list('')) throw new Error(`${key} is there`);
+    });
+  } finally {
+    await custody?.close();
+    await pause();
+    call.close();
+    for (const end of ['-log', '-other']) rmSync(`${directory}${end}`, { recursive: true, force: true });
   }
 };
 

@@ -19,6 +19,7 @@ import { Targets } from './check/targets.ts';
 import { type Config, formatConfigError, type PostgresTarget } from './config/config.ts';
 import { watchConfig } from './config/watch.ts';
 import { startCustody } from './custody/custody.ts';
+import { Elsewhere } from './custody/elsewhere.ts';
 import type { RecordedEvent } from './decision/ports.ts';
 import { type RecordSource, startExporter } from './export/exporter.ts';
 import { openDoor, openUnaryDoor } from './grpc_server.ts';
@@ -30,7 +31,7 @@ import { loadMask } from './mask/mask.ts';
 import { type LimitsOf, planner } from './mask/plan.ts';
 import { Passages } from './passages.ts';
 import { startPolicy } from './policy/policy.ts';
-import { recordParts } from './record.ts';
+import { recordParts, recordPlaces } from './record.ts';
 import { Databases } from './session/databases.ts';
 import { createSessions } from './session/door.ts';
 import { Generations } from './session/generations.ts';
@@ -62,6 +63,8 @@ const UNVERIFIED: ReadonlySet<unknown> = new Set(['corrupt', 'forked', 'rolled_b
 export interface ServiceOptions {
   /** Told when the targets of a changed configuration are in force here: what Envoy reads is the caller's to write. */
   readonly onTargets?: (config: Config) => void;
+  /** What others know of the record up to so many leaves, and it has not, is given up. */
+  readonly acceptLoss?: number | undefined;
 }
 
 /** @throws {Error} when a part cannot start; what had started is closed again. */
@@ -84,7 +87,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
 async function start(
   config: Config,
   logger: Logger,
-  { onTargets = () => {} }: ServiceOptions,
+  { onTargets = () => {}, acceptLoss }: ServiceOptions,
   opened: (close: () => Promise<void>) => void,
 ): Promise<() => Promise<void>> {
   const { stateDir, runDir, masking, approvals: terms, service } = config;
@@ -108,7 +111,14 @@ async function start(
     if (UNVERIFIED.has((error as { code?: unknown }).code)) verificationFailed();
     logger.error({ err: error }, 'the record has a problem');
   };
-  const parts = recordParts(config, { onProblem });
+  const parts = recordParts(config, { onProblem, confirm: (log) => elsewhere.confirm(log) });
+  const elsewhere = new Elsewhere({
+    tap: config.tap,
+    signers: parts.signers,
+    acceptLoss,
+    acceptedPath: recordPlaces(stateDir).acceptedLosses,
+    logger,
+  });
   const sink = await openSink({
     ...parts,
     onLag: told.onLag,
@@ -139,6 +149,8 @@ async function start(
       logger.error({ err: error, kind, text }, 'a notice is not recorded'),
     );
   };
+  for (const loss of elsewhere.losses)
+    await record([{ session: '', target: '', body: { kind: 'notice', notice: 'loss-accepted', text: loss } }]);
   const generations = new Generations();
   /** Resolves when no command is taken any more under what was judged before. */
   const inForceEverywhere = async (): Promise<void> => {

@@ -9,7 +9,7 @@ import { localFiles } from './storage/local_files.ts';
 import type { ObjectStore } from './storage/object_store.ts';
 import { openSessionIndex, type SessionIndex } from './tap/session_index.ts';
 import { logStore, type OpenStore } from './tap/store.ts';
-import type { VerifierKey } from './tlog/note.ts';
+import type { SignerKey, VerifierKey } from './tlog/note.ts';
 
 export interface RecordParts {
   readonly openStore: OpenStore;
@@ -18,14 +18,22 @@ export interface RecordParts {
   readonly log: () => Log;
   /** Where it is published: one writer's. */
   readonly objects: ObjectStore;
-  /** Those that sign it, for who verifies. */
+  /** Those that sign it, and what verifies them. */
+  readonly signers: readonly SignerKey[];
   readonly keys: readonly VerifierKey[];
 }
 
 /** Where the record is, below the state directory. */
 export const recordPlaces = (stateDir: string) => {
   const dir = join(stateDir, 'tap');
-  return { dir, journal: join(dir, 'journal'), published: join(dir, 'log'), key: join(dir, 'key'), index: join(dir, 'sessions.sqlite') };
+  return {
+    dir,
+    journal: join(dir, 'journal'),
+    published: join(dir, 'log'),
+    key: join(dir, 'key'),
+    index: join(dir, 'sessions.sqlite'),
+    acceptedLosses: join(dir, 'accepted-losses'),
+  };
 };
 
 /** Throws a `LogError` (`key`). */
@@ -61,6 +69,7 @@ export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>,
   let log: Log | undefined;
   return {
     objects,
+    signers,
     keys: signers.map(({ verifier }) => verifier),
     openStore: logStore(places.dir, {
       ...(options.objects === undefined && { publishedIn: places.published }),

@@ -2,7 +2,7 @@
 
 import { VERSION } from '../version.ts';
 import { approvals, approve, deny, revoke } from './approvals.ts';
-import { type Command, flag, say, text } from './command.ts';
+import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
 import { connect } from './connect.ts';
 import { evidence } from './evidence.ts';
 import { exporting } from './export.ts';
@@ -90,13 +90,26 @@ const help: Command = {
 
 const running = (name: 'up' | 'serve', summary: string): Command => ({
   name,
-  usage: '[--config FILE]',
+  usage: '[--config FILE] [--accept-loss SIZE]',
   summary,
-  details: [configDetail],
-  options: config,
+  details: [
+    configDetail,
+    [
+      '--accept-loss SIZE',
+      'once, after a refusal: go on without what is known of the record elsewhere, up to so many leaves; it says so itself',
+    ],
+  ],
+  options: { ...config, 'accept-loss': { type: 'string' } },
   takes: [0, 0],
-  run: async (invocation) => (await import('./up.ts'))[name](configFile(invocation)),
+  run: async (invocation) => (await import('./up.ts'))[name](configFile(invocation), { acceptLoss: lossOf(invocation) }),
 });
+
+function lossOf(invocation: Invocation): number | undefined {
+  const said = text(invocation, 'accept-loss');
+  if (said !== undefined && !/^[1-9]\d{0,14}$/.test(said))
+    throw new CommandError('--accept-loss is a number of leaves, as the refusal names it.', 2);
+  return said === undefined ? undefined : Number(said);
+}
 
 export const COMMANDS: readonly Command[] = [
   running('up', 'run the service and Envoy'),

@@ -5,11 +5,12 @@ import { pipeline } from 'node:stream/promises';
 import { EvidenceError } from '../evidence/bundle.ts';
 import { collectEvidence, proofFiles, writePage } from '../evidence/collect.ts';
 import { LogError } from '../log/error.ts';
+import { listedKeys } from '../log/keys.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
-import { isSessionName, listedKeys, logDirectory } from './log_directory.ts';
+import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const evidence: Command = {

@@ -13,6 +13,3 @@ export function logDirectory(invocation: Invocation): string {
 
 /** As the service names sessions; nothing of it leads out of a directory. */
 export const isSessionName = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);
-
-/** The public keys of the list `keys` that lies beside a log: a line for each, `FROM-INDEX KEY`. */
-export const listedKeys = (list: string): string[] => list.split('\n').flatMap((line) => line.split(' ')[1] ?? []);

@@ -4,7 +4,7 @@ import { findEnvoy } from '../envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../envoy/generate.ts';
 import { type EnvoyProcess, listenerUrls, startEnvoy } from '../envoy/process.ts';
 import { writeEnvoy } from '../envoy/write.ts';
-import { startService } from '../main.ts';
+import { type ServiceOptions, startService } from '../main.ts';
 import { loadMask } from '../mask/mask.ts';
 import { CommandError, complain, say } from './command.ts';
 
@@ -24,12 +24,15 @@ async function configuration(file: string, starting: Starting): Promise<Config> 
 }
 
 /** Starts service and Envoy. @throws {Error} when one does not start; the other is closed again */
-export async function startGateway(file: string): Promise<Gateway> {
+export async function startGateway(file: string, { acceptLoss }: Pick<ServiceOptions, 'acceptLoss'> = {}): Promise<Gateway> {
   const config = await configuration(file, 'gateway');
   const found = findEnvoy({ configured: config.envoy.bin });
   if (!found.ok) throw new CommandError(found.problem);
   // Envoy reads its files again when they change.
-  const service = await startService(config, { onTargets: (now) => void writeEnvoy(placesOf(now).dir, envoyFiles(generateEnvoy(now))) });
+  const service = await startService(config, {
+    acceptLoss,
+    onTargets: (now) => void writeEnvoy(placesOf(now).dir, envoyFiles(generateEnvoy(now))),
+  });
   let envoy: EnvoyProcess;
   try {
     envoy = await startEnvoy(config, { bin: found.bin, log: (line) => complain(line) });
@@ -72,14 +75,14 @@ export async function untilStopped(failed: Promise<string>, close: () => Promise
 }
 
 /** @returns the exit code */
-export async function up(file: string): Promise<number> {
-  const gateway = await startGateway(file);
+export async function up(file: string, options: Pick<ServiceOptions, 'acceptLoss'> = {}): Promise<number> {
+  const gateway = await startGateway(file, options);
   say(`Sluice is up: ${listenerUrls(gateway.config).join(', ')}. Ctrl-C ends it.`);
   return await untilStopped(gateway.failed, () => gateway.close());
 }
 
 /** @returns the exit code */
-export async function serve(file: string): Promise<number> {
-  const service = await startService(await configuration(file, 'service'));
+export async function serve(file: string, options: Pick<ServiceOptions, 'acceptLoss'> = {}): Promise<number> {
+  const service = await startService(await configuration(file, 'service'), options);
   return await untilStopped(new Promise(() => {}), () => service.close());
 }

@@ -1,6 +1,7 @@
 /** `sluice verify`: is the record whole and unchanged? It reads what was published, needs no service, and works on a copy. */
 import { createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { verifyBundle } from '../evidence/verify.ts';
+import { listedKeys } from '../log/keys.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import type { TlogError } from '../tlog/error.ts';
@@ -11,7 +12,7 @@ import { inWords, type Report } from '../verify/report.ts';
 import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
-import { isSessionName, listedKeys, logDirectory } from './log_directory.ts';
+import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const verify: Command = {

@@ -471,6 +471,11 @@ export const SCHEMA = object({
         'false',
         "Whether Envoy's own access log of the HTTP listeners is recorded beside what the filters tell: see recording.md.",
       ),
+      require_elsewhere: preset(
+        flag,
+        'false',
+        'Whether the service starts only when every replica, witness and place of checkpoints that can be asked has said that the record is whole, and one of them knows it. `false`: those that are away are named in the log of the service.',
+      ),
       replicas: preset(list(replica), '[]', 'Where the published log is copied to as it grows: see operations.md.'),
       retention: preset(
         object({

@@ -1,7 +1,7 @@
 /** The log's own keys: one private key on each line of a file or an environment variable. All of them sign; more than one stands there while keys change. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
+import { generateSignerKey, parseSignerKey, parseVerifierKey, type SignerKey, type VerifierKey } from '../tlog/note.ts';
 import { LogError } from './error.ts';
 
 /** Throws a `LogError` (`key`): for no key, for one that is none, and for keys of several names. Nothing of a key is in the message. */
@@ -63,6 +63,23 @@ export const addKey = (path: string): SignerKey => {
   const ended = readFileSync(path, 'utf8').endsWith('\n');
   writeDurably(path, 'a', `${ended ? '' : '\n'}${key}\n`);
   return parseSignerKey(key);
+};
+
+/** The public keys of the list `keys` that lies beside a log: a line for each, `FROM-INDEX KEY`. */
+export const listedKeys = (list: string): string[] => list.split('\n').flatMap((line) => line.split(' ')[1] ?? []);
+
+/** Those that sign, and those of the list that have signed before under the same name; a line that is no key is none. */
+export const withListed = (signing: readonly VerifierKey[], list: string): VerifierKey[] => {
+  const names = new Set(signing.map(({ name }) => name));
+  const listed = listedKeys(list).flatMap((text) => {
+    try {
+      return [parseVerifierKey(text)];
+    } catch {
+      return [];
+    }
+  });
+  const known = (key: VerifierKey): boolean => signing.some(({ id, name }) => id === key.id && name === key.name);
+  return [...signing, ...listed.filter((key) => key.type === 'ed25519' && names.has(key.name) && !known(key))];
 };
 
 const writeDurably = (path: string, flags: 'wx' | 'a', text: string): void => {

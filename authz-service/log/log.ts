@@ -37,13 +37,29 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   /** Finds what an old session's next leaf goes on from: see `FindChain`. */
   readonly findChain: FindChain;
   /** Checkpoints that somebody remembers: the log that is opened must go on from each of them. Their signatures are the caller's business. */
-  readonly remembered?: readonly { readonly size: number; readonly root: Buffer }[];
+  readonly remembered?: readonly Remembered[];
+  /** Asked before the log takes anything: is it what others know of it? A rejection closes it again, and is how opening ends. */
+  readonly confirm?: (log: OpenedLog) => Promise<void>;
   /** From a commit to its publication. Milliseconds, default 1,000. */
   readonly publishMs?: number;
   readonly files?: FileSystem;
   readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'eagerBytes' | 'retryMs'>;
   /** Told what an operator should know of: a publication that failed (it is tried again) or the end of the log. */
   readonly onProblem?: (error: Error) => void;
+}
+
+/** Of a checkpoint, what it says of the tree. */
+export interface Remembered {
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+/** A log that is whole, and takes nothing yet. */
+export interface OpenedLog extends Pick<Log, 'origin' | 'published' | 'reader'> {
+  /** Rejects with a `LogError` (`rolled_back`, `forked`) when it does not go on from there. */
+  goesOnFrom(remembered: Remembered): Promise<void>;
+  /** The list of keys that have signed it: `FROM KEY` on each line. */
+  listedKeys(): Promise<string>;
 }
 
 export interface Log {
@@ -94,7 +110,7 @@ const MAX_BACKOFF_MS = 60_000;
 /** The journal's own bound is for events as the tap bounds them. */
 const MAX_RECORD_BYTES = 1 << 17;
 
-class TransparencyLog implements Log, Seal {
+class TransparencyLog implements Log, OpenedLog, Seal {
   readonly origin: string;
   readonly reader: LogReader;
   readonly totals = { records: 0, bytes: 0, writes: 0 };
@@ -146,7 +162,8 @@ class TransparencyLog implements Log, Seal {
     });
     try {
       this.#adopt(recovery);
-      await this.#checkRemembered();
+      for (const each of this.#options.remembered ?? []) await this.goesOnFrom(each);
+      await this.#confirm();
       await this.#listKeys();
     } catch (error) {
       await this.#journal.close();
@@ -267,6 +284,16 @@ class TransparencyLog implements Log, Seal {
       await (this.#publishing ??= this.#publishNow());
     }
     if (this.#failed !== undefined) throw this.#failed;
+  }
+
+  async goesOnFrom({ size, root }: Remembered): Promise<void> {
+    if (size > (this.#committed?.size ?? 0))
+      throw new LogError('rolled_back', `a checkpoint of ${size} is remembered, and the log has ${this.#committed?.size ?? 0}`);
+    if (size === 0) return;
+    if (size > this.#publisher.size) await this.publish();
+    const roots = await frontierOf(size, this.reader.nodes(this.#publisher.size));
+    if (!Frontier.of(size, roots).root().equals(root))
+      throw new LogError('forked', `the log does not go on from the checkpoint of ${size} that is remembered`);
   }
 
   async close(): Promise<void> {
@@ -408,22 +435,22 @@ class TransparencyLog implements Log, Seal {
     this.#marks = marks;
   }
 
-  async #checkRemembered(): Promise<void> {
-    for (const { size, root } of this.#options.remembered ?? []) {
-      if (size > (this.#committed?.size ?? 0))
-        throw new LogError('rolled_back', `a checkpoint of ${size} is remembered, and the log has ${this.#committed?.size ?? 0}`);
-      if (size === 0) continue;
-      if (size > this.#publisher.size) await this.publish();
-      const roots = await frontierOf(size, this.reader.nodes(this.#publisher.size));
-      if (!Frontier.of(size, roots).root().equals(root))
-        throw new LogError('forked', `the log does not go on from the checkpoint of ${size} that is remembered`);
-    }
+  async #confirm(): Promise<void> {
+    const { confirm } = this.#options;
+    if (confirm === undefined) return;
+    // Others are shown what is published. Where that fails now, it is less, and `goesOnFrom` tells why.
+    await this.publish().catch(() => {});
+    await confirm(this);
+  }
+
+  async listedKeys(): Promise<string> {
+    return (await this.#options.objects.get('keys'))?.toString('utf8') ?? '';
   }
 
   /** Keeps a list of the keys that have signed this log, each with the size from which on it has: `keys`, one on a line. */
   async #listKeys(): Promise<void> {
     const { objects, signers } = this.#options;
-    const listed = (await objects.get('keys'))?.toString('utf8') ?? '';
+    const listed = await this.listedKeys();
     const known = new Set(listed.split('\n').map((line) => line.split(' ')[1]));
     const missing = signers.map(({ verifier }) => formatVerifierKey(verifier)).filter((key) => !known.has(key));
     if (missing.length === 0) return;

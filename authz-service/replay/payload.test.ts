@@ -49,6 +49,41 @@ describe('a text', () => {
   });
 });
 
+describe('a body that was not recorded to its end', () => {
+  const ended = (kind: string, outcome: string, command?: number): ReplayedEvent => ({
+    time: '2026-03-01T12:00:01.000000000Z',
+    session: 'ses_1',
+    target: 'demo',
+    kind,
+    ...(command !== undefined && { command }),
+    body: { outcome },
+  });
+
+  test('is told of where it ended', () => {
+    expect(shown(chunk('abc'), chunk('de', { offset: 3 }), ended('response_finished', 'reset'), ended('session_closed', 'failed'))).toEqual(
+      ['abc', 'de', '(response: recorded up to byte 5, which is not its end)'],
+    );
+    expect(shown(chunk('a', {}, 1), chunk('b', {}, 2), ended('command_finished', 'failed', 2), ended('session_closed', 'failed'))).toEqual([
+      'a',
+      'b',
+      '(response: recorded up to byte 1, which is not its end)',
+      '(response: recorded up to byte 1, which is not its end)',
+    ]);
+  });
+
+  test('may go on after an end that was only assumed', () => {
+    const first = Buffer.from('grün');
+    expect(
+      shown(chunk(first.subarray(0, 3)), ended('session_closed', 'unknown'), chunk(first.subarray(3), { offset: 3, last: true })),
+    ).toEqual(['gr', '(response: recorded up to byte 3, which is not its end)', 'ün']);
+  });
+
+  test('is none where all of it is, or the limit of what is recorded cut it', () => {
+    for (const end of [{ last: true }, { truncated: true, reason: 'longer' }])
+      expect(shown(chunk('a', end), ended('session_closed', 'complete'))).toEqual(['a']);
+  });
+});
+
 describe('rows', () => {
   const result = Buffer.concat([
     back.columns({ name: 'id' }, { name: 'ssn' }, { name: 'raw', format: 1 }),

@@ -41,11 +41,18 @@ export const EVERYTHING: MostShown = { lines: Infinity, characters: Infinity, al
 type Decode = (bytes: Buffer, last: boolean) => Piece[];
 
 interface Body {
+  readonly command: number;
+  readonly direction: string;
   readonly decode: Decode;
+  /** Up to where it is recorded. */
+  bytes: number;
   lines: number;
   characters: number;
   cut: boolean;
 }
+
+/** Events after which nothing more of a body passes: those of one command, or of the session as a whole. */
+const ENDS: ReadonlySet<string> = new Set(['response_finished', 'command_finished', 'session_closed']);
 
 /** One for each replay: bodies go on from one chunk to the next. */
 export class Payloads {
@@ -57,8 +64,22 @@ export class Payloads {
     this.#most = most;
   }
 
-  /** What an event's payload says; of an event without one, nothing. */
-  pieces({ kind, command = 0, body: told }: ReplayedEvent): Piece[] {
+  /** What an event's payload says, and at an end which bodies were not recorded to theirs. */
+  pieces(event: ReplayedEvent): Piece[] {
+    return ENDS.has(event.kind) ? this.#unfinished(event) : this.#recorded(event);
+  }
+
+  #unfinished({ kind, command, body }: ReplayedEvent): Piece[] {
+    const unfinished = [...this.#bodies].filter(([, of]) => kind === 'session_closed' || of.command === (command ?? 0));
+    // An end that was only assumed: more of them may have come later.
+    if (kind !== 'session_closed' || body?.outcome !== 'unknown') for (const [key] of unfinished) this.#bodies.delete(key);
+    return unfinished.map(([, { direction, bytes }]) => ({
+      kind: 'note',
+      text: `${direction}: recorded up to byte ${bytes}, which is not its end`,
+    }));
+  }
+
+  #recorded({ kind, command = 0, body: told }: ReplayedEvent): Piece[] {
     if (kind !== 'payload_chunk') return [];
     if (told === undefined) {
       // Whose part is missing nobody knows any more: none goes on as if it were whole.
@@ -66,10 +87,12 @@ export class Payloads {
       return [];
     }
     const data = Buffer.from(String(told.data ?? ''), 'base64');
-    const key = `${command} ${String(told.direction)}`;
-    const known = Number(told.offset ?? 0) === 0 ? undefined : this.#bodies.get(key);
+    const [direction, offset] = [String(told.direction), Number(told.offset ?? 0)];
+    const key = `${command} ${direction}`;
+    const known = offset === 0 ? undefined : this.#bodies.get(key);
     const decode = known?.decode ?? decoderOf(String(told.contentType ?? ''), String(told.contentEncoding ?? ''));
-    const body = known ?? { decode, lines: 0, characters: 0, cut: false };
+    const body = known ?? { command, direction, decode, bytes: 0, lines: 0, characters: 0, cut: false };
+    body.bytes = offset + data.length;
     this.#bodies.set(key, body);
     const ends = told.last === true || told.truncated === true;
     if (ends) this.#bodies.delete(key);

@@ -17,11 +17,14 @@ export type WitnessErrorCode =
 
 export class WitnessError extends Error {
   readonly code: WitnessErrorCode;
+  /** Of `ahead`: how long the log is that it has cosigned. */
+  readonly size: number | undefined;
 
-  constructor(code: WitnessErrorCode, message: string, cause?: unknown) {
+  constructor(code: WitnessErrorCode, message: string, { cause, size }: { readonly cause?: unknown; readonly size?: number } = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'WitnessError';
     this.code = code;
+    this.size = size;
   }
 }
 
@@ -77,7 +80,8 @@ export class Witness {
       }
       if (answer.status !== 409) throw this.#refusal(answer.status, said);
       const theirs = this.#told(answer.headers['content-type'], said);
-      if (theirs > size) throw new WitnessError('ahead', `${this.#name} has cosigned ${theirs} leaves of this log, and it has ${size}`);
+      if (theirs > size)
+        throw new WitnessError('ahead', `${this.#name} has cosigned ${theirs} leaves of this log, and it has ${size}`, { size: theirs });
       this.#size = theirs;
       if (attempt > 1) throw new WitnessError('unavailable', `${this.#name} says ${theirs} leaves, and another number before`);
     }
@@ -96,7 +100,7 @@ export class Witness {
         signal,
       );
     } catch (error) {
-      if (error instanceof StorageError) throw new WitnessError('unavailable', `${this.#name}: ${error.message}`, error);
+      if (error instanceof StorageError) throw new WitnessError('unavailable', `${this.#name}: ${error.message}`, { cause: error });
       throw error;
     }
   }
@@ -112,7 +116,7 @@ export class Witness {
   /** Signature lines are verified as the end of the note that they sign; those of unknown keys are left out. */
   #verified(note: string, lines: string): NoteSignature[] {
     const wrong = (why: string, cause?: unknown): WitnessError =>
-      new WitnessError('unavailable', `${this.#name} answered 200 ${why}`, cause);
+      new WitnessError('unavailable', `${this.#name} answered 200 ${why}`, { cause });
     if (lines === '' || !lines.endsWith('\n')) throw wrong('without a signature');
     const text = note.slice(0, note.lastIndexOf('\n\n') + 2);
     try {

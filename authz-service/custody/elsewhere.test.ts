@@ -1,0 +1,268 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ORIGIN, SIGNER, subject, testLog } from '../log/log.fixture.ts';
+import type { Log } from '../log/log.ts';
+import { Replicator } from '../log/replicator.ts';
+import { caller } from '../storage/call.ts';
+import { localFiles } from '../storage/local_files.ts';
+import { Bucket } from '../storage/s3.fixture.ts';
+import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { Witness } from '../witness/client.ts';
+import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
+import { objectPlace } from './checkpoint_copies.ts';
+import { Elsewhere, type ElsewhereOptions } from './elsewhere.ts';
+import { openStore, type StoreConfig } from './stores.ts';
+
+let directory: string;
+let bucket: Bucket;
+let witness: StrictWitness;
+let logged: [string, object][];
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-elsewhere-'));
+  bucket = await Bucket.open();
+  witness = await new StrictWitness(new MemoryLog(ORIGIN, SIGNER)).open();
+  logged = [];
+});
+
+afterEach(async () => {
+  await bucket.close();
+  await witness.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const state = (): string => join(directory, 'state');
+const ENV = { S3_SECRET: 'key' };
+const s3 = (): StoreConfig => ({
+  type: 's3',
+  name: 'vault',
+  prefix: 'gw/',
+  writeOnce: 'no',
+  lockMs: 0,
+  timeoutMs: 1_000,
+  bucket: 'evidence',
+  region: 'eu-test-1',
+  endpoint: bucket.endpoint.href,
+  pathStyle: undefined,
+  accessKeyId: 'id',
+  secretAccessKey: { env: 'S3_SECRET' },
+  tls: undefined,
+});
+const folder = (name: string): StoreConfig => ({ type: 'directory', name, path: join(directory, name) });
+
+type Tap = ElsewhereOptions['tap'];
+const tap = (some: Partial<Tap>): Tap => ({
+  replicas: [],
+  witnesses: { quorum: 0, intervalMs: 1_000, of: [] },
+  checkpoints: { everyMs: 1_000, to: [] },
+  requireElsewhere: false,
+  ...some,
+});
+/** Each of those that may know of a log: alone. */
+const KNOWING: readonly [string, () => Partial<Tap>][] = [
+  ['a replica in a directory', () => ({ replicas: [folder('copy')] })],
+  ['a replica in a bucket', () => ({ replicas: [s3()] })],
+  ['a place of checkpoints', () => ({ checkpoints: { everyMs: 1_000, to: [folder('mount')] } })],
+  [
+    'a witness',
+    () => ({
+      witnesses: {
+        quorum: 0,
+        intervalMs: 1_000,
+        of: [{ name: 'w1', url: witness.url.href, keys: [formatVerifierKey(witness.key.verifier)] }],
+      },
+    }),
+  ],
+];
+
+const elsewhere = (some: Partial<Tap>, more: Partial<ElsewhereOptions> = {}): Elsewhere =>
+  new Elsewhere({
+    tap: tap(some),
+    signers: [SIGNER],
+    acceptLoss: undefined,
+    acceptedPath: join(directory, 'accepted-losses'),
+    logger: { info: (fields, message) => logged.push([message, fields]), error: (fields, message) => logged.push([message, fields]) },
+    env: ENV,
+    timeoutMs: 2_000,
+    ...more,
+  });
+
+const opened = (asked?: Elsewhere, options = {}): Promise<Log> =>
+  testLog({ directory: state(), ...(asked && { confirm: (log) => asked.confirm(log) }), ...options });
+
+/** Writes events until there are `size`, publishes them, and tells everybody. */
+const grow = async (size: number, word = 'event'): Promise<void> => {
+  const log = await opened();
+  for (let n = log.size; n < size; n += 1) log.stage(subject(n + 1), Buffer.from(`${word} ${n}`));
+  await log.settled();
+  await log.publish();
+  await log.close();
+};
+
+const tellEverybody = async (): Promise<void> => {
+  const from = localFiles(join(state(), 'log'));
+  const note = (await from.get('checkpoint')) as Buffer;
+  const checkpoint = openCheckpoint(note, ORIGIN, [SIGNER.verifier]);
+  for (const config of [folder('copy'), s3()]) {
+    const to = openStore(config, ENV);
+    await new Replicator({ from, to, open: (bytes) => openCheckpoint(bytes, ORIGIN, [SIGNER.verifier]) }).round();
+    await to.close();
+  }
+  await objectPlace('mount', localFiles(join(directory, 'mount')), () => undefined).send(note.toString(), checkpoint.size);
+  const call = caller({ attempts: 1, timeoutMs: 1_000 });
+  const log = await opened();
+  const shown = new Witness({ name: 'w1', url: witness.url, keys: [witness.key.verifier] }, call, (old, size) =>
+    log.reader.proveConsistency(old, size),
+  );
+  await shown.cosign(note.toString(), checkpoint);
+  call.close();
+  await log.close();
+};
+
+const filesOf = (path: string): string[] =>
+  readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.includes('lock'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+    .map((file) => `${file} ${readFileSync(file).toString('base64')}`);
+
+/** The state as it was at `size` leaves, with all that is known of it elsewhere up to `known`. */
+const rolledBack = async (size: number, known: number): Promise<void> => {
+  if (size > 0) await grow(size);
+  if (size > 0) cpSync(state(), join(directory, 'old'), { recursive: true });
+  await grow(known);
+  await tellEverybody();
+  rmSync(state(), { recursive: true });
+  if (size > 0) cpSync(join(directory, 'old'), state(), { recursive: true });
+};
+
+describe('a log that is opened', () => {
+  it('goes on when it is what everybody knows of it, and more', async () => {
+    await grow(300);
+    await tellEverybody();
+    await grow(700);
+    const all = Object.assign({}, ...KNOWING.map(([, of]) => of()), { replicas: [folder('copy'), s3()] });
+    await (await opened(elsewhere({ ...all, requireElsewhere: true }))).close();
+    expect(logged).toEqual(
+      Array(4).fill(['the log is what is known of it elsewhere', { who: expect.any(String), size: expect.any(Number) }]),
+    );
+    expect(logged.map(([, fields]) => (fields as { size: number }).size)).toEqual([300, 300, 300, 700]);
+    expect(witness.latest.size).toBe(700);
+  });
+
+  for (const [who, of] of KNOWING) {
+    it(`is refused, and left as it is, when ${who} knows more of it`, async () => {
+      await rolledBack(290, 520);
+      await (await opened()).close();
+      const before = filesOf(state());
+      const error = await opened(elsewhere(of())).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({
+        code: 'rolled_back',
+        message: expect.stringMatching(/has 290 leaves[\s\S]* 520 leaves[\s\S]*--accept-loss 520/),
+      });
+      expect(filesOf(state())).toEqual(before);
+      // And of one that is not there at all.
+      rmSync(state(), { recursive: true });
+      await expect(opened(elsewhere(of()))).rejects.toMatchObject({ code: 'rolled_back' });
+    });
+
+    it(`is refused when ${who} knows another one`, async () => {
+      await rolledBack(290, 520);
+      await grow(600, 'rewritten');
+      const code = await opened(elsewhere(of())).catch(({ code }: { code: string }) => code);
+      expect(code).toBe('forked');
+    });
+
+    it(`goes on without what ${who} knows when that is given up, once and for all, and nothing else`, async () => {
+      await rolledBack(290, 520);
+      const given = elsewhere(of(), { acceptLoss: 520 });
+      await (await opened(given)).close();
+      expect(given.losses).toEqual([expect.stringMatching(/ knows 520 leaves.* this log of 290 .*--accept-loss 520/)]);
+      await grow(400, 'gone on');
+      const again = elsewhere(of());
+      await (await opened(again)).close();
+      expect([again.losses, logged.at(-1)?.[0]]).toEqual([[], 'what is known of the log there was given up before, and is not in it']);
+      // Less than what is lost is not enough.
+      rmSync(join(directory, 'accepted-losses'));
+      await expect(opened(elsewhere(of(), { acceptLoss: 519 }))).rejects.toMatchObject({
+        message: expect.stringContaining('--accept-loss 520'),
+      });
+    });
+  }
+
+  it('is held against what is kept in a replica too, should its pointer have been set back', async () => {
+    await grow(290);
+    await tellEverybody();
+    const pointer = (await localFiles(join(directory, 'copy')).get('checkpoint')) as Buffer;
+    cpSync(state(), join(directory, 'old'), { recursive: true });
+    await grow(520);
+    await tellEverybody();
+    rmSync(state(), { recursive: true });
+    cpSync(join(directory, 'old'), state(), { recursive: true });
+    await localFiles(join(directory, 'copy')).put('checkpoint', pointer);
+    await expect(opened(elsewhere({ replicas: [folder('copy')] }))).rejects.toMatchObject({ code: 'rolled_back' });
+  });
+
+  it('finds the newest checkpoint of many that are kept', async () => {
+    const mount = localFiles(join(directory, 'mount'));
+    for (const size of [3, 20, 40, 300]) {
+      await grow(size);
+      await mount.put(
+        `checkpoints/${String(size).padStart(16, '0')}`,
+        (await localFiles(join(state(), 'log')).get('checkpoint')) as Buffer,
+      );
+    }
+    await grow(5_000);
+    await (await opened(elsewhere({ checkpoints: { everyMs: 1, to: [folder('mount')] } }))).close();
+    expect(logged).toEqual([['the log is what is known of it elsewhere', { who: 'the place of checkpoints mount', size: 300 }]]);
+  });
+
+  it('goes on while others are away, and says who; where they are demanded it does not', async () => {
+    await rolledBack(290, 520);
+    await bucket.close();
+    const [vault, stranger] = [s3(), folder('stranger')];
+    await localFiles(join(directory, 'stranger')).put('checkpoint', Buffer.from(new MemoryLog('other.example/log').add('a').checkpoint()));
+    witness.away = true;
+    const some = { ...KNOWING[3]?.[1](), replicas: [vault, stranger] };
+    await (await opened(elsewhere(some))).close();
+    expect(logged.map(([message, fields]) => [message, (fields as { who: string }).who])).toEqual(
+      ['the replica vault', 'the replica stranger', 'the witness w1'].map((who) => [
+        'WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE',
+        who,
+      ]),
+    );
+    await expect(opened(elsewhere({ ...some, requireElsewhere: true }))).rejects.toMatchObject({
+      code: 'unconfirmed',
+      message: expect.stringMatching(/the replica vault \(.*the replica stranger \(.*the witness w1 \(/),
+    });
+    bucket = await Bucket.open();
+  });
+
+  it('goes on when it is new, and nobody can know it; one that is not new and that nobody knows is not confirmed', async () => {
+    const some = { replicas: [folder('copy'), s3()], requireElsewhere: true };
+    await (await opened(elsewhere(some))).close();
+    await grow(3);
+    await expect(opened(elsewhere(some))).rejects.toMatchObject({
+      code: 'unconfirmed',
+      message: expect.stringContaining('nobody elsewhere knows'),
+    });
+  });
+
+  it('is what a replica knows that was last copied before the keys changed', async () => {
+    await grow(290);
+    await tellEverybody();
+    const next = parseSignerKey(generateSignerKey(ORIGIN));
+    await (await opened(undefined, { signers: [SIGNER, next] })).close();
+    const log = await opened(undefined, { signers: [SIGNER, next] });
+    log.stage(subject(291), Buffer.from('both sign'));
+    await log.settled();
+    await log.publish();
+    await log.close();
+    const after = elsewhere({ replicas: [folder('copy')], requireElsewhere: true }, { signers: [next] });
+    await (await opened(after, { signers: [next] })).close();
+    expect(logged).toEqual([['the log is what is known of it elsewhere', { who: 'the replica copy', size: 290 }]]);
+  });
+});

@@ -200,7 +200,7 @@ const directTls: Client = {
   command: process.execPath,
   args: [postgres('direct_tls.ts')],
   cwd: root,
-  env: { PSQL: newPsql, PYTHON: python },
+  env: { PSQL: newPsql, PYTHON: python, PGJDBC: jar },
 };
 
 const databaseClients: readonly Client[] = [

@@ -408,6 +408,23 @@ describe('the extended protocol', () => {
     expect(asks(wire)).toBe(1);
   });
 
+  test.each([
+    ['is being judged', (wire: Wire) => expect(asks(wire)).toBe(1)],
+    ['is held', (wire: Wire) => answer(wire, 'Judge', { command: 9, held: { approval: 'apr-1', message: 'waits', hint: '' } })],
+  ])('what %s when an error comes is given up, and its verdict is good for nothing that follows', (_, go) => {
+    const wire = session();
+    wire.client(front.parse('', 'select 1'));
+    allow(wire);
+    wire.client(Buffer.concat([front.parse('a', 'select 2'), front.sync, front.query('drop table y')]));
+    go(wire);
+    wire.got();
+    wire.target(back.error({ C: '42P01', M: 'no table' }));
+    expect(wire.vm.asked.filter(({ request }) => String(request.text) === 'select 2').map((asked) => asked.open)).toEqual([false]);
+    expect(asks(wire, 'Await')).toBe(0);
+    expect(got(wire)).toEqual(['S']);
+    expect(open(wire, 'Judge').request).toMatchObject({ text: Buffer.from('drop table y') });
+  });
+
   test('portals with a row limit', () => {
     const wire = session();
     wire.client(Buffer.concat([front.parse('', 'select ssn'), front.bind('c', ''), front.execute('c', 1), front.sync]));

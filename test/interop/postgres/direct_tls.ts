@@ -1,18 +1,20 @@
 /**
- * TLS from the first byte with libpq: psql and psycopg against a listener with a certificate, before a real PostgreSQL.
+ * TLS from the first byte with libpq (psql and psycopg), pgx and pgjdbc against a listener with a certificate, before a real PostgreSQL.
  *
- * Environment: PSQL (of PostgreSQL 17 or later), PYTHON (with psycopg 3 and its own libpq 17). That psql comes without TLS, so it is run on psycopg's libpq.
- * Prints a line for each check; exits with 1 when one fails.
+ * Environment: PSQL (of PostgreSQL 17 or later), PYTHON (with psycopg 3 and its own libpq 17), PGJDBC (its jar). That psql comes without TLS, so it is run on
+ * psycopg's libpq. Prints a line for each check; exits with 1 when one fails.
  */
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { authority } from '../../e2e/certificates.fixture.ts';
 import { Ledger } from '../../e2e/postgres.fixture.ts';
 
 const run = promisify(execFile);
-const { PSQL = 'psql', PYTHON = 'python3' } = process.env;
+const { PSQL = 'psql', PYTHON = 'python3', PGJDBC = 'postgresql.jar' } = process.env;
+const HERE = fileURLToPath(new URL('.', import.meta.url));
 const ROW = 'SELECT id, ssn FROM customers WHERE id = 1';
 
 let failed = false;
@@ -32,10 +34,12 @@ const ledger = await Ledger.start((document, dir) => {
 });
 try {
   const token = await ledger.sluice.token();
-  const said = async (command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> => {
-    const { stdout, stderr } = await run(command, args, { timeout: 30_000, env: { ...process.env, PGPASSWORD: token, ...env } }).catch(
-      (error: { stdout?: string; stderr?: string }) => ({ stdout: error.stdout ?? '', stderr: error.stderr ?? String(error) }),
-    );
+  const said = async (command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = HERE): Promise<string> => {
+    const { stdout, stderr } = await run(command, args, {
+      timeout: 120_000,
+      cwd,
+      env: { ...process.env, PGPASSWORD: token, ...env },
+    }).catch((error: { stdout?: string; stderr?: string }) => ({ stdout: error.stdout ?? '', stderr: error.stderr ?? String(error) }));
     return `${stdout}${stderr}`.trim();
   };
   const to = (rest: string): string => `host=localhost port=${ledger.port} dbname=ledger user=agent sslmode=verify-full ${rest}`;
@@ -55,6 +59,20 @@ connection = psycopg.connect(${JSON.stringify(to(`sslnegotiation=direct sslrootc
 print(connection.pgconn.ssl_in_use, connection.execute(${JSON.stringify(ROW)}).fetchall())`;
   const rows = await said(PYTHON, ['-c', python]);
   check('psycopg reads a row masked', rows === "True [(1, '***********')]", rows);
+
+  const pgx = (ca: string): Promise<string> =>
+    said('go', ['run', './direct_tls', to(`sslnegotiation=direct sslrootcert=${ca}`), ROW], {}, join(HERE, 'pgx'));
+  const read = await pgx(trusted);
+  check('pgx reads a row masked', read === '1 ***********', read);
+  const kept = await pgx(other);
+  check('pgx gives no token to a listener of another CA', kept.includes('certificate signed by unknown authority'), kept);
+  const url = (ca: string): string =>
+    `jdbc:postgresql://localhost:${ledger.port}/ledger?sslmode=verify-full&sslNegotiation=direct&sslrootcert=${ca}&loginTimeout=20`;
+  const jdbc = (ca: string): Promise<string> => said('java', ['-cp', PGJDBC, 'DirectTls.java', url(ca), ROW]);
+  const got = await jdbc(trusted);
+  check('pgjdbc reads a row masked', got === '1 ***********', got);
+  const withheld = await jdbc(other);
+  check('pgjdbc gives no token to a listener of another CA', /PKIX path|unable to find valid certification path/.test(withheld), withheld);
 } finally {
   await ledger.close();
 }

@@ -16,7 +16,7 @@ const java = join(cache, 'interop', 'java');
 const node = join(cache, 'interop', 'node');
 const jar = join(java, 'postgresql-42.7.7.jar');
 const opensearch = join(cache, 'interop', 'opensearch');
-const victoriaLogs = join(cache, 'interop', 'go', 'victoria-logs');
+const loki = join(cache, 'interop', 'go', 'loki');
 const minio = join(cache, 'interop', 'go', 'minio');
 const azurite = join(cache, 'interop', 'azurite', 'node_modules', '.bin', 'azurite-blob');
 const [litewitness, witnessctl] = [join(cache, 'interop', 'go', 'litewitness'), join(cache, 'interop', 'go', 'witnessctl')];
@@ -100,10 +100,10 @@ const NEEDS: readonly Need[] = [
     prints: /opensearch-2\.19\.6\.jar/,
   },
   {
-    what: 'VictoriaLogs',
-    remedy: '(cd test/interop/export && go build -o ../../../.cache/interop/go/ github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs)',
-    probe: ['ls', victoriaLogs],
-    prints: /victoria-logs/,
+    what: 'Loki',
+    remedy: 'test/interop/export/build-loki .cache/interop/go/loki (some minutes)',
+    probe: [loki, '-version'],
+    prints: /loki, version/,
   },
   {
     what: 'MinIO',
@@ -166,7 +166,7 @@ const exportClients: readonly Client[] = [
   { name: 'ocsf', command: process.execPath, args: [here('export.ts'), 'ocsf', python], cwd: root },
   { name: 'rsyslog', command: process.execPath, args: [here('export.ts'), 'rsyslog'], cwd: root },
   { name: 'opensearch', command: process.execPath, args: [here('export.ts'), 'opensearch', opensearch], cwd: root },
-  { name: 'victorialogs', command: process.execPath, args: [here('export.ts'), 'victorialogs', victoriaLogs], cwd: root },
+  { name: 'loki', command: process.execPath, args: [here('export.ts'), 'loki', loki], cwd: root },
 ];
 
 /** What keeps the evidence, against real stores and a real witness that they start themselves. */

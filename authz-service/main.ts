@@ -268,6 +268,7 @@ async function start(
       return sink.size;
     },
     read: (index) => present(sink.read(index)),
+    recall: (session, before) => present(sink.recall(session, before)),
   };
   const custody = await startCustody({
     tap: config.tap,

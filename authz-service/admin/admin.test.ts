@@ -86,6 +86,9 @@ beforeEach(async () => {
         // More than is durable, as when it grows in the meantime.
         for (let at = index; at < 6; at += 1) yield { index: at, bytes: Buffer.from([at]) };
       },
+      async *recall(session, before) {
+        if (session === 's 1') for (const at of [0, 2]) if (at < before) yield { index: at, bytes: Buffer.from([at]) };
+      },
     },
     sessions,
     runs: {
@@ -562,11 +565,23 @@ describe('the events of the record', () => {
     expect(await events('?from=1&limit=1')).toEqual({ ...head, events: [{ index: 1, bytes: 'AQ==' }] });
     expect(await events('?from=4')).toEqual({ ...head, events: [] });
     expect(await events('?limit=0')).toEqual({ ...head, events: [] });
+    expect(await events('?session=s%201&before=2')).toEqual({ ...head, events: [{ index: 0, bytes: 'AA==' }] });
+    expect(await events('?session=none&before=2')).toEqual({ ...head, events: [] });
   });
 
   it('are nobody else’s to read, and asked for in whole numbers', async () => {
     expect((await call('GET', '/v1/events', { token: 'dana' })).status).toBe(403);
-    for (const query of ['?from=-1', '?from=x', '?limit=10001', '?from=1&from=2', '?to=3'])
+    for (const query of [
+      '?from=-1',
+      '?from=x',
+      '?limit=10001',
+      '?from=1&from=2',
+      '?to=3',
+      '?session=a',
+      '?before=3',
+      '?session=a&before=3&from=0',
+      '?session=a&before=x',
+    ])
       expect((await call('GET', `/v1/events${query}`, { token: 'auditor' })).status, query).toBe(400);
   });
 });

@@ -50,6 +50,8 @@ export interface RecordReader {
   readonly size: number;
   /** The durable events from `index` on, in order. */
   read(index: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
+  /** How a session began, and what was judged in it last: events before this index, in order. */
+  recall(session: string, before: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
 }
 
 interface LegalHold {
@@ -178,23 +180,35 @@ function parseAnswer(body: unknown): { verdict: Verdict; reason: string } {
 
 const MAX_EVENTS = 10_000;
 
-/** The events themselves, in their own encoding: what the reader makes of them costs the service nothing. */
+/**
+ * The events themselves, in their own encoding: what the reader makes of them costs the service nothing. With `session`, how that one began and what was judged in
+ * it last, before event `before`: what a reader needs who begins in the middle of it.
+ */
 function listEvents({ record, auditors }: AdminSources, { query }: Call, caller: Approver): Answer {
   audit(caller, auditors);
-  const { from = '0', limit = '1000' } = parameters(query, ['from', 'limit']);
-  const first = wholeNumber('from', from, Number.MAX_SAFE_INTEGER);
-  const most = wholeNumber('limit', limit, MAX_EVENTS);
   const { origin, size } = record;
-  return { status: 200, head: { origin, size }, member: 'events', items: some(record, first, Math.min(size, first + most)) };
+  const told = (items: AsyncIterable<object>): Answer => ({ status: 200, head: { origin, size }, member: 'events', items });
+  const given = parameters(query, ['from', 'limit', 'session', 'before']);
+  if (given.session !== undefined && given.before !== undefined && given.from === undefined && given.limit === undefined)
+    return told(encoded(record.recall(given.session, wholeNumber('before', given.before, Number.MAX_SAFE_INTEGER)), size));
+  if (given.session !== undefined || given.before !== undefined)
+    throw new AdminProblem('bad_request', 'session goes with before, and with nothing else.');
+  const { from = '0', limit = '1000' } = given;
+  const first = wholeNumber('from', from, Number.MAX_SAFE_INTEGER);
+  const end = Math.min(size, first + wholeNumber('limit', limit, MAX_EVENTS));
+  return told(first < end ? encoded(record.read(first), end) : nothing());
 }
 
-async function* some(record: RecordReader, from: number, end: number): AsyncGenerator<object, void> {
-  if (from >= end) return;
-  for await (const { index, bytes } of record.read(from)) {
+type Records = ReturnType<RecordReader['read']>;
+
+async function* encoded(records: Records, end: number): AsyncGenerator<object, void> {
+  for await (const { index, bytes } of records) {
     if (index >= end) return;
     yield { index, bytes: Buffer.from(bytes).toString('base64') };
   }
 }
+
+async function* nothing(): AsyncGenerator<object, void> {}
 
 function wholeNumber(name: string, given: string, most: number): number {
   if (!/^(?:0|[1-9]\d{0,15})$/.test(given) || Number(given) > most)

@@ -44,8 +44,6 @@ interface Page {
 
 const PAGE = 1000;
 const FOLLOW_EVERY_MS = 500;
-/** So much before the first event is read to know the sessions that it belongs to. */
-const CONTEXT = 5000;
 
 async function run(invocation: Invocation): Promise<number> {
   const { format, kinds, limit, follow, cursorFile } = parse(invocation);
@@ -53,19 +51,16 @@ async function run(invocation: Invocation): Promise<number> {
   const page = async (from: number, most: number): Promise<Page> =>
     (await client.get('/v1/events', { from: String(from), limit: String(most) })) as Page;
 
+  const recall = async (session: string, before: number): Promise<readonly Leaf[]> =>
+    ((await client.get('/v1/events', { session, before: String(before) })) as Page).events.map(leaf);
+
   const { origin, size } = await page(0, 0);
   const start = await startOf(invocation, cursorFile, { origin, size });
   const formatter = new Formatter({ format, kinds, origin, version: VERSION });
-  for (let at = Math.max(0, start - CONTEXT); at < start; ) {
-    const { events } = await page(at, Math.min(PAGE, start - at));
-    for (const event of events) formatter.see(leaf(event));
-    at = (events.at(-1)?.index ?? start) + 1;
-  }
-
   const end = start + limit;
   for (let next = start; next < end; ) {
     const { events } = await page(next, Math.min(PAGE, end - next));
-    const lines = events.flatMap((event) => formatter.message(leaf(event))?.json ?? []);
+    const lines = (await formatter.messages(events.map(leaf), recall)).map(({ json }) => json);
     if (lines.length > 0 && !process.stdout.write(`${lines.join('\n')}\n`)) await once(process.stdout, 'drain');
     next = (events.at(-1)?.index ?? next - 1) + 1;
     if (cursorFile !== undefined && events.length > 0)

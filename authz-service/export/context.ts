@@ -1,8 +1,9 @@
 /**
  * What the events of a session say of each other: that a response was of this caller's `DELETE /orders/7` stands in the events before it. Gathered in the
- * order of the record, bounded, and found again after a restart by reading from `floor` on.
+ * order of the record, and bounded. After a restart it is found again by reading from `floor` on; what is not there then, was forgotten, or belongs to a session that
+ * had ended, is recalled from the session's own events.
  */
-import type { TapEvent } from '../tap/schema.ts';
+import type { Kind, TapEvent } from '../tap/schema.ts';
 
 /** Of a request or command, as far as it was recorded. Everything comes from the masked input of its judgement. */
 export interface Judged {
@@ -46,6 +47,13 @@ const NOBODY: Caller = { id: '', issuer: '', subject: '', name: '', kind: '', cl
 const MAX_REPEATED = 2048;
 /** Of a session's judgements the last ones are remembered. */
 const MAX_JUDGED = 200;
+/** Sessions that have ended, or were recalled: what is told late comes soon after, if it comes. */
+const MAX_RECALLED = 200;
+/** Kinds that say what others need: those that a session is recalled by. */
+const TELLING: ReadonlySet<Kind> = new Set(['session_opened', 'request_judged']);
+
+/** Whether an event has what its session is recalled by. */
+export const tells = (kind: Kind): boolean => TELLING.has(kind);
 
 const word = (value: unknown): string => (typeof value === 'string' ? value : '');
 const words = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one) => typeof one === 'string') : []);
@@ -116,8 +124,20 @@ const shortened = ({ sql, ...judged }: Judged): Judged => ({
   }),
 });
 
+const newContext = (first: number): SessionContext => ({
+  first,
+  protocol: '',
+  caller: NOBODY,
+  run: '',
+  onBehalfOf: '',
+  address: '',
+  judged: new Map(),
+});
+
 export class SessionContexts {
   readonly #sessions = new Map<string, SessionContext>();
+  /** Least recently recalled first. They do not count for the floor. */
+  readonly #recalled = new Map<string, SessionContext>();
   readonly #most: number;
 
   /** @param most sessions that are remembered; beyond it those that were opened first are forgotten */
@@ -132,7 +152,18 @@ export class SessionContexts {
   }
 
   get(session: string): SessionContext | undefined {
-    return this.#sessions.get(session);
+    return this.#sessions.get(session) ?? this.#recalled.get(session);
+  }
+
+  /** Whether the session has said before this event what is not known here any more. */
+  lacks({ session, body }: TapEvent): boolean {
+    return session !== '' && body.kind !== 'session_opened' && this.get(session) === undefined;
+  }
+
+  /** Takes note of a session's events again, those before the one that lacked them. */
+  recall(session: string, events: Iterable<{ readonly index: number; readonly event: TapEvent }>): void {
+    this.#keep(session, newContext(Number.POSITIVE_INFINITY));
+    for (const { index, event } of events) if (event.session === session) this.before(index, event);
   }
 
   /** Takes note of an event before it is mapped. */
@@ -140,7 +171,7 @@ export class SessionContexts {
     const { session, command = 0, body } = event;
     if (session === '') return;
     if (body.kind === 'session_opened') {
-      const context = this.#open(session, index);
+      const context = this.#recalled.get(session) ?? this.#open(session, index);
       context.protocol = body.protocol;
       context.caller = callerOf(jsonMembers(body.identityJson), body.identity);
       context.run = body.run;
@@ -148,7 +179,7 @@ export class SessionContexts {
       context.address = body.downstreamAddress;
     } else if (body.kind === 'request_judged') {
       const input = jsonMembers(body.maskedInputJson);
-      const context = this.#sessions.get(session) ?? this.#open(session, index);
+      const context = this.get(session) ?? this.#open(session, index);
       if (context.caller.id === '') context.caller = callerOf(input.identity, '');
       context.judged.set(command, shortened(judgedOf(body.request, input)));
       // A judgement may be good for commands that come later, so it outlasts the end of its own.
@@ -159,13 +190,24 @@ export class SessionContexts {
     }
   }
 
-  /** Lets go of what no later event needs. */
+  /** Lets go of what no later event needs, but for those that are told late. */
   after({ session, body }: TapEvent): void {
-    if (body.kind === 'session_closed') this.#sessions.delete(session);
+    const context = body.kind === 'session_closed' ? this.#sessions.get(session) : undefined;
+    if (context !== undefined) this.#keep(session, context);
+  }
+
+  #keep(session: string, context: SessionContext): void {
+    this.#sessions.delete(session);
+    this.#recalled.delete(session);
+    this.#recalled.set(session, context);
+    for (const [id] of this.#recalled) {
+      if (this.#recalled.size <= MAX_RECALLED) break;
+      this.#recalled.delete(id);
+    }
   }
 
   #open(session: string, first: number): SessionContext {
-    const context: SessionContext = { first, protocol: '', caller: NOBODY, run: '', onBehalfOf: '', address: '', judged: new Map() };
+    const context = newContext(first);
     this.#sessions.delete(session);
     this.#sessions.set(session, context);
     for (const [id] of this.#sessions) {

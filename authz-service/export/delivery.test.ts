@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Delivery, type DeliveryOptions } from './delivery.ts';
 import { away, type Outcome, refused, TAKEN } from './destination.ts';
-import { bodyOf, eventOf, leavesOf } from './events.fixture.ts';
+import { bodyOf, databaseSession, eventOf, leavesOf, recalling } from './events.fixture.ts';
 import type { Leaf, Message } from './format.ts';
 
 let dir: string;
@@ -27,6 +27,8 @@ interface Bench {
   readonly got: number[];
   /** Sizes of what it was sent. */
   readonly sent: number[];
+  /** Sessions that were recalled, and before which event. */
+  readonly recalled: [string, number][];
   readonly said: { readonly level: string; readonly message: string; readonly fields: object }[];
   stop(): Promise<void>;
 }
@@ -49,12 +51,18 @@ function start(
     return TAKEN;
   },
 ): Bench {
-  const [got, sent, said]: [number[], number[], Bench['said'][number][]] = [[], [], []];
+  const [got, sent, recalled, said]: [number[], number[], [string, number][], Bench['said'][number][]] = [[], [], [], []];
   const log = (level: string) => (fields: object, message: string) => void said.push({ level, fields, message });
   const delivery = new Delivery(
     { ...OPTIONS, dir, ...options },
     {
       read: async (from, { events }) => record.filter(({ index }) => index >= from).slice(0, events),
+      recall: async (session, before) => {
+        recalled.push([session, before]);
+        const found: Leaf[] = [];
+        for await (const leaf of recalling(record)(session, before)) found.push(leaf);
+        return found;
+      },
       size: async () => (record.at(-1)?.index ?? -1) + 1,
     },
     () => ({
@@ -72,6 +80,7 @@ function start(
     record,
     got,
     sent,
+    recalled,
     said,
     stop: () => {
       delivery.stop();
@@ -116,6 +125,24 @@ describe('a receiver that is well', () => {
     await until(() => other.delivery.status.next === 10);
     await other.stop();
     expect(other.got).toEqual([9]);
+  });
+});
+
+it('asks the record for a session that was open before the cursor can tell, and waits where it has no answer', async () => {
+  const record = [...leaves(3), ...leavesOf(databaseSession('ses_long'), 3)];
+  writeFileSync(join(dir, 'siem.cursor'), JSON.stringify({ origin: 'log', next: 6, floor: 6 }));
+  const sent: string[] = [];
+  const bench = start(record, { format: { ...OPTIONS.format, format: 'ocsf', kinds: ['command_finished'] } }, (messages, take) => {
+    sent.push(...messages.map(({ json }) => json));
+    take(messages);
+    return TAKEN;
+  });
+  await until(() => bench.delivery.status.next === record.length);
+  await bench.stop();
+  expect(bench.recalled).toEqual([['ses_long', 6]]);
+  expect(JSON.parse(sent[0] as string)).toMatchObject({
+    query_info: { query_string: 'SELECT name FROM customers' },
+    actor: { user: { uid: 'corp:agent-7' } },
   });
 });
 

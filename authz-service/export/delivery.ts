@@ -8,12 +8,14 @@
 import { join } from 'node:path';
 import { type Cursor, type CursorOutcome, readCursor, writeCursor, writeDurably } from './cursor.ts';
 import { away, type Destination, type Outcome } from './destination.ts';
-import { type FormatOptions, Formatter, type Leaf, type Message } from './format.ts';
+import { type FormatOptions, Formatter, type Leaf, type Message, type Recall } from './format.ts';
 
 /** The record as an exporter reads it. */
 export interface LeafSource {
   /** Leaves from `from` on: none when there are none yet, and the first one may be later when the log has been pruned. Rejects when the record cannot be read. */
   read(from: number, most: { readonly events: number; readonly bytes: number }): Promise<readonly Leaf[]>;
+  /** What a session had said before. Rejects when the record cannot be read. */
+  readonly recall: Recall;
   /** How many leaves are durable. */
   size(): Promise<number>;
 }
@@ -52,7 +54,7 @@ export interface DeliveryLog {
   error(fields: object, message: string): void;
 }
 
-/** A session that is open for longer than this many leaves is not looked for after a restart: what follows of it does not say who asked. */
+/** So far back the record is read at the start; what a session that is open for longer has said is recalled with its next event. */
 const MAX_FLOOR = 100_000;
 const READ_AHEAD = { events: 2000, bytes: 512 * 1024 };
 
@@ -150,7 +152,7 @@ export class Delivery {
     }
     const [first, last] = [leaves[0] as Leaf, leaves.at(-1) as Leaf];
     if (first.index > this.status.next) this.#miss(first.index);
-    const messages = leaves.flatMap((leaf) => this.#formatter.message(leaf) ?? []);
+    const messages = await this.#formatter.messages(leaves, this.#source.recall);
     this.status.oldest = messages.length > 0 ? Number((messages[0] as Message).unixNanos / 1_000_000n) : 0;
     if (!(await this.#deliver(messages))) return;
     const next = last.index + 1;

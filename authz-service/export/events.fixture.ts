@@ -1,7 +1,8 @@
 /** Events as the service and the filters tell them: an HTTP request that was held, a session with a database, and notices. */
 import fc from 'fast-check';
-import { encodeEvent } from '../tap/event.ts';
+import { decodeEvent, encodeEvent } from '../tap/event.ts';
 import { BODIES, type FieldType, type Kind, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
+import { tells } from './context.ts';
 import type { Leaf } from './format.ts';
 
 const IDENTITY = {
@@ -269,3 +270,12 @@ export const anyEvents: fc.Arbitrary<TapEvent[]> = fc
     },
   )
   .map((events) => events.map(({ session, body, ...more }) => eventOf(session, body, more)));
+
+/** How a record of these leaves recalls a session. */
+export const recalling = (leaves: readonly Leaf[]) =>
+  async function* (session: string, before: number): AsyncGenerator<Leaf, void> {
+    for (const leaf of leaves) {
+      const event = decodeEvent(leaf.bytes);
+      if (leaf.index < before && event.session === session && tells(event.body.kind)) yield leaf;
+    }
+  };

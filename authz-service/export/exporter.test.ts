@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { everything } from './events.fixture.ts';
+import { everything, recalling } from './events.fixture.ts';
 import { type Exporter, type RecordSource, startExporter } from './exporter.ts';
 import type { Leaf } from './format.ts';
 import type { ExportConfig } from './messages.ts';
@@ -32,6 +32,7 @@ const recordOf = (leaves: readonly Leaf[], reads: number[] = []): RecordSource =
     reads.push(index);
     yield* leaves.slice(index);
   },
+  recall: recalling(leaves),
 });
 
 const destination = (place: ExportConfig['place'], more: Partial<ExportConfig> = {}): ExportConfig => ({

@@ -14,6 +14,8 @@ export interface RecordSource {
   readonly size: number;
   /** The durable events from `index` on, in order. */
   read(index: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
+  /** How a session began, and what was judged in it last: events before this index, in order, as many as are of use to those that follow. */
+  recall(session: string, before: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
 }
 
 export interface DestinationStatus extends DeliveryStatus {
@@ -119,7 +121,12 @@ class WorkerExporter implements Exporter {
   #hear(worker: Worker, message: FromWorker): void {
     switch (message.kind) {
       case 'read':
-        void this.#read(worker, message);
+        void this.#answer(worker, message.call, ({ record, size }) => leavesFrom(record, size, message));
+        break;
+      case 'recall':
+        void this.#answer(worker, message.call, ({ record, size }) =>
+          packed(record.recall(message.session, message.before), size, RECALLED),
+        );
         break;
       case 'status':
         this.#status.set(message.name, message.status);
@@ -129,11 +136,15 @@ class WorkerExporter implements Exporter {
     }
   }
 
-  async #read(worker: Worker, { call, from, events, bytes }: Extract<FromWorker, { kind: 'read' }>): Promise<void> {
+  async #answer(
+    worker: Worker,
+    call: number,
+    read: (of: { readonly record: RecordSource; readonly size: number }) => Promise<PackedLeaves>,
+  ): Promise<void> {
     const { record } = this.#options;
     const { size } = record;
     try {
-      const leaves = from < size && events > 0 ? await packed(record.read(from), size, { events, bytes }) : NONE;
+      const leaves = await read({ record, size });
       this.#tell(worker, { kind: 'leaves', call, leaves, size }, [leaves.bytes.buffer]);
     } catch (error) {
       this.#tell(worker, { kind: 'unreadable', call, reason: `the record cannot be read: ${(error as Error).message}` });
@@ -150,6 +161,10 @@ class WorkerExporter implements Exporter {
 }
 
 const NONE: PackedLeaves = { bytes: new Uint8Array(0), indices: [], ends: [] };
+const RECALLED = { events: 1000, bytes: 16 << 20 };
+
+const leavesFrom = async (record: RecordSource, size: number, { from, events, bytes }: { from: number; events: number; bytes: number }) =>
+  from < size && events > 0 ? packed(record.read(from), size, { events, bytes }) : NONE;
 
 /** At least one leaf, where there is one. */
 async function packed(

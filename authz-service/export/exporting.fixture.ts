@@ -17,6 +17,7 @@ const record = {
     return sink.size;
   },
   read: (index: number) => present(sink.read(index)),
+  recall: (session: string, before: number) => present(sink.recall(session, before)),
 };
 const exporter = startExporter({
   destinations: [

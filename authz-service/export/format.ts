@@ -1,7 +1,7 @@
 /** An event of the record as the text that a receiver gets. One row for each format. */
 import { decodeEvent, eventToJson } from '../tap/event.ts';
 import { BODIES, type Kind, type TapEvent } from '../tap/schema.ts';
-import { SessionContexts } from './context.ts';
+import { SessionContexts, tells } from './context.ts';
 import { OCSF_VERSION, ocsfEvent } from './ocsf.ts';
 
 /** A leaf of the log: its index and the event's bytes. */
@@ -9,6 +9,9 @@ export interface Leaf {
   readonly index: number;
   readonly bytes: Uint8Array;
 }
+
+/** Events of a session that `tells` means, in order, those before this index: all that its later events may need. None of one that is not known. */
+export type Recall = (session: string, before: number) => Promise<readonly Leaf[]>;
 
 /** What is sent of one leaf. */
 export interface Message {
@@ -69,9 +72,25 @@ export class Formatter {
     this.#contexts.after(event);
   }
 
-  /** @returns undefined for a leaf that is not to be sent */
+  /** What is to be sent of these leaves. Rejects as `recall` does, and can be asked for the same leaves again then. */
+  async messages(leaves: readonly Leaf[], recall: Recall): Promise<Message[]> {
+    const messages: Message[] = [];
+    for (const { index, bytes } of leaves) {
+      const event = decoded(bytes);
+      if (event && this.#contexts.lacks(event) && (this.#kinds.has(event.body.kind) || tells(event.body.kind)))
+        this.#contexts.recall(event.session, recalled(await recall(event.session, index)));
+      const message = this.#message(index, event, bytes);
+      if (message) messages.push(message);
+    }
+    return messages;
+  }
+
+  /** As `messages`, of one leaf, with what was seen before alone. @returns undefined when it is not to be sent */
   message({ index, bytes }: Leaf): Message | undefined {
-    const event = decoded(bytes);
+    return this.#message(index, decoded(bytes), bytes);
+  }
+
+  #message(index: number, event: TapEvent | undefined, bytes: Uint8Array): Message | undefined {
     // What cannot be read is told of all the same: nobody must find a gap and not know why.
     if (!event) return this.#unreadable(index, bytes);
     this.#contexts.before(index, event);
@@ -125,6 +144,12 @@ export class Formatter {
     return { index, id, unixNanos: BigInt(now) * 1_000_000n, kind: 'unreadable', severity: 4, json: JSON.stringify(document) };
   }
 }
+
+const recalled = (leaves: readonly Leaf[]): { readonly index: number; readonly event: TapEvent }[] =>
+  leaves.flatMap(({ index, bytes }) => {
+    const event = decoded(bytes);
+    return event ? [{ index, event }] : [];
+  });
 
 const decoded = (bytes: Uint8Array): TapEvent | undefined => {
   try {

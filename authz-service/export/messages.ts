@@ -31,6 +31,8 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly kind: 'read'; readonly call: number; readonly from: number; readonly events: number; readonly bytes: number }
+  /** Answered with leaves. */
+  | { readonly kind: 'recall'; readonly call: number; readonly session: string; readonly before: number }
   | { readonly kind: 'status'; readonly name: string; readonly status: DeliveryStatus }
   | { readonly kind: 'log'; readonly level: 'warn' | 'error'; readonly fields: object; readonly message: string }
   | { readonly kind: 'stopped' };

@@ -1,9 +1,10 @@
 /** The mapping by itself. Whether its events are what the published schema says is tested against that schema by `npm run test:interop`. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { decodeEvent } from '../tap/event.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { elastic } from './elastic.ts';
-import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf, notices } from './events.fixture.ts';
+import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf, notices, recalling } from './events.fixture.ts';
 import { DEFAULT_KINDS, Formatter, KINDS, type Leaf, type Message } from './format.ts';
 import { syslogMessage } from './syslog.ts';
 
@@ -170,17 +171,61 @@ it('makes a finding of what may be missing, and keeps notices that no table know
   });
 });
 
-it('says the same of an event whenever it is told, also after a restart in the middle of its session', () => {
-  const leaves = [...leavesOf(heldHttpSession('a')), ...leavesOf(databaseSession('b'), 8)];
-  const whole = mapped(leaves);
-  for (let cut = 1; cut < leaves.length; cut += 1) {
-    const first = new Formatter(OPTIONS);
-    const before = mapped(leaves.slice(0, cut), first);
-    const again = new Formatter(OPTIONS);
-    const from = first.floor ?? cut;
-    for (const leaf of leaves.slice(from, cut)) again.see(leaf);
-    expect([...before, ...mapped(leaves.slice(cut), again)], `cut at ${cut}`).toEqual(whole);
-  }
+const told = async (leaves: readonly Leaf[], formatter = new Formatter(OPTIONS), record = leaves): Promise<Json[]> => {
+  const recall = async (session: string, before: number): Promise<Leaf[]> => {
+    const found: Leaf[] = [];
+    for await (const leaf of recalling(record)(session, before)) found.push(leaf);
+    return found;
+  };
+  return (await formatter.messages(leaves, recall)).map(({ json }) => JSON.parse(json));
+};
+
+describe('the same is said of an event whenever it is told', () => {
+  const leaves = [...leavesOf(heldHttpSession('a')), ...leavesOf(databaseSession('b'), 9)];
+
+  it('after a restart in the middle of its session, also where the cursor knows nothing of that', async () => {
+    const whole = await told(leaves);
+    for (let cut = 1; cut < leaves.length; cut += 1) {
+      const first = new Formatter(OPTIONS);
+      const before = await told(leaves.slice(0, cut), first, leaves);
+      const again = new Formatter(OPTIONS);
+      for (const leaf of leaves.slice(first.floor ?? cut, cut)) again.see(leaf);
+      for (const formatter of [again, new Formatter(OPTIONS)])
+        expect([...before, ...(await told(leaves.slice(cut), formatter, leaves))], `cut at ${cut}`).toEqual(whole);
+    }
+  });
+
+  it('after its session was closed, before a restart and after it', async () => {
+    const late = leavesOf(
+      databaseSession('b')
+        .toSpliced(3, 1)
+        .toSpliced(6, 0, databaseSession('b')[3] as never),
+    );
+    const finished = (events: Json[]): Json => events.findLast(({ metadata }) => metadata.event_code === 'command_finished');
+    expect(late.map(({ bytes }) => decodeEvent(bytes).body.kind).slice(-2)).toEqual(['session_closed', 'command_finished']);
+    const first = finished(await told(late));
+    expect(first).toMatchObject({ query_info: { query_string: 'SELECT name FROM customers' }, actor: { user: { uid: 'corp:agent-7' } } });
+    expect(finished(await told(late.slice(-1), new Formatter(OPTIONS), late))).toEqual(first);
+  });
+
+  it('of many sessions, each recalled once; of one that the record knows nothing of as well', async () => {
+    const many = leavesOf(Array.from({ length: 50 }, (_, n) => databaseSession(`ses_${n}`)).flat());
+    const asked: string[] = [];
+    const last = many.filter(({ index }) => [3, 4, 5, 6].includes(index % 7));
+    const formatter = new Formatter(OPTIONS);
+    await formatter.messages(last, async (session, before) => {
+      asked.push(session);
+      return session === 'ses_7' ? [] : many.filter(({ index }) => index < before && index >= before - 3);
+    });
+    expect(asked).toEqual(Array.from({ length: 50 }, (_, n) => `ses_${n}`));
+    expect(formatter.floor).toBeUndefined();
+  });
+
+  it('or not at all: what cannot be recalled is asked for again', async () => {
+    const formatter = new Formatter(OPTIONS);
+    await expect(formatter.messages(leaves.slice(4, 6), () => Promise.reject(new Error('away')))).rejects.toThrow('away');
+    expect(await told(leaves.slice(4, 6), formatter, leaves)).toEqual((await told(leaves)).slice(4, 6));
+  });
 });
 
 it('tells of bytes that it cannot read, in either format', () => {

@@ -17,16 +17,19 @@ interface Asked {
 const calls = new Map<number, Asked>();
 let lastCall = 0;
 
-const ask = (from: number, events: number, bytes: number): Promise<{ readonly leaves: readonly Leaf[]; readonly size: number }> =>
+const ask = (
+  of: { readonly kind: 'read'; from: number; events: number; bytes: number } | { readonly kind: 'recall'; session: string; before: number },
+): Promise<{ readonly leaves: readonly Leaf[]; readonly size: number }> =>
   new Promise((resolve, reject) => {
     lastCall += 1;
     calls.set(lastCall, { resolve, reject });
-    tell({ kind: 'read', call: lastCall, from, events, bytes });
+    tell({ ...of, call: lastCall });
   });
 
 const source: LeafSource = {
-  read: async (from, { events, bytes }) => (await ask(from, events, bytes)).leaves,
-  size: async () => (await ask(0, 0, 0)).size,
+  read: async (from, { events, bytes }) => (await ask({ kind: 'read', from, events, bytes })).leaves,
+  recall: async (session, before) => (await ask({ kind: 'recall', session, before })).leaves,
+  size: async () => (await ask({ kind: 'read', from: 0, events: 0, bytes: 0 })).size,
 };
 
 const deliveries = destinations.map(

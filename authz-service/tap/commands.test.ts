@@ -207,3 +207,24 @@ it('media types of recorded payload are masked as statements are', async () => {
   // The payload itself was masked by the filter: the sink leaves it as it is.
   await expect.poll(chunks).toEqual([{ ...chunk, data: chunk.data, contentType: 'text/plain; x=***', contentEncoding: 'x-***' }]);
 });
+
+it('a session is recalled by what opened it and what was judged in it last, before an event', async () => {
+  await letIn();
+  const commands = Array.from({ length: 3000 }, (_, n) => ({
+    session: 's',
+    target: 'ledger',
+    command: n + 1,
+    body: judged('SELECT', 'allow'),
+  }));
+  await sink.append(commands);
+  const recalled: number[] = [];
+  const kinds = new Set<number>();
+  for await (const { index, about } of sink.recall('s', 2900)) {
+    recalled.push(index);
+    kinds.add(about.kind);
+  }
+  expect(kinds).toEqual(new Set([10, 11]));
+  expect(recalled.slice(0, 3)).toEqual([1, 2, 4]);
+  expect([recalled.at(-1), recalled.length]).toEqual([2899, 19 + 2000]);
+  expect((await sink.recall('never', 99).next()).done).toBe(true);
+});

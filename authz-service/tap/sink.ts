@@ -133,6 +133,8 @@ export interface Sink {
   events(session: string): Promise<SessionEvent[] | undefined>;
   /** The same, one by one: a session with recorded payload may be larger than memory. None when there is no such session. */
   replay(session: string): AsyncGenerator<SessionEvent, void>;
+  /** How a session began, and what was judged in it last: its events of these kinds, those before this index, in order. Of a long one the middle is left out. */
+  recall(session: string, before: number): AsyncGenerator<TapRecord, void>;
   /** Where a session's events stand, ascending. */
   indicesOf(session: string): readonly number[];
   /** How many events are durable: the index of the next one. */
@@ -180,6 +182,10 @@ const INDEXED_AT_ONCE = 200;
 const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
 const CLOSE_INDICES = 2000;
+
+/** What later events of a session need to be understood, and in how many of its events it is looked for. */
+const RECALLED_KINDS: ReadonlySet<Kind | undefined> = new Set<Kind>(['session_opened', 'request_judged']);
+const [RECALLED_FIRST, RECALLED_LAST] = [20, 2000];
 
 /** Fields that hold what a client or a target wrote, as it was. */
 const FOREIGN: { readonly [K in Kind]?: readonly string[] } = {
@@ -365,6 +371,12 @@ class RecordSink implements Sink {
       yield { index, event, about, late: assumed };
       if (event?.body.kind === 'session_closed' && event.body.outcome === 'unknown') assumed = true;
     }
+  }
+
+  async *recall(id: string, before: number): AsyncGenerator<TapRecord, void> {
+    const indices = this.indicesOf(id).filter((index) => index < before);
+    const [first, last] = [indices.slice(0, RECALLED_FIRST), indices.slice(Math.max(RECALLED_FIRST, indices.length - RECALLED_LAST))];
+    for await (const record of this.#at([...first, ...last])) if (RECALLED_KINDS.has(kindOf(record.about.kind))) yield record;
   }
 
   indicesOf(id: string): readonly number[] {

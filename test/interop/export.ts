@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
-import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf } from '../../authz-service/export/events.fixture.ts';
+import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf, recalling } from '../../authz-service/export/events.fixture.ts';
 import { startExporter } from '../../authz-service/export/exporter.ts';
 import { eventId, Formatter, KINDS, type Leaf } from '../../authz-service/export/format.ts';
 import { OCSF_VERSION } from '../../authz-service/export/ocsf.ts';
@@ -88,6 +88,7 @@ async function throughOutages(place: Place, server: Server, read: () => Promise<
       async *read(index) {
         yield* ALL.slice(index, size);
       },
+      recall: recalling(ALL),
     },
     dir: join(directory, 'cursor'),
     version: '0',

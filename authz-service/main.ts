@@ -275,6 +275,7 @@ async function start(
     objects: parts.objects,
     origin: parts.log().origin,
     keys: parts.keys,
+    size: () => sink.size,
     directory: stateDir,
     record: (kind, session, text) => sink.append([{ session, target: '', body: { kind: 'notice', notice: kind, text } }]),
     leavesOf: async (session) => sink.indicesOf(session),
@@ -293,6 +294,7 @@ async function start(
     auditors: config.admin.auditors,
     custodians: config.admin.custodians,
     legalHolds: custody.legalHolds,
+    clock: { state: () => custody.status.clock, confirm: (by, reason) => custody.confirmClock(by, reason) },
     verifier,
     logger,
   });

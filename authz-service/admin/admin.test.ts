@@ -102,6 +102,7 @@ beforeEach(async () => {
     health: new Health(),
     auditors: ['group:audit'],
     custodians: ['group:leads'],
+    clock: { state: () => undefined, confirm: async () => false },
     legalHolds: {
       list: () => [...holds.values()],
       add: async (session, by, reason) => {

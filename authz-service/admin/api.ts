@@ -69,6 +69,14 @@ export interface LegalHoldSource {
   release(session: string, by: string, reason: string): Promise<boolean>;
 }
 
+/** What the admin API needs of the clock that retention goes by. */
+export interface ClockSource {
+  /** `undefined` without any retention. */
+  state(): { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
+  /** Rejects when it could not be recorded. @returns false without any retention */
+  confirm(by: string, reason: string): Promise<boolean>;
+}
+
 export interface AdminSources {
   readonly approvals: Approvals;
   readonly record: RecordReader;
@@ -81,6 +89,7 @@ export interface AdminSources {
   /** Likewise: who puts legal holds on sessions, and takes them off. */
   readonly custodians: readonly string[];
   readonly legalHolds: LegalHoldSource;
+  readonly clock: ClockSource;
 }
 
 export interface Call {
@@ -119,6 +128,8 @@ export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/v1/sessions/:id', open: false, serve: showSession },
   { method: 'GET', path: '/v1/legal-holds', open: false, serve: listLegalHolds },
   { method: 'POST', path: '/v1/legal-holds/:id', open: false, serve: changeLegalHold },
+  { method: 'GET', path: '/v1/retention', open: false, serve: showRetention },
+  { method: 'POST', path: '/v1/retention', open: false, serve: confirmClock },
   { method: 'GET', path: '/v1/runs', open: false, serve: listRuns },
   { method: 'GET', path: '/v1/run', open: false, serve: showRun },
 ];
@@ -266,6 +277,32 @@ function listLegalHolds({ legalHolds, auditors, custodians }: AdminSources, { qu
   return { status: 200, json: { legal_holds: legalHolds.list() } };
 }
 
+function showRetention({ clock, auditors, custodians }: AdminSources, { query }: Call, caller: Approver): Answer {
+  if (!isAuditor(caller, auditors) && !isAuditor(caller, custodians))
+    throw new AdminProblem('forbidden', 'Retention is shown to auditors and custodians: those named under admin in the configuration.');
+  parameters(query, []);
+  const state = clock.state();
+  if (state === undefined) return { status: 200, json: { deletes: 'never' } };
+  const { suspended, aheadMs } = state;
+  return {
+    status: 200,
+    json: { deletes: suspended === undefined ? 'when due' : 'suspended', suspended, clock_ahead_seconds: aheadMs / 1000 },
+  };
+}
+
+async function confirmClock({ clock, custodians }: AdminSources, { query, body }: Call, caller: Approver): Promise<Answer> {
+  if (!isAuditor(caller, custodians))
+    throw new AdminProblem('forbidden', 'The clock is confirmed by custodians: those named under admin.custodians in the configuration.');
+  if (caller.onBehalfOf !== '') throw new AdminProblem('delegated', 'The clock is confirmed in person.');
+  parameters(query, []);
+  const { reason } = parseChange(body, ['confirm-clock'] as const);
+  const confirmed = await clock.confirm(caller.identity.id, reason).catch(() => {
+    throw new AdminProblem('not_durable', 'It could not be recorded: do it again.', { headers: { 'retry-after': '1' } });
+  });
+  if (!confirmed) throw new AdminProblem('not_found', 'Nothing is deleted by age: there is no tap.retention.');
+  return { status: 200, json: { confirmed: true } };
+}
+
 const MAX_REASON = 1000;
 
 async function changeLegalHold(sources: AdminSources, { params, query, body }: Call, caller: Approver): Promise<Answer> {
@@ -275,7 +312,7 @@ async function changeLegalHold(sources: AdminSources, { params, query, body }: C
   if (caller.onBehalfOf !== '') throw new AdminProblem('delegated', 'Legal holds are put on and taken off in person.');
   parameters(query, []);
   const session = params.id ?? '';
-  const { change, reason } = parseHoldChange(body);
+  const { change, reason } = parseChange(body, ['add', 'release'] as const);
   try {
     if (change === 'release') {
       if (!(await legalHolds.release(session, caller.identity.id, reason)))
@@ -295,10 +332,11 @@ async function changeLegalHold(sources: AdminSources, { params, query, body }: C
   }
 }
 
-function parseHoldChange(body: unknown): { change: 'add' | 'release'; reason: string } {
-  const { change, reason, ...others } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
-  if ((change !== 'add' && change !== 'release') || Object.keys(others).length > 0)
-    throw new AdminProblem('bad_request', 'The body is {"change": "add" or "release", "reason": "…"}.');
+function parseChange<Change extends string>(body: unknown, changes: readonly Change[]): { change: Change; reason: string } {
+  const { change: asked, reason, ...others } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>;
+  const change = changes.find((each) => each === asked);
+  if (change === undefined || Object.keys(others).length > 0)
+    throw new AdminProblem('bad_request', `The body is {"change": ${changes.map((each) => `"${each}"`).join(' or ')}, "reason": "…"}.`);
   if (typeof reason !== 'string' || reason.trim() === '' || /[\p{Cc}\p{Cs}]/u.test(reason))
     throw new AdminProblem('bad_request', 'The reason is one line of text.');
   if (reason.length > MAX_REASON) throw new AdminProblem('reason_too_long', `A reason has at most ${MAX_REASON} characters.`);

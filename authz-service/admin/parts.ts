@@ -120,6 +120,7 @@ interface CustodyState {
   readonly places: readonly { readonly name: string; readonly lag: number; readonly failing: boolean }[];
   readonly legalHolds: number;
   readonly retention: { readonly deleted: number; readonly failures: number; readonly locked: number };
+  readonly clock: { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
 }
 
 /** States of a witness that a person must look at: the log and its witness do not agree. */
@@ -184,6 +185,14 @@ export const custodyMetrics = (metrics: Metrics, custody: { readonly status: Cus
     each('place', places, ({ failing }) => Number(failing)),
   );
   gauge('sluice_legal_holds', 'Sessions that are held.', ({ legalHolds }) => legalHolds);
+  gauge('sluice_retention_suspended', '1 while nothing is deleted: the clock cannot be right.', ({ clock }) =>
+    Number(clock?.suspended !== undefined),
+  );
+  gauge(
+    'sluice_clock_ahead_seconds',
+    'How far the clock is ahead of what uptime, stores and witnesses say; negative: behind. 0 without any retention.',
+    ({ clock }) => (clock?.aheadMs ?? 0) / 1000,
+  );
   gauge('sluice_retention_locked', 'Objects of replicas that are due and still locked there.', ({ retention }) => retention.locked);
   metrics.read(
     'counter',

@@ -12,6 +12,7 @@ import { login, logout } from './login.ts';
 import { configFile, placeDetails, placeOptions } from './place.ts';
 import { policy } from './policy.ts';
 import { replay } from './replay.ts';
+import { retention } from './retention.ts';
 import { runs } from './runs.ts';
 import { sessions } from './sessions.ts';
 import { sql } from './sql.ts';
@@ -128,6 +129,7 @@ export const COMMANDS: readonly Command[] = [
   runs,
   replay,
   legalHold,
+  retention,
   log,
   verify,
   evidence,

@@ -482,6 +482,11 @@ export const SCHEMA = object({
           events: optional(AGE, 'How long events are kept. Default: for ever.'),
           payloads: optional(AGE, 'How long recorded payloads are kept. Default: for ever.'),
           every: preset(duration('1s', '1d'), '1h', 'From one look for what is due to the next.'),
+          clock_bound: preset(
+            duration('1m', '365d'),
+            '1d',
+            'How far the clock may be from what the uptime, stores and witnesses say, and how long the machine may have been off without them: beyond it nothing is deleted until the clock is right again or `sluice retention confirm-clock`.',
+          ),
         }),
         '{}',
         'When events and payloads are deleted; their leaves and all proofs stay.',

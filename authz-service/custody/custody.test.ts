@@ -23,12 +23,14 @@ let bucket: Bucket;
 let recorded: string[];
 let logged: string[];
 let custody: Custody | undefined;
+/** How far the clock is off. */
+let off: number;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-custody-'));
   log = new PublishedLog(join(directory, 'log'));
   bucket = await Bucket.open();
-  [recorded, logged, custody] = [[], [], undefined];
+  [recorded, logged, custody, off] = [[], [], undefined, 0];
 });
 
 afterEach(async () => {
@@ -57,7 +59,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
   custody = await startCustody({
     tap: {
       replicas: [],
-      retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 10 },
+      retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 10, clockBoundMs: DAY },
       witnesses: { quorum: 0, intervalMs: 5, of: [] },
       checkpoints: { everyMs: 5, to: [] },
       ...tap,
@@ -65,6 +67,9 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
     objects: log.objects,
     origin: log.key.verifier.name,
     keys: [log.key.verifier],
+    size: () => log.entries.length,
+    now: () => Date.now() + off,
+    clockMs: 5,
     directory,
     record: async (notice, session, text) => void recorded.push(`${notice} ${session}: ${text}`),
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
@@ -155,7 +160,10 @@ describe('the custody of the log', () => {
     log.fill(256, { session: 'ses_held', at: Date.now() - 90 * DAY }).fill(256, { session: 'ses_other', at: Date.now() - 90 * DAY });
     await log.publish();
     bucket.now = () => Date.now();
-    const { legalHolds } = await start({ replicas: [s3()], retention: { eventsMs: 365 * DAY, payloadsMs: undefined, everyMs: 10 } });
+    const { legalHolds } = await start({
+      replicas: [s3()],
+      retention: { eventsMs: 365 * DAY, payloadsMs: undefined, everyMs: 10, clockBoundMs: DAY },
+    });
     await until(() => bucket.keys().includes('gw/checkpoint'));
     await legalHolds.add('ses_held', 'corp:dana', 'case 7');
     expect(recorded).toEqual(['legal-hold-added ses_held: case 7 (corp:dana)']);
@@ -165,14 +173,58 @@ describe('the custody of the log', () => {
     await custody?.close();
 
     // A year later, with a hold that outlived the restart.
-    bucket.now = () => Date.now() + 400 * DAY;
-    const again = await start({ replicas: [s3('compliance')], retention: { eventsMs: 60 * DAY, payloadsMs: undefined, everyMs: 10 } });
+    off = 400 * DAY;
+    bucket.now = () => Date.now() + off;
+    const again = await start({
+      replicas: [s3('compliance')],
+      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, everyMs: 10, clockBoundMs: DAY },
+    });
     await until(() => bucket.objects.get('gw/details/events/001') === undefined);
     expect(await log.objects.get('details/events/000')).toBeDefined();
     expect(recorded.at(-1)).toBe('details-deleted : events older than 60d: leaves 256-511');
     await again.legalHolds.release('ses_held', 'corp:dana', 'closed');
     await until(() => bucket.objects.get('gw/details/events/000') === undefined);
     expect(await log.objects.get('details/events/000')).toBeUndefined();
+  });
+
+  describe('with a clock that is set forward', () => {
+    const kept = async (): Promise<boolean> => (await log.objects.get('details/events/000')) !== undefined;
+    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, everyMs: 5, clockBoundMs: DAY };
+    beforeEach(async () => {
+      await log.fill(300, { session: 's', at: Date.now() }).publish();
+    });
+
+    it('deletes nothing, says so, and goes on when somebody confirms it', async () => {
+      await start({ retention });
+      off = 400 * DAY;
+      await until(() => recorded.length > 0);
+      expect(recorded[0]).toMatch(/^retention-suspended : the clock says 20/);
+      expect(logged.some((line) => line.startsWith('NOTHING IS DELETED'))).toBe(true);
+      await sleep(100);
+      expect([await kept(), custody?.status.clock?.suspended !== undefined]).toEqual([true, true]);
+      await custody?.close();
+      await start({ retention });
+      await sleep(100);
+      expect(await kept()).toBe(true);
+      expect(await custody?.confirmClock('corp:dana', 'looked')).toBe(true);
+      expect(recorded.some((line) => /^clock-confirmed : 20.*: looked \(corp:dana\)$/.test(line))).toBe(true);
+      await until(async () => !(await kept()));
+    });
+
+    it('deletes nothing either when it was set forward while the service was stopped, and is not held up by that when a store says the same', async () => {
+      await start({ retention });
+      await custody?.close();
+      off = 400 * DAY;
+      // The store has its own time.
+      await start({ retention, replicas: [s3('no')] });
+      await sleep(100);
+      expect([await kept(), custody?.status.clock?.suspended !== undefined]).toEqual([true, true]);
+      await custody?.close();
+      bucket.now = () => Date.now() + 400 * DAY;
+      await start({ retention, replicas: [s3('no')] });
+      await until(async () => !(await kept()));
+      expect(custody?.status.clock?.suspended).toBeUndefined();
+    });
   });
 
   it('publishes beside the newest checkpoint what witnesses have cosigned', async () => {

@@ -15,14 +15,17 @@ import { LogReader } from '../log/reader.ts';
 import { Replicator, WITNESSED_PATH } from '../log/replicator.ts';
 import { Retention } from '../log/retention.ts';
 import { caller } from '../storage/call.ts';
+import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { cosignatureTime } from '../tlog/cosignature.ts';
 import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH, decodeBundle, TILE_WIDTH, tilePath } from '../tlog/tile.ts';
 import { Witness } from '../witness/client.ts';
 import { Witnessing } from '../witness/witnessing.ts';
 import { CheckpointCopies, type CheckpointPlace, httpPlace, objectPlace } from './checkpoint_copies.ts';
 import { ProvenStore, type Standing } from './proven_store.ts';
+import { RetentionClock, type Uptime } from './retention_clock.ts';
 import { callerOf, isLocked, openStore, type StoreConfig } from './stores.ts';
 
 export interface CustodyOptions {
@@ -32,7 +35,9 @@ export interface CustodyOptions {
   readonly origin: string;
   /** The log's keys. */
   readonly keys: readonly VerifierKey[];
-  /** What lasts beside the log: legal holds. */
+  /** How many leaves the log has. */
+  readonly size: () => number;
+  /** What lasts beside the log: legal holds, and what is known of the time. */
   readonly directory: string;
   /** Makes a notice of the record durable. `session` may be empty. */
   readonly record: (notice: string, session: string, text: string) => Promise<void>;
@@ -42,6 +47,11 @@ export interface CustodyOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
   readonly proveMs?: number;
+  /** Unix milliseconds. */
+  readonly now?: () => number;
+  readonly uptime?: () => Uptime;
+  /** From one look at the clock to the next. Milliseconds, default 10,000. */
+  readonly clockMs?: number;
 }
 
 export interface CustodyStatus {
@@ -55,10 +65,14 @@ export interface CustodyStatus {
   readonly legalHolds: number;
   /** Since the start: bundles of events that went, and sweeps that failed. */
   readonly retention: { readonly deleted: number; readonly failures: number; readonly locked: number };
+  /** Of what is deleted by time: why nothing is at present, and how far the clock is ahead of what is known; `undefined` without any retention. */
+  readonly clock: { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
 }
 
 export interface Custody {
   readonly legalHolds: LegalHolds;
+  /** Says that the clock is right: recorded, then in force. @returns false when there is no retention that goes by it */
+  confirmClock(by: string, reason: string): Promise<boolean>;
   readonly status: CustodyStatus;
   /** Why nothing new may pass: a store that came back has not what was asked of it. `undefined`: it may. */
   readonly refusal: string | undefined;
@@ -68,24 +82,27 @@ export interface Custody {
 /** What the record tells of stores. */
 export const STORE_NOTICES = { proven: 'store-proven', away: 'store-away', unfit: 'store-unfit' } as const;
 
+/** What the record tells of the clock that retention goes by. */
+export const CLOCK_NOTICES = { suspended: 'retention-suspended', resumed: 'retention-resumed', confirmed: 'clock-confirmed' } as const;
+
 interface Replica {
   readonly config: StoreConfig;
   readonly store: ObjectStore;
   readonly replicator: Replicator;
 }
 
-/** The newest event of its class in a bundle decides; a lock is never shorter than that. */
+/** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. */
 const retainUntil =
-  (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }) =>
+  (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }, present: () => number) =>
   (kind: ObjectKind): Date | undefined => {
     if (!isLocked(config) || config.type === 'directory') return undefined;
     const own = kind === 'events' || kind === 'payloads' ? ages[kind] : undefined;
-    return new Date(Date.now() + (own ?? config.lockMs));
+    return new Date(present() + (own ?? config.lockMs));
   };
 
 /** Rejects when a store is not what the operator asked for, and with what keeps the legal holds from being opened. */
 export const startCustody = async (options: CustodyOptions): Promise<Custody> => {
-  const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env } = options;
+  const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env, now = Date.now } = options;
   const ages = { events: tap.retention.eventsMs, payloads: tap.retention.payloadsMs };
   const reader = new LogReader(objects);
   const open = (note: Uint8Array) => openCheckpoint(note, origin, keys);
@@ -109,7 +126,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     record(STORE_NOTICES[standing.state], '', text).catch((error: Error) => logger.error({ err: error }, 'a notice is not recorded'));
   };
   const opened = async (config: StoreConfig): Promise<ProvenStore> => {
-    const store: ProvenStore = new ProvenStore(openStore(config, env), { changed: (standing) => tell(config, store, standing) });
+    const store: ProvenStore = new ProvenStore(
+      openStore(config, env, (date) => clock?.attest(date)),
+      { changed: (standing) => tell(config, store, standing) },
+    );
     stores.push({ config, store });
     await store.verify().catch((error: unknown) => {
       // A store that is away now holds up nothing; one that is not write-once does, because it was asked for.
@@ -125,6 +145,35 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     }
   };
 
+  let clock: RetentionClock | undefined;
+  const present = (): number => now() - Math.min(0, clock?.aheadMs ?? 0);
+  const suspendedChanged = (why: string | undefined): void => {
+    if (why === undefined) logger.info({}, 'the clock agrees again: retention goes on');
+    else
+      logger.error(
+        { reason: why },
+        'NOTHING IS DELETED: THE CLOCK CANNOT BE RIGHT. Set it right, or say that it is: sluice retention confirm-clock',
+      );
+    record(why === undefined ? CLOCK_NOTICES.resumed : CLOCK_NOTICES.suspended, '', why ?? '').catch((error: Error) =>
+      logger.error({ err: error }, 'a notice is not recorded'),
+    );
+  };
+  const openClock = async (): Promise<RetentionClock> =>
+    RetentionClock.open({
+      memory: localFiles(join(directory, 'retention')),
+      size: options.size,
+      newestEventMs: await newestEventMs(reader),
+      boundMs: tap.retention.clockBoundMs,
+      changed: suspendedChanged,
+      now,
+      ...(options.uptime && { uptime: options.uptime }),
+    });
+  const ticking = async (): Promise<void> => {
+    while (clock !== undefined && !stopped.signal.aborted) {
+      await sleep(options.clockMs ?? 10_000, undefined, { signal: stopped.signal }).catch(() => {});
+      await clock.tick().catch((error: Error) => logger.error({ err: error }, 'what is known of the time is not remembered'));
+    }
+  };
   let legalHolds: LegalHolds | undefined;
   const holdsOf = (): LegalHolds => legalHolds as LegalHolds;
   const replicas: Replica[] = [];
@@ -164,13 +213,14 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       },
     });
     closing.push(() => holdsOf().close());
+    if (CLASSES.some((each) => ages[each] !== undefined)) clock = await openClock();
     for (const config of tap.replicas) {
       const store = await opened(config);
       const replicator: Replicator = new Replicator({
         from: objects,
         to: store,
         open,
-        retainUntil: retainUntil(config, ages),
+        retainUntil: retainUntil(config, ages, present),
         arrived: async (detailClass, bundle) => {
           const replica = replicas.find((one) => one.store === store);
           if (replica !== undefined && isLocked(config) && (await isHeld(detailClass, bundle)))
@@ -195,7 +245,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           }),
         );
       } else {
-        const until = retainUntil(config, {});
+        const until = retainUntil(config, {}, present);
         places.push(objectPlace(config.name, await opened(config), () => until('checkpoint')));
       }
     }
@@ -209,6 +259,11 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const call = caller({ attempts: 1, timeoutMs: 10_000 });
     closing.push(async () => call.close());
     const { of, quorum, intervalMs } = tap.witnesses;
+    const witnessKeys = of.flatMap(({ keys: texts }) => texts.map(parseVerifierKey));
+    const attestCosigned = (note: string | Uint8Array): void => {
+      for (const signature of openCheckpoint(note, origin, [...keys, ...witnessKeys]).verified)
+        if (signature.key.type === 'cosignature') clock?.attest(1000 * cosignatureTime(signature));
+    };
     const witnessing =
       of.length === 0
         ? undefined
@@ -221,7 +276,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
             ),
             quorum: quorum || of.length,
             newest,
-            publish: async (note) => void (await objects.put(WITNESSED_PATH, Buffer.from(note))),
+            publish: async (note) => {
+              attestCosigned(note);
+              await objects.put(WITNESSED_PATH, Buffer.from(note));
+            },
             intervalMs,
             onProblem: (error) => logger.error({ err: error }, 'a witness does not cosign'),
           });
@@ -231,6 +289,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       replicas: replicas.map(({ store }) => store),
       ages,
       held: (session) => holdsOf().holds(session),
+      now: () => clock?.deletionTime,
+      notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: (going) => record(DELETED_NOTICE, '', goingText(going)),
     });
     const swept = { deleted: 0, failures: 0, locked: 0 };
@@ -255,7 +315,16 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     witnessing?.start();
     started = true;
     for (const { config, store } of stores) if (store.standing.state !== 'proven') tell(config, store, store.standing);
-    const [sweeps, proofs] = [sweeping(), proving()];
+    const witnessed = of.length === 0 ? undefined : await objects.get(WITNESSED_PATH);
+    if (witnessed !== undefined)
+      try {
+        attestCosigned(witnessed);
+      } catch {
+        // Witnesses of before, or a damaged copy: whoever verifies says so.
+      }
+    // What stores and witnesses say of the time is known by now.
+    await clock?.tick();
+    const [sweeps, proofs, ticks] = [sweeping(), proving(), ticking()];
     const size = (): number =>
       Math.max(0, ...replicas.map(({ replicator }) => replicator.progress.published), witnessing?.progress.newest ?? 0);
     return {
@@ -287,11 +356,25 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           })),
           legalHolds: holdsOf().list().length,
           retention: swept,
+          clock: clock && { suspended: clock.suspended, aheadMs: clock.aheadMs },
         };
+      },
+      async confirmClock(by, reason) {
+        if (clock === undefined) return false;
+        await record(CLOCK_NOTICES.confirmed, '', `${new Date(now()).toISOString()}: ${reason} (${by})`);
+        await clock.confirm();
+        return true;
       },
       async close() {
         stopped.abort();
-        await Promise.all([...replicas.map(({ replicator }) => replicator.close()), copies.close(), witnessing?.close(), sweeps, proofs]);
+        await Promise.all([
+          ...replicas.map(({ replicator }) => replicator.close()),
+          copies.close(),
+          witnessing?.close(),
+          sweeps,
+          proofs,
+          ticks,
+        ]);
         await Promise.all([...stores.map(({ store }) => store.close()), ...closing.map((close) => close())]);
       },
     };
@@ -302,3 +385,11 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
 };
 
 const said = ({ by, reason }: LegalHold): string => `${reason} (${by})`;
+
+/** Of the published log; `undefined` when it has none. */
+const newestEventMs = async (reader: LogReader): Promise<number | undefined> => {
+  const { size = 0 } = (await reader.checkpoint()) ?? {};
+  if (size === 0) return undefined;
+  const entries = await reader.entries(Math.floor((size - 1) / TILE_WIDTH), size);
+  return Number(decodeLeaf(entries.at(-1) as Buffer).timeUnixNanos / 1_000_000n);
+};

@@ -23,32 +23,31 @@ const AZURE_STORAGE = 'https://storage.azure.com/';
 /** Whether what is put there can be locked: it was asked for, and `verify` tries it. */
 export const isLocked = (config: StoreConfig): boolean => config.type !== 'directory' && config.writeOnce !== 'no';
 
-export const openStore = (config: StoreConfig, env: Environment = process.env): ObjectStore => {
+/** `onDate`: told what time it is there, Unix milliseconds. */
+export const openStore = (config: StoreConfig, env: Environment = process.env, onDate?: (unixMs: number) => void): ObjectStore => {
   switch (config.type) {
     case 'directory':
       return localFiles(config.path);
     case 's3':
-      return s3(config, env);
+      return s3(config, env, onDate);
     case 'azure':
-      return azure(config, env);
+      return azure(config, env, onDate);
   }
 };
 
-export const callerOf = ({
-  tls,
-  timeoutMs,
-}: {
-  readonly tls: { readonly ca: string | undefined } | undefined;
-  readonly timeoutMs: number;
-}): Caller & { close(): void } => caller({ timeoutMs, ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca) }) });
+export const callerOf = (
+  { tls, timeoutMs }: { readonly tls: { readonly ca: string | undefined } | undefined; readonly timeoutMs: number },
+  onDate?: (unixMs: number) => void,
+): Caller & { close(): void } =>
+  caller({ timeoutMs, ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca) }), ...(onDate !== undefined && { onDate }) });
 
 const lockOf = ({ writeOnce }: S3Config | AzureConfig): { lock?: 'compliance' | 'governance' } =>
   writeOnce === 'no' ? {} : { lock: writeOnce };
 
 const surroundings = (env: Environment) => ({ env, now: Date.now });
 
-const s3 = (config: S3Config, env: Environment): ObjectStore => {
-  const call = callerOf(config);
+const s3 = (config: S3Config, env: Environment, onDate?: (unixMs: number) => void): ObjectStore => {
+  const call = callerOf(config, onDate);
   const { region, bucket, prefix, endpoint, pathStyle, accessKeyId, secretAccessKey } = config;
   return new S3Store({
     endpoint: new URL(endpoint ?? `https://s3.${region}.amazonaws.com`),
@@ -66,7 +65,7 @@ const s3 = (config: S3Config, env: Environment): ObjectStore => {
   });
 };
 
-const azure = (config: AzureConfig, env: Environment): ObjectStore => {
+const azure = (config: AzureConfig, env: Environment, onDate?: (unixMs: number) => void): ObjectStore => {
   const { account, container, prefix, endpoint } = config;
   return new AzureBlobStore({
     account,
@@ -74,7 +73,7 @@ const azure = (config: AzureConfig, env: Environment): ObjectStore => {
     container,
     prefix,
     access: accessOf(config, env),
-    call: callerOf(config),
+    call: callerOf(config, onDate),
     pointers: POINTERS,
     ...lockOf(config),
   });

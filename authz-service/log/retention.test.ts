@@ -79,6 +79,17 @@ describe('retention', () => {
     expect(await keysOf(log.objects)).toEqual(['details/events/004.p/10']);
   });
 
+  it('does not believe the times of leaves that cannot be as old, and does nothing while the time is not known', async () => {
+    await days(3).publish();
+    now = START + 1000 * DAY;
+    const notBefore = (from: number, to: number): number => (from < 300 && to > 290 ? now - 10 * DAY : 0);
+    expect((await retentionOf({ now: () => undefined }).sweep()).deleted).toBe(0);
+    expect((await retentionOf({ notBefore }).sweep()).deleted).toBe(2);
+    expect(await keysOf(log.objects)).toEqual(['details/events/001']);
+    now += 1;
+    expect((await retentionOf({ notBefore: () => now - 10 * DAY - 1 }).sweep()).deleted).toBe(1);
+  });
+
   it('keeps every proof', async () => {
     await days(3).publish();
     now = START + 100 * DAY;

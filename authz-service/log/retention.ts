@@ -22,8 +22,10 @@ export interface RetentionOptions {
   readonly record: (going: Going) => Promise<void>;
   /** How many ranges are recorded at once, at most: an event takes 64 KiB, and what is longer is cut. Default 1,000. */
   readonly rangesAtOnce?: number;
-  /** Unix milliseconds. */
-  readonly now?: () => number;
+  /** What time has come, Unix milliseconds; `undefined`: nobody knows, and nothing goes. */
+  readonly now?: () => number | undefined;
+  /** Before when none of the leaves from `from` to before `to` was recorded, whatever they say, Unix milliseconds. Default: they are believed. */
+  readonly notBefore?: (from: number, to: number) => number;
 }
 
 /** Leaves whose events go: from `from` to before `to`, ascending, not adjacent. */
@@ -56,7 +58,7 @@ export class Retention {
   readonly #reader: LogReader;
 
   constructor(options: RetentionOptions) {
-    this.#options = { replicas: [], rangesAtOnce: 1000, now: Date.now, ...options };
+    this.#options = { replicas: [], rangesAtOnce: 1000, now: Date.now, notBefore: () => 0, ...options };
     this.#reader = new LogReader(options.objects);
   }
 
@@ -83,11 +85,13 @@ export class Retention {
     { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
   ): Promise<Swept> {
     const { objects, replicas, record, rangesAtOnce, now } = this.#options;
-    const before = BigInt(now() - ageMs) * NANOS;
+    const present = now();
+    if (present === undefined) return { deleted: 0, held: 0, locked: 0 };
+    const before = BigInt(Math.floor(present - ageMs)) * NANOS;
     const end = await this.#firstYoung(before, full, size);
     const judged = new Map<number, 'due' | 'held' | 'young'>();
     const judge = async (bundle: number): Promise<'due' | 'held' | 'young'> => {
-      const known = judged.get(bundle) ?? this.#judge(await this.#leaves(bundle, size), detailClass, before);
+      const known = judged.get(bundle) ?? this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before);
       judged.set(bundle, known);
       return known;
     };
@@ -105,7 +109,7 @@ export class Retention {
     let deleted = 0;
     for (const bundle of here) {
       // A hold that came while the others went counts.
-      if (this.#judge(await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
+      if (this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
       await objects.delete(detailsPath(detailClass, bundle, TILE_WIDTH));
       deleted += 1;
     }
@@ -113,7 +117,8 @@ export class Retention {
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
       for await (const bundle of this.#bundles(replica, detailClass, end)) {
-        if ((await judge(bundle)) !== 'due' || this.#judge(await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
+        if ((await judge(bundle)) !== 'due' || this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before) !== 'due')
+          continue;
         if (!(await removed(replica, detailsPath(detailClass, bundle, TILE_WIDTH)))) locked += 1;
       }
     };
@@ -152,7 +157,9 @@ export class Retention {
     return (await this.#reader.entries(bundle, size)).map(decodeLeaf);
   }
 
-  #judge(leaves: readonly Leaf[], detailClass: DetailClass, before: bigint): 'due' | 'held' | 'young' {
+  #judge(bundle: number, leaves: readonly Leaf[], detailClass: DetailClass, before: bigint): 'due' | 'held' | 'young' {
+    const from = bundle * TILE_WIDTH;
+    if (this.#options.notBefore(from, from + leaves.length) >= Number(before / NANOS)) return 'young';
     const own = leaves.filter(({ kind }) => classOf(kind) === detailClass);
     if (own.some(({ timeUnixNanos }) => timeUnixNanos >= before)) return 'young';
     return own.some(({ session }) => this.#options.held(session)) ? 'held' : 'due';

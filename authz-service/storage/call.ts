@@ -31,6 +31,8 @@ export interface CallerOptions {
   readonly concurrency?: number;
   /** Default 64 MiB. */
   readonly maxAnswerBytes?: number;
+  /** Told what time it is where an answer comes from, Unix milliseconds. */
+  readonly onDate?: (unixMs: number) => void;
 }
 
 /**
@@ -43,7 +45,7 @@ const MAX_WAIT_MS = 20_000;
 const again = (status: number): boolean => status === 429 || status === 408 || (status >= 500 && status !== 501);
 
 export const caller = (options: CallerOptions = {}): Caller & { close(): void } => {
-  const { ca, timeoutMs = 30_000, attempts = 5, firstWaitMs = 200, concurrency = 4, maxAnswerBytes = 64 << 20 } = options;
+  const { ca, timeoutMs = 30_000, attempts = 5, firstWaitMs = 200, concurrency = 4, maxAnswerBytes = 64 << 20, onDate } = options;
   const sockets = { keepAlive: true, maxSockets: concurrency, timeout: timeoutMs };
   const plain = new PlainAgent(sockets);
   const tls = new TlsAgent({ ...sockets, ...(ca !== undefined && { ca }) });
@@ -87,6 +89,8 @@ export const caller = (options: CallerOptions = {}): Caller & { close(): void } 
       const outcome = await send(prepared, signal).catch((error: Error) => error);
       signal?.throwIfAborted();
       const failed = outcome instanceof Error;
+      const date = failed ? Number.NaN : Date.parse(outcome.headers.date ?? '');
+      if (!Number.isNaN(date)) onDate?.(date);
       if (!failed && !again(outcome.status)) return outcome;
       if (attempt >= attempts) {
         if (!failed) return outcome;

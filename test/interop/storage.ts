@@ -134,13 +134,14 @@ const comesBack = async (
     startCustody({
       tap: {
         replicas: [config],
-        retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 60_000 },
+        retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 60_000, clockBoundMs: 86_400_000 },
         witnesses: { quorum: 0, intervalMs: 1_000, of: [] },
         checkpoints: { everyMs: 1_000, to: [] },
       },
       objects: log.objects,
       origin: log.key.verifier.name,
       keys: [log.key.verifier],
+      size: () => log.entries.length,
       directory: `${directory}-log`,
       record: async (notice, _, text) => void recorded.push(`${notice}: ${text}`),
       leavesOf: async () => [],

@@ -1,0 +1,187 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { localFiles } from '../storage/local_files.ts';
+import { RetentionClock } from './retention_clock.ts';
+
+const [SECOND, HOUR, DAY] = [1000, 3_600_000, 86_400_000];
+const START = Date.parse('2026-03-01T00:00:00Z');
+
+let directory: string;
+let wall: number;
+let up: { boot: string; ms: number };
+let size: number;
+let told: (string | undefined)[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-clock-'));
+  [wall, up, size, told] = [START, { boot: 'a', ms: 5 * DAY }, 0, []];
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const open = async (newestEventMs?: number): Promise<RetentionClock> => {
+  const clock = await RetentionClock.open({
+    memory: localFiles(directory),
+    size: () => size,
+    newestEventMs,
+    boundMs: DAY,
+    changed: (suspended) => told.push(suspended),
+    now: () => wall,
+    uptime: () => up,
+  });
+  await clock.tick();
+  return clock;
+};
+
+/** Time passes, for the clock and for the machine. */
+const pass = (ms: number): void => {
+  wall += ms;
+  up = { ...up, ms: up.ms + ms };
+};
+const reboot = (): void => {
+  up = { boot: `${up.boot}+`, ms: 20 * SECOND };
+};
+
+describe('while the machine runs', () => {
+  it('deletion goes by the time that passes', async () => {
+    const clock = await open();
+    expect(clock.deletionTime).toBe(START);
+    for (let day = 0; day < 400; day += 1) {
+      pass(DAY);
+      await clock.tick();
+    }
+    expect([clock.deletionTime, told]).toEqual([START + 400 * DAY, []]);
+  });
+
+  it('a clock set forward makes nothing due, by however little', async () => {
+    const clock = await open();
+    wall += 20 * HOUR;
+    await clock.tick();
+    expect([clock.deletionTime, clock.aheadMs]).toEqual([START, 20 * HOUR]);
+    pass(HOUR);
+    expect(clock.deletionTime).toBe(START + HOUR);
+  });
+
+  it('a clock set forward past the bound suspends deletion until it is right again', async () => {
+    const clock = await open();
+    wall += 400 * DAY;
+    await clock.tick();
+    expect(clock.deletionTime).toBeUndefined();
+    expect(told).toEqual(['the clock says 2027-04-05T00:00:00.000Z, and not more than 2026-03-01T00:00:00.000Z is known to be reached']);
+    pass(HOUR);
+    await clock.tick();
+    expect(told).toHaveLength(1);
+    wall -= 400 * DAY;
+    await clock.tick();
+    expect([clock.deletionTime, told.at(-1)]).toEqual([START + HOUR, undefined]);
+  });
+
+  it('or until somebody says that it is', async () => {
+    const clock = await open();
+    wall += 400 * DAY;
+    await clock.tick();
+    await clock.confirm();
+    expect([clock.deletionTime, told.at(-1), told.length]).toEqual([START + 400 * DAY, undefined, 2]);
+    await clock.tick();
+    expect(told).toHaveLength(2);
+  });
+
+  it('a clock set back makes what is recorded meanwhile no older than it is', async () => {
+    const clock = await open();
+    size = 100;
+    await clock.tick();
+    wall -= 365 * DAY;
+    await clock.tick();
+    expect(clock.deletionTime).toBeUndefined();
+    expect(told[0]).toMatch(/2025-03-01T.* and 2026-03-01T.* was reached already/);
+    size = 300;
+    pass(2 * HOUR);
+    await clock.tick();
+    expect(clock.notBefore(0, 100)).toBe(0);
+    expect(clock.notBefore(0, 256)).toBe(Number.POSITIVE_INFINITY);
+    wall += 365 * DAY;
+    await clock.tick();
+    expect(told).toEqual([expect.any(String), undefined]);
+    expect(clock.notBefore(0, 100)).toBe(0);
+    expect(clock.notBefore(0, 256)).toBe(START + 2 * HOUR);
+    expect(clock.notBefore(256, 512)).toBe(START + 2 * HOUR);
+    expect(clock.notBefore(300, 556)).toBe(0);
+  });
+});
+
+describe('across starts of the service', () => {
+  it('the uptime says how long it was stopped, however long', async () => {
+    await open();
+    pass(200 * DAY);
+    expect((await open()).deletionTime).toBe(START + 200 * DAY);
+    wall += 3 * DAY;
+    expect((await open()).deletionTime).toBeUndefined();
+  });
+
+  it('a machine that was off for longer than the bound is not believed, again and again, until a store or a witness says so', async () => {
+    await open();
+    wall += 30 * DAY;
+    reboot();
+    for (let start = 0; start < 3; start += 1) {
+      const clock = await open();
+      expect(clock.deletionTime).toBeUndefined();
+      pass(HOUR);
+      await clock.tick();
+    }
+    const clock = await open();
+    clock.attest(wall - 2 * SECOND);
+    await clock.tick();
+    expect([clock.deletionTime, told.at(-1)]).toEqual([wall - 2 * SECOND, undefined]);
+    expect((await open()).deletionTime).toBe(wall - 2 * SECOND);
+  });
+
+  it('a machine that was off for less is', async () => {
+    await open();
+    wall += 20 * HOUR;
+    reboot();
+    expect((await open()).deletionTime).toBe(START + 20 * HOUR);
+  });
+
+  it('a start with the clock behind is told, and what is recorded then is late from the last look on', async () => {
+    size = 512;
+    await open();
+    wall -= 10 * DAY;
+    reboot();
+    size = 700;
+    const clock = await open();
+    expect(clock.deletionTime).toBeUndefined();
+    expect([clock.notBefore(256, 512), clock.notBefore(512, 768)]).toEqual([0, Number.POSITIVE_INFINITY]);
+  });
+
+  it('begins with the newest event where nothing is remembered', async () => {
+    expect((await open(START - 90 * DAY)).deletionTime).toBeUndefined();
+    rmSync(directory, { recursive: true });
+    expect((await open(START - HOUR)).deletionTime).toBe(START);
+  });
+
+  it.each(['', '{}', '{"reached":"x"}', '[1'])('refuses what it cannot read: %o', async (text) => {
+    await open();
+    writeFileSync(join(directory, 'clock'), text);
+    await expect(open()).rejects.toThrow(/cannot be read/);
+  });
+});
+
+describe('what others say of the time', () => {
+  it('cannot make anything due that the clock does not say too', async () => {
+    const clock = await open();
+    clock.attest(START + 20 * HOUR);
+    clock.attest(Number.NaN);
+    await clock.tick();
+    expect(clock.deletionTime).toBe(START);
+  });
+
+  it('shows that the clock stands behind', async () => {
+    const clock = await open();
+    clock.attest(START + 50 * DAY);
+    await clock.tick();
+    expect(clock.deletionTime).toBeUndefined();
+    await clock.tick();
+    expect(told).toHaveLength(1);
+  });
+});

@@ -7,7 +7,8 @@ import { logSigners } from './log/keys.ts';
 import type { Log, LogOptions } from './log/log.ts';
 import { localFiles } from './storage/local_files.ts';
 import type { ObjectStore } from './storage/object_store.ts';
-import { openSessionIndex, type SessionIndex } from './tap/session_index.ts';
+import type { SessionIndex } from './tap/session_index.ts';
+import { openSessionIndex } from './tap/session_index_thread.ts';
 import { logStore, type OpenStore } from './tap/store.ts';
 import type { SignerKey, VerifierKey } from './tlog/note.ts';
 

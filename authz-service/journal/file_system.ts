@@ -78,11 +78,11 @@ const openFile = async (path: string, mode: keyof typeof FLAGS): Promise<File> =
 };
 
 /**
- * An advisory lock that the kernel gives up when its holder dies, whatever the way. Node has no flock; SQLite's exclusive lock on a database is the
+ * Takes the file at `path`, which holds nothing; returns the release, or `undefined` when somebody else has it. An advisory lock that the kernel gives up when its holder dies, whatever the way. Node has no flock; SQLite's exclusive lock on a database is the
  * kernel's record lock (fcntl), which also holds between containers on one volume. A file with a process id in it would have to be judged stale.
  */
-const lockDirectory = async (directory: string): Promise<(() => void) | undefined> => {
-  const database = new DatabaseSync(join(directory, 'lock'), { timeout: 0 });
+export const lockFile = (path: string): (() => void) | undefined => {
+  const database = new DatabaseSync(path, { timeout: 0 });
   try {
     database.exec('PRAGMA journal_mode=MEMORY; PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE');
     return () => database.close();
@@ -112,5 +112,5 @@ export const nodeFileSystem: FileSystem = {
       await close(fd);
     }
   },
-  lock: lockDirectory,
+  lock: async (directory) => lockFile(join(directory, 'lock')),
 };

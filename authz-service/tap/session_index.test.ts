@@ -6,7 +6,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import type { TapBody } from './schema.ts';
-import { openSessionIndex, type SessionIndex } from './session_index.ts';
+import type { SessionIndex } from './session_index.ts';
+import { openSessionIndex } from './session_index_thread.ts';
 import { type OwnEvent, openSink, type Sink } from './sink.ts';
 import { eventsIn, testStore } from './store.fixture.ts';
 
@@ -176,6 +177,38 @@ it('is of one process', async () => {
   expect(() => openSessionIndex(path())).toThrow(expect.objectContaining({ code: 'locked' }));
 });
 
+it('makes a change that it could not make with the next one, and says so', async () => {
+  await open();
+  await sink?.append([...of('first', opened, judged)]);
+  await sink?.sweep();
+  const other = new DatabaseSync(path());
+  other.exec('BEGIN IMMEDIATE');
+  await sink?.append([...of('first', closed('complete')), ...of('second', opened, judged)]);
+  await expect(sink?.sweep()).rejects.toThrow('the index of sessions: database is locked');
+  expect(index.get('second')).toBeUndefined();
+  expect(index.get('first')?.summary.state).toBe('open');
+  // What the index lacks is known all the same.
+  expect((await (sink as Sink).events('second'))?.length).toBe(2);
+  other.exec('ROLLBACK');
+  other.close();
+  await sink?.sweep();
+  expect(index.get('second')?.indices.length).toBe(2);
+  expect(index.get('first')?.summary.state).toBe('closed');
+  expect(index.progress.applied).toBe((sink as Sink).size);
+});
+
+it('keeps a change that happens while one is written', async () => {
+  await open();
+  const emitter = (sink as Sink).emitter;
+  await sink?.append(of('first', opened, judged));
+  const sweeping = sink?.sweep();
+  await sink?.append(of('first', closed('complete')));
+  await sweeping;
+  await sink?.sweep();
+  expect(index.get('first')?.summary).toMatchObject({ state: 'closed', events: 3 });
+  expect(index.sequenceOf(emitter)).toBe(4);
+});
+
 describe('a change that takes several parts', () => {
   const MANY = 450;
 
@@ -186,7 +219,7 @@ describe('a change that takes several parts', () => {
     index.apply = (...args) => {
       if (left === 0) throw new Error('the process ends here');
       left -= 1;
-      apply(...args);
+      return apply(...args);
     };
     await sink?.append(Array.from({ length: MANY }, (_, i) => of(`ses_${i}`, opened, judged)).flat());
     await sink?.append(of('ses_0', closed('complete')));

@@ -2,9 +2,7 @@
  * What was recorded of sessions, to be found without reading the record: derived from it, behind it by a second or so, and made again when it is not there.
  * Opening the record begins where this ends.
  */
-import { rmSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { JournalError } from '../journal/error.ts';
 import { type Session, type SessionFilter, TERMS, type Term } from './sessions.ts';
 
 /** A checkpoint of the log that covers everything that is indexed. */
@@ -21,6 +19,9 @@ export interface Progress {
 }
 
 const VERSION = 2;
+
+/** A reader meets a writer for moments only. */
+const BUSY_MS = 1000;
 
 // In the order of their first events, which is that in which they come: new ones go to the end of the table.
 const SCHEMA = `
@@ -81,8 +82,29 @@ const sessionOf = ({ told, indices }: Row): Session => {
   return { ...session, indices: decodeIndices(indices), terms: new Set(terms) };
 };
 
-/** Of one process; every method is synchronous and quick, but for lists that filter by little. */
-export class SessionIndex {
+/** What the sink asks of an index. Reading is quick, but for lists that filter by little. */
+export interface SessionIndex {
+  readonly progress: Progress;
+  /** Everything at once, or nothing: what has changed of sessions and emitters, and how far that goes. One at a time. */
+  apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): Promise<void> | void;
+  get(id: string): Session | undefined;
+  /** All that have not ended. */
+  open(): Session[];
+  /** The newest first. `skip`: sessions that are not asked for. */
+  list(filter: SessionFilter, limit: number, skip?: (id: string) => boolean): Session[];
+  /** The last sequence of an emitter that is in; `undefined` of one that was never heard of. */
+  sequenceOf(emitter: string): number | undefined;
+  close(): Promise<void> | void;
+}
+
+export interface HeardEmitter {
+  readonly id: string;
+  /** Its last sequence that is durable. */
+  readonly durable: number;
+}
+
+/** The index in SQLite, in this thread. */
+export class SqliteIndex implements SessionIndex {
   readonly #database: DatabaseSync;
   readonly #put: StatementSync;
   readonly #putTerm: StatementSync;
@@ -92,9 +114,9 @@ export class SessionIndex {
 
   /** `path`: a file, made when it is not there, or `:memory:`. Throws an error of SQLite when the file is damaged. */
   constructor(path: string) {
-    this.#database = new DatabaseSync(path, { timeout: 0 });
+    this.#database = new DatabaseSync(path, { timeout: BUSY_MS });
     // What a power loss takes of it is read from the record again; it is never half a change.
-    this.#database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL');
+    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL');
     const made = this.#database.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'progress'").get() as { n: number };
     if (made.n === 0) this.#database.exec(`BEGIN; ${SCHEMA} COMMIT`);
     const { version } = this.#database.prepare('SELECT version FROM progress').get() as { version: number };
@@ -115,12 +137,7 @@ export class SessionIndex {
     return { applied: row.applied, remembered: row.size === 0 ? undefined : { size: row.size, root: Buffer.from(row.root) } };
   }
 
-  /** Everything at once, or nothing: what has changed of sessions and emitters, and how far that goes. */
-  apply(
-    sessions: Iterable<Session>,
-    emitters: Iterable<{ readonly id: string; readonly durable: number }>,
-    { applied, remembered }: Progress,
-  ): void {
+  apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], { applied, remembered }: Progress): void {
     this.#database.exec('BEGIN');
     try {
       for (const session of sessions) this.#putSession(session);
@@ -138,12 +155,10 @@ export class SessionIndex {
     return row === undefined ? undefined : sessionOf(row);
   }
 
-  /** All that have not ended. */
   open(): Session[] {
     return (this.#database.prepare(`${SELECT} WHERE open = 1 ORDER BY first`).all() as unknown as Row[]).map(sessionOf);
   }
 
-  /** The newest first. `skip`: sessions that are not asked for. */
   list(filter: SessionFilter, limit: number, skip: (id: string) => boolean = () => false): Session[] {
     const conditions = ['1'];
     const values: (string | number)[] = [];
@@ -166,7 +181,6 @@ export class SessionIndex {
     return found;
   }
 
-  /** The last sequence of an emitter that is in; `undefined` of one that was never heard of. */
   sequenceOf(emitter: string): number | undefined {
     const row = this.#database.prepare('SELECT sequence FROM emitters WHERE id = ?').get(emitter) as { sequence: number } | undefined;
     return row?.sequence;
@@ -184,19 +198,3 @@ export class SessionIndex {
     for (const term of terms) this.#putTerm.run(term, first);
   }
 }
-
-/**
- * The index at `path`; one that cannot be read is made again. Throws when another process has it (a `JournalError`, `locked`), and as the file system does.
- */
-export const openSessionIndex = (path: string): SessionIndex => {
-  try {
-    return new SessionIndex(path);
-  } catch (error) {
-    const [BUSY, CANNOT_OPEN] = [5, 14];
-    const code = (error as { errcode?: number }).errcode;
-    if (code === BUSY) throw new JournalError('locked', `${path} is in use by another process`, error);
-    if (code === CANNOT_OPEN) throw error;
-    for (const end of ['', '-wal', '-shm']) rmSync(path + end, { force: true });
-    return new SessionIndex(path);
-  }
-};

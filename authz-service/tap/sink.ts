@@ -223,6 +223,7 @@ class RecordSink implements Sink {
   readonly #index: SessionIndex;
   /** Sessions and emitters of which durable events are not in the index yet, and up to where the record is known here. */
   readonly #unindexed = { sessions: new Map<string, Session>(), emitters: new Set<Emitter>(), applied: 0 };
+  #indexing: Promise<void> | undefined;
   #store!: TapStore;
   size = 0;
   #gathering: Batch | undefined;
@@ -267,7 +268,7 @@ class RecordSink implements Sink {
       await this.append([this.#openingNotice(), ...this.#interrupted()]);
     } catch (error) {
       await this.#store.close();
-      this.#index.close();
+      await this.#index.close();
       throw error;
     }
     this.#timer = setInterval(() => {
@@ -402,7 +403,7 @@ class RecordSink implements Sink {
     await this.#gathering?.recorded.catch(() => {});
     await this.#updateIndex().catch(this.#onProblem);
     await this.#store.close();
-    this.#index.close();
+    await this.#index.close();
   }
 
   /** Takes note of all that the store holds: what the index has, and what came after it. */
@@ -471,22 +472,29 @@ class RecordSink implements Sink {
     return this.#emitters.get(id) ?? this.#remember(id, this.#index.sequenceOf(id) ?? 0);
   }
 
-  /** Writes to the index what has become durable since the last time, a part at a time. */
+  /** Writes to the index what has become durable before this call, a part at a time. */
   async #updateIndex(): Promise<void> {
+    while (this.#indexing !== undefined) await this.#indexing.catch(() => {});
+    this.#indexing = this.#writeIndex().finally(() => {
+      this.#indexing = undefined;
+    });
+    await this.#indexing;
+  }
+
+  async #writeIndex(): Promise<void> {
     const { sessions, emitters, applied } = this.#unindexed;
     if (sessions.size === 0 && emitters.size === 0) return;
-    const [changed, heard] = [[...sessions.values()], [...emitters]];
+    const changed = [...sessions.values()];
+    const heard = [...emitters].map((emitter) => ({ emitter, id: emitter.id, durable: emitter.durable }));
     const { committed } = this.#store;
     const { applied: before, remembered } = this.#index.progress;
     // How far it goes is said with the last part; until then what was written of a session may be ahead of that, which does no harm.
-    for (let at = 0; at + INDEXED_AT_ONCE < changed.length; at += INDEXED_AT_ONCE) {
-      this.#index.apply(changed.slice(at, at + INDEXED_AT_ONCE), [], { applied: before, remembered });
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    for (let at = 0; at + INDEXED_AT_ONCE < changed.length; at += INDEXED_AT_ONCE)
+      await this.#index.apply(changed.slice(at, at + INDEXED_AT_ONCE), [], { applied: before, remembered });
     const last = changed.slice(changed.length - (changed.length % INDEXED_AT_ONCE || INDEXED_AT_ONCE));
-    this.#index.apply(last, heard, { applied, remembered: committed ?? remembered });
+    await this.#index.apply(last, heard, { applied, remembered: committed ?? remembered });
     for (const session of changed) if ((session.indices.at(-1) as number) < applied) sessions.delete(session.summary.id);
-    for (const emitter of heard) emitters.delete(emitter);
+    for (const { emitter, durable } of heard) if (emitter.durable === durable) emitters.delete(emitter);
   }
 
   #remember(id: string, sequence: number): Emitter {

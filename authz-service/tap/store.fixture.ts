@@ -5,7 +5,7 @@ import type { Leaf } from '../log/leaf.ts';
 import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { decodeEvent } from './event.ts';
 import type { TapEvent } from './schema.ts';
-import { SessionIndex } from './session_index.ts';
+import { SqliteIndex } from './session_index.ts';
 import type { SinkOptions } from './sink.ts';
 import { logStore, type TapStore } from './store.ts';
 
@@ -17,7 +17,7 @@ export const testStore = (
   { files, ...journal }: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'retryMs'> & { readonly files: FileSystem },
 ): Pick<SinkOptions, 'openStore' | 'index'> => ({
   openStore: logStore(directory, { files, journal, signers: [SIGNER], publishMs: 2 ** 30 }),
-  index: new SessionIndex(':memory:'),
+  index: new SqliteIndex(':memory:'),
 });
 
 /** The store alone: what another opening of the same disk would find. */

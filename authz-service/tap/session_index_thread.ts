@@ -1,0 +1,133 @@
+/**
+ * The index of sessions in a file that a thread of its own writes: a change waits for the disk now and then, and nothing else may wait with it. Reading is this thread's.
+ */
+import { rmSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { JournalError } from '../journal/error.ts';
+import { lockFile } from '../journal/file_system.ts';
+import { type HeardEmitter, type Progress, type SessionIndex, SqliteIndex } from './session_index.ts';
+import type { Session, SessionFilter } from './sessions.ts';
+
+/** Sessions go as JSON: one text is quicker handed over than many objects. */
+export interface ToIndexer {
+  readonly sessions: string;
+  readonly emitters: readonly HeardEmitter[];
+  readonly progress: Progress;
+}
+
+/** Why it was not applied; `undefined`: it was. */
+export type FromIndexer = string | undefined;
+
+export const sessionsAsJson = (sessions: readonly Session[]): string =>
+  JSON.stringify(sessions.map(({ terms, ...session }) => ({ ...session, terms: [...terms] })));
+
+export const sessionsOfJson = (text: string): Session[] =>
+  (JSON.parse(text) as (Omit<Session, 'terms'> & { terms: Iterable<never> })[]).map(({ terms, ...session }) => ({
+    ...session,
+    terms: new Set(terms),
+  }));
+
+const MAX_HEAP_MB = 128;
+
+class IndexThread implements SessionIndex {
+  readonly #path: string;
+  readonly #here: SqliteIndex;
+  readonly #unlock: () => void;
+  #worker: Worker | undefined;
+  #waiting: PromiseWithResolvers<void> | undefined;
+
+  constructor(path: string, here: SqliteIndex, unlock: () => void) {
+    this.#path = path;
+    this.#here = here;
+    this.#unlock = unlock;
+  }
+
+  get progress(): Progress {
+    return this.#here.progress;
+  }
+
+  async apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): Promise<void> {
+    const worker = (this.#worker ??= this.#start());
+    this.#waiting = Promise.withResolvers();
+    // The process stays for what is under way, and for nothing else of this.
+    worker.ref();
+    const heard = emitters.map(({ id, durable }) => ({ id, durable }));
+    worker.postMessage({ sessions: sessionsAsJson(sessions), emitters: heard, progress } satisfies ToIndexer);
+    try {
+      await this.#waiting.promise;
+    } finally {
+      this.#waiting = undefined;
+      worker.unref();
+    }
+  }
+
+  get(id: string): Session | undefined {
+    return this.#here.get(id);
+  }
+
+  open(): Session[] {
+    return this.#here.open();
+  }
+
+  list(filter: SessionFilter, limit: number, skip?: (id: string) => boolean): Session[] {
+    return this.#here.list(filter, limit, skip);
+  }
+
+  sequenceOf(emitter: string): number | undefined {
+    return this.#here.sequenceOf(emitter);
+  }
+
+  async close(): Promise<void> {
+    await this.#worker?.terminate();
+    this.#here.close();
+    this.#unlock();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./session_index.worker.ts', import.meta.url), {
+      workerData: this.#path,
+      env: {},
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+    });
+    worker.on('message', (failure: FromIndexer) => {
+      if (failure === undefined) this.#waiting?.resolve();
+      else this.#waiting?.reject(new Error(`the index of sessions: ${failure}`));
+    });
+    worker.on('error', (error) => this.#lose(worker, error));
+    worker.on('exit', () => this.#lose(worker, new Error('the thread that writes the index of sessions has ended')));
+    return worker;
+  }
+
+  /** What it had not applied comes again with the next change. */
+  #lose(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    this.#waiting?.reject(error);
+  }
+}
+
+/**
+ * The index at `path`; one that cannot be read is made again. Throws when another process has it (a `JournalError`, `locked`), and as the file system does.
+ */
+export const openSessionIndex = (path: string): SessionIndex => {
+  const unlock = lockFile(`${path}-lock`);
+  if (unlock === undefined) throw new JournalError('locked', `${path} is in use by another process`);
+  try {
+    return new IndexThread(path, readable(path), unlock);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+};
+
+const readable = (path: string): SqliteIndex => {
+  try {
+    return new SqliteIndex(path);
+  } catch (error) {
+    const CANNOT_OPEN = 14;
+    if ((error as { errcode?: number }).errcode === CANNOT_OPEN) throw error;
+    for (const end of ['', '-wal', '-shm']) rmSync(path + end, { force: true });
+    return new SqliteIndex(path);
+  }
+};

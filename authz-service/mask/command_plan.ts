@@ -1,4 +1,5 @@
 /** Obligations of a decision on SQL → what the filter does with the command's results (`sluice.session.v1.CommandPlan`). */
+import { hash } from 'node:crypto';
 import type { Obligation } from '../decision/decision.ts';
 import { type LimitsOf, type MaskingTerms, ObligationError, TargetKeys } from './plan.ts';
 import { RECORD_RULES } from './rule.ts';
@@ -43,8 +44,14 @@ export interface PlannedRule {
   readonly key?: Uint8Array;
 }
 
+export interface PlannedOrigin extends Origin {
+  readonly rule: PlannedRule;
+}
+
 export interface CommandPlan {
-  readonly origins: readonly (Origin & { readonly rule: PlannedRule })[];
+  readonly origins: readonly PlannedOrigin[];
+  /** Digest of `origins`; empty where there are none. */
+  readonly originsId: Uint8Array;
   readonly unproven?: PlannedRule;
   readonly clearPositions: readonly number[];
   readonly positions: readonly { readonly position: number; readonly rule: PlannedRule }[];
@@ -108,7 +115,7 @@ export interface SensitiveOrigin extends Origin {
 
 /** @returns a function that throws an `ObligationError` rather than leave an obligation out */
 export function commandPlanner(terms: Pick<MaskingTerms, 'key'>, limitsOf: LimitsOf): CommandPlanner {
-  const keys = new TargetKeys(terms.key);
+  const kept = new KeptOrigins(new TargetKeys(terms.key));
   return async (target, obligations, facts, columns) => {
     const masks = obligations.filter((obligation) => obligation.type === 'mask');
     if (obligations.some(({ type }) => type === 'detect'))
@@ -123,22 +130,7 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>, limitsOf: Limit
     };
     if (masks.length === 0) return { ...NOTHING, copyOut: facts.copyOut && passing(facts.copyOut), ...recorded };
 
-    // The strictest obligation stands first, and the first that means a column counts.
-    const rules = masks.map(
-      ({ field, method, keepFirst, keepLast }): PlannedRule => ({
-        id: field,
-        method: METHOD[method],
-        keepFirst,
-        keepLast,
-        ...(method === 'hash' && { key: keys.of(target) }),
-      }),
-    );
-    const found = await columns.of(masks.map(({ field }) => field));
-    const origins = found.map(({ table, attribute, pattern, derived }) => {
-      const rule = rules[pattern] ?? UNPROVEN;
-      // A part of an expression is another part of what it was made of.
-      return { table, attribute, rule: derived && rule.method === METHOD.partial ? UNPROVEN : rule };
-    });
+    const { origins, originsId } = await kept.of(target, obligations, columns);
 
     const suspect = facts.touchesSensitive || !facts.complete || facts.unknownReads;
     if (facts.unknownReads)
@@ -161,6 +153,7 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>, limitsOf: Limit
     const { result } = facts;
     return {
       origins,
+      originsId,
       ...(suspect && { unproven: UNPROVEN }),
       clearPositions: places(result, 'clear'),
       positions: places(result, 'sensitive').map((position) => ({ position, rule: UNPROVEN })),
@@ -171,7 +164,64 @@ export function commandPlanner(terms: Pick<MaskingTerms, 'key'>, limitsOf: Limit
   };
 }
 
-const NOTHING = { origins: [], clearPositions: [], positions: [], maskMessages: false } as const;
+type NamedOrigins = Pick<CommandPlan, 'origins' | 'originsId'>;
+
+/** Few different decisions are made again and again, each a document of its own, and under one catalog the columns stay the same. */
+class KeptOrigins {
+  readonly #keys: TargetKeys;
+  readonly #kept = new WeakMap<SensitiveOrigins, WeakMap<readonly Obligation[], Promise<NamedOrigins>>>();
+
+  constructor(keys: TargetKeys) {
+    this.#keys = keys;
+  }
+
+  of(target: string, obligations: readonly Obligation[], columns: SensitiveOrigins): Promise<NamedOrigins> {
+    let of = this.#kept.get(columns);
+    if (!of) this.#kept.set(columns, (of = new WeakMap()));
+    let found = of.get(obligations);
+    if (!found) {
+      found = this.#find(target, obligations, columns);
+      of.set(obligations, found);
+      found.catch(() => of.delete(obligations));
+    }
+    return found;
+  }
+
+  async #find(target: string, obligations: readonly Obligation[], columns: SensitiveOrigins): Promise<NamedOrigins> {
+    const masks = obligations.filter((obligation) => obligation.type === 'mask');
+    // The strictest obligation stands first, and the first that means a column counts.
+    const rules = masks.map(
+      ({ field, method, keepFirst, keepLast }): PlannedRule => ({
+        id: field,
+        method: METHOD[method],
+        keepFirst,
+        keepLast,
+        ...(method === 'hash' && { key: this.#keys.of(target) }),
+      }),
+    );
+    const found = await columns.of(masks.map(({ field }) => field));
+    const origins = found.map(({ table, attribute, pattern, derived }): PlannedOrigin => {
+      const rule = rules[pattern] ?? UNPROVEN;
+      // A part of an expression is another part of what it was made of.
+      return { table, attribute, rule: derived && rule.method === METHOD.partial ? UNPROVEN : rule };
+    });
+    return { origins, originsId: idOf(origins) };
+  }
+}
+
+/** A digest: a filter takes what it has under this name for these origins. The keys of hash masking are in it, and cannot be told from it. */
+function idOf(origins: readonly PlannedOrigin[]): Uint8Array {
+  if (origins.length === 0) return NO_ID;
+  const said = origins.map(({ table, attribute, rule: { id, method, keepFirst, keepLast, key } }) => [
+    ...[table, attribute, id, method, keepFirst, keepLast],
+    key ? Buffer.from(key).toString('base64') : '',
+  ]);
+  return hash('sha256', JSON.stringify(said), 'buffer').subarray(0, ID_BYTES);
+}
+
+const ID_BYTES = 16;
+const NO_ID = new Uint8Array();
+const NOTHING = { origins: [], originsId: NO_ID, clearPositions: [], positions: [], maskMessages: false } as const;
 
 const places = (result: ResultFacts['result'], what: string): number[] => (result ?? []).flatMap((kind, at) => (kind === what ? [at] : []));
 

@@ -147,6 +147,7 @@ export type Answer = Record<string, never> & {
         readonly attribute: number;
         readonly rule: { readonly id: string; readonly method: string };
       }[];
+      readonly originsId: Buffer;
       readonly unproven?: { readonly method: string };
       readonly clearPositions: readonly number[];
       readonly positions: readonly { readonly position: number }[];

@@ -513,6 +513,29 @@ describe('the plan', () => {
     ]);
   });
 
+  test('leaves the columns out where the filter says that it has them, and only these', async () => {
+    const session = await world.ready();
+    world.analyse = () => analysisOf({ touchesSensitive: true, result: ['origin'] });
+    const planned = async (method: string, knownOrigins: Buffer) => {
+      world.decide = ({ commands }) =>
+        commands[0] === 'connect' ? allow() : allow({ obligations: [mask('public.customers.ssn', method)] });
+      const { allowed } = await world.judge(session, 'x', { knownOrigins });
+      return {
+        count: allowed?.plan.origins.length,
+        id: Buffer.from(allowed?.plan.originsId ?? []),
+        unproven: allowed?.plan.unproven?.method,
+      };
+    };
+    const { id } = await planned('partial', Buffer.alloc(0));
+    expect(id).toHaveLength(16);
+    expect(await planned('partial', id)).toEqual({ count: 0, id, unproven: 'NULL' });
+    expect(await planned('partial', Buffer.alloc(16))).toMatchObject({ count: 3, id });
+    // The same columns, to be masked otherwise.
+    const otherwise = await planned('full', id);
+    expect(otherwise.count).toBe(3);
+    expect(otherwise.id).not.toEqual(id);
+  });
+
   test('masks what views show as the columns are masked, where that keeps nothing', async () => {
     const { allowed } = await planFor({ touchesSensitive: true }, [mask('public.customers.ssn', 'null')]);
     expect(allowed?.plan.origins).toContainEqual(

@@ -298,7 +298,8 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     }
     if (sessions.get(session.id) !== session) return { command: 0, refused: UNKNOWN_SESSION };
     const given = request.parameters.length > 0 ? { parameters } : {};
-    return judged(session, { text, analysed, given, prepare: request.prepare, generation, cancellations }, onGone);
+    const { prepare, knownOrigins } = request;
+    return judged(session, { text, analysed, given, prepare, knownOrigins, generation, cancellations }, onGone);
   }
 
   interface Command {
@@ -307,6 +308,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     readonly given: { readonly parameters?: readonly (string | null)[] };
     /** It does not run yet. */
     readonly prepare: boolean;
+    readonly knownOrigins: Buffer;
     /** In which the judgement began. */
     readonly generation: number;
     /** The session's, when the judgement began. */
@@ -383,7 +385,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
 
   async function answerTo(
     session: Session,
-    { analysed, text, generation }: Command,
+    { analysed, text, generation, knownOrigins }: Command,
     {
       number,
       verdict,
@@ -413,6 +415,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const eachExecution = each(verdict);
     const reuse = verdict.kind === 'later' || eachExecution ? REUSE.none : reuseOf(session, text, analysed, verdict);
     const unsettles = session.changes !== 'none';
+    if (plan.originsId.length > 0 && knownOrigins.equals(plan.originsId)) plan = { ...plan, origins: [] };
     return { command, allowed: { plan, eachExecution, policyRevision: verdict.revision, generation, reuse, unsettles } };
   }
 

@@ -57,6 +57,8 @@ export interface JudgeRequest {
   readonly name: string;
   /** No transaction is open in the target, and all that was sent before has been answered. */
   readonly idle: boolean;
+  /** The `originsId` of a plan whose origins the filter has. */
+  readonly knownOrigins: Buffer;
 }
 /** By the enumeration's number. */
 export const REUSE = { none: 0, text: 1, shape: 2 } as const;

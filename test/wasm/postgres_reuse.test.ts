@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { GrpcCall } from '../host/wasm_host.ts';
 import { Vm, type Wire } from './postgres_host.fixture.ts';
-import { allow, answer, COLUMNS, connected, GREETING, logIn, PLAN, SECRET, session } from './postgres_session.fixture.ts';
+import { AGE, allow, answer, COLUMNS, connected, GREETING, logIn, PLAN, SECRET, session } from './postgres_session.fixture.ts';
 import { back, front, startup, words } from './postgres_wire.fixture.ts';
 
 const judgements = (wire: Wire): number => wire.vm.asked.filter((question) => question.method === 'Judge' && question.open).length;
@@ -356,4 +356,64 @@ test('an answer of a reuse that is not known is none', () => {
   wire.client(front.query(FIRST));
   allow(wire, PLAN, { reuse: 3 });
   expect(words(wire.got()).join()).toMatch(/^Q refused by the gateway/);
+});
+
+describe('which columns are sensitive', () => {
+  const ID = Buffer.alloc(16, 7);
+  const NAMED = { ...PLAN, origins_id: ID };
+  const { origins: _, ...UNGIVEN } = NAMED;
+  const asks = (wire: Wire, text: string): Buffer => {
+    wire.client(front.query(text));
+    const question = wire.vm.asked.find(({ open, method }) => open && method === 'Judge');
+    return Buffer.from((question?.request.known_origins as Uint8Array) ?? []);
+  };
+
+  test('is told once', () => {
+    const wire = session();
+    expect(asks(wire, 'SELECT ssn FROM customers').length).toBe(0);
+    allow(wire, NAMED);
+    ran(wire, 'SELECT ssn FROM customers');
+    for (const text of ['SELECT ssn FROM customers -- 2', 'SELECT ssn FROM customers -- 3']) {
+      expect(asks(wire, text)).toEqual(ID);
+      allow(wire, UNGIVEN);
+      ran(wire, text);
+    }
+  });
+
+  test('is shared by the sessions of a VM', () => {
+    const vm = new Vm();
+    const first = logIn(connected(0, vm));
+    asks(first, 'SELECT ssn FROM customers');
+    allow(first, NAMED);
+    ran(first, 'SELECT ssn FROM customers');
+    const second = logIn(connected(0, vm));
+    expect(asks(second, 'SELECT ssn FROM customers')).toEqual(ID);
+    allow(second, UNGIVEN);
+    ran(second, 'SELECT ssn FROM customers');
+  });
+
+  test('when it is named and was never told, nothing passes', () => {
+    const wire = session();
+    asks(wire, 'SELECT ssn FROM customers');
+    allow(wire, UNGIVEN);
+    expect(words(wire.got()).join()).not.toContain('customers');
+    expect(asks(wire, 'SELECT 1').length).toBe(0);
+  });
+
+  test('is what the last answer said, under another name too', () => {
+    const wire = session();
+    asks(wire, 'SELECT ssn FROM customers');
+    allow(wire, NAMED);
+    ran(wire, 'SELECT ssn FROM customers');
+    expect(asks(wire, 'SELECT ssn FROM customers -- 2')).toEqual(ID);
+    const other = Buffer.alloc(16, 8);
+    allow(wire, { ...PLAN, origins: [{ table: 100, attribute: 1, rule: AGE }], unproven: undefined, origins_id: other });
+    wire.got();
+    wire.target(Buffer.concat([back.columns(COLUMNS[1] as never), back.row(SECRET), back.complete('SELECT 1'), back.ready()]));
+    expect(wire.seen().toString('latin1')).toContain(SECRET);
+    expect(asks(wire, 'SELECT ssn FROM customers -- 3')).toEqual(other);
+    // The name that it said before is one that it does not say any more.
+    allow(wire, UNGIVEN);
+    expect(words(wire.got()).join()).not.toContain('customers');
+  });
 });

@@ -3,7 +3,7 @@
 import { ByteBuffer, copyOf } from '../abi/bytes';
 import { ProtoReader, ProtoWriter } from '../abi/protobuf';
 import { Reuse } from './judged';
-import { CommandPlan, decodeCommandPlan } from './plan';
+import { CommandPlan, decodeCommandPlan, Origins } from './plan';
 
 export const enum RefusalKind {
   UNSPECIFIED,
@@ -83,14 +83,23 @@ export function readyRequest(session: ArrayBuffer, cancelKey: ArrayBuffer): Byte
   return writer.out;
 }
 
-/** Parameters and their types may follow: `addValue`, `addTypes`. */
-export function judgeRequest(session: ArrayBuffer, text: usize, length: u32, prepare: bool, name: ArrayBuffer, idle: bool): ProtoWriter {
+/** Parameters and their types may follow: `addValue`, `addTypes`. `known`: need not be given again. */
+export function judgeRequest(
+  session: ArrayBuffer,
+  text: usize,
+  length: u32,
+  prepare: bool,
+  name: ArrayBuffer,
+  idle: bool,
+  known: Origins,
+): ProtoWriter {
   writer.reset();
   writer.bytes(1, session);
   writer.span(2, text, length);
   writer.uint(4, u64(prepare));
   writer.bytes(6, name);
   writer.uint(7, u64(idle));
+  writer.bytes(8, known.id);
   return writer;
 }
 
@@ -273,12 +282,12 @@ export class Verdict {
     return this.approval.byteLength > 0;
   }
 
-  private allowed(ptr: usize, length: u32): bool {
+  private allowed(ptr: usize, length: u32, known: Origins): bool {
     const wire = new ProtoReader(ptr, length);
     // An empty plan is one; none at all is a service that forgot.
     let plan: CommandPlan | null = null;
     while (wire.next()) {
-      if (wire.field == 1) plan = decodeCommandPlan(wire.ptr, wire.length);
+      if (wire.field == 1) plan = decodeCommandPlan(wire.ptr, wire.length, known);
       else if (wire.field == 2) this.eachExecution = wire.value != 0;
       else if (wire.field == 3) this.revision = copyOf(wire.ptr, wire.length);
       else if (wire.field == 4) this.generation = wire.value;
@@ -301,7 +310,8 @@ export class Verdict {
     return !wire.broken && this.held;
   }
 
-  read(ptr: usize, length: u32): bool {
+  /** `known`: as the question said. */
+  read(ptr: usize, length: u32, known: Origins): bool {
     const wire = new ProtoReader(ptr, length);
     let verdicts = 0;
     while (wire.next()) {
@@ -311,7 +321,7 @@ export class Verdict {
       }
       verdicts++;
       if (wire.field == 2) {
-        if (!this.allowed(wire.ptr, wire.length)) return false;
+        if (!this.allowed(wire.ptr, wire.length, known)) return false;
       } else if (wire.field == 3) {
         this.refusal = readRefusal(wire.ptr, wire.length);
         if (!this.refusal) return false;
@@ -321,7 +331,7 @@ export class Verdict {
   }
 }
 
-export function readVerdict(ptr: usize, length: u32): Verdict | null {
+export function readVerdict(ptr: usize, length: u32, known: Origins): Verdict | null {
   const verdict = new Verdict();
-  return verdict.read(ptr, length) ? verdict : null;
+  return verdict.read(ptr, length, known) ? verdict : null;
 }

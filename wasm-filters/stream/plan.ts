@@ -27,11 +27,85 @@ export class CopyPlan {
   masks: bool = false;
 }
 
-export class CommandPlan {
-  /** Every rule of the plan; the same obligation may stand here more than once. Their `count`s are taken by whoever reports a command. */
+/** Of how many sets of origins a VM lets its sessions share one copy. */
+const MOST_SHARED: i32 = 16;
+
+/** Which columns of the target hold something sensitive: much, and the same for nearly all commands. Never changed once it is read. */
+export class Origins {
+  /** A rule for each kind of column, by what the service said of it. */
   rules: Rule[] = [];
-  /** By table (upper 32 bits) and attribute. */
-  private origins: Map<u64, Rule> = new Map();
+  /** The place in `rules`, by table (upper 32 bits) and attribute. */
+  private places: Map<u64, i32> = new Map();
+  private wires: ArrayBuffer[] = [];
+
+  constructor(
+    /** Names what is in it; empty: nothing does. */
+    public id: ArrayBuffer,
+  ) {}
+
+  named(ptr: usize, length: u32): bool {
+    return <u32>this.id.byteLength == length && memory.compare(changetype<usize>(this.id), ptr, length) == 0;
+  }
+
+  /** The place of the column's rule; -1: there is none. */
+  find(origin: u64): i32 {
+    return this.places.has(origin) ? this.places.get(origin) : -1;
+  }
+
+  /** One entry of the plan's. */
+  read(ptr: usize, length: u32): bool {
+    const wire = new ProtoReader(ptr, length);
+    let table: u32 = 0,
+      attribute: u32 = 0,
+      place = -1;
+    while (wire.next()) {
+      if (wire.field == 1) table = <u32>wire.value;
+      else if (wire.field == 2) attribute = <u32>wire.value;
+      else if (wire.field == 3) {
+        place = this.place(wire.ptr, wire.length);
+        if (place < 0) return false;
+      } else return false;
+    }
+    if (wire.broken || place < 0 || !table) return false;
+    this.places.set(((<u64>table) << 32) | attribute, place);
+    return true;
+  }
+
+  /** Thousands of columns have a handful of rules. -1: it is none. */
+  private place(ptr: usize, length: u32): i32 {
+    for (let i = 0; i < this.wires.length; i++) {
+      const known = this.wires[i];
+      if (<u32>known.byteLength == length && memory.compare(changetype<usize>(known), ptr, length) == 0) return i;
+    }
+    const rule = readRule(ptr, length);
+    if (!rule) return -1;
+    this.wires.push(copyOf(ptr, length));
+    return this.rules.push(rule) - 1;
+  }
+}
+
+const shared: Origins[] = [];
+let nextShared: i32 = 0;
+const NONE = new Origins(new ArrayBuffer(0));
+
+/** What a session that has had no plan yet may say that it knows: what others were told last. */
+export let latestOrigins: Origins = NONE;
+
+/** The same set in the copy that others have, if any do. */
+function share(origins: Origins): Origins {
+  if (!origins.id.byteLength) return origins;
+  for (let i = 0; i < shared.length; i++)
+    if (shared[i].named(changetype<usize>(origins.id), origins.id.byteLength)) return (latestOrigins = shared[i]);
+  if (shared.length < MOST_SHARED) shared.push(origins);
+  else shared[nextShared] = origins;
+  nextShared = (nextShared + 1) % MOST_SHARED;
+  return (latestOrigins = origins);
+}
+
+export class CommandPlan {
+  /** Every rule of the plan, those of `origins` first; the same obligation may stand here more than once. Their `count`s are taken by whoever reports a command. */
+  rules: Rule[] = [];
+  origins: Origins = NONE;
   private positions: Map<u32, Rule> = new Map();
   private clear: Set<u32> = new Set();
   private unproven: Rule | null = null;
@@ -43,24 +117,64 @@ export class CommandPlan {
   /** The rule of a result's column; null: it passes. Table 0: the column is an expression. */
   ruleFor(position: u32, table: u32, attribute: u32): Rule | null {
     const origin = ((<u64>table) << 32) | attribute;
-    if (table && this.origins.has(origin)) return this.origins.get(origin);
+    const place = table ? this.origins.find(origin) : -1;
+    if (place >= 0) return this.rules[place];
     if (this.positions.has(position)) return this.positions.get(position);
     // A table without a column is its row as a whole.
     return (table && attribute) || this.clear.has(position) ? null : this.unproven;
   }
 
-  /** False when the message is malformed, has a field that is not known here, or asks for what cannot be done. */
-  read(ptr: usize, length: u32): bool {
+  /** False when the message is malformed, has a field that is not known here, or asks for what cannot be done. `known`: what it may name without giving it. */
+  read(ptr: usize, length: u32, known: Origins): bool {
+    return this.readOrigins(ptr, length, known) && this.readOthers(ptr, length);
+  }
+
+  /** Their rules stand first. */
+  private readOrigins(ptr: usize, length: u32, known: Origins): bool {
+    const wire = new ProtoReader(ptr, length);
+    let given: Origins | null = null,
+      id: usize = 0,
+      idLength: u32 = 0;
+    while (wire.next()) {
+      if (wire.field == 1) {
+        if (!given) given = new Origins(NONE.id);
+        if (!given.read(wire.ptr, wire.length)) return false;
+      } else if (wire.field == 8) {
+        id = wire.ptr;
+        idLength = wire.length;
+      }
+    }
+    if (wire.broken) return false;
+    if (given) {
+      given.id = copyOf(id, idLength);
+      this.origins = share(given);
+    } else if (idLength) {
+      // Without them nobody could tell what is to be masked.
+      if (!known.named(id, idLength)) return false;
+      this.origins = known;
+    }
+    const rules = this.origins.rules;
+    for (let i = 0; i < rules.length; i++) this.add(uncounted(rules[i]));
+    return true;
+  }
+
+  private add(rule: Rule): Rule {
+    rule.index = this.rules.length;
+    this.rules.push(rule);
+    return rule;
+  }
+
+  private readOthers(ptr: usize, length: u32): bool {
     const wire = new ProtoReader(ptr, length);
     while (wire.next()) {
       switch (wire.field) {
         case 1:
-          if (!this.readOrigin(wire.ptr, wire.length)) return false;
+        case 8:
           break;
         case 2: {
-          const rule = this.readRule(wire.ptr, wire.length);
+          const rule = readRule(wire.ptr, wire.length);
           if (!rule) return false;
-          this.unproven = rule;
+          this.unproven = this.add(rule);
           break;
         }
         case 3:
@@ -108,33 +222,17 @@ export class CommandPlan {
     return true;
   }
 
-  private readOrigin(ptr: usize, length: u32): bool {
-    const wire = new ProtoReader(ptr, length);
-    let table: u32 = 0,
-      attribute: u32 = 0,
-      rule: Rule | null = null;
-    while (wire.next()) {
-      if (wire.field == 1) table = <u32>wire.value;
-      else if (wire.field == 2) attribute = <u32>wire.value;
-      else if (wire.field == 3) rule = this.readRule(wire.ptr, wire.length);
-      else return false;
-    }
-    if (wire.broken || !rule || !table) return false;
-    this.origins.set(((<u64>table) << 32) | attribute, rule);
-    return true;
-  }
-
   private readPosition(ptr: usize, length: u32): bool {
     const wire = new ProtoReader(ptr, length);
     let position: u32 = 0,
       rule: Rule | null = null;
     while (wire.next()) {
       if (wire.field == 1) position = <u32>wire.value;
-      else if (wire.field == 2) rule = this.readRule(wire.ptr, wire.length);
+      else if (wire.field == 2) rule = readRule(wire.ptr, wire.length);
       else return false;
     }
     if (wire.broken || !rule) return false;
-    this.positions.set(position, rule);
+    this.positions.set(position, this.add(rule));
     return true;
   }
 
@@ -157,9 +255,9 @@ export class CommandPlan {
             copy.columns.push(null);
             break;
           }
-          const rule = this.readRule(wire.ptr, wire.length);
+          const rule = readRule(wire.ptr, wire.length);
           if (!rule) return false;
-          copy.columns.push(rule);
+          copy.columns.push(this.add(rule));
           copy.masks = true;
           break;
         }
@@ -192,49 +290,58 @@ export class CommandPlan {
     this.copyOut = copy;
     return true;
   }
+}
 
-  private readRule(ptr: usize, length: u32): Rule | null {
-    const wire = new ProtoReader(ptr, length),
-      rule = new Rule();
-    let key: usize = 0,
-      keyLength: u32 = 0;
-    while (wire.next()) {
-      switch (wire.field) {
-        case 1:
-          if (!isUtf8(wire.ptr, wire.length)) return null;
-          rule.id = String.UTF8.decodeUnsafe(wire.ptr, wire.length);
-          break;
-        // Selectors belong to bodies; here the place of the rule in the plan selects.
-        case 2:
-        case 3:
-        case 4:
-          break;
-        case 5:
-          rule.method = <Method>wire.value;
-          break;
-        case 6:
-        case 7:
-          if (wire.value > MAX_KEEP) return null;
-          if (wire.field == 6) rule.keepFirst = <u32>wire.value;
-          else rule.keepLast = <u32>wire.value;
-          break;
-        case 8:
-          key = wire.ptr;
-          keyLength = wire.length;
-          break;
-        default:
-          return null;
-      }
+function readRule(ptr: usize, length: u32): Rule | null {
+  const wire = new ProtoReader(ptr, length),
+    rule = new Rule();
+  let key: usize = 0,
+    keyLength: u32 = 0;
+  while (wire.next()) {
+    switch (wire.field) {
+      case 1:
+        if (!isUtf8(wire.ptr, wire.length)) return null;
+        rule.id = String.UTF8.decodeUnsafe(wire.ptr, wire.length);
+        break;
+      // Selectors belong to bodies; here the place of the rule in the plan selects.
+      case 2:
+      case 3:
+      case 4:
+        break;
+      case 5:
+        rule.method = <Method>wire.value;
+        break;
+      case 6:
+      case 7:
+        if (wire.value > MAX_KEEP) return null;
+        if (wire.field == 6) rule.keepFirst = <u32>wire.value;
+        else rule.keepLast = <u32>wire.value;
+        break;
+      case 8:
+        key = wire.ptr;
+        keyLength = wire.length;
+        break;
+      default:
+        return null;
     }
-    if (wire.broken || rule.method < Method.FULL || rule.method > Method.DROP) return null;
-    if (rule.method == Method.HASH) {
-      if (keyLength != KEY_BYTES) return null;
-      rule.key = new HmacKey(key, keyLength);
-    }
-    rule.index = this.rules.length;
-    this.rules.push(rule);
-    return rule;
   }
+  if (wire.broken || rule.method < Method.FULL || rule.method > Method.DROP) return null;
+  if (rule.method == Method.HASH) {
+    if (keyLength != KEY_BYTES) return null;
+    rule.key = new HmacKey(key, keyLength);
+  }
+  return rule;
+}
+
+/** The same rule, for another count. */
+function uncounted(rule: Rule): Rule {
+  const same = new Rule();
+  same.id = rule.id;
+  same.method = rule.method;
+  same.keepFirst = rule.keepFirst;
+  same.keepLast = rule.keepLast;
+  same.key = rule.key;
+  return same;
 }
 
 function passes(ptr: usize, length: u32): bool {
@@ -244,7 +351,7 @@ function passes(ptr: usize, length: u32): bool {
 }
 
 /** Null when the plan cannot be carried out as it stands. */
-export function decodeCommandPlan(ptr: usize, length: u32): CommandPlan | null {
+export function decodeCommandPlan(ptr: usize, length: u32, known: Origins): CommandPlan | null {
   const plan = new CommandPlan();
-  return plan.read(ptr, length) ? plan : null;
+  return plan.read(ptr, length, known) ? plan : null;
 }

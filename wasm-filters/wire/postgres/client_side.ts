@@ -190,7 +190,7 @@ export abstract class ClientSide extends Judging {
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseQuery(unrecorded(), null, total, total);
     this.judge();
-    const request = judgeRequest(this.session, text, n, false, new ArrayBuffer(0), this.owed.idle);
+    const request = judgeRequest(this.session, text, n, false, NONE, this.owed.idle, this.origins);
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
     return this.takeQuery(p, total);
@@ -280,7 +280,7 @@ export abstract class ClientSide extends Judging {
     if (gate == Gate.WAIT) return 0;
     if (gate == Gate.SHUT) return this.refuseExtended(unrecorded(), null, total, total);
     this.judge();
-    const request = judgeRequest(this.session, message.text, message.length, true, utf8(name), this.owed.idle);
+    const request = judgeRequest(this.session, message.text, message.length, true, utf8(name), this.owed.idle, this.origins);
     addTypes(message.types);
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
@@ -381,6 +381,7 @@ export abstract class ClientSide extends Judging {
       false,
       utf8(statement.name),
       this.owed.idle,
+      this.origins,
     );
     readValues(values, end, true);
     addTypes(statement.types);

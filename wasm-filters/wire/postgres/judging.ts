@@ -2,7 +2,7 @@
 import { ByteBuffer, utf8 } from '../../abi/bytes';
 import { awaitRequest, Refusal, readVerdict, refusedRequest, Verdict } from '../../stream/door';
 import { JudgedText, JudgedTexts, Reuse } from '../../stream/judged';
-import { CommandPlan } from '../../stream/plan';
+import { CommandPlan, latestOrigins, Origins } from '../../stream/plan';
 import { DoorMethod, GrpcStatus, Standing } from '../../stream/protocol';
 import { Admission } from '../../tap/emitter';
 import { COMMAND_ROOM, Command, recordRoom } from './command';
@@ -36,6 +36,8 @@ export function sameBytes(a: ArrayBuffer, b: ArrayBuffer): bool {
 export abstract class Judging extends LogIn {
   protected verdict: Verdict | null = null;
   protected judgedTexts: JudgedTexts = new JudgedTexts();
+  /** What the question at hand, or else the next, says that it knows. */
+  protected origins: Origins = latestOrigins;
   /** Of the text that `known` was asked for last: it has a shape, so that a judgement found may be another text's. */
   protected shaped: bool = false;
   protected waitsSince: u64 = 0;
@@ -165,7 +167,7 @@ export abstract class Judging extends LogIn {
   }
 
   protected judged(status: u32, p: usize, length: u32): void {
-    const verdict = status == GrpcStatus.OK ? readVerdict(p, length) : null;
+    const verdict = status == GrpcStatus.OK ? readVerdict(p, length, this.origins) : null;
     if (verdict && verdict.plan && this.ask == Ask.JUDGING && this.connection.standing(verdict.generation) == Standing.STALE) {
       // A change overtook it.
       this.ask = Ask.NOTHING;
@@ -174,6 +176,8 @@ export abstract class Judging extends LogIn {
       return;
     }
     this.verdict = verdict;
+    const plan = verdict ? verdict.plan : null;
+    if (plan && plan.origins.id.byteLength) this.origins = plan.origins;
     if (this.ask == Ask.JUDGING && verdict && verdict.held) {
       this.ask = Ask.HELD;
       if (!this.discarding) {

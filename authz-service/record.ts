@@ -53,6 +53,10 @@ const keyText = (source: NonNullable<Config['tap']['key']>): string => {
   }
 };
 
+/** The keys of a log that is there already. Throws a `LogError` (`key`, `origin`). */
+export const recordSigners = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>): SignerKey[] =>
+  logSigners({ text: tap.key && keyText(tap.key), path: recordPlaces(stateDir).key, origin: tap.origin, begun: true });
+
 /**
  * Readies what the sink opens. A log that is new gets a key. Throws a `LogError` (`key`, `origin`), and a `JournalError` (`locked`) when another process has the
  * record.

@@ -1,8 +1,9 @@
-/** `sluice log key`: the keys that sign the record. Reads and writes files of this machine; no service is asked. */
+/** `sluice log`: the keys that sign the record, and the record made anew from a replica. Reads and writes files of this machine; no service is asked. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LogError } from '../log/error.ts';
 import { addKey, parseSigners, writeNewKey } from '../log/keys.ts';
+import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, type SignerKey } from '../tlog/note.ts';
 import { type Command, CommandError, complain, type Invocation, say, text } from './command.ts';
@@ -10,32 +11,43 @@ import { clientConfig, placeDetails, placeOptions } from './place.ts';
 
 export const log: Command = {
   name: 'log',
-  usage: 'key show | key generate FILE --name NAME | key rotate',
-  summary: 'the keys that sign the record: show, make, change them',
+  usage: 'key show | key generate FILE --name NAME | key rotate | restore [FROM] [--checkpoint FILE]',
+  summary: 'the keys that sign the record: show, make, change them; restore the record from a replica',
   details: [
     ['key show', "the log's public keys, for `sluice verify --key`; which of them sign, and since when"],
     ['key generate FILE', 'a new private key in a file that is not there yet, for `tap.key`'],
     ['--name NAME', "with generate: the log's name, as gateway.example.com/sluice; never to be changed"],
     ['key rotate', 'add a new key behind those that sign; it signs from the next start on'],
+    [
+      'restore [FROM]',
+      'make the record anew from a replica of the configuration, by its name, or from a folder; there must be none, and the service must not run',
+    ],
+    ['--checkpoint FILE', 'with restore: a checkpoint that you have kept, which the record must go on from'],
     placeDetails[0],
   ],
-  options: { config: placeOptions.config, name: { type: 'string' } },
-  takes: [2, 3],
-  run: (invocation) => {
+  options: { config: placeOptions.config, name: { type: 'string' }, checkpoint: { type: 'string' } },
+  takes: [1, 3],
+  run: async (invocation) => {
     const [what, verb, file] = invocation.positionals;
     try {
       if (what === 'key' && verb === 'show' && file === undefined) return show(invocation);
       if (what === 'key' && verb === 'rotate' && file === undefined) return rotate(invocation);
       if (what === 'key' && verb === 'generate' && file !== undefined) return generate(file, text(invocation, 'name'));
+      if (what === 'restore' && file === undefined) return await (await import('./log_restore.ts')).restore(invocation, verb);
     } catch (error) {
-      if (error instanceof LogError || error instanceof TlogError || isOfFiles(error)) throw new CommandError(error.message);
+      if (isTold(error)) throw new CommandError(error.message);
       throw error;
     }
     throw new CommandError(`say: sluice log ${log.usage}`, 2);
   },
 };
 
-const isOfFiles = (error: unknown): error is NodeJS.ErrnoException => (error as NodeJS.ErrnoException).syscall !== undefined;
+/** Whether the message is for who runs the command. */
+const isTold = (error: unknown): error is Error =>
+  error instanceof LogError ||
+  error instanceof TlogError ||
+  error instanceof StorageError ||
+  (error as NodeJS.ErrnoException).syscall !== undefined;
 
 interface Places {
   /** Where the private keys are. */

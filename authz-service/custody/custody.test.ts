@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PublishedLog } from '../log/published.fixture.ts';
 import { Bucket } from '../storage/s3.fixture.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
-import { formatVerifierKey } from '../tlog/note.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
 import { type Custody, type CustodyOptions, startCustody } from './custody.ts';
 import type { StoreConfig } from './stores.ts';
@@ -225,6 +225,42 @@ describe('the custody of the log', () => {
       await until(async () => !(await kept()));
       expect(custody?.status.clock?.suspended).toBeUndefined();
     });
+  });
+
+  it('holds and lets go of all else when one object cannot be held, and holds that as soon as it can be', async () => {
+    for (const session of ['ses_held', 'ses_held', 'ses_other']) log.fill(256, { session, at: Date.now() - 90 * DAY });
+    await log.publish();
+    const refused = 'gw/details/events/000';
+    bucket.refusesHold = (key) => key === refused;
+    const { legalHolds } = await start({
+      replicas: [s3()],
+      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, everyMs: 10, clockBoundMs: 7 * DAY },
+    });
+    await legalHolds.add('ses_held', 'corp:dana', 'case 7');
+    const held = (bundle: string): boolean | undefined => bucket.objects.get(`gw/details/events/${bundle}`)?.at(-1)?.hold;
+    await until(() => held('001') === true);
+    await until(async () => (await log.objects.get('details/events/002')) === undefined);
+    await until(() => logged.includes('a legal hold is not in every replica yet; it is tried again'));
+    expect(held('000')).toBe(false);
+    expect(custody?.status.retention.failures).toBeGreaterThan(0);
+    bucket.refusesHold = () => false;
+    await until(() => held('000') === true);
+  });
+
+  it('goes on copying to a replica whose pointer an old key has signed alone', async () => {
+    await log.fill(300).publish();
+    const { status } = await start({ replicas: [s3('no')] });
+    await until(() => bucket.keys().includes('gw/checkpoint'));
+    expect(status.replicas[0]?.failing).toBe(false);
+    await custody?.close();
+    const old = log.key.verifier;
+    const next = parseSignerKey(generateSignerKey(old.name));
+    log = Object.assign(new PublishedLog(join(directory, 'log'), { log, size: 300 }), { key: next });
+    await log.objects.put('checkpoint', Buffer.from(log.checkpoint()));
+    await log.objects.put('keys', Buffer.from([old, next.verifier].map((key) => `0 ${formatVerifierKey(key)}\n`).join('')));
+    await log.fill(100).publish();
+    await start({ replicas: [s3('no')] });
+    await until(() => bucket.objects.get('gw/checkpoint')?.[0]?.bytes.includes('\n400\n') === true);
   });
 
   it('publishes beside the newest checkpoint what witnesses have cosigned', async () => {

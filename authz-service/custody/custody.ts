@@ -8,11 +8,12 @@ import type { Config } from '../config/config.ts';
 import { isError, secretReader } from '../credential/secret_source.ts';
 import { detailsPath } from '../log/details.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
+import { withListed } from '../log/keys.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
-import { type LegalHold, LegalHolds } from '../log/legal_holds.ts';
+import { holdText, LegalHolds } from '../log/legal_holds.ts';
 import type { ObjectKind } from '../log/publisher.ts';
 import { LogReader } from '../log/reader.ts';
-import { Replicator, WITNESSED_PATH } from '../log/replicator.ts';
+import { KEYS_PATH, Replicator, WITNESSED_PATH } from '../log/replicator.ts';
 import { Retention } from '../log/retention.ts';
 import { caller } from '../storage/call.ts';
 import { localFiles } from '../storage/local_files.ts';
@@ -105,7 +106,9 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env, now = Date.now } = options;
   const ages = { events: tap.retention.eventsMs, payloads: tap.retention.payloadsMs };
   const reader = new LogReader(objects);
-  const open = (note: Uint8Array) => openCheckpoint(note, origin, keys);
+  // What was copied before a change of keys has the signature of an old one alone.
+  const everSigned = withListed(keys, (await objects.get(KEYS_PATH))?.toString('utf8') ?? '');
+  const open = (note: Uint8Array) => openCheckpoint(note, origin, everSigned);
   const newest = async (): Promise<string | undefined> => (await objects.get(CHECKPOINT_PATH))?.toString('utf8');
   const stores: { readonly config: StoreConfig; readonly store: ProvenStore }[] = [];
   const stopped = new AbortController();
@@ -192,24 +195,47 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const leaves = bytes === undefined ? [] : decodeBundle(bytes, TILE_WIDTH).map(decodeLeaf);
     return leaves.some(({ kind, session }) => classOf(kind) === detailClass && holdsOf().holds(session));
   };
-  const holdInReplicas = async (): Promise<void> => {
+  /** Each object that can be; those that cannot now are told, and keep no other from it. @returns whether all are */
+  const holdInReplicas = async (): Promise<boolean> => {
+    const failures: { readonly error: Error; readonly what: string }[] = [];
+    const locking = new Set(replicas.filter(({ config }) => isLocked(config)));
+    const hold = async (replica: Replica, key: string): Promise<void> => {
+      try {
+        await holdObject(replica, key);
+      } catch (error) {
+        failures.push({ error: error as Error, what: `${key} in ${replica.config.name}` });
+        // Who is away is not asked for each of them.
+        if ((error as { code?: unknown }).code === 'unavailable') locking.delete(replica);
+      }
+    };
     for (const { session } of holdsOf().list()) {
-      const bundles = new Set((await leavesOf(session)).map((index) => Math.floor(index / TILE_WIDTH)));
-      for (const replica of replicas.filter(({ config }) => isLocked(config)))
-        for (const bundle of bundles)
-          if ((bundle + 1) * TILE_WIDTH <= replica.replicator.progress.replicated)
-            for (const each of CLASSES) await holdObject(replica, detailsPath(each, bundle, TILE_WIDTH));
+      const leaves = await leavesOf(session).catch((error: Error) => {
+        failures.push({ error, what: session });
+        return [];
+      });
+      for (const bundle of new Set(leaves.map((index) => Math.floor(index / TILE_WIDTH))))
+        for (const each of CLASSES)
+          for (const replica of locking)
+            if ((bundle + 1) * TILE_WIDTH <= replica.replicator.progress.replicated)
+              await hold(replica, detailsPath(each, bundle, TILE_WIDTH));
     }
+    const [first] = failures;
+    if (first !== undefined)
+      logger.error(
+        { err: first.error, what: first.what, failures: failures.length },
+        'a legal hold is not in every replica yet; it is tried again',
+      );
+    return first === undefined;
   };
 
   const closing: (() => Promise<void>)[] = [];
   try {
     legalHolds = await LegalHolds.open(join(directory, 'legal-holds'), {
-      record: (what, hold) => record(what, hold.session, said(hold)),
+      record: (what, hold) => record(what, hold.session, holdText(hold)),
       changed: (session, on) => {
         logger.info({ session, on }, 'a legal hold has changed');
         // What is taken off goes off with the sweep that lets the object go.
-        if (on) void holdInReplicas().catch((error: Error) => logger.error({ err: error }, 'a legal hold is not in every replica yet'));
+        if (on) void holdInReplicas();
       },
     });
     closing.push(() => holdsOf().close());
@@ -224,7 +250,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         arrived: async (detailClass, bundle) => {
           const replica = replicas.find((one) => one.store === store);
           if (replica !== undefined && isLocked(config) && (await isHeld(detailClass, bundle)))
-            await holdObject(replica, detailsPath(detailClass, bundle, TILE_WIDTH));
+            // One that fails is held by the next sweep, and holds up no copy.
+            await holdObject(replica, detailsPath(detailClass, bundle, TILE_WIDTH)).catch((error: Error) =>
+              logger.error({ err: error, replica: config.name }, 'a legal hold is not in a replica yet; it is tried again'),
+            );
         },
         onProblem: (error) => logger.error({ err: error, replica: config.name }, 'the log is not copied'),
       });
@@ -297,7 +326,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const sweeping = async (): Promise<void> => {
       while (!stopped.signal.aborted) {
         try {
-          await holdInReplicas();
+          if (!(await holdInReplicas())) swept.failures += 1;
           const { deleted, locked } = await retention.sweep();
           swept.deleted += deleted;
           swept.locked = locked;
@@ -383,8 +412,6 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     throw error;
   }
 };
-
-const said = ({ by, reason }: LegalHold): string => `${reason} (${by})`;
 
 /** Of the published log; `undefined` when it has none. */
 const newestEventMs = async (reader: LogReader): Promise<number | undefined> => {

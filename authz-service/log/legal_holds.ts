@@ -22,6 +22,25 @@ export interface LegalHoldsOptions {
   readonly now?: () => number;
 }
 
+/** What the record says of a hold: why, and by whom. */
+export const holdText = ({ by, reason }: Pick<LegalHold, 'by' | 'reason'>): string => `${reason} (${by})`;
+
+/** The way back; a text that is none is a reason of nobody. */
+export const readHoldText = (text: string): Pick<LegalHold, 'by' | 'reason'> => {
+  const [, reason = text, by = ''] = /^(.*) \(([^()]*)\)$/s.exec(text) ?? [];
+  return { by, reason };
+};
+
+/** Makes the journal of a directory that has none, of holds that are in force. Rejects with a `JournalError`. */
+export const beginLegalHolds = async (directory: string, holds: readonly LegalHold[]): Promise<void> => {
+  const journal = await openJournal(directory);
+  try {
+    for (const hold of holds) await journal.append(Buffer.from(JSON.stringify({ hold } satisfies Entry)));
+  } finally {
+    await journal.close();
+  }
+};
+
 type Entry = { readonly hold: LegalHold } | { readonly release: string };
 
 export class LegalHolds {

@@ -108,7 +108,7 @@ const MARK_LEAVES = 256;
 const SALT_POOL_BYTES = 1 << 13;
 const MAX_BACKOFF_MS = 60_000;
 /** The journal's own bound is for events as the tap bounds them. */
-const MAX_RECORD_BYTES = 1 << 17;
+export const MAX_RECORD_BYTES = 1 << 17;
 
 class TransparencyLog implements Log, OpenedLog, Seal {
   readonly origin: string;

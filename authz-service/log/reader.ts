@@ -31,9 +31,9 @@ export class LogReader {
     this.#objects = objects;
   }
 
-  /** The newest published checkpoint, its signatures not verified; `undefined` of a log without any. Rejects with a `StorageError` or a `TlogError`. */
-  async checkpoint(): Promise<PublishedCheckpoint | undefined> {
-    const bytes = await this.#objects.get(CHECKPOINT_PATH);
+  /** The newest published checkpoint, or another one, its signatures not verified; `undefined` when it is not there. Rejects with a `StorageError` or a `TlogError`. */
+  async checkpoint(path = CHECKPOINT_PATH): Promise<PublishedCheckpoint | undefined> {
+    const bytes = await this.#objects.get(path);
     return bytes === undefined ? undefined : { ...readCheckpoint(bytes), note: bytes.toString('utf8') };
   }
 

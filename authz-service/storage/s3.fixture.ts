@@ -33,6 +33,8 @@ export class Bucket {
   /** By key, the newest first. */
   readonly objects = new Map<string, Version[]>();
   readonly flaws = new Set<Flaw>();
+  /** On which objects nobody may put a legal hold. */
+  refusesHold: (key: string) => boolean = () => false;
   /** Answers in place of the bucket, in turn; `undefined`: the connection breaks. */
   readonly faults: (Reply | undefined | 'silence')[] = [];
   readonly requests: { readonly method: string; readonly url: string; readonly headers: IncomingMessage['headers'] }[] = [];
@@ -89,6 +91,7 @@ export class Bucket {
     const digest = createHash('sha256').update(body).digest();
     if (headers['x-amz-content-sha256'] !== digest.toString('hex')) return failure(400, 'XAmzContentSHA256Mismatch');
     if (key === '') return this.#ofBucket(query);
+    if (method === 'PUT' && query.has('legal-hold') && this.refusesHold(key)) return failure(403, 'AccessDenied');
     if (method === 'PUT' && query.has('legal-hold'))
       return this.#change(key, query, (version) => void (version.hold = body.includes('>ON<')));
     if (method === 'PUT' && query.has('retention')) return this.#retain(key, query, body.toString());

@@ -1,6 +1,6 @@
 /** A state directory that comes back as it was on an older day, or not at all: the service as a process, and those who know better. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -131,4 +131,26 @@ test('a state that was rolled back as a whole is refused in words that say what 
   expect(await start(), said).toBeUndefined();
   await stop();
   expect((await sluice('verify', '--json')).code).toBe(0);
+}, 300_000);
+
+test('the machine is lost: with the key, the record is made anew from the replica, and goes on as the same tree', async () => {
+  const size = await day();
+  const remembered = join(dir, 'remembered');
+  cpSync(join(copy(), 'checkpoint'), remembered);
+  const key = readFileSync(join(state(), 'tap/key'));
+  rmSync(state(), { recursive: true });
+  mkdirSync(join(state(), 'tap'), { recursive: true });
+  writeFileSync(join(state(), 'tap/key'), key, { mode: 0o600 });
+  // Without the record the service would begin another one: who knows this one says so.
+  expect(await start()).toBe(1);
+  expect(said).toContain('Here it has 0 leaves');
+  const { code, out, err } = await sluice('log', 'restore', 'vault', '--checkpoint', remembered);
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toContain(`: ${size} leaves.`);
+  expect(await day()).toBe(size + 2);
+  for (const log of [join(state(), 'tap/log'), copy()])
+    expect(await sluice('verify', '--log', log, '--checkpoint', remembered)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('VERIFIED'),
+    });
 }, 300_000);

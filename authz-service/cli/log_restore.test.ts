@@ -1,0 +1,106 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { LegalHolds } from '../log/legal_holds.ts';
+import { recordParts } from '../record.ts';
+import { openSink, type Sink } from '../tap/sink.ts';
+import { run } from './run.ts';
+
+let dir: string;
+const at = (...path: string[]): string => join(dir, ...path);
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'cli-restore-'));
+  writeFileSync(
+    at('sluice.yaml'),
+    `version: 1\nstate_dir: state\nlisteners: [{ name: http, address: 127.0.0.1:8080 }]\nissuers: [{ name: corp, issuer: https://login.example.com, audiences: [sluice] }]
+targets: [{ name: t, listener: http, url: http://127.0.0.1:1 }]\npolicy: { path: policies }\ntap: { replicas: [{ type: directory, name: vault, path: copy }] }\n`,
+  );
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const restore = async (...args: string[]): Promise<{ code: number; out: string; err: string }> => {
+  const caught = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((stream) =>
+    vi.spyOn(process[stream], 'write').mockImplementation((chunk) => {
+      caught[stream] += chunk;
+      return true;
+    }),
+  );
+  try {
+    return { code: await run(['log', 'restore', ...args, '--config', at('sluice.yaml')]), out: caught.stdout, err: caught.stderr };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+};
+
+const opened = (): Promise<Sink> => openSink({ ...recordParts({ stateDir: at('state'), tap: {} as never }) });
+const tell = (sink: Sink, session: string, notice: string, text: string): Promise<void> =>
+  sink.append([{ session, target: 't', body: { kind: 'notice', notice, text } }]);
+
+/** A record of 300 events, a copy of it, and nothing left of it here but its key. */
+const lost = async (): Promise<void> => {
+  const sink = await opened();
+  for (const session of ['ses_1', 'ses_2', 'ses_3']) await tell(sink, session, 'legal-hold-added', `case (7) of ${session} (corp:dana)`);
+  await tell(sink, 'ses_2', 'legal-hold-released', 'closed (corp:dana)');
+  await tell(sink, 'ses_1', 'legal-hold-added', 'again (corp:lee)');
+  for (let n = 0; n < 300; n += 1) await tell(sink, n % 2 ? 'ses_4' : '', 'something', `number ${n}`);
+  await sink.close();
+  cpSync(at('state/tap/log'), at('copy'), { recursive: true });
+  const key = readFileSync(at('state/tap/key'));
+  rmSync(at('state'), { recursive: true });
+  mkdirSync(at('state/tap'), { recursive: true });
+  writeFileSync(at('state/tap/key'), key, { mode: 0o600 });
+};
+
+it('makes the record anew from the only replica, with its sessions and legal holds, and the service goes on with it', async () => {
+  await lost();
+  const { code, out, err } = await restore('--checkpoint', at('copy/checkpoint'));
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toMatch(
+    /VERIFIED[\s\S]*remembered[\s\S]*Restored from file:.*copy: 306 leaves\.\nLegal holds that the record tells of: 2\.\n/,
+  );
+  expect(existsSync(at('state/tap/restoring'))).toBe(false);
+
+  const holds = await LegalHolds.open(at('state/legal-holds'), { record: async () => {} });
+  expect(holds.list()).toEqual([
+    { session: 'ses_1', by: 'corp:dana', reason: 'case (7) of ses_1', at: expect.stringMatching(/^20/) },
+    { session: 'ses_3', by: 'corp:dana', reason: 'case (7) of ses_3', at: expect.stringMatching(/^20/) },
+  ]);
+  await holds.close();
+  const sink = await opened();
+  await tell(sink, 'ses_4', 'something', 'afterwards');
+  expect((await sink.events('ses_4'))?.map(({ event }) => (event?.body as { text: string } | undefined)?.text)).toEqual([
+    ...Array.from({ length: 150 }, (_, n) => `number ${2 * n + 1}`),
+    'afterwards',
+  ]);
+  await sink.close();
+});
+
+it('says what is wrong, and leaves nothing', async () => {
+  await lost();
+  expect(await restore('elsewhere')).toMatchObject({ code: 2, err: expect.stringContaining('(vault)') });
+  const bytes = readFileSync(at('copy/tile/entries/000'));
+  const sound = Buffer.from(bytes);
+  bytes[80] = (bytes[80] as number) ^ 1;
+  writeFileSync(at('copy/tile/entries/000'), bytes);
+  expect((await restore('vault')).code).toBe(1);
+  expect([existsSync(at('state/tap/log')), existsSync(at('state/tap/journal')), existsSync(at('state/tap/restoring'))]).toEqual([
+    false,
+    false,
+    false,
+  ]);
+  writeFileSync(at('copy/tile/entries/000'), sound);
+  // A checkpoint that was kept and is of a longer log.
+  const sink = await openSink({ ...recordParts({ stateDir: at('longer'), tap: { key: { file: at('state/tap/key') } } as never }) });
+  for (let n = 0; n < 310; n += 1) await tell(sink, '', 'something', `other ${n}`);
+  await sink.close();
+  const kept = await restore('vault', '--checkpoint', at('longer/tap/log/checkpoint'));
+  expect(kept).toMatchObject({ code: 1, out: expect.stringMatching(/NOT VERIFIED/), err: expect.stringContaining('nothing is restored') });
+  expect(existsSync(at('state/tap/log'))).toBe(false);
+  expect((await restore('vault')).code).toBe(0);
+  expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringMatching(/There is a record already[\s\S]*mv /) });
+  rmSync(at('state'), { recursive: true });
+  expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringContaining('the key of the log that is there is not') });
+});

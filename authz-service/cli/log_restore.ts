@@ -1,0 +1,131 @@
+/** `sluice log restore`: the record made anew from a replica, for a service whose state directory is lost or of an older day. */
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { openStore } from '../custody/stores.ts';
+import { HEADER_BYTES } from '../journal/frame.ts';
+import { isSegmentName } from '../journal/segment.ts';
+import { withListed } from '../log/keys.ts';
+import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
+import type { LogRecord } from '../log/reader.ts';
+import { KEYS_PATH } from '../log/replicator.ts';
+import { restoreLog } from '../log/restore.ts';
+import { recordPlaces, recordSigners } from '../record.ts';
+import { localFiles } from '../storage/local_files.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { decodeEvent } from '../tap/event.ts';
+import { kindOf } from '../tap/store.ts';
+import { CHECKPOINT_PATH } from '../tlog/tile.ts';
+import { verifyLog } from '../verify/log.ts';
+import { inWords } from '../verify/report.ts';
+import { CommandError, complain, type Invocation, say, text } from './command.ts';
+import { clientConfig } from './place.ts';
+
+type Config = ReturnType<typeof clientConfig>;
+
+/** @returns the exit code: 1 when the copy does not verify; then nothing is left of it here. */
+export async function restore(invocation: Invocation, named: string | undefined): Promise<number> {
+  const config = clientConfig(invocation);
+  const places = recordPlaces(config.stateDir);
+  const there = [places.journal, places.published].filter((path) => existsSync(path));
+  if (!isEmpty(places))
+    throw new CommandError(
+      `There is a record already (${there.join(', ')}): move it away, and keep it. With the service stopped, and the key left where it is:\n  mkdir ${places.dir}.old && mv ${[...there, `${places.index}*`].join(' ')} ${places.dir}.old/`,
+    );
+  const kept = text(invocation, 'checkpoint');
+  const remembered = kept === undefined ? undefined : readFileSync(kept, 'utf8');
+  const signers = recordSigners(config);
+  const staging = join(places.dir, 'restoring');
+  rmSync(staging, { recursive: true, force: true });
+  const from = copyOf(config, named);
+  try {
+    const holds = new HoldsOfRecord();
+    const objects = localFiles(join(staging, 'log'));
+    const { checkpoint, size } = await restoreLog({ from, directory: staging, objects, signers, onRecord: (record) => holds.take(record) });
+    const keys = withListed(
+      signers.map(({ verifier }) => verifier),
+      (await objects.get(KEYS_PATH))?.toString('utf8') ?? '',
+    );
+    const report = await verifyLog({
+      objects,
+      trust: { origin: checkpoint.origin, keys, ...(remembered !== undefined && { remembered }) },
+    });
+    say(inWords(report));
+    if (!report.verified) {
+      complain(`What ${from.url} has does not verify: nothing is restored from it.`);
+      return 1;
+    }
+    await takeInto(config, staging, holds);
+    say(
+      `Restored from ${from.url}: ${size} leaves${size > checkpoint.size ? `, ${size - checkpoint.size} of them behind its checkpoint` : ''}.`,
+    );
+    say(
+      `Legal holds that the record tells of: ${holds.inForce.length}${holds.untold > 0 ? `; of ${holds.untold} of its notices the events are deleted` : ''}.`,
+    );
+    say(
+      'What was recorded later is lost. Requests that were held, and approvals not used yet, have to be asked for again. Start the service now.',
+    );
+    return 0;
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+    await from.close();
+  }
+}
+
+/** Nothing was ever recorded here; a start that was refused may have made the folders. */
+const isEmpty = ({ journal, published }: ReturnType<typeof recordPlaces>): boolean =>
+  !existsSync(join(published, CHECKPOINT_PATH)) &&
+  (!existsSync(journal) ||
+    readdirSync(journal).every((name) => !isSegmentName(name) || statSync(join(journal, name)).size <= HEADER_BYTES));
+
+/** A replica of the configuration, by name or the only one, or a folder. */
+function copyOf({ tap }: Config, named: string | undefined): ObjectStore {
+  const replica =
+    tap.replicas.find(({ name }) => name === named) ?? (named === undefined && tap.replicas.length === 1 ? tap.replicas[0] : undefined);
+  if (replica !== undefined) return openStore(replica);
+  if (named !== undefined && existsSync(named)) return localFiles(named);
+  const names = tap.replicas.map(({ name }) => name).join(', ');
+  throw new CommandError(
+    `Say where from: a folder with a copy of the log, or a replica of the configuration (${names || 'it has none'}).`,
+    2,
+  );
+}
+
+/** What was made beside takes its place: a stop in between leaves what the service refuses to start with, never half a log that it would go on from. */
+async function takeInto({ stateDir }: Config, staging: string, { inForce }: HoldsOfRecord): Promise<void> {
+  const { dir, journal, published, index } = recordPlaces(stateDir);
+  const held = join(stateDir, 'legal-holds');
+  if (!existsSync(held)) await beginLegalHolds(held, inForce);
+  // Of another history, should it still be there; it is made anew.
+  for (const end of ['', '-wal', '-shm']) rmSync(index + end, { force: true });
+  for (const empty of [journal, published]) rmSync(empty, { recursive: true, force: true });
+  renameSync(join(staging, 'journal'), journal);
+  renameSync(join(staging, 'log'), published);
+  const fd = openSync(dir, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+/** The legal holds that the record's notices tell of. */
+class HoldsOfRecord {
+  readonly #held = new Map<string, LegalHold>();
+  /** Notices of sessions whose events were deleted after their retention. */
+  untold = 0;
+
+  get inForce(): LegalHold[] {
+    return [...this.#held.values()];
+  }
+
+  take({ leaf, detail }: LogRecord): void {
+    const { session } = leaf;
+    if (session === '' || kindOf(leaf.kind) !== 'notice') return;
+    if (detail === undefined) {
+      this.untold += 1;
+      return;
+    }
+    const { body, timeUnixNanos } = decodeEvent(detail.event);
+    if (body.kind !== 'notice') return;
+    if (body.notice === 'legal-hold-released') this.#held.delete(session);
+    else if (body.notice === 'legal-hold-added' && !this.#held.has(session))
+      this.#held.set(session, { session, ...readHoldText(body.text), at: new Date(Number(timeUnixNanos / 1_000_000n)).toISOString() });
+  }
+}

@@ -1,0 +1,172 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { localFiles } from '../storage/local_files.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { openCheckpoint } from '../tlog/checkpoint.ts';
+import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
+import { Replicator } from './replicator.ts';
+import { type Restored, restoreLog } from './restore.ts';
+
+let directory: string;
+let copy: ObjectStore;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-restore-'));
+  copy = localFiles(join(directory, 'copy'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const at = (name: string): string => join(directory, name);
+const published = (name: string): ObjectStore => localFiles(join(at(name), 'log'));
+const textOf = (n: number): string => `event ${n}`;
+const texts = (count: number): string[] => Array.from({ length: count }, (_, n) => textOf(n));
+
+/** A log of `size`, all of it published. */
+const grow = async (name: string, size: number): Promise<void> => {
+  const log = await testLog({ directory: at(name) });
+  // Every third is a payload.
+  for (let n = log.size; n < size; n += 1) log.stage(subject(n + 1, 'ses_1', n % 3 === 0 ? 17 : 11), Buffer.from(textOf(n)));
+  await log.settled();
+  await log.publish();
+  await log.close();
+};
+const replicate = (name: string): Promise<void> =>
+  new Replicator({ from: published(name), to: copy, open: (note) => openCheckpoint(note, ORIGIN, [SIGNER.verifier]), keepMs: 0 }).round();
+const restore = (signers = [SIGNER]): Promise<Restored> =>
+  restoreLog({ from: copy, directory: at('new'), objects: published('new'), signers });
+const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'none',
+    ({ code }) => code,
+  );
+const objectsOf = async (store: ObjectStore): Promise<string[]> => {
+  const found: string[] = [];
+  for await (const key of store.list('')) found.push(`${key} ${(await store.get(key))?.toString('base64')}`);
+  return found;
+};
+
+describe('a log that is restored', () => {
+  for (const size of [1, 255, 256, 257, 700, 1024])
+    it(`has all of ${size} leaves, and goes on as the same tree`, async () => {
+      await grow('old', size);
+      await replicate('old');
+      const remembered = openCheckpoint((await copy.get('checkpoint')) as Buffer, ORIGIN, [SIGNER.verifier]);
+      rmSync(at('old'), { recursive: true });
+      expect(await restore()).toMatchObject({ size, root: remembered.root, checkpoint: { size } });
+      expect(await objectsOf(published('new'))).toEqual(await objectsOf(copy));
+
+      const log = await testLog({ directory: at('new'), remembered: [remembered] });
+      expect(textsOf(await recordsOf(log))).toEqual(texts(size));
+      await log.close();
+      await grow('new', size + 300);
+      expect(textsOf((await verifyPublished(published('new'))) ?? [])).toEqual(texts(size + 300));
+      // The replica that it came from follows it.
+      await replicate('new');
+      expect(textsOf((await verifyPublished(copy)) ?? [])).toEqual(texts(size + 300));
+    });
+
+  it('has what the replica keeps ahead of its pointer', async () => {
+    await grow('old', 290);
+    await replicate('old');
+    const pointer = (await copy.get('checkpoint')) as Buffer;
+    await grow('old', 300);
+    const edge = [await copy.get('tile/0/001.p/34'), await copy.get('tile/entries/001.p/34'), await copy.get('details/events/001.p/34')];
+    await replicate('old');
+    await copy.put('checkpoint', pointer);
+    expect(edge.every((bytes) => bytes !== undefined)).toBe(true);
+    expect(await restore()).toMatchObject({ size: 300, checkpoint: { size: 300 } });
+  });
+
+  it('has the full bundles that were on their way, under a checkpoint of its own', async () => {
+    await grow('old', 300);
+    await replicate('old');
+    await grow('old', 1000);
+    for (const bundle of ['001', '002'])
+      for (const key of [`tile/entries/${bundle}`, `details/events/${bundle}`, `details/payloads/${bundle}`, `tile/0/${bundle}`])
+        await copy.put(key, (await published('old').get(key)) as Buffer);
+    // Of the third bundle the events have not come.
+    for (const key of ['tile/entries/003.p/232', 'tile/0/003.p/232']) await copy.put(key, (await published('old').get(key)) as Buffer);
+    expect(await restore()).toMatchObject({ size: 768, checkpoint: { size: 300 } });
+    await grow('new', 1100);
+    expect(textsOf((await verifyPublished(published('new'))) ?? [])).toEqual(texts(1100));
+    await replicate('new');
+    expect(textsOf((await verifyPublished(copy)) ?? [])).toEqual(texts(1100));
+  });
+
+  it('goes no further than events have come', async () => {
+    await grow('old', 300);
+    await replicate('old');
+    await grow('old', 1000);
+    for (const key of ['tile/entries/001', 'details/events/001', 'tile/0/001'])
+      await copy.put(key, (await published('old').get(key)) as Buffer);
+    expect(await restore()).toMatchObject({ size: 300, checkpoint: { size: 300 } });
+  });
+
+  it('lacks what was deleted after its retention, and proves the rest', async () => {
+    await grow('old', 700);
+    await replicate('old');
+    await copy.delete('details/payloads/000');
+    await restore();
+    const log = await testLog({ directory: at('new') });
+    const records = await recordsOf(log);
+    expect(records.filter(({ detail }) => detail === undefined).map(({ index }) => index)).toEqual(
+      Array.from({ length: 86 }, (_, n) => 3 * n),
+    );
+    await log.close();
+  });
+
+  it('comes of the keys that signed its newest checkpoint, and of no others', async () => {
+    const next = parseSignerKey(generateSignerKey(ORIGIN));
+    await grow('old', 300);
+    await replicate('old');
+    expect(await codeOf(restore([next]))).toBe('key');
+    expect(await codeOf(restore([parseSignerKey(generateSignerKey('other.example/log'))]))).toBe('key');
+    await restore([next, SIGNER]);
+    const log = await testLog({ directory: at('new'), signers: [next, SIGNER] });
+    expect(log.size).toBe(300);
+    await log.close();
+  });
+});
+
+describe('is not restored from', () => {
+  beforeEach(async () => {
+    await grow('old', 600);
+    await replicate('old');
+  });
+  const change = async (key: string, at = 40): Promise<void> => {
+    const bytes = (await copy.get(key)) as Buffer;
+    bytes[at] = (bytes[at] as number) ^ 1;
+    await copy.put(key, bytes);
+  };
+
+  it('nothing', async () => {
+    await copy.delete('checkpoint');
+    expect(await codeOf(restore())).toBe('missing');
+  });
+
+  for (const key of ['tile/entries/001', 'tile/entries/002.p/88', 'details/events/000', 'details/events/002.p/88'])
+    it(`a copy whose ${key} was changed, or is not there`, async () => {
+      await change(key);
+      expect(await codeOf(restore())).toMatch(/^(?:corrupt|malformed)$/);
+      expect(existsSync(join(at('new'), 'log/checkpoint'))).toBe(false);
+      rmSync(at('new'), { recursive: true });
+      await copy.delete(key);
+      // A full bundle's events may have been deleted after their retention; those of the one that is not full never are.
+      expect(await codeOf(restore())).toBe(key === 'details/events/000' ? 'none' : 'corrupt');
+    });
+
+  it('a copy that goes on behind its checkpoint with another history', async () => {
+    await grow('other', 599);
+    const log = await testLog({ directory: at('other') });
+    for (let n = 599; n < 800; n += 1) log.stage(subject(n + 1), Buffer.from(`another ${n}`));
+    await log.settled();
+    await log.publish();
+    await log.close();
+    for (const key of ['tile/entries/002', 'details/events/002', 'details/payloads/002', 'tile/0/002'])
+      await copy.put(key, (await published('other').get(key)) as Buffer);
+    expect(await codeOf(restore())).toBe('forked');
+  });
+});

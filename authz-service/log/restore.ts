@@ -1,0 +1,226 @@
+/**
+ * Makes a log anew from a copy of what was published, on a machine that has nothing but its keys: the published objects, and a journal from which it goes on. Leaves
+ * that the copy has beyond its newest checkpoint, in full bundles that were on their way when the machine was lost, are gone on with too: they were acknowledged.
+ */
+import { join } from 'node:path';
+import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
+import { type Journal, openJournal } from '../journal/journal.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
+import { TlogError } from '../tlog/error.ts';
+import { Frontier, leafHash } from '../tlog/hash.ts';
+import type { SignerKey } from '../tlog/note.ts';
+import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tileOfEntries, tilePath } from '../tlog/tile.ts';
+import { type Detail, detailsPath, encodeDetails } from './details.ts';
+import { LogError } from './error.ts';
+import { CLASSES, classOf } from './leaf.ts';
+import { MAX_RECORD_BYTES } from './log.ts';
+import { keptCheckpointPath } from './publisher.ts';
+import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
+import { encodeCheckpointRecord, encodeEventRecord } from './record.ts';
+import { KEYS_PATH, WITNESSED_PATH } from './replicator.ts';
+
+export interface RestoreOptions {
+  /** The copy. Only read. */
+  readonly from: ObjectStore;
+  /** Empty: where the journal is made, in `journal/`. */
+  readonly directory: string;
+  /** Empty: where the published log goes. */
+  readonly objects: ObjectStore;
+  /** The log's own. */
+  readonly signers: readonly SignerKey[];
+  readonly files?: FileSystem;
+  /** Told of each record, in order. */
+  readonly onRecord?: (record: LogRecord) => void;
+}
+
+export interface Restored {
+  /** As the copy has it. */
+  readonly checkpoint: PublishedCheckpoint;
+  /** Leaves of the log that goes on: those of the checkpoint, and those beyond it. */
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+/** Bundles that are read ahead. */
+const AHEAD = 8;
+
+/**
+ * Rejects with a `LogError` (`missing`: there is no checkpoint; `key`: none is signed by a key of the log; `corrupt`, `forked`: the copy is not whole), a
+ * `StorageError` or a `JournalError`. What was written until then is the caller's to remove.
+ */
+export const restoreLog = async (options: RestoreOptions): Promise<Restored> => {
+  const { from, objects, signers } = options;
+  const reader = new LogReader(from);
+  const checkpoint = await newestOf(from, reader, signers);
+  const journal = await Journaling.open(options);
+  try {
+    const edge = await copyTree(options, reader, checkpoint, journal);
+    await copyBeside(from, objects, checkpoint);
+    const tree = Frontier.of(edge.size, edge.roots());
+    for await (const record of beyond(from, reader, checkpoint.size)) {
+      options.onRecord?.(record);
+      tree.append(leafHash(record.entry));
+      await journal.add(record);
+    }
+    const { origin, note } = checkpoint;
+    const [size, root] = [tree.size, tree.root()];
+    await journal.seal(size === checkpoint.size ? note : signCheckpoint({ origin, size, root }, signers));
+    // Last, as ever: it stands for all the rest.
+    await objects.put(CHECKPOINT_PATH, Buffer.from(note));
+    return { checkpoint, size, root };
+  } finally {
+    await journal.close();
+  }
+};
+
+/** The longest tree of this log that the copy holds: what it keeps may be ahead of its pointer. */
+const newestOf = async (from: ObjectStore, reader: LogReader, signers: readonly SignerKey[]): Promise<PublishedCheckpoint> => {
+  const pointer = await from.get(CHECKPOINT_PATH);
+  if (pointer === undefined) throw new LogError('missing', `there is no published log at ${from.url}: it has no checkpoint`);
+  const keys = signers.map(({ verifier }) => verifier);
+  const origin = (signers[0] as SignerKey).verifier.name;
+  const opened = (bytes: Buffer): PublishedCheckpoint => ({ ...openCheckpoint(bytes, origin, keys), note: bytes.toString('utf8') });
+  let candidates: PublishedCheckpoint[];
+  try {
+    candidates = [opened(pointer)];
+  } catch (error) {
+    throw new LogError('key', `the checkpoint at ${from.url} is not signed by a key of this log: ${(error as Error).message}`, error);
+  }
+  for await (const key of from.list('checkpoints/', keptCheckpointPath((candidates[0] as PublishedCheckpoint).size))) {
+    const bytes = await from.get(key);
+    try {
+      if (bytes !== undefined) candidates.push(opened(bytes));
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+    }
+  }
+  const [pointed, ...ahead] = candidates as [PublishedCheckpoint, ...PublishedCheckpoint[]];
+  for (const candidate of ahead.reverse()) if (await isThere(from, reader, candidate)) return candidate;
+  return pointed;
+};
+
+/** Whether what a checkpoint stands for has arrived: its edge comes last. */
+const isThere = async (from: ObjectStore, reader: LogReader, { size, root }: PublishedCheckpoint): Promise<boolean> => {
+  try {
+    const edge = await TileEdge.of(size, (tile) => from.get(tilePath(tile)));
+    if (size % TILE_WIDTH > 0) await reader.entries(Math.floor(size / TILE_WIDTH), size);
+    return Frontier.of(size, edge.roots()).root().equals(root);
+  } catch (error) {
+    if (error instanceof TlogError || error instanceof LogError) return false;
+    throw error;
+  }
+};
+
+/** Everything is derived from the entries again, so that nothing but the checkpoint is believed. */
+const copyTree = async (
+  { from, objects, onRecord }: RestoreOptions,
+  reader: LogReader,
+  { size, root }: PublishedCheckpoint,
+  journal: Journaling,
+): Promise<TileEdge> => {
+  const edge = new TileEdge();
+  for await (const [bundle, records] of bundles(reader, size)) {
+    const full: [string, Buffer][] = [];
+    for (const record of records) {
+      edge.append(leafHash(record.entry), (tile, bytes) => full.push([tilePath(tile), bytes]));
+      onRecord?.(record);
+      if (records.length < TILE_WIDTH) await journal.add(record);
+    }
+    const entries = records.map(({ entry }) => entry);
+    await objects.put(tilePath({ level: 'entries', index: bundle, width: entries.length }), encodeBundle(entries));
+    for (const [key, bytes] of full) await objects.put(key, bytes);
+    for (const each of CLASSES) {
+      const details = records.flatMap(({ leaf, detail }) => (detail !== undefined && classOf(leaf.kind) === each ? [detail] : []));
+      if (details.length > 0) await objects.put(detailsPath(each, bundle, entries.length), encodeDetails(details));
+    }
+  }
+  for (const { tile, bytes } of edge.partial()) await objects.put(tilePath(tile), bytes);
+  if (!Frontier.of(size, edge.roots()).root().equals(root))
+    throw new LogError('corrupt', `${from.url}: the entries do not give the root of its checkpoint of ${size}`);
+  return edge;
+};
+
+/** The bundles of the tree, in order, some of them read ahead. */
+async function* bundles(reader: LogReader, size: number): AsyncGenerator<[number, LogRecord[]], void> {
+  const count = Math.ceil(size / TILE_WIDTH);
+  const reading: Promise<LogRecord[]>[] = [];
+  for (let bundle = 0; bundle < count; bundle += 1) {
+    for (let next = bundle + reading.length; next < count && reading.length < AHEAD; next += 1) {
+      const records = reader.records(next, size);
+      // One that fails is told when its turn has come.
+      records.catch(() => {});
+      reading.push(records);
+    }
+    yield [bundle, await (reading.shift() as Promise<LogRecord[]>)];
+  }
+}
+
+/** Keys, cosigned and kept checkpoints: what is beyond the tree does not go along. */
+const copyBeside = async (from: ObjectStore, objects: ObjectStore, { size }: PublishedCheckpoint): Promise<void> => {
+  const keys: string[] = [KEYS_PATH];
+  const reader = new LogReader(from);
+  if (((await reader.checkpoint(WITNESSED_PATH))?.size ?? Number.POSITIVE_INFINITY) <= size) keys.push(WITNESSED_PATH);
+  for await (const key of from.list('checkpoints/')) if (key <= keptCheckpointPath(size)) keys.push(key);
+  for (const key of keys) {
+    const bytes = await from.get(key);
+    if (bytes !== undefined) await objects.put(key, bytes);
+  }
+};
+
+/** The records of full bundles that the copy has behind the tree of `size` leaves. */
+async function* beyond(from: ObjectStore, reader: LogReader, size: number): AsyncGenerator<LogRecord, void> {
+  let known = size % TILE_WIDTH === 0 ? [] : await reader.entries(Math.floor(size / TILE_WIDTH), size);
+  for (let bundle = Math.floor(size / TILE_WIDTH); ; bundle += 1) {
+    const [entries, tile] = [
+      tilePath({ level: 'entries', index: bundle, width: TILE_WIDTH }),
+      tilePath({ level: 0, index: bundle, width: TILE_WIDTH }),
+    ];
+    const hashes = await from.get(tile);
+    if (hashes === undefined || (await from.get(entries)) === undefined) return;
+    const records = await reader.records(bundle, (bundle + 1) * TILE_WIDTH);
+    if (
+      !tileOfEntries(records.map(({ entry }) => entry)).equals(hashes) ||
+      !known.every((entry, i) => entry.equals(records[i]?.entry as Buffer))
+    )
+      throw new LogError('forked', `${from.url}: ${entries} does not go on from its checkpoint of ${size}`);
+    // Its events follow the entries: what has not come is lost, and what is behind it with it.
+    if (records.some(({ detail }) => detail === undefined)) return;
+    yield* records.slice(known.length);
+    known = [];
+  }
+}
+
+/** Records that are made durable at once. */
+const BATCH = 256;
+
+/** The journal that the log goes on from: the events of the bundle that is not full, those behind it, and the checkpoint that covers them. */
+class Journaling {
+  readonly #journal: Journal;
+  #staged = 0;
+
+  private constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  static async open({ directory, files = nodeFileSystem }: RestoreOptions): Promise<Journaling> {
+    return new Journaling(await openJournal(join(directory, 'journal'), { files, released: true, maxRecordBytes: MAX_RECORD_BYTES }));
+  }
+
+  async add({ index, entry, detail }: LogRecord): Promise<void> {
+    if (detail === undefined)
+      throw new LogError('corrupt', `the event of leaf ${index} is not in the copy, and its bundle is not full yet`);
+    const { salt, event }: Detail = detail;
+    this.#journal.stage(encodeEventRecord(index, salt, entry, event));
+    this.#staged += 1;
+    if (this.#staged % BATCH === 0) await this.#journal.settled();
+  }
+
+  async seal(note: string): Promise<void> {
+    await this.#journal.append(encodeCheckpointRecord(note));
+  }
+
+  close(): Promise<void> {
+    return this.#journal.close();
+  }
+}

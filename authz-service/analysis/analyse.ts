@@ -9,7 +9,7 @@ import { type Definitions, fieldsOf, Model } from './model.ts';
 import { type Output, Walk } from './query.ts';
 import { inner, itemOf } from './scope.ts';
 import { fieldsOf as bare, listOf, nodeOf, unwrap } from './tree.ts';
-import { analyseStatement, type CopyOut, type Rows, type Seen } from './utility.ts';
+import { analyseStatement, type CopyOut, type Meaning, type NameChange, type Rows, type Seen } from './utility.ts';
 
 export type ResultColumn = 'origin' | 'clear' | 'sensitive';
 
@@ -39,8 +39,11 @@ export interface Analysis {
   /** Writes, locks and calls nothing that changes anything. */
   readonly readOnly: boolean;
   readonly statements: number;
+  /** What it does to the names of prepared statements, in order. */
+  readonly nameChanges: readonly NameChange[];
+  /** What the names that it executes may mean, as texts for people, with literals masked as in its own. */
+  readonly runs: readonly string[];
   /** Names of prepared statements and cursors. */
-  readonly prepares: readonly string[];
   readonly executes: readonly string[];
   readonly declares: readonly string[];
   readonly fetches: readonly string[];
@@ -55,8 +58,11 @@ const CATALOG_CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', '
 export const makeModel = (catalog: Catalog, sensitive: SensitiveColumns): Model =>
   new Model(catalog, sensitive, (model) => definitions(model, 0));
 
+/** For a name every text that may have prepared it: a `PREPARE`, or the statement alone where the protocol did. A name that is not there is not known. */
+export type Prepared = ReadonlyMap<string, readonly string[]>;
+
 /** @throws {AnalysisError} */
-export function analyse(text: string, model: Model): Analysis {
+export function analyse(text: string, model: Model, prepared: Prepared = new Map()): Analysis {
   if (Buffer.byteLength(text) > LARGEST_TEXT) throw new AnalysisError('too_large', `a statement of more than ${LARGEST_TEXT} bytes`);
   if (text.includes('\0')) throw new AnalysisError('unsupported', 'a statement with a zero byte');
   // The parser would take another text than the server gets.
@@ -64,23 +70,32 @@ export function analyse(text: string, model: Model): Analysis {
   const statements = parse(text);
   if (statements.length > MOST_STATEMENTS) throw new AnalysisError('too_large', `more than ${MOST_STATEMENTS} statements in one string`);
   const walk = new Walk(model);
+  const meant = [...prepared].map(([name, texts]) => ({ name, texts: texts.map((of) => ({ text: of, ...meaningOf(name, of) })) }));
   const seen: Seen = {
+    text: () => '',
     copyOut: undefined,
     secret: false,
-    prepares: new Set(),
+    nameChanges: [],
+    meanings: new Map(meant.map(({ name, texts }) => [name, texts])),
     executes: new Set(),
     declares: new Set(),
     fetches: new Set(),
   };
-  const rows = statements.flatMap((statement) => analyseStatement(statement, walk, seen) ?? []);
+  const rows = statements.flatMap(({ statement, location, length }) => {
+    seen.text = () => sliced(text, location, length);
+    return analyseStatement(statement, walk, seen) ?? [];
+  });
   for (const given of rows) if (given !== 'unforeseen') walk.use(given.all, 'output');
   if ((statements.length > 1 || walk.copies) && seen.copyOut) seen.copyOut = { ...seen.copyOut, columns: undefined };
   // After a change of the catalog the columns may be others than they are now.
-  const moving = statements.length > 1 && [...walk.commands].some((command) => CATALOG_CHANGING.has(command));
+  const unseen = walk.incomplete.size > 0;
+  const moving =
+    statements.length > 1 && [...walk.commands].some((command) => CATALOG_CHANGING.has(command) && (command !== 'execute' || unseen));
   const result = moving && rows.length > 0 ? undefined : rows.length === 1 ? columnsOf(rows[0]) : rows.length === 0 ? [] : undefined;
   const compared = [...walk.uses].some(([id, uses]) => id.sensitive && uses.has('predicate'));
   if (compared) for (const part of walk.derived) walk.tainted.add(part);
-  const hidden = walk.incomplete.size > 0 || seen.secret;
+  const hidden = unseen || seen.secret;
+  const readable = (of: string, tree: unknown): string => masked(of, hidden ? 'all' : constantsIn(tree, walk.tainted));
   return {
     request: requestOf(walk),
     result: result?.map((column) => kindOf(column, walk.copies)),
@@ -90,11 +105,15 @@ export function analyse(text: string, model: Model): Analysis {
     expands: walk.expands,
     ends: walk.ends,
     copyOut: seen.copyOut,
-    maskedText: masked(text, hidden ? 'all' : constantsIn(statements, walk.tainted)),
+    maskedText: readable(
+      text,
+      statements.map(({ statement }) => statement),
+    ),
     fingerprint: normalised(text),
     readOnly: !walk.changes,
     statements: statements.length,
-    prepares: [...seen.prepares],
+    nameChanges: seen.nameChanges,
+    runs: meant.flatMap(({ texts }) => texts.map(({ text: of, query }) => readable(of, query))),
     executes: [...seen.executes],
     declares: [...seen.declares],
     fetches: [...seen.fetches],
@@ -124,17 +143,42 @@ function requestOf(walk: Walk): Analysis['request'] {
   };
 }
 
-/** @returns the statements, each a wrapped node @throws {AnalysisError} */
-function parse(text: string): unknown[] {
+interface Parsed {
+  /** A wrapped node. */
+  readonly statement: unknown;
+  /** Bytes of UTF-8; a length of 0: up to the end. */
+  readonly location: number;
+  readonly length: number;
+}
+
+const sliced = (text: string, location: number, length: number): string =>
+  Buffer.from(text)
+    .subarray(location, length === 0 ? undefined : location + length)
+    .toString();
+
+/** What a name means that such a text has prepared. A PREPARE of another name is what the protocol has prepared under this one. @throws {AnalysisError} */
+function meaningOf(name: string, text: string): Meaning {
+  const [only, ...more] = parse(text);
+  const prepare = nodeOf(only?.statement);
+  if (more.length > 0) return { query: undefined, types: [] };
+  if (prepare?.kind !== 'PrepareStmt' || prepare.fields.name !== name) return { query: only?.statement, types: [] };
+  return { query: prepare.fields.query, types: listOf(prepare.fields.argtypes) };
+}
+
+/** @throws {AnalysisError} */
+function parse(text: string): Parsed[] {
   // An empty Query is how some clients ask whether the server is there; libpg-query takes it for a mistake.
   if (text === '') return [];
   const tree = guarded(() => parseSync(text));
-  return listOf(bare(tree)?.stmts).map((statement) => unwrap(statement, 'RawStmt')?.stmt);
+  return listOf(bare(tree)?.stmts).map((entry) => {
+    const raw = unwrap(entry, 'RawStmt');
+    return { statement: raw?.stmt, location: Number(raw?.stmt_location ?? 0), length: Number(raw?.stmt_len ?? 0) };
+  });
 }
 
 /** Most texts have nothing to mask, and need not be read once more. */
 const masked = (text: string, which: 'all' | ReadonlySet<number>): string =>
-  which !== 'all' && which.size === 0 ? text : maskText(text, tokensOf(text), which);
+  text === '' || (which !== 'all' && which.size === 0) ? text : maskText(text, tokensOf(text), which);
 
 function tokensOf(text: string): Token[] {
   return guarded(() => scanSync(text)).tokens.map((token) => ({ start: token.start, end: token.end, name: token.tokenName }));
@@ -169,7 +213,7 @@ function guarded<T>(run: () => T): T {
 
 function definitions(model: Model, depth: number): Definitions {
   let level = depth;
-  const selectOf = (text: string): unknown => nodeOf(parse(text)[0])?.fields;
+  const selectOf = (text: string): unknown => nodeOf(parse(text)[0]?.statement)?.fields;
   const unknown = (reason: string): ReturnType<Definitions['view']> => ({
     flows: undefined,
     reads: [],

@@ -4,15 +4,15 @@
  */
 import { Worker } from 'node:worker_threads';
 import { watchWork } from '../working_time.ts';
-import type { Analysis } from './analyse.ts';
+import type { Analysis, Prepared } from './analyse.ts';
 import type { Catalog, SensitiveColumns } from './catalog.ts';
 import { AnalysisError } from './error.ts';
 import type { Origin } from './model.ts';
 import type { FromWorker, Knowledge, ToWorker } from './worker.ts';
 
 export interface Analyst {
-  /** @throws {AnalysisError} and nothing else */
-  analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns): Promise<Analysis>;
+  /** @param prepared what the names of prepared statements may mean @throws {AnalysisError} and nothing else */
+  analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns, prepared?: Prepared): Promise<Analysis>;
   /** Every column of the catalog whose values are or may be sensitive, those of views included. @throws {AnalysisError} */
   origins(catalog: Catalog, sensitive: SensitiveColumns): Promise<readonly Origin[]>;
   close(): Promise<void>;
@@ -81,9 +81,13 @@ class Pool implements Analyst {
     throw failed.reason;
   }
 
-  analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns): Promise<Analysis> {
+  analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns, prepared?: Prepared): Promise<Analysis> {
     const { key, knowledge } = this.#known(catalog, sensitive);
-    return this.#ask({ kind: 'analyse', key, text }, knowledge, this.#options.timeoutMs ?? TIMEOUT_MS) as Promise<Analysis>;
+    return this.#ask(
+      { kind: 'analyse', key, text, ...(prepared && { prepared }) },
+      knowledge,
+      this.#options.timeoutMs ?? TIMEOUT_MS,
+    ) as Promise<Analysis>;
   }
 
   origins(catalog: Catalog, sensitive: SensitiveColumns): Promise<readonly Origin[]> {

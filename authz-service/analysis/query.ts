@@ -844,6 +844,11 @@ export class Walk {
     return union([...conditions, ...results]);
   }
 
+  /** The type that values are brought to: of a parameter. */
+  type(typeName: unknown): void {
+    this.#cast(typeName);
+  }
+
   /** A cast is a function of the type's own where that is none of PostgreSQL's. */
   #cast(typeName: unknown): Flow {
     const names = namesOf(unwrap(typeName, 'TypeName')?.names);

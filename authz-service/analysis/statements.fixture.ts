@@ -97,6 +97,8 @@ export interface Does {
   readonly statements?: number;
   readonly copyOut?: CopyOut;
   readonly prepares?: string;
+  /** What names were prepared as before. */
+  readonly prepared?: Readonly<Record<string, readonly string[]>>;
   readonly executes?: string;
   readonly declares?: string;
   readonly fetches?: string;
@@ -114,12 +116,13 @@ export function analysing(): void {
   });
 }
 
-export const analysed = (text: string): Analysis => analyse(text, model);
+export const analysed = (text: string, prepared?: Readonly<Record<string, readonly string[]>>): Analysis =>
+  analyse(text, model, prepared && new Map(Object.entries(prepared)));
 
 export function rows(name: string, table: readonly Row[]): void {
   describe(name, () => {
     test.each(table)('%s', (text, does) => {
-      const analysis = analysed(text);
+      const analysis = analysed(text, does.prepared);
       expect(said(analysis)).toEqual(meant(text, does));
       const reasons = does.incomplete ?? [];
       expect(analysis.request.incomplete).toEqual(reasons.map((part) => expect.stringContaining(part)));
@@ -160,7 +163,7 @@ function said({ request, ...analysis }: Analysis) {
     masked: analysis.maskedText,
     statements: analysis.statements,
     copyOut: analysis.copyOut,
-    prepares: analysis.prepares,
+    prepares: analysis.nameChanges.flatMap((change) => (change.kind === 'prepare' ? [change.name] : [])),
     executes: analysis.executes,
     declares: analysis.declares,
     fetches: analysis.fetches,

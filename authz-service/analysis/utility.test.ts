@@ -1,5 +1,6 @@
 /** What the statements that are no queries do, and strings of more than one statement. */
-import { analysing, rows } from './statements.fixture.ts';
+import { expect, test } from 'vitest';
+import { analysed, analysing, type Row, rows } from './statements.fixture.ts';
 
 analysing();
 
@@ -21,7 +22,7 @@ rows('EXPLAIN', [
   // How much room rows took is told.
   ['explain analyze select ssn from customers', { ...customers, commands: 'select explain', result: 'clear', predicates: 'ssn' }],
   ['explain select a from nowhere', { reads: '.nowhere', commands: 'explain', result: 'sensitive', incomplete: ['nowhere'] }],
-  ['explain execute p', { commands: 'explain', result: 'sensitive', executes: 'p', incomplete: ['prepared'] }],
+  ['explain execute p', { ...change, commands: 'explain', result: 'sensitive', executes: 'p', incomplete: ['prepared'] }],
   ['explain analyze execute p', { ...change, commands: 'execute explain', result: 'sensitive', executes: 'p', incomplete: ['prepared'] }],
   [
     "explain select pg_read_file('x')",
@@ -222,6 +223,216 @@ rows('new tables and views', [
   ],
 ]);
 
+const executed = { ...change, executes: 'p' } as const;
+const p = (...texts: string[]) => ({ prepared: { p: texts } });
+
+rows('EXECUTE of what is known', [
+  [
+    'execute p',
+    {
+      ...executed,
+      ...customers,
+      ...p('prepare p as select id, ssn, upper(ssn) from customers'),
+      commands: 'execute select',
+      result: 'origin origin:ssn sensitive:ssn',
+    },
+  ],
+  [
+    "execute p('1')",
+    {
+      ...executed,
+      ...customers,
+      ...p('prepare p(text) as select id from customers where ssn = $1'),
+      commands: 'execute select',
+      result: 'origin',
+      predicates: 'ssn',
+      masked: "execute p('***')",
+    },
+  ],
+  [
+    "execute p('1')",
+    {
+      ...executed,
+      ...p("prepare p(text) as select note from orders where note = $1 or note = 'x'"),
+      commands: 'execute select',
+      reads: 'orders',
+      result: 'origin',
+    },
+  ],
+  [
+    "execute p('1')",
+    {
+      ...executed,
+      ...p('prepare p(text) as insert into notes (body) values ($1)'),
+      commands: 'execute insert',
+      writes: 'notes',
+      masked: "execute p('***')",
+    },
+  ],
+  // Prepared by the protocol.
+  [
+    'execute p',
+    {
+      ...executed,
+      ...customers,
+      ...p('delete from notes using customers c returning c.ssn || body'),
+      commands: 'execute delete',
+      writes: 'notes',
+      reads: 'customers notes',
+      result: 'sensitive:ssn',
+    },
+  ],
+  // Either may be what stands there.
+  [
+    'execute p',
+    {
+      ...executed,
+      ...p('prepare p as select id from notes', 'prepare p as select upper(ssn) from customers'),
+      commands: 'execute select',
+      reads: 'notes customers',
+      result: 'sensitive:ssn',
+    },
+  ],
+  [
+    'execute p',
+    {
+      ...executed,
+      ...p('prepare p as select id from notes', 'prepare p as select 1, 2'),
+      commands: 'execute select',
+      reads: 'notes',
+      result: 'unknown',
+    },
+  ],
+  [
+    'execute p',
+    {
+      ...executed,
+      ...p('prepare p as select id from notes', 'prepare p as delete from orders'),
+      commands: 'execute select delete',
+      reads: 'notes',
+      writes: 'orders',
+      result: 'origin',
+    },
+  ],
+  // The text itself says what the name means from there on.
+  [
+    'prepare p as select id from notes; execute p',
+    {
+      ...executed,
+      ...p('prepare p as select ssn from customers'),
+      commands: 'prepare select execute',
+      reads: 'notes',
+      result: 'origin',
+      prepares: 'p',
+      statements: 2,
+    },
+  ],
+  [
+    'prepare p as select 1; prepare q as select 2; execute q; execute p',
+    { ...executed, executes: 'q p', commands: 'prepare select execute', result: 'unknown', prepares: 'p q', statements: 4 },
+  ],
+  ['execute q', { ...executed, ...p('select 1'), executes: 'q', commands: 'execute', result: 'unknown', incomplete: ['prepared'] }],
+  // What is not seen through may have prepared it anew.
+  [
+    'select peek(1); execute p',
+    {
+      ...executed,
+      ...p('select 1'),
+      commands: 'select execute',
+      result: 'unknown',
+      functions: ['peek'],
+      incomplete: ['peek', 'prepared'],
+      statements: 2,
+      masked: "select peek('***'); execute p",
+    },
+  ],
+  [
+    'execute p(peek(1))',
+    {
+      ...executed,
+      ...p('prepare p(int) as select $1'),
+      commands: 'execute',
+      result: 'unknown',
+      functions: ['peek'],
+      incomplete: ['peek', 'prepared'],
+      masked: "execute p(peek('***'))",
+    },
+  ],
+  [
+    'execute p',
+    { ...executed, ...p('select peek(1)'), commands: 'execute select', result: 'sensitive', functions: ['peek'], incomplete: ['peek'] },
+  ],
+  // Values are brought to the types of parameters by casts, which may be anybody's.
+  [
+    'execute p(1)',
+    {
+      ...executed,
+      ...p('prepare p(money) as select $1'),
+      commands: 'execute select',
+      result: 'clear',
+      functions: ['cast to money'],
+      incomplete: ['casts to money'],
+      masked: "execute p('***')",
+    },
+  ],
+  ...['prepare p as select $1', 'prepare p(unknown) as select $1', 'select $1'].map(
+    (text): Row => [
+      'execute p(1)',
+      { ...executed, ...p(text), commands: 'execute select', result: 'clear', incomplete: ['not known'], masked: "execute p('***')" },
+    ],
+  ),
+  // What the protocol prepared may be anything.
+  ...['create table x (a int)', 'execute p', 'prepare q as select 1', '', 'copy notes to stdout', 'fetch c'].map(
+    (text): Row => ['execute p', { ...executed, ...p(text), commands: 'execute', result: 'unknown', incomplete: ['no query'] }],
+  ),
+  [
+    'explain execute p',
+    { ...executed, ...customers, ...p('select id from customers where ssn > $1'), commands: 'explain', result: 'clear', predicates: 'ssn' },
+  ],
+  [
+    'explain analyze execute p',
+    {
+      ...executed,
+      ...customers,
+      ...p('select ssn from customers'),
+      commands: 'execute select explain',
+      result: 'clear',
+      predicates: 'ssn',
+    },
+  ],
+  [
+    'create temp table fresh as execute p',
+    { ...executed, ...p('select id from notes'), commands: 'execute select ddl', reads: 'notes', writes: '.fresh' },
+  ],
+  [
+    'create temp table fresh as execute p',
+    {
+      ...executed,
+      ...customers,
+      ...p('select ssn as x from customers'),
+      commands: 'execute select ddl',
+      writes: '.fresh',
+      output: 'ssn',
+      incomplete: ['ssn into a new table'],
+    },
+  ],
+]);
+
+test('texts of what is prepared', () => {
+  const changes = analysed(
+    'select 1; prepare "É" (int) as select \'é\'; deallocate a; prepare b as select 2; deallocate all; discard all; discard plans',
+  ).nameChanges;
+  expect(changes).toEqual([
+    { kind: 'prepare', name: 'É', text: 'prepare "É" (int) as select \'é\'' },
+    { kind: 'deallocate', name: 'a' },
+    { kind: 'prepare', name: 'b', text: 'prepare b as select 2' },
+    { kind: 'deallocate' },
+    { kind: 'deallocate' },
+  ]);
+  const { runs } = analysed('execute p', { p: ["prepare p as select id from customers where ssn = '1' and name = 'x'"] });
+  expect(runs).toEqual(["prepare p as select id from customers where ssn = '***' and name = 'x'"]);
+});
+
 rows('code, procedures, prepared statements and cursors', [
   ['do $$ begin delete from notes; end $$', { ...change, commands: 'do', incomplete: ['block of code'], masked: "do '***'" }],
   [
@@ -235,7 +446,7 @@ rows('code, procedures, prepared statements and cursors', [
       masked: "call p('***', '***')",
     },
   ],
-  ['prepare p as select ssn from customers where id = $1', { ...customers, commands: 'prepare select', prepares: 'p' }],
+  ['prepare p as select ssn from customers where id = $1', { ...change, ...customers, commands: 'prepare select', prepares: 'p' }],
   [
     "prepare p as delete from customers where ssn = '1'",
     {
@@ -264,8 +475,8 @@ rows('code, procedures, prepared statements and cursors', [
       masked: "execute p(peek('***'))",
     },
   ],
-  ['deallocate p', { commands: 'deallocate' }],
-  ['deallocate all', { commands: 'deallocate' }],
+  ['deallocate p', { ...change, commands: 'deallocate' }],
+  ['deallocate all', { ...change, commands: 'deallocate' }],
   ['declare c cursor for select ssn from customers', { ...customers, commands: 'declare select', declares: 'c' }],
   [
     'declare c scroll cursor with hold for select id from customers order by ssn',

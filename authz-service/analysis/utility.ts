@@ -1,5 +1,5 @@
 /** The statements that are no queries: what each is called, and what it makes of the analysis. */
-import { CLEAR, isSensitive, UNKNOWN } from './flow.ts';
+import { CLEAR, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
 import { DML, type Output, type Walk } from './query.ts';
 import { inner } from './scope.ts';
 import { childrenOf, type Fields, fieldsOf, listOf, type Node, namesOf, nodeOf, stringOf, textOf, unwrap } from './tree.ts';
@@ -17,14 +17,33 @@ export interface CopyOut {
   readonly nullText?: string;
 }
 
+/** What a statement does to the names of prepared statements. */
+export type NameChange =
+  /** `text`: the statement that prepares, as it was sent. */
+  | { readonly kind: 'prepare'; readonly name: string; readonly text: string }
+  /** Without a name: all of them. */
+  | { readonly kind: 'deallocate'; readonly name?: string };
+
+/** What a name was prepared as. */
+export interface Meaning {
+  readonly query: unknown;
+  /** Of its parameters, as far as they were declared. */
+  readonly types: readonly unknown[];
+}
+
 export interface Named {
-  readonly prepares: Set<string>;
+  /** In the order of the text. */
+  readonly nameChanges: NameChange[];
+  /** Every meaning that a name can have at this point of the text; nothing where one of them is not known. */
+  readonly meanings: Map<string, readonly Meaning[]>;
   readonly executes: Set<string>;
   readonly declares: Set<string>;
   readonly fetches: Set<string>;
 }
 
 export interface Seen extends Named {
+  /** Of the statement at hand. */
+  text: () => string;
   copyOut: CopyOut | undefined;
   /** Every literal is a secret: passwords and the like. */
   secret: boolean;
@@ -123,7 +142,6 @@ const COMMANDS: Readonly<Record<string, string>> = {
   LockStmt: 'lock',
   UnlistenStmt: 'listen',
   NotifyStmt: 'notify',
-  DeallocateStmt: 'deallocate',
   ClosePortalStmt: 'close',
   ConstraintsSetStmt: 'transaction',
   VacuumStmt: 'maintenance',
@@ -153,7 +171,7 @@ const ENDING: Readonly<Record<string, 'own' | 'prepared'>> = {
   TRANS_STMT_COMMIT_PREPARED: 'prepared',
   TRANS_STMT_ROLLBACK_PREPARED: 'prepared',
 };
-const CHANGES_NOTHING = new Set(['DeallocateStmt', 'ClosePortalStmt']);
+const CHANGES_NOTHING = new Set(['ClosePortalStmt']);
 const NOT_WRITTEN = new Set(['GrantStmt', 'AlterOwnerStmt', 'CreatePolicyStmt', 'AlterPolicyStmt']);
 
 export function analyseStatement(value: unknown, walk: Walk, seen: Seen): Rows {
@@ -190,17 +208,16 @@ function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
         ? { columns: ['name', 'setting', 'description'].map((name) => ({ name, flow: CLEAR, plain: false })), all: CLEAR }
         : ONE_CLEAR(textOf(fields.name));
     case 'PrepareStmt':
-      walk.commands.add('prepare');
-      seen.prepares.add(textOf(fields.name));
-      analyseStatement(fields.query, walk, seen);
-      return undefined;
+      return prepare(fields, walk, seen);
     case 'ExecuteStmt':
-      walk.commands.add('execute');
-      seen.executes.add(textOf(fields.name));
-      walk.expression(fields.params, undefined);
+      return execute(fields, walk, seen);
+    case 'DeallocateStmt': {
+      const name = textOf(fields.name);
+      walk.commands.add('deallocate');
       walk.changes = true;
-      walk.hide('runs a statement that was prepared before');
-      return 'unforeseen';
+      seen.nameChanges.push({ kind: 'deallocate', ...(name !== '' && { name }) });
+      return undefined;
+    }
     case 'DeclareCursorStmt':
       walk.commands.add('declare');
       seen.declares.add(textOf(fields.portalname));
@@ -235,6 +252,7 @@ function utility({ kind, fields }: Node, walk: Walk, seen: Seen): Rows {
     case 'DiscardStmt':
       for (const command of ['set', 'set:all', 'deallocate', 'close']) walk.commands.add(command);
       walk.changes = true;
+      if (fields.target === 'DISCARD_ALL') seen.nameChanges.push({ kind: 'deallocate' });
       return undefined;
     case 'ListenStmt':
       walk.commands.add('listen');
@@ -320,6 +338,67 @@ function relationsIn(value: unknown): { schema: string; name: string }[] {
   return [...own, ...childrenOf(value).flatMap(relationsIn)];
 }
 
+/** What it prepares is judged as if it ran: it can be run by ways that show no text. */
+function prepare(fields: Fields, walk: Walk, seen: Seen): Rows {
+  const [name, types] = [textOf(fields.name), listOf(fields.argtypes)];
+  walk.commands.add('prepare');
+  walk.changes = true;
+  for (const type of types) walk.type(type);
+  analyseStatement(fields.query, walk, seen);
+  seen.nameChanges.push({ kind: 'prepare', name, text: seen.text() });
+  // Where it fails, nothing that follows in the text runs.
+  seen.meanings.set(name, [{ query: fields.query, types }]);
+  return undefined;
+}
+
+/** Does what any of the texts does that its name may mean. */
+function execute(fields: Fields, walk: Walk, seen: Seen): Rows {
+  const name = textOf(fields.name);
+  walk.commands.add('execute');
+  // What it does depends on what was prepared, so it is judged for each execution.
+  walk.changes = true;
+  seen.executes.add(name);
+  const given = walk.expression(fields.params, undefined);
+  // What cannot be seen through may have prepared another statement under the name.
+  const meanings = walk.incomplete.size === 0 ? seen.meanings.get(name) : undefined;
+  if (!meanings) {
+    walk.hide('runs a statement of which it is not known how it was prepared');
+    return 'unforeseen';
+  }
+  const values = listOf(fields.params);
+  const rows = meanings.map(({ query, types }) => {
+    for (const type of types) walk.type(type);
+    if (walk.model.catalog.casts.size > 0 && values.length > types.filter(isDeclared).length)
+      walk.hide('gives values to parameters of types that are not known');
+    if (DML[nodeOf(query)?.kind ?? ''] !== undefined) return analyseStatement(query, walk, seen);
+    walk.hide('runs what was prepared and is no query');
+    return 'unforeseen';
+  });
+  if (walk.touchesSensitive || walk.writes.size > 0) walk.tainted.add(fields.params);
+  if (!isSensitive(given)) return anyOf(rows, given);
+  walk.hide('gives sensitive values to a prepared statement');
+  return 'unforeseen';
+}
+
+/** Otherwise PostgreSQL takes a parameter's type from where it is used. */
+const isDeclared = (type: unknown): boolean => namesOf(unwrap(type, 'TypeName')?.names).at(-1) !== 'unknown';
+
+/** The rows of one of several statements. */
+function anyOf(each: readonly Rows[], given: Flow): Rows {
+  if (each.includes('unforeseen')) return 'unforeseen';
+  const outputs = each.filter((rows): rows is Output => typeof rows === 'object');
+  const [first] = outputs;
+  if (!first) return undefined;
+  const all = union([...outputs.map((output) => output.all), given]);
+  if (outputs.length === 1) return { columns: first.columns, all };
+  const known = outputs.every(({ columns }) => columns !== undefined && columns.length === first.columns?.length);
+  const columns = first.columns?.map(({ name }, i) => {
+    const same = outputs.flatMap((output) => output.columns?.[i] ?? []);
+    return { name, flow: union(same.map(({ flow }) => flow)), plain: same.every(({ plain }) => plain) };
+  });
+  return { columns: known ? columns : undefined, all };
+}
+
 const FALSE = new Set(['false', 'off', '0', 'no']);
 
 function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
@@ -328,6 +407,7 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
     return definition?.defname === 'analyze' && !FALSE.has((stringOf(definition.arg) ?? 'true').toLowerCase());
   });
   const before = { commands: [...walk.commands], changes: walk.changes, writes: new Set(walk.writes.keys()) };
+  const executes = nodeOf(fields.query)?.kind === 'ExecuteStmt';
   analyseStatement(fields.query, walk, seen);
   if (!analyze) {
     // Planned, not run: what it would write is only looked at.
@@ -338,7 +418,7 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
       walk.writes.delete(key);
       walk.reads.set(key, relation);
     }
-    walk.changes = before.changes;
+    walk.changes = before.changes || executes;
   } else {
     // It tells how much room rows took, between its steps and at its end.
     for (const flow of walk.met) walk.use(flow, 'predicate');
@@ -371,8 +451,10 @@ function set(fields: Fields, walk: Walk): Rows {
 function createTableAs(fields: Fields, walk: Walk, seen: Seen): Rows {
   const select = nodeOf(fields.query);
   if (select?.kind === 'ExecuteStmt') {
-    analyseStatement(fields.query, walk, seen);
-    walk.into(unwrap(fields.into, 'IntoClause'), { columns: undefined, all: UNKNOWN });
+    const rows = analyseStatement(fields.query, walk, seen);
+    const made = typeof rows === 'object' ? rows : { columns: undefined, all: UNKNOWN };
+    walk.use(made.all, 'output');
+    walk.into(unwrap(fields.into, 'IntoClause'), made);
     return undefined;
   }
   const output = walk.statement(fields.query, undefined) ?? { columns: undefined, all: UNKNOWN };

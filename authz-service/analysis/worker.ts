@@ -1,7 +1,7 @@
 /** An analysis worker: one text at a time. It is watched and ended from outside (analyst.ts), for the parser cannot be interrupted. */
 import { parentPort } from 'node:worker_threads';
 import { loadModule } from 'libpg-query';
-import { analyse, makeModel, ParserBroken } from './analyse.ts';
+import { analyse, makeModel, ParserBroken, type Prepared } from './analyse.ts';
 import { Catalog, type CatalogData, SensitiveColumns } from './catalog.ts';
 import { AnalysisError, type AnalysisErrorCode } from './error.ts';
 import type { Model } from './model.ts';
@@ -15,7 +15,7 @@ export interface Knowledge {
 export type ToWorker =
   | { readonly kind: 'learn'; readonly key: number; readonly knowledge: Knowledge }
   | { readonly kind: 'forget'; readonly key: number }
-  | { readonly kind: 'analyse'; readonly key: number; readonly text: string }
+  | { readonly kind: 'analyse'; readonly key: number; readonly text: string; readonly prepared?: Prepared }
   | { readonly kind: 'origins'; readonly key: number };
 
 export type FromWorker =
@@ -50,7 +50,7 @@ function answerTo(job: Extract<ToWorker, { kind: 'analyse' | 'origins' }>): From
     const model = models.get(job.key);
     if (!model) throw new AnalysisError('unsupported', 'the catalog is not known to the worker');
     if (job.kind === 'origins') return { kind: 'done', value: model.origins(), spent: false };
-    return { kind: 'done', value: analyse(job.text, model), spent: job.text.length > LARGEST_KEPT };
+    return { kind: 'done', value: analyse(job.text, model, job.prepared), spent: job.text.length > LARGEST_KEPT };
   } catch (error) {
     const { code, message, position } =
       error instanceof AnalysisError ? error : new AnalysisError('too_large', 'the statement cannot be analysed');

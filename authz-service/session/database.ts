@@ -1,5 +1,6 @@
 /** A target that speaks SQL, as the session door sees it: its catalog, the analysis of texts under it, and where its sensitive columns are. */
 import { hash } from 'node:crypto';
+import type { Prepared } from '../analysis/analyse.ts';
 import { type Catalog, type Relation, SensitiveColumns } from '../analysis/catalog.ts';
 import { AnalysisError } from '../analysis/error.ts';
 import type { Origin, SensitiveOrigin, SensitiveOrigins } from '../mask/command_plan.ts';
@@ -7,7 +8,7 @@ import { type Analysed, type Analysis, AnalysisFailure, type Database } from './
 
 export interface Analyst {
   /** @throws {AnalysisError} */
-  analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns): Promise<Analysis>;
+  analyse(text: string, catalog: Catalog, sensitive: SensitiveColumns, prepared?: Prepared): Promise<Analysis>;
   /** Every column whose values are or may be sensitive, and the columns that they come of, as `schema.table.column`. @throws {AnalysisError} */
   origins(
     catalog: Catalog,
@@ -47,19 +48,21 @@ export function createDatabase({ sensitive: patterns, analyst, source, onChanged
   };
   /** Agents send the same text again and again: what it does stays the same under the same catalog. */
   const analyses = new WeakMap<Catalog, WeakMap<SensitiveColumns, Map<string, Promise<Analysis>>>>();
-  const analysisOf = (text: string, catalog: Catalog, sensitive: SensitiveColumns): Promise<Analysis> => {
-    if (text.length > LONGEST_KEPT) return analyst.analyse(text, catalog, sensitive);
+  const analysisOf = (text: string, catalog: Catalog, sensitive: SensitiveColumns, prepared?: Prepared): Promise<Analysis> => {
+    // No text has a zero byte.
+    const key = prepared ? `\0${JSON.stringify([text, ...prepared])}` : text;
+    if (key.length > LONGEST_KEPT) return analyst.analyse(text, catalog, sensitive, prepared);
     let of = analyses.get(catalog);
     if (!of) analyses.set(catalog, (of = new WeakMap()));
     let known = of.get(sensitive);
     if (!known) of.set(sensitive, (known = new Map()));
-    let found = known.get(text);
+    let found = known.get(key);
     if (!found) {
       if (known.size >= MOST_KEPT) known.delete(known.keys().next().value ?? '');
-      found = analyst.analyse(text, catalog, sensitive);
-      known.set(text, found);
+      found = analyst.analyse(text, catalog, sensitive, prepared);
+      known.set(key, found);
       // A busy machine does not make a text one that cannot be analysed.
-      found.catch(() => known.delete(text));
+      found.catch(() => known.delete(key));
     }
     return found;
   };
@@ -92,10 +95,10 @@ export function createDatabase({ sensitive: patterns, analyst, source, onChanged
 
   return {
     ...rest,
-    async analyse(text, alsoSensitive = []): Promise<Analysed> {
+    async analyse(text, alsoSensitive = [], prepared): Promise<Analysed> {
       const catalog = await catalogOf(source.catalog());
       try {
-        return { analysis: await analysisOf(text, catalog, sensitiveTo(alsoSensitive)), columns: originsIn(catalog) };
+        return { analysis: await analysisOf(text, catalog, sensitiveTo(alsoSensitive), prepared), columns: originsIn(catalog) };
       } catch (error) {
         if (error instanceof AnalysisError) throw new AnalysisFailure(error.code, error.message);
         if (error instanceof RangeError) throw new AnalysisFailure('unsupported', error.message);

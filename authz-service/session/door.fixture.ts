@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
+import type { Prepared } from '../analysis/analyse.ts';
 import { createAnalyst, type Analyst as RealAnalyst } from '../analysis/analyst.ts';
 import { Catalog, type CatalogData } from '../analysis/catalog.ts';
 import { AnalysisError } from '../analysis/error.ts';
@@ -141,6 +142,7 @@ export type Answer = Record<string, never> & {
     readonly generation: number;
     readonly reuse: string;
     readonly unsettles: boolean;
+    readonly byName: boolean;
     readonly plan: {
       readonly origins: readonly {
         readonly table: number;
@@ -169,7 +171,7 @@ export class World {
   readonly faults: unknown[] = [];
   /** By the request: what the policy says. */
   decide: (request: SqlRequest) => Decision = () => allow();
-  analyse: (text: string, sensitive: readonly string[]) => Analysis = () => analysisOf();
+  analyse: (text: string, sensitive: readonly string[], prepared?: Prepared) => Analysis = () => analysisOf();
   /** The tap takes nothing. */
   lost = false;
   served = true;
@@ -214,9 +216,9 @@ export class World {
         return { credential: credential || 'default', username: 'app', password: 'pencil' };
       },
       analyst: {
-        analyse: async (text, _, { patterns }) => {
+        analyse: async (text, _, { patterns }, prepared) => {
           if (text === 'syntax') throw new AnalysisError('syntax', 'syntax error at or near "syntax"');
-          return this.analyse(text, patterns);
+          return this.analyse(text, patterns, prepared);
         },
         origins: async (of, sensitive) => (await realAnalyst()).origins(of, sensitive),
       },
@@ -335,6 +337,11 @@ export class World {
     return Promise.all(
       this.#approvals.list('pending').map(({ id }) => this.#approvals.answer(id, { identity: DANA, onBehalfOf: '' }, verdict, reason)),
     );
+  }
+
+  /** What approvers are shown. */
+  get summaries(): string[] {
+    return this.#approvals.list().map(({ request }) => request.summary);
   }
 
   get states(): string[] {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vit
 import { analyse, makeModel } from '../analysis/analyse.ts';
 import { Catalog, SensitiveColumns } from '../analysis/catalog.ts';
 import type { Model } from '../analysis/model.ts';
+import type { SqlRequest } from '../decision/request.ts';
 import { AGENT, allow, analysisOf, CATALOG, deny, endAnalyst, hold, World } from './door.fixture.ts';
 
 let world: World;
@@ -389,6 +390,92 @@ describe('judging', () => {
     expect(analysed).toBe(4);
     for (let i = 0; i < 2; i++) await world.judge(session, `select ${'1'.repeat(3_000)}`);
     expect(analysed).toBe(6);
+  });
+
+  describe('of EXECUTE', () => {
+    const run = async (session: string, text: string, more = {}) => (await world.judge(session, text, more)).allowed;
+    const places = async (session: string, text = 'EXECUTE s'): Promise<unknown> => {
+      const allowed = await run(session, text);
+      return allowed && [allowed.plan.clearPositions, allowed.plan.positions.map(({ position }) => position), allowed.byName];
+    };
+    let model: Model;
+    beforeEach(async () => {
+      model = await realModel();
+      world.analyse = (text, _, prepared) => analyse(text, model, prepared);
+      world.decide = () => allow({ obligations: [{ type: 'mask', field: 'public.customers.ssn', method: 'full' }] });
+    });
+
+    test('goes by what was prepared in this session, by SQL and by the protocol', async () => {
+      const [session, other] = [await world.ready(), await world.ready()];
+      const asked = (): boolean => (world.inputs.at(-1) as { request: SqlRequest }).request.complete;
+      await run(session, 'PREPARE s AS SELECT id + 1, upper(ssn) FROM customers');
+      expect(await places(session)).toEqual([[0], [1], true]);
+      expect(asked()).toBe(true);
+      expect(world.inputs.at(-1)?.request).toMatchObject({ commands: ['execute', 'select'], reads: [{ name: 'customers' }] });
+      await run(other, 'SELECT 1', { prepare: true, name: 's' });
+      expect(await places(other)).toEqual([[0], [], true]);
+      await run(other, 'SELECT upper(ssn) FROM customers', { prepare: true });
+      expect(await places(other)).toEqual([[0], [], true]);
+      await places(await world.ready());
+      expect(asked()).toBe(false);
+    });
+
+    test('goes by all that may be prepared, until it is told which is', async () => {
+      const session = await world.ready();
+      const first = (await world.judge(session, 'PREPARE s AS SELECT upper(ssn) FROM customers')).command;
+      await run(session, 'PREPARE s AS SELECT 1');
+      expect(await places(session)).toEqual([[], [0], true]);
+      const freed = (await world.judge(session, 'DEALLOCATE s', { ended: [first] })).command;
+      const { command } = await world.judge(session, 'PREPARE s AS SELECT 2');
+      expect(await places(session)).toEqual([[], [0], true]);
+      await run(session, 'SELECT 1', { ended: [freed, command] });
+      expect(await places(session)).toEqual([[0], [], true]);
+    });
+
+    test('that was denied, or waits, prepares nothing', async () => {
+      const session = await world.ready();
+      world.decide = () => deny;
+      await world.judge(session, 'PREPARE s AS SELECT 1');
+      await world.judge(session, 'SELECT 1', { prepare: true, name: 's' });
+      world.decide = () => hold();
+      await world.judge(session, 'PREPARE s AS SELECT 1');
+      world.decide = () => allow();
+      await places(session);
+      expect(world.inputs.at(-1)).toMatchObject({ request: { complete: false } });
+    });
+
+    test('knows no name after what could not be seen through', async () => {
+      const session = await world.ready();
+      await run(session, 'PREPARE s AS SELECT 1');
+      // It does not run yet.
+      await run(session, 'PREPARE t AS SELECT nobody_knows()');
+      expect(await places(session)).toEqual([[0], [], true]);
+      await run(session, 'SELECT nobody_knows()');
+      expect(await places(session)).toEqual([[], [], true]);
+    });
+
+    test('is never judged for more than one execution', async () => {
+      const session = await world.ready();
+      for (const text of ['PREPARE s AS SELECT 1', 'EXECUTE s', 'EXPLAIN EXECUTE s', 'DEALLOCATE s', 'DISCARD ALL'])
+        expect((await run(session, text, { prepare: true }))?.eachExecution, text).toBe(true);
+    });
+
+    test('is held, and released, for what was prepared, which its approver is shown', async () => {
+      const session = await world.ready();
+      await run(session, "PREPARE s AS SELECT id FROM customers WHERE ssn = '1'");
+      world.decide = () => hold();
+      const execute = (): Promise<string> => world.judge(session, 'EXECUTE s').then(({ held }) => held?.approval ?? '');
+      const approval = await execute();
+      expect(world.summaries).toEqual(["EXECUTE s ← PREPARE s AS SELECT id FROM customers WHERE ssn = '***'"]);
+      const waiting = world.ask('Await', { session, approval });
+      await world.answerAll('approve');
+      expect((await waiting).allowed?.plan.positions).toBeDefined();
+      world.decide = () => allow();
+      await run(session, 'PREPARE s AS SELECT 1');
+      world.decide = () => hold();
+      expect(await execute()).not.toBe(approval);
+      expect(world.summaries).toHaveLength(2);
+    });
   });
 
   test.each([

@@ -31,6 +31,7 @@ import type {
 import { REFUSAL, REUSE, type Reuse } from './messages.ts';
 import { parameterTexts } from './parameters.ts';
 import { type Analysed, type Analysis, AnalysisFailure, type Database, type Proved, type SessionPorts } from './ports.ts';
+import { PreparedNames } from './prepared_names.ts';
 import { greeting, StartupError, startupParameters } from './startup.ts';
 import { refusalOf, unavailable, unsupported } from './words.ts';
 
@@ -63,7 +64,7 @@ const SAME_FOR_EACH_TEXT = new Set(['identity', 'run', 'target', 'session', 'ana
 /** When the catalog is read again because of them, milliseconds; beside that with the session's next command, and with its end. */
 const FOLLOWED_AFTER_MS = [250, 1_000, 5_000];
 /** After these the catalog may be another. */
-const CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', 'maintenance', 'other']);
+const CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'maintenance', 'other']);
 
 interface HeldCommand {
   /** Never rejects. */
@@ -96,6 +97,7 @@ interface Session {
   readonly underWay: Set<Promise<unknown>>;
   /** It has run what may have changed the catalog. */
   changes: 'none' | 'one' | 'until-commit';
+  readonly names: PreparedNames;
 }
 
 export function createSessions(ports: SessionPorts, options: SessionDoorOptions = {}): Sessions {
@@ -171,6 +173,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         held: new Map(),
         underWay: new Set(),
         changes: 'none',
+        names: new PreparedNames(),
       });
       const validMs = Number.isFinite(expiresAt) ? Math.max(1, expiresAt - Date.now()) : 0;
       return { session: id, greeting: greeting(login.username, database.name, parameters), validMs };
@@ -290,6 +293,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const { cancellations } = session;
     // What it has changed is committed, though no command said so.
     if (request.idle && session.changes === 'until-commit') session.changes = 'one';
+    session.names.ended(request.ended);
     let analysed: Analysed;
     try {
       analysed = await analyse(session, text);
@@ -298,16 +302,17 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     }
     if (sessions.get(session.id) !== session) return { command: 0, refused: UNKNOWN_SESSION };
     const given = request.parameters.length > 0 ? { parameters } : {};
-    const { prepare, knownOrigins } = request;
-    return judged(session, { text, analysed, given, prepare, knownOrigins, generation, cancellations }, onGone);
+    const { knownOrigins } = request;
+    const prepares = request.prepare ? { name: request.name, types: request.parameterTypes } : undefined;
+    return judged(session, { text, analysed, given, prepares, knownOrigins, generation, cancellations }, onGone);
   }
 
   interface Command {
     readonly text: string;
     readonly analysed: Analysed;
     readonly given: { readonly parameters?: readonly (string | null)[] };
-    /** It does not run yet. */
-    readonly prepare: boolean;
+    /** It does not run yet: it is prepared under a name, or none. */
+    readonly prepares: { readonly name: string; readonly types: readonly number[] } | undefined;
     readonly knownOrigins: Buffer;
     /** In which the judgement began. */
     readonly generation: number;
@@ -316,7 +321,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
   }
 
   function judged(session: Session, command: Command, onGone: OnGone): Promise<JudgeResponse> {
-    const { text, analysed, given, prepare } = command;
+    const { text, analysed, given, prepares } = command;
     const { analysis } = analysed;
     const typed = { protocol: 'postgres', database: session.database.name, statement: text, ...analysis.request, ...given } as const;
     const each = ({ effect, dependsOn }: { readonly effect: string; readonly dependsOn: readonly string[] }): boolean =>
@@ -326,9 +331,15 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const departure = new Departure(onGone);
     return new Promise<JudgeResponse>((resolve) => {
       const caller: Caller = {
-        summary: ports.maskText(summaryOf(analysis.maskedText)),
+        summary: ports.maskText(summaryOf([analysis.maskedText, ...(analysis.runs ?? [])].join(' ← '))),
         fingerprint: () =>
-          hash('sha256', JSON.stringify([session.target, session.identity.id, session.database.name, text, given.parameters ?? []])),
+          hash(
+            'sha256',
+            JSON.stringify([
+              ...[session.target, session.identity.id, session.database.name, text, given.parameters ?? []],
+              ...(analysed.prepared ? [[...analysed.prepared]] : []),
+            ]),
+          ),
         downstreamAddress: session.downstreamAddress,
         identityMicros: 0,
         waitMs: undefined,
@@ -336,7 +347,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         recorded: recordedOf(typed, analysed),
         command: {
           number: () => (number = session.commands += 1),
-          later: (decision: Allow | Hold) => prepare && each(decision),
+          later: (decision: Allow | Hold) => prepares !== undefined && each(decision),
         },
         onHeld: ({ approval, reason }) => {
           held = approval;
@@ -380,12 +391,13 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
   async function renewed(session: Session, command: Command): Promise<Command> {
     const generation = ports.generations.current;
     if (generation === command.generation) return command;
-    return { ...command, generation, analysed: await session.database.analyse(command.text) };
+    const { prepared } = command.analysed;
+    return { ...command, generation, analysed: await analysedWith(session.database, command.text, [], prepared) };
   }
 
   async function answerTo(
     session: Session,
-    { analysed, text, generation, knownOrigins }: Command,
+    { analysed, text, generation, prepares, knownOrigins }: Command,
     {
       number,
       verdict,
@@ -411,12 +423,14 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         refused: unsupported(`the policy's obligations cannot be met: ${reasonOf(error)}`),
       };
     }
-    if (verdict.kind === 'allow') noteChanges(session, analysed.analysis);
+    if (verdict.kind === 'allow') noteChanges(session, command, analysed.analysis);
+    if (prepares && prepares.name !== '') session.names.parsed(prepares.name, text, prepares.types);
     const eachExecution = each(verdict);
     const reuse = verdict.kind === 'later' || eachExecution ? REUSE.none : reuseOf(session, text, analysed, verdict);
     const unsettles = session.changes !== 'none';
     if (plan.originsId.length > 0 && knownOrigins.equals(plan.originsId)) plan = { ...plan, origins: [] };
-    return { command, allowed: { plan, eachExecution, policyRevision: verdict.revision, generation, reuse, unsettles } };
+    const byName = (analysed.analysis.executes ?? []).length > 0;
+    return { command, allowed: { plan, eachExecution, policyRevision: verdict.revision, generation, reuse, unsettles, byName } };
   }
 
   /**
@@ -445,7 +459,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     for (const obligation of obligations)
       if (obligation.type === 'mask' && !(await database.covers(obligation.field))) others.push(obligation.field);
     // What must be masked though the target does not name it as sensitive: where it goes was not looked at yet.
-    const { analysis, columns } = others.length === 0 ? analysed : await database.analyse(text, others);
+    const { analysis, columns } = others.length === 0 ? analysed : await analysedWith(database, text, others, analysed.prepared);
     const { result, touchesSensitive, copyOut, statements, request } = analysis;
     const { complete, reads, writes } = request;
     const unknownReads = reads.some(({ schema }) => schema === '');
@@ -475,17 +489,28 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     const { database } = session;
     if (session.changes !== 'none') await database.refresh();
     if (session.changes === 'one') session.changes = 'none';
-    const analysed = await database.analyse(text);
+    const analysed = await seenThrough(session, text);
     const { reads, writes } = analysed.analysis.request;
     // Another session has just changed what a star may stand for.
     const moved = followed.has(database) && analysed.analysis.expands === true && analysed.analysis.touchesSensitive;
     if (!moved && ![...reads, ...writes].some(({ schema }) => schema === '')) return analysed;
     await database.refresh();
-    return database.analyse(text);
+    return seenThrough(session, text);
   }
 
-  function noteChanges(session: Session, { request, ends }: Analysis): void {
-    const changing = request.commands.some((command) => CHANGING.has(command.replace(/:.*/, '')));
+  /** With what the names mean that it executes. */
+  async function seenThrough({ database, names }: Session, text: string): Promise<Analysed> {
+    const analysed = await database.analyse(text);
+    const prepared = names.of(analysed.analysis.executes ?? []);
+    return prepared.size === 0 ? analysed : analysedWith(database, text, [], prepared);
+  }
+
+  function noteChanges(session: Session, number: number, { request, ends, nameChanges = [], statements }: Analysis): void {
+    // What is prepared does not run yet.
+    if (request.complete || (statements === 1 && request.commands[0] === 'prepare')) session.names.passed(number, nameChanges);
+    else session.names.lose();
+    const unseen = !request.complete && request.commands.includes('execute');
+    const changing = unseen || request.commands.some((command) => CHANGING.has(command.replace(/:.*/, '')));
     // Inside of a transaction nobody else sees the change before its end: the catalog is read again until then.
     if (changing) session.changes = 'until-commit';
     // What was changed in a prepared transaction is not known: any session may end it.
@@ -617,6 +642,15 @@ class Departure {
     if (this.#gone) callback();
     else this.#told.push(callback);
   };
+}
+
+async function analysedWith(
+  database: Database,
+  text: string,
+  others: readonly string[],
+  prepared: Analysed['prepared'],
+): Promise<Analysed> {
+  return { ...(await database.analyse(text, others, prepared)), ...(prepared && { prepared }) };
 }
 
 const SQLSTATE = { syntax: '42601', too_large: '54000', unsupported: '0A000' } as const;

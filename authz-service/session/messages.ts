@@ -59,6 +59,8 @@ export interface JudgeRequest {
   readonly idle: boolean;
   /** The `originsId` of a plan whose origins the filter has. */
   readonly knownOrigins: Buffer;
+  /** Commands that changed the names of prepared statements and have ended well since the last question, in that order. */
+  readonly ended: readonly number[];
 }
 /** By the enumeration's number. */
 export const REUSE = { none: 0, text: 1, shape: 2 } as const;
@@ -72,6 +74,7 @@ export type JudgeResponse = { readonly command: number } & (
         readonly generation: number;
         readonly reuse: Reuse;
         readonly unsettles: boolean;
+        readonly byName: boolean;
       };
     }
   | { readonly refused: Refusal }

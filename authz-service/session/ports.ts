@@ -1,4 +1,6 @@
 /** What the session door needs of the rest of the service, beside what every door needs. */
+import type { Prepared } from '../analysis/analyse.ts';
+import type { NameChange } from '../analysis/utility.ts';
 import type { Ports } from '../decision/ports.ts';
 import type { Identity, Run, SqlRequest, TargetInfo } from '../decision/request.ts';
 import type { CommandPlanner, CopyFacts, SensitiveOrigins } from '../mask/command_plan.ts';
@@ -53,9 +55,10 @@ export interface Database {
   /**
    * What a text does, under the catalog as it is known.
    * @param alsoSensitive patterns of columns that count as sensitive besides the target's own
+   * @param prepared by which texts the names that it executes may have been prepared
    * @throws {AnalysisFailure} when that cannot be told
    */
-  analyse(text: string, alsoSensitive?: readonly string[]): Promise<Analysed>;
+  analyse(text: string, alsoSensitive?: readonly string[], prepared?: Prepared): Promise<Analysed>;
   /** Reads the catalog anew. Rejects when it cannot be had; nothing is analysed before it can. */
   refresh(): Promise<void>;
   /** Reads the catalog when it was needed before and is due to be read again. Rejects when it cannot be had. */
@@ -67,6 +70,8 @@ export interface Database {
 export interface Analysed {
   readonly analysis: Analysis;
   readonly columns: SensitiveOrigins;
+  /** What names of prepared statements were taken to mean. */
+  readonly prepared?: Prepared;
 }
 
 /** What the analysis of `analysis/` answers. */
@@ -78,6 +83,11 @@ export interface Analysis {
   readonly copies?: boolean;
   /** Which columns its results have depends on the columns that a relation has: it has a `*`. */
   readonly expands?: boolean;
+  /** What it does to the names of prepared statements, in order. */
+  readonly nameChanges?: readonly NameChange[];
+  /** Names of prepared statements that it runs, and the texts that these may mean, for people. */
+  readonly executes?: readonly string[];
+  readonly runs?: readonly string[];
   /** The transaction that ends with it: the session's own, or one that was prepared. A savepoint's end is none. */
   readonly ends?: 'own' | 'prepared' | undefined;
   readonly copyOut: CopyFacts | undefined;

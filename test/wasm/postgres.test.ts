@@ -557,6 +557,81 @@ describe('what the filter believes of the target', () => {
     expect(wire.seen().toString()).not.toContain(SECRET);
   });
 
+  test('what changed names and ended well is told with the next question', () => {
+    const wire = session();
+    const ended = (): readonly number[] => ((open(wire, 'Judge').request.ended ?? []) as unknown[]).map(Number);
+    const sql = (text: string, ...replies: readonly Buffer[]): void => {
+      wire.client(front.query(text));
+      answer(wire, 'Judge', { command: text.length, allowed: { plan: {}, policy_revision: 'r1' } });
+      wire.target(Buffer.concat([...replies, back.ready()]));
+    };
+    sql('prepare a', back.complete('PREPARE'));
+    sql('prepare b failing', back.error({ C: '42P05', M: 'x' }));
+    sql('deallocate a; prepare', back.complete('DEALLOCATE'), back.error({ C: '42P05', M: 'x' }));
+    sql('select 1', back.complete('SELECT 1'));
+    wire.client(front.query('next'));
+    expect(ended()).toEqual([]);
+    allow(wire, {});
+    wire.target(Buffer.concat([back.complete('SELECT 1'), back.ready()]));
+    sql('discard all', back.complete('DISCARD ALL'));
+    wire.client(Buffer.concat([front.parse('s', 'select 1'), front.sync]));
+    expect(ended()).toEqual(['discard all'.length]);
+    allow(wire, {});
+    wire.target(Buffer.concat([back.parseComplete, back.ready()]));
+    sql('deallocate all', back.complete('DEALLOCATE ALL'));
+    sql('prepare c', back.complete('PREPARE'));
+    wire.client(Buffer.concat([front.parse('t', 'select 1'), front.sync]));
+    expect(ended()).toEqual(['prepare c'.length]);
+  });
+
+  test('a name is told of though its text was judged before', () => {
+    const wire = session();
+    wire.client(front.query('select 1'));
+    allow(wire, {}, { reuse: 'TEXT' });
+    wire.target(Buffer.concat([back.complete('SELECT 1'), back.ready()]));
+    wire.client(front.parse('', 'select 1'));
+    expect(wire.vm.asked.filter((asked) => asked.open)).toEqual([]);
+    wire.client(front.parse('s', 'select 1'));
+    expect(open(wire, 'Judge').request).toMatchObject({ name: 's', prepare: true });
+  });
+
+  describe('what runs by a name is executed at once or not at all', () => {
+    const bound = (piece = 0): Wire => {
+      const wire = session(piece);
+      wire.client(Buffer.concat([front.parse('', 'execute s'), front.parse('b', 'select 1'), front.sync]));
+      allow(wire, {}, { each_execution: true, by_name: true });
+      allow(wire, {});
+      wire.target(Buffer.concat([back.parseComplete, back.parseComplete, back.ready('T')]));
+      wire.client(front.bind('p', ''));
+      allow(wire, {}, { each_execution: true, by_name: true });
+      wire.got();
+      return wire;
+    };
+
+    test.each([
+      ['at once', []],
+      ['after its description', [front.describe('P', 'p'), front.flush]],
+      ['after its first rows', [front.execute('p', 1), front.bind('q', 'b'), front.execute('q')]],
+    ])('%s', (_, between) => {
+      const wire = bound();
+      wire.client(Buffer.concat([...between, front.execute('p')]));
+      expect(got(wire).at(-1)).toBe('Execute p');
+    });
+
+    test.each([
+      ['another portal was bound', [front.bind('q', 'b')]],
+      ['another portal ran', [front.bind('q', 'b'), front.execute('q')]],
+      ['a statement was closed', [front.close('S', 's')]],
+      ['a statement was prepared', [front.parse('s', 'select ssn')]],
+    ])('after %s', (_, between) => {
+      const wire = bound();
+      wire.client(Buffer.concat(between));
+      if (wire.vm.asked.some((asked) => asked.open && asked.method === 'Judge')) allow(wire, {});
+      wire.client(Buffer.concat([front.execute('p'), front.sync]));
+      expect(got(wire).at(-2)).toBe(`P _sluice·${FAILS}`);
+    });
+  });
+
   test('a cursor of SQL under the name of a portal is not executed by that name', () => {
     const wire = session();
     wire.client(Buffer.concat([front.parse('', 'select 1'), front.bind('c', ''), front.sync]));

@@ -276,8 +276,8 @@ describe('what passes by an earlier judgement', () => {
     const wire = session();
     judged(wire, FIRST);
     const other = 'SELECT ssn FROM customers WHERE id = 12';
-    for (const name of ['', 's']) {
-      wire.client(Buffer.concat([front.parse(name, other), front.bind('', name), front.describe('P', ''), front.execute(''), front.sync]));
+    for (let i = 0; i < 2; i++) {
+      wire.client(Buffer.concat([front.parse('', other), front.bind('', ''), front.describe('P', ''), front.execute(''), front.sync]));
       expect(judgements(wire)).toBe(0);
       expect(words(wire.got())).toHaveLength(5);
       wire.target(Buffer.concat([back.parseComplete, back.bindComplete, back.columns(COLUMNS[1] as never), back.row(SECRET)]));

@@ -83,7 +83,7 @@ export function readyRequest(session: ArrayBuffer, cancelKey: ArrayBuffer): Byte
   return writer.out;
 }
 
-/** Parameters and their types may follow: `addValue`, `addTypes`. `known`: need not be given again. */
+/** Parameters and their types may follow: `addValue`, `addTypes`, `addEnded`. `known`: need not be given again. */
 export function judgeRequest(
   session: ArrayBuffer,
   text: usize,
@@ -115,6 +115,13 @@ export function addTypes(types: StaticArray<u32>): void {
   if (!types.length) return;
   const packed = writer.open(5);
   for (let i = 0; i < types.length; i++) writer.varint(types[i]);
+  writer.close(packed);
+}
+
+/** Commands that changed names, and have ended well. */
+export function addEnded(commands: u64[]): void {
+  const packed = writer.open(9);
+  for (let i = 0; i < commands.length; i++) writer.varint(commands[i]);
   writer.close(packed);
 }
 
@@ -266,6 +273,8 @@ export class Verdict {
   generation: u64 = 0;
   reuse: Reuse = Reuse.NONE;
   unsettles: bool = false;
+  /** What it runs is what stands under a name when it is executed. */
+  byName: bool = false;
   refusal: Refusal | null = null;
   /** Of a hold: what is awaited, and what the client is told. */
   approval: ArrayBuffer = NONE;
@@ -293,6 +302,7 @@ export class Verdict {
       else if (wire.field == 4) this.generation = wire.value;
       else if (wire.field == 5 && wire.value <= <u64>Reuse.SHAPE) this.reuse = <Reuse>(<i32>wire.value);
       else if (wire.field == 6) this.unsettles = wire.value != 0;
+      else if (wire.field == 7) this.byName = wire.value != 0;
       else return false;
     }
     this.plan = plan;

@@ -2,6 +2,7 @@
 import { copyOf, utf8 } from '../../abi/bytes';
 import { isUtf8 } from '../../mask/utf8';
 import { addTypes, judgeRequest, Refusal, RefusalKind } from '../../stream/door';
+import { JudgedText } from '../../stream/judged';
 import { CommandPlan } from '../../stream/plan';
 import { DoorMethod, Standing } from '../../stream/protocol';
 import { NameReader, ParseMessage, Read, readValues } from './bind';
@@ -38,6 +39,8 @@ const names = new NameReader();
 
 export abstract class ClientSide extends Judging {
   protected epoch: u32 = 0;
+  /** Bound by the last message, but for those that run nothing else. */
+  private latest: Portal | null = null;
   /** Bytes of a client's message under way: to the target, or to nowhere. */
   protected passing: u32 = 0;
   protected skipping: u32 = 0;
@@ -76,6 +79,7 @@ export abstract class ClientSide extends Judging {
       return this.skip(length, total);
     }
     if (this.ask == Ask.JUDGING || this.ask == Ask.HELD) return 0;
+    if (type != Front.DESCRIBE && type != Front.EXECUTE && type != Front.FLUSH) this.latest = null;
     switch (type) {
       case Front.QUERY:
         if (total > MAX_HELD) return this.refuseQuery(tooLong(), null, length, total);
@@ -191,6 +195,7 @@ export abstract class ClientSide extends Judging {
     if (gate == Gate.SHUT) return this.refuseQuery(unrecorded(), null, total, total);
     this.judge();
     const request = judgeRequest(this.session, text, n, false, NONE, this.owed.idle, this.origins);
+    this.tellRenamed();
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
     return this.takeQuery(p, total);
@@ -270,7 +275,9 @@ export abstract class ClientSide extends Judging {
     if (!isUtf8(message.text, message.length)) return this.refuseExtended(notUtf8(), null, total, total);
     if (this.statements.size >= MAX_STATEMENTS || this.statementBytes + message.length > MAX_STATEMENT_BYTES)
       return this.refuseExtended(Refusal.of(RefusalKind.UNSUPPORTED, '53000', 'too many prepared statements'), null, total, total);
-    const known = this.known(message.text, message.length);
+    // What stands under a name, SQL can execute: the service is told of each.
+    let known: JudgedText | null = null;
+    if (!name.length) known = this.known(message.text, message.length);
     if (known) {
       this.prepare(name, message, known.command, known.plan, false, known.revision, known.generation, known.shaped);
       this.connection.passUpstream(p, total);
@@ -282,6 +289,7 @@ export abstract class ClientSide extends Judging {
     this.judge();
     const request = judgeRequest(this.session, message.text, message.length, true, utf8(name), this.owed.idle, this.origins);
     addTypes(message.types);
+    this.tellRenamed();
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
     return this.takeParse(p, total);
@@ -361,7 +369,9 @@ export abstract class ClientSide extends Judging {
         statement.revision = verdict.revision;
         statement.generation = verdict.generation;
       }
-      this.bind(new Portal(portal, statement, command.number, command.plan, verdict ? verdict.generation : 0, this.epoch, false));
+      const bound = new Portal(portal, statement, command.number, command.plan, verdict ? verdict.generation : 0, this.epoch, false);
+      bound.byName = verdict != null && verdict.byName;
+      this.bind(bound);
       this.connection.passUpstream(p, total);
       return total;
     }
@@ -385,6 +395,7 @@ export abstract class ClientSide extends Judging {
     );
     readValues(values, end, true);
     addTypes(statement.types);
+    this.tellRenamed();
     if (this.connection.ask(DoorMethod.JUDGE, request.out, this.nextTag())) return 0;
     this.ask = Ask.DECIDED;
     return this.takeJudgedBind(p, total, portal, statement, values);
@@ -392,6 +403,7 @@ export abstract class ClientSide extends Judging {
 
   protected bind(portal: Portal): void {
     this.portals.set(portal.name, portal);
+    this.latest = portal;
     const reply = this.owed.push(new Reply(Owed.BIND));
     reply.portal = portal;
     reply.statement = portal.statement;
@@ -462,9 +474,12 @@ export abstract class ClientSide extends Judging {
   protected takeExecute(p: usize, total: u32, name: string): u32 {
     if (!this.portals.has(name)) return this.refuseExtended(noPortal(name), null, total, total);
     const portal = this.portals.get(name);
+    if (this.latest != portal) this.latest = null;
     // A Sync or a Query since may have taken the portal away: what is owed tells, and then the picture is exact again.
     if (portal.epoch != this.epoch && this.owed.length) return this.block();
     if (this.expired) return this.refuseExtended(expired(), null, total, total);
+    // What has reached the target since may have prepared something else.
+    if (portal.byName && this.latest != portal) return this.refuseExtended(stale(), null, total, total);
     const standing = this.connection.standing(portal.generation);
     if (standing == Standing.STALE) return this.refuseExtended(stale(), null, total, total);
     if (standing == Standing.UNKNOWN) {
@@ -484,6 +499,7 @@ export abstract class ClientSide extends Judging {
       reply.silent = true;
       reply.portal = portal;
     }
+    portal.byName = false;
     const reply = this.owed.push(new Reply(Owed.EXECUTE));
     reply.portal = portal;
     reply.statement = portal.statement;

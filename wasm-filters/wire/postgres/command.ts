@@ -28,6 +28,8 @@ export class Command {
   /** SQLSTATE of an error that it ended with. */
   code: string = '';
   denied: bool = false;
+  /** It changed what names of prepared statements mean. */
+  renames: bool = false;
   /** Of its results; null: they are not recorded. */
   private results: Recorder | null = null;
   /** Of rows that are copied in. */

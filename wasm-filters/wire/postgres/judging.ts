@@ -1,6 +1,6 @@
 // The judgement of the command at hand: asked of the service, waited for, held, given up, and told to the tap when its command ends. One at a time.
 import { ByteBuffer, utf8 } from '../../abi/bytes';
-import { awaitRequest, Refusal, readVerdict, refusedRequest, Verdict } from '../../stream/door';
+import { addEnded, awaitRequest, Refusal, readVerdict, refusedRequest, Verdict } from '../../stream/door';
 import { JudgedText, JudgedTexts, Reuse } from '../../stream/judged';
 import { CommandPlan, latestOrigins, Origins } from '../../stream/plan';
 import { DoorMethod, GrpcStatus, Standing } from '../../stream/protocol';
@@ -14,6 +14,8 @@ import { stale, unavailable, unrecorded } from './refusals';
 import { Stage, sqlState } from './report';
 import { LONGEST_SHAPED, shapeOf } from './shape';
 
+/** What is not told only takes nothing away from what names may mean. */
+const MAX_RENAMED: i32 = 256;
 /** How long a command waits for the tap. */
 const PATIENCE: u64 = 2_000_000_000;
 
@@ -43,6 +45,8 @@ export abstract class Judging extends LogIn {
   protected waitsSince: u64 = 0;
   /** A command of this transaction obliges to withhold texts. */
   protected withholds: bool = false;
+  /** Commands that changed names of prepared statements and have ended well, in that order: told with the next question. */
+  protected renamed: u64[] = [];
 
   /** Whether a new command may begin: the tap has room for what it would have to tell, its text included where it is told, and for the payload that `plan` has recorded. */
   protected gate(textLength: u32 = 0, plan: CommandPlan | null = null): Gate {
@@ -110,6 +114,13 @@ export abstract class Judging extends LogIn {
     this.askedAt = this.connection.now();
     this.verdict = null;
     this.ask = Ask.JUDGING;
+  }
+
+  /** In the request being written: what has ended since the last one. */
+  protected tellRenamed(): void {
+    if (!this.renamed.length) return;
+    addEnded(this.renamed);
+    this.renamed = [];
   }
 
   /** Gives up what is asked about the message at hand: it will not run. */
@@ -202,6 +213,8 @@ export abstract class Judging extends LogIn {
     if (!command) return;
     head.command = null;
     if (command.plan.maskMessages) this.withholds = true;
+    if (command.renames && !command.code.length && outcome == 'complete' && this.renamed.length < MAX_RENAMED)
+      this.renamed.push(command.number);
     command.report(this.connection, this.session, outcome);
   }
 }

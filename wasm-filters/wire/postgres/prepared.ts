@@ -25,6 +25,8 @@ export class Portal {
   failed: bool = false;
   /** A Describe has been sent since it was bound. */
   described: bool = false;
+  /** It runs what is prepared under a name when it is executed, which has not begun. */
+  byName: bool = false;
   /** What the target says of its columns; null: not known yet, or none. */
   columns: Columns | null = null;
   /** The RowDescription that says so, where its rows are recorded. */

@@ -1,6 +1,7 @@
 // What the target sends once the client is let in, matched with what it owes.
 import { copyOf } from '../../abi/bytes';
 import { isDescription, readColumns } from './columns';
+import { Command } from './command';
 import { frames, MAX_HELD, Phase } from './conversation';
 import { Back, be32, HEADER } from './frame';
 import { isEnumerated, understandable } from './parameter';
@@ -217,7 +218,7 @@ export abstract class TargetSide extends Results {
     if (type == Back.COMMAND_COMPLETE) {
       const n = total - HEADER - 1;
       command.setTag(p + HEADER, n);
-      if (!this.observe(String.UTF8.decodeUnsafe(p + HEADER, n))) return false;
+      if (!this.observe(command, String.UTF8.decodeUnsafe(p + HEADER, n))) return false;
     }
     command.bytes += total;
     this.show(p, total);
@@ -229,7 +230,8 @@ export abstract class TargetSide extends Results {
   }
 
   /** SQL can replace a statement or a portal that the filter knows under its name. False: and it is in use already. */
-  protected observe(tag: string): bool {
+  protected observe(command: Command, tag: string): bool {
+    if (tag == 'PREPARE' || tag == 'DEALLOCATE' || tag == 'DEALLOCATE ALL' || tag == 'DISCARD ALL') command.renames = true;
     if (tag == 'DEALLOCATE' || tag == 'DEALLOCATE ALL' || tag == 'DISCARD ALL') this.deallocated = true;
     else if (tag == 'PREPARE' && this.deallocated) {
       const known = this.statements.keys();

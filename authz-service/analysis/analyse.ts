@@ -9,7 +9,7 @@ import { type Definitions, fieldsOf, Model } from './model.ts';
 import { type Output, Walk } from './query.ts';
 import { inner, itemOf } from './scope.ts';
 import { fieldsOf as bare, listOf, nodeOf, unwrap } from './tree.ts';
-import { analyseStatement, type CopyOut, type Meaning, type NameChange, type Rows, type Seen } from './utility.ts';
+import { analyseStatement, anyOf, type CopyOut, type Meaning, type NameChange, type Rows, type Seen } from './utility.ts';
 
 export type ResultColumn = 'origin' | 'clear' | 'sensitive';
 
@@ -53,6 +53,8 @@ export interface Analysis {
 export const LARGEST_TEXT = 1_048_576;
 const MOST_STATEMENTS = 1_000;
 const DEEPEST_VIEWS = 32;
+/** Of relations for the names in a statement: with more, more is masked than need be. */
+const MOST_CHOICES = 16;
 const CATALOG_CHANGING = new Set(['ddl', 'privilege', 'call', 'do', 'execute', 'maintenance', 'other']);
 
 export const makeModel = (catalog: Catalog, sensitive: SensitiveColumns): Model =>
@@ -71,20 +73,25 @@ export function analyse(text: string, model: Model, prepared: Prepared = new Map
   if (statements.length > MOST_STATEMENTS) throw new AnalysisError('too_large', `more than ${MOST_STATEMENTS} statements in one string`);
   const walk = new Walk(model);
   const meant = [...prepared].map(([name, texts]) => ({ name, texts: texts.map((of) => ({ text: of, ...meaningOf(name, of) })) }));
-  const seen: Seen = {
-    text: () => '',
-    copyOut: undefined,
-    secret: false,
-    nameChanges: [],
-    meanings: new Map(meant.map(({ name, texts }) => [name, texts])),
-    executes: new Set(),
-    declares: new Set(),
-    fetches: new Set(),
+  const run = (walk: Walk): { readonly seen: Seen; readonly rows: readonly NonNullable<Rows>[] } => {
+    const seen: Seen = {
+      text: () => '',
+      copyOut: undefined,
+      secret: false,
+      nameChanges: [],
+      meanings: new Map(meant.map(({ name, texts }) => [name, texts])),
+      executes: new Set(),
+      declares: new Set(),
+      fetches: new Set(),
+    };
+    const rows = statements.flatMap(({ statement, location, length }) => {
+      seen.text = () => sliced(text, location, length);
+      return analyseStatement(statement, walk, seen) ?? [];
+    });
+    return { seen, rows };
   };
-  const rows = statements.flatMap(({ statement, location, length }) => {
-    seen.text = () => sliced(text, location, length);
-    return analyseStatement(statement, walk, seen) ?? [];
-  });
+  const { seen, rows: all } = run(walk);
+  const rows = statements.length === 1 ? all.map((given) => narrowed(given, walk, model, (of) => run(of).rows)) : all;
   for (const given of rows) if (given !== 'unforeseen') walk.use(given.all, 'output');
   if ((statements.length > 1 || walk.copies) && seen.copyOut) seen.copyOut = { ...seen.copyOut, columns: undefined };
   // After a change of the catalog the columns may be others than they are now.
@@ -118,6 +125,24 @@ export function analyse(text: string, model: Model, prepared: Prepared = new Map
     declares: [...seen.declares],
     fetches: [...seen.fetches],
   };
+}
+
+/**
+ * The rows of a statement in which names may mean several relations, told more closely: as those of any choice that the server would take. Within one statement a
+ * name means the same everywhere. What the statement reads and does is what it may do by any choice.
+ */
+function narrowed(rows: NonNullable<Rows>, walk: Walk, model: Model, run: (walk: Walk) => readonly NonNullable<Rows>[]): NonNullable<Rows> {
+  if (walk.ambiguous.size === 0 || walk.incomplete.size > 0) return rows;
+  let choices: ReadonlyMap<string, Relation>[] = [new Map()];
+  for (const [key, relations] of walk.ambiguous)
+    choices = choices.flatMap((of) => relations.map((relation) => new Map(of).set(key, relation)));
+  if (choices.length > MOST_CHOICES) return rows;
+  const taken = choices.flatMap((of) => {
+    const chosen = new Walk(model, of);
+    const given = run(chosen);
+    return chosen.missing ? [] : given;
+  });
+  return anyOf(taken) ?? rows;
 }
 
 /** Where a string moves sensitive values, any column that it reads may bring them back: RETURNING, a generated column, a later statement. */

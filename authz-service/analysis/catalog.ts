@@ -30,6 +30,8 @@ export interface CatalogData {
   readonly relations: readonly Relation[];
   /** Names of functions outside pg_catalog: an unqualified call of such a name may reach them, whatever else bears it. */
   readonly functions: readonly string[];
+  /** Names of functions of pg_catalog that take one argument and are not known to be pure: `(value).name` calls them. */
+  readonly calledAsFields: readonly string[];
   /** Names of operators outside pg_catalog. */
   readonly operators: readonly string[];
   /** Names of types to which a cast, or a check of theirs, calls a function outside pg_catalog. */
@@ -45,6 +47,7 @@ export const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set(['pg_catalog', 'infor
 export class Catalog {
   readonly data: CatalogData;
   readonly functions: ReadonlySet<string>;
+  readonly calledAsFields: ReadonlySet<string>;
   readonly operators: ReadonlySet<string>;
   readonly casts: ReadonlySet<string>;
   readonly shadows: ReadonlySet<string>;
@@ -55,6 +58,7 @@ export class Catalog {
   constructor(data: CatalogData) {
     this.data = data;
     this.functions = new Set(data.functions);
+    this.calledAsFields = new Set(data.calledAsFields);
     this.operators = new Set(data.operators);
     this.casts = new Set(data.casts);
     this.shadows = new Set(data.shadows);

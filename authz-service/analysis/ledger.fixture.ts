@@ -78,6 +78,9 @@ export const schema = (secrets: Secrets): string => `
   CREATE VIEW sneaky AS SELECT 1 AS id, ssn_of(1) AS x;
   CREATE PROCEDURE show_one(INOUT x text) LANGUAGE plpgsql AS 'BEGIN SELECT ssn INTO x FROM public.customers LIMIT 1; END';
   CREATE TYPE pair AS (a int, b text);
+  CREATE FUNCTION outside(notes) RETURNS text LANGUAGE sql STABLE AS 'SELECT max(ssn) FROM public.customers';
+  CREATE TABLE pairs (id int, p pair);
+  INSERT INTO pairs VALUES (1, (2, 'x'));
   ANALYZE;`;
 
 const DOLLAR = '$$';
@@ -109,7 +112,7 @@ export const STATEMENTS: readonly string[] = [
   'select name ssn, ssn name from customers',
   'select a, b from customers as t(i, a, b)',
   'select t.i, t.b from customers t(i, a, b)',
-  'select ctid, tableoid, xmin, ssn from customers',
+  'select ctid, tableoid::regclass, ssn from customers',
   'select distinct ssn from customers',
   'select distinct on (id) id, ssn from customers',
   'select all email from customers',
@@ -300,6 +303,18 @@ export const STATEMENTS: readonly string[] = [
   'set local search_path = archive; select * from customers',
   'set local search_path = tenant, public; select upper(b), a from orders as o(a, b)',
   "select set_config('search_path', 'archive', true); select was from customers",
+  // A name that a relation of another schema has not is one of further out.
+  'set local search_path = archive, public; select (select id from customers limit 1) from public.customers x(a, b, id)',
+  'set local search_path = archive, public; select (select x.id from customers limit 1) || name from public.customers x(a, b, id), public.customer_names n',
+  'set local search_path = archive, public; select * from public.customers x(a, b, id), lateral (select id from customers limit 1) y',
+  'set local search_path = tenant, public; select (o).ssn, (o).note, (o).id from orders o',
+  // A field of a value may be a function of it.
+  'select (n).outside from notes n',
+  'select (n).outside, (n).body from public.notes n',
+  "select ('select to_tsvector(ssn) from customers'::text).ts_stat",
+  "select (('select to_tsvector(ssn) from customers'::text).ts_stat).word",
+  'select ((select n from notes n limit 1)).outside',
+  'select (p).a, (p).b, (x.p).b || id from pairs x',
   // Functions, operators and what runs text.
   'select ssn_of(1)',
   'select public.ssn_of(id), name from customers',

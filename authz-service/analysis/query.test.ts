@@ -53,11 +53,64 @@ rows('columns and stars', [
 rows('a name of two schemas', [
   ['select id from letters', { reads: 'letters tenant.letters', result: 'origin' }],
   ['select ssn from letters', { reads: 'letters tenant.letters', result: 'origin:tenant.letters.ssn' }],
-  ['select * from letters', { reads: 'letters tenant.letters', result: 'unknown', output: 'tenant.letters.ssn' }],
+  ['select * from letters', { reads: 'letters tenant.letters', result: 'origin origin:tenant.letters.ssn' }],
   ['select * from public.letters', { reads: 'letters', result: 'origin origin' }],
   ['select * from tenant.letters', { reads: 'tenant.letters', result: 'origin origin:tenant.letters.ssn' }],
   ['select upper(b) from letters as l(a, b)', { reads: 'letters tenant.letters', result: 'sensitive:tenant.letters.ssn' }],
-  ['select b from letters as l(a, b)', { reads: 'letters tenant.letters', result: 'sensitive:tenant.letters.ssn' }],
+  ['select b from letters as l(a, b)', { reads: 'letters tenant.letters', result: 'origin:tenant.letters.ssn' }],
+  // Only where the server takes it is it told what it gives.
+  ['select (l).id, (l).ssn from letters l', { reads: 'letters tenant.letters', result: 'clear sensitive:tenant.letters.ssn' }],
+  ['select (l).body, (l).body from letters l', { reads: 'letters tenant.letters', result: 'clear clear' }],
+  ['select l.body, a.id + 1 from letters l, letters a', { reads: 'letters tenant.letters', result: 'origin clear' }],
+  // Where it is the other one, the name is one of further out.
+  [
+    'select (select body from letters limit 1) from customers c(id, name, body)',
+    { reads: 'letters tenant.letters customers', result: 'sensitive:ssn' },
+  ],
+  [
+    'select (select ssn from letters limit 1) from notes n(ssn)',
+    { reads: 'letters tenant.letters notes', result: 'sensitive:tenant.letters.ssn' },
+  ],
+  [
+    'select id from customers c(id, name, body) where exists (select 1 from letters where body > $1)',
+    { reads: 'letters tenant.letters customers', result: 'origin', predicates: 'ssn' },
+  ],
+]);
+
+rows('a field of a value, or a function of it', [
+  ['select (n).peek from notes n', { reads: 'notes', result: 'sensitive', functions: ['peek'], incomplete: ['peek'], readOnly: false }],
+  [
+    "select ('select 1'::text).ts_stat",
+    { result: 'sensitive', functions: ['ts_stat'], incomplete: ['ts_stat'], readOnly: false, masked: "select ('***'::text).ts_stat" },
+  ],
+  [
+    "select (('select 1'::text).ts_stat).word",
+    {
+      result: 'sensitive',
+      functions: ['ts_stat'],
+      incomplete: ['ts_stat'],
+      readOnly: false,
+      masked: "select (('***'::text).ts_stat).word",
+    },
+  ],
+  [
+    'select (array[1]).lo_get',
+    { result: 'sensitive', functions: ['lo_get'], incomplete: ['lo_get'], readOnly: false, masked: "select (array['***']).lo_get" },
+  ],
+  [
+    "select ('x'::text).pg_read_file",
+    {
+      commands: 'select file-access',
+      result: 'sensitive',
+      functions: ['pg_read_file'],
+      incomplete: ['pg_read_file'],
+      readOnly: false,
+      masked: "select ('***'::text).pg_read_file",
+    },
+  ],
+  ['select (c.ssn).upper, (c.name).upper from customers c', { reads: 'customers', result: 'sensitive:ssn clear' }],
+  ['select (c.ssn).to_date from customers c', { reads: 'customers', result: 'sensitive:ssn', predicates: 'ssn' }],
+  ['select (n).id, (n).body from notes n', { reads: 'notes', result: 'clear clear' }],
 ]);
 
 rows('views', [

@@ -13,6 +13,7 @@ import {
   findColumn,
   findCte,
   findTables,
+  hasColumn,
   type Item,
   inner,
   itemOf,
@@ -82,14 +83,32 @@ export class Walk {
   expands = false;
   /** The transaction that ends with it: the session's own, or one that was prepared. */
   ends: 'own' | 'prepared' | undefined;
+  /** Names that may mean more than one relation, for want of a choice. */
+  readonly ambiguous = new Map<string, readonly Relation[]>();
+  /** A name means nothing in it: the server refuses it. */
+  missing = false;
+  readonly #choices: ReadonlyMap<string, Relation>;
   /** Sensitive values that were met anywhere, whether or not they come out. */
   readonly met = new Set<Flow>();
   #evidence = 0;
   #depth = 0;
   #nodes = 0;
 
-  constructor(model: Model) {
+  /** @param choices which relation a name of several means */
+  constructor(model: Model, choices: ReadonlyMap<string, Relation> = new Map()) {
     this.model = model;
+    this.#choices = choices;
+  }
+
+  /** Every relation that a name may mean. */
+  #named(schema: string | undefined, name: string): readonly Relation[] {
+    const found = this.model.catalog.find(schema, name);
+    if (found.length < 2) return found;
+    const key = `${schema ?? ''}.${name}`;
+    const chosen = this.#choices.get(key);
+    if (chosen) return [chosen];
+    this.ambiguous.set(key, found);
+    return found;
   }
 
   use(flow: Flow, use: Use): void {
@@ -287,7 +306,7 @@ export class Walk {
     const all = this.expression(node.fields.arg, scope);
     const row = nodeOf(node.fields.arg);
     const names = row?.kind === 'ColumnRef' ? namesOf(row.fields.fields) : [];
-    const isRow = names.length === 1 && listOf(node.fields.indirection).length === 1 && !columnNamed(scope, names[0] ?? '');
+    const isRow = names.length === 1 && listOf(node.fields.indirection).length === 1 && !hasColumn(scope, names[0] ?? '');
     const tables = isRow ? findTables(scope, undefined, names[0] ?? '') : [];
     return tables.length === 1 ? this.#expanded(tables) : { columns: undefined, all };
   }
@@ -428,7 +447,7 @@ export class Walk {
     const schema = textOf(fields.schemaname) || undefined;
     const cte = schema === undefined ? findCte(scope, name) : undefined;
     if (cte) return aliased(fields.alias, name, cte.resolve());
-    const found = this.model.catalog.find(schema, name);
+    const found = this.#named(schema, name);
     for (const relation of found) this.#readRelation(relation);
     if (found.length === 0) this.#unknownRelation(schema, name);
     return this.#tableOf(fields, found);
@@ -560,7 +579,7 @@ export class Walk {
     const fields = fieldsOf(value) ?? {};
     const schema = textOf(fields.schemaname) || undefined;
     const name = textOf(fields.relname);
-    const found = this.model.catalog.find(schema, name);
+    const found = this.#named(schema, name);
     if (found.length === 0) {
       this.wrote(schema ?? '', name);
       this.hide(`does not know the relation ${schema === undefined ? '' : `${schema}.`}${name}`);
@@ -587,7 +606,10 @@ export class Walk {
     this.use(ofColumns(...ids), 'written');
     const sensitive = ids.length > 0 && ids.every((id) => id.sensitive);
     if (ids.some((id) => id.sensitive)) this.tainted.add(value);
-    if (found.length > 0 && ids.length === 0) this.hide(`does not know the column ${name}`);
+    if (found.length > 0 && ids.length === 0) {
+      this.missing = true;
+      this.hide(`does not know the column ${name}`);
+    }
     // Another column is masked in another way, and what an expression moves may come to stand where the mask shows it.
     const same = plain && sensitiveFields(flow).every((field) => ids.some((id) => field === `${id.schema}.${id.table}.${id.column}`));
     if (isSensitive(flow) && sensitive && !same) this.hide(`changes ${name}, which is sensitive, into what comes of sensitive values`);
@@ -790,7 +812,7 @@ export class Walk {
         this.predicate(fields.args, scope);
         return CLEAR;
       case 'A_Indirection':
-        return this.#rowField(fields, scope) ?? this.#either([fields.arg, fields.indirection], scope);
+        return this.#rowField(fields, scope) ?? this.#field(fields, scope);
       case 'BoolExpr':
       case 'CoalesceExpr':
         return this.#either(listOf(fields.args), scope);
@@ -868,14 +890,16 @@ export class Walk {
     if (names.length === 1) {
       const found = findColumn(scope, name);
       if (found) return found;
+      this.missing = true;
       this.hide(`does not know the column ${name}`);
       return { flow: UNKNOWN, plain: false };
     }
     const tables = findTables(scope, names.at(-3), names.at(-2) ?? '');
-    const found = columnOf(tables, name);
+    const found = columnOf(tables, name, !this.#mayBeCalled(name));
     if (found) return found;
     if (tables.length > 0) {
       // `t.f` is another way to write `f(t)`.
+      if (!this.#mayBeCalled(name)) this.missing = true;
       const flow = this.#called(
         [name],
         union(tables.map(whole)),
@@ -883,6 +907,7 @@ export class Walk {
       );
       return { flow, plain: false };
     }
+    this.missing = true;
     this.hide(`does not know the column ${names.join('.')}`);
     return { flow: UNKNOWN, plain: false };
   }
@@ -892,8 +917,31 @@ export class Walk {
     const row = nodeOf(fields.arg);
     const [name, ...more] = namesOf(row?.kind === 'ColumnRef' ? row.fields.fields : undefined);
     const [field] = namesOf(fields.indirection);
-    if (name === undefined || more.length > 0 || field === undefined || field === '*' || columnNamed(scope, name)) return undefined;
-    return columnOf(findTables(scope, undefined, name), field)?.flow;
+    if (name === undefined || more.length > 0 || field === undefined || field === '*' || hasColumn(scope, name)) return undefined;
+    const tables = findTables(scope, undefined, name);
+    const found = columnOf(tables, field, !this.#mayBeCalled(field));
+    if (tables.length > 0 && !found && !this.#mayBeCalled(field)) this.missing = true;
+    return found?.flow;
+  }
+
+  /** `(value).f`, `value[i]`: where the value has no such field, it is another way to write `f(value)`. */
+  #field(fields: Fields, scope: Scope | undefined): Flow {
+    const flow = this.#either([fields.arg, fields.indirection], scope);
+    const called = namesOf(fields.indirection).filter((name) => this.#mayBeCalled(name));
+    return union([
+      flow,
+      ...called.map((name) =>
+        this.#called(
+          [name],
+          flow,
+          isTotalCall(name, [undefined], () => false),
+        ),
+      ),
+    ]);
+  }
+
+  #mayBeCalled(name: string): boolean {
+    return PURE.has(name) || this.model.catalog.functions.has(name) || this.model.catalog.calledAsFields.has(name);
   }
 
   #subLink(fields: Fields, scope: Scope | undefined): Flow {
@@ -1153,13 +1201,6 @@ function nearestItems(scope: Scope): readonly Item[] {
   let at: Scope | undefined = scope;
   while (at && at.items.length === 0) at = at.parent;
   return at?.items ?? [];
-}
-
-function columnNamed(scope: Scope | undefined, name: string): boolean {
-  for (let at: Scope | undefined = scope; at; at = at.parent) {
-    if (at.items.some((item) => item.open || item.columns.some((column) => column.name === name))) return true;
-  }
-  return false;
 }
 
 function common(left: Item, right: Item): string[] {

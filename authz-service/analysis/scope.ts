@@ -83,8 +83,13 @@ export function findColumn(scope: Scope | undefined, name: string): Found | unde
   const open: Flow[] = [];
   for (let at = scope; at; at = at.parent) {
     const found = pick(at.items.flatMap((item) => item.columns.filter((column) => column.name === name)));
-    if (found) return open.length === 0 ? found : { flow: union([found.flow, ...open]), plain: false };
     const unlisted = at.items.flatMap((item) => item.open ?? []);
+    if (found) {
+      // Of the relations that a table may be one has no such column: then it is one of further out.
+      const outer = unlisted.length > 0 && at.parent && hasColumn(at.parent, name) ? findColumn(at.parent, name) : undefined;
+      if (open.length === 0 && !outer) return found;
+      return { flow: union([found.flow, ...open, ...(outer ? [outer.flow] : [])]), plain: false };
+    }
     open.push(...unlisted);
     if (unlisted.length === 0 && SYSTEM_COLUMNS.has(name) && at.items.some((item) => item.tables.some((table) => table.base))) {
       return { flow: CLEAR, plain: true };
@@ -92,6 +97,14 @@ export function findColumn(scope: Scope | undefined, name: string): Found | unde
   }
   const row = findTables(scope, undefined, name).map(whole);
   return open.length + row.length === 0 ? undefined : { flow: union([...open, ...row]), plain: false };
+}
+
+/** Whether a column of that name stands at that level or further out. */
+export function hasColumn(scope: Scope | undefined, name: string): boolean {
+  for (let at = scope; at; at = at.parent) {
+    if (at.items.some((item) => item.open || item.columns.some((column) => column.name === name))) return true;
+  }
+  return false;
 }
 
 /** The tables of the nearest level at which the name is one. */
@@ -105,8 +118,10 @@ export function findTables(scope: Scope | undefined, schema: string | undefined,
   return [];
 }
 
-export function columnOf(tables: readonly Table[], name: string): Found | undefined {
+/** @param sure where a table has it not, the name means nothing */
+export function columnOf(tables: readonly Table[], name: string, sure = false): Found | undefined {
   const found = pick(tables.flatMap((table) => table.columns.filter((column) => column.name === name)));
+  if (found && sure) return found;
   const open = tables.flatMap((table) => table.open ?? []);
   if (open.length > 0) return { flow: union([...open, ...(found ? [found.flow] : [])]), plain: found?.plain ?? false };
   if (found) return found;

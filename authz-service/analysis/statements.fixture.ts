@@ -60,6 +60,7 @@ const catalog = new Catalog({
     relation('pg_catalog', 'pg_stats', 'tablename:text most_common_vals:text'),
   ],
   functions: ['peek', 'initcap'],
+  calledAsFields: ['lo_get', 'ts_stat', 'pg_read_file'],
   operators: ['==>', '<='],
   casts: ['checked', 'money'],
   shadows: ['date'],

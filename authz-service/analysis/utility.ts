@@ -384,7 +384,7 @@ function execute(fields: Fields, walk: Walk, seen: Seen): Rows {
 const isDeclared = (type: unknown): boolean => namesOf(unwrap(type, 'TypeName')?.names).at(-1) !== 'unknown';
 
 /** The rows of one of several statements. */
-function anyOf(each: readonly Rows[], given: Flow): Rows {
+export function anyOf(each: readonly Rows[], given: Flow = CLEAR): Rows {
   if (each.includes('unforeseen')) return 'unforeseen';
   const outputs = each.filter((rows): rows is Output => typeof rows === 'object');
   const [first] = outputs;

@@ -1,6 +1,7 @@
 /** Reads the catalog of a PostgreSQL. */
 import type { ClientBase } from 'pg';
 import { Catalog, type Column, type Relation } from '../analysis/catalog.ts';
+import { PURE } from '../analysis/functions.ts';
 
 /** Only PostgreSQL's own names are left unqualified in the definitions of views that it prints. */
 const PIN = `SET search_path = pg_catalog; SET statement_timeout = '20s'; SET default_transaction_read_only = on`;
@@ -31,6 +32,8 @@ const extension = (oid: string, of: string): string =>
 
 const FUNCTIONS = `SELECT DISTINCT proname AS name FROM pg_proc p WHERE pronamespace <> 'pg_catalog'::regnamespace
   AND pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'information_schema') AND NOT ${extension('p.oid', 'pg_proc')}`;
+const CALLED_AS_FIELDS = `SELECT DISTINCT proname AS name FROM pg_proc
+  WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND pronargs > 0 AND pronargs - pronargdefaults < 2`;
 const OPERATORS = `SELECT DISTINCT oprname AS name FROM pg_operator o WHERE oprnamespace <> 'pg_catalog'::regnamespace
   AND NOT ${extension('o.oid', 'pg_operator')}`;
 const CASTS = `
@@ -61,6 +64,7 @@ export async function readCatalog(client: ClientBase): Promise<Catalog> {
   const columns = await readColumns(client);
   const relations = await client.query<Row>(RELATIONS);
   const functions = await client.query<{ name: string }>(FUNCTIONS);
+  const calledAsFields = await client.query<{ name: string }>(CALLED_AS_FIELDS);
   const operators = await client.query<{ name: string }>(OPERATORS);
   const casts = await client.query<{ name: string }>(CASTS);
   const shadows = await client.query<{ name: string }>(SHADOWS);
@@ -68,6 +72,7 @@ export async function readCatalog(client: ClientBase): Promise<Catalog> {
   return new Catalog({
     relations: relations.rows.map((row) => relationOf(row, columns.get(row.oid) ?? [])),
     functions: functions.rows.map((row) => row.name),
+    calledAsFields: calledAsFields.rows.map((row) => row.name).filter((name) => !PURE.has(name)),
     operators: operators.rows.map((row) => row.name),
     casts: casts.rows.map((row) => row.name),
     shadows: shadows.rows.map((row) => row.name),

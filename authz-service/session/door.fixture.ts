@@ -94,6 +94,7 @@ export const CATALOG: CatalogData = {
     },
   ],
   functions: [],
+  calledAsFields: [],
   operators: [],
   casts: [],
   shadows: [],

@@ -39,6 +39,7 @@ const CATALOG = new Catalog({
     },
   ],
   functions: [],
+  calledAsFields: [],
   operators: [],
   casts: [],
   shadows: [],

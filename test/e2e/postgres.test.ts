@@ -141,6 +141,22 @@ describe('masking', () => {
     expect([...ledger.secrets].filter((secret) => said.includes(secret) || said.includes(secret.toUpperCase()))).toEqual([]);
   });
 
+  test.each([
+    'COPY transfers TO STDOUT',
+    'COPY (SELECT id, tier FROM customers) TO STDOUT (FORMAT csv)',
+    'COPY transfers TO STDOUT (FORMAT binary)',
+  ])('and what holds nothing of it is copied out as the database does: %s', async (sql) => {
+    const psql = (port: number, user: string, password: string) =>
+      run('psql', ['-XAt', '-c', sql], {
+        encoding: 'buffer',
+        env: { ...process.env, PGHOST: '127.0.0.1', PGPORT: String(port), PGDATABASE: 'ledger', PGUSER: user, PGPASSWORD: password },
+      });
+    const { user, password } = ledger.server.superuser;
+    const { stdout } = await psql(ledger.port, 'agent', await ledger.sluice.token());
+    expect(stdout.length).toBeGreaterThan(10);
+    expect(stdout).toEqual((await psql(ledger.server.port, user, password)).stdout);
+  });
+
   test('of prepared statements, in the binary format as well', async () => {
     const on = await agent();
     for (let n = 0; n < 3; n++) {

@@ -925,6 +925,27 @@ describe('COPY', () => {
     expect(seen(wire)).toEqual([expect.stringMatching(/^E\{S:FATAL/)]);
   });
 
+  test.each([
+    ['text', back.copyOut(2), '1\tx\n'],
+    ['binary', back.copyOut(7, 1), 'PGCOPY\n\u00ff\r\n\0'],
+  ])('with a plan that names no columns passes as it is: %s', (_, response, row) => {
+    for (const piece of [0, 7]) {
+      const wire = session(piece);
+      run(wire, 'copy', { copy_out: { format: 'TEXT' } });
+      const replies = Buffer.concat([
+        response,
+        back.copyData(row),
+        back.copyData(row),
+        back.copyDone,
+        back.complete('COPY 2'),
+        back.ready(),
+      ]);
+      wire.target(replies);
+      expect(wire.seen()).toEqual(replies);
+      expect(wire.vm.finished).toMatchObject([{ rows: 2, tag: 'COPY 2', outcome: 'complete' }]);
+    }
+  });
+
   test('in, by a simple query', () => {
     const wire = session();
     run(wire, 'copy t from stdin', {});

@@ -122,8 +122,10 @@ export abstract class Results extends ClientSide {
     if (portal && (portal.failed || portal.statement.failed)) return false;
     if (type == Back.COPY_OUT_RESPONSE) {
       const plan = command.plan.copyOut;
-      // Binary rows cannot be told apart here, and without a plan nothing is known of them.
-      if (!plan || load<u8>(p + HEADER) != 0 || be16(p + HEADER + 1) != <u32>plan.columns.length) {
+      // Without a plan nothing is known of them; a plan that names no columns lets all of them pass. Binary rows cannot be told apart here.
+      const other =
+        plan != null && plan.columns.length > 0 && (load<u8>(p + HEADER) != 0 || be16(p + HEADER + 1) != <u32>plan.columns.length);
+      if (!plan || other) {
         this.cut('the rows of this COPY cannot be masked');
         return true;
       }

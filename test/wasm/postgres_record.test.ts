@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { RECORD_RULES } from '../../authz-service/mask/rule.ts';
 import { type Answer, Vm, type Wire } from './postgres_host.fixture.ts';
-import { allow, CARD, COLUMNS, connected, logIn, PLAN, SECRET, SSN } from './postgres_session.fixture.ts';
+import { AGE, allow, CARD, COLUMNS, connected, EMAIL, logIn, PLAN, SECRET, SSN } from './postgres_session.fixture.ts';
 import { back, front } from './postgres_wire.fixture.ts';
 
 const DETECTORS = RECORD_RULES.flatMap(({ id, select }) => ('detector' in select ? [{ id, ...select, method: 'FULL' }] : []));
@@ -25,6 +25,33 @@ function recordable(bytes: Buffer, types = 'TDHd'): Buffer {
     const total = bytes.readInt32BE(at + 1) + 1;
     if (types.includes(String.fromCharCode(bytes[at] as number))) parts.push(bytes.subarray(at, at + total));
     at += total;
+  }
+  return Buffer.concat(parts);
+}
+
+const RULE_OF = new Map(COLUMNS.slice(1).map(({ name }, at) => [name, [SSN, CARD, EMAIL, AGE][at]?.id ?? '']));
+
+/** The same with the message behind each description that says which of its columns are masked. */
+function marked(bytes: Buffer): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const total = bytes.readInt32BE(at + 1) + 1;
+    const message = bytes.subarray(at, at + total);
+    parts.push(message);
+    at += total;
+    if (message[0] !== 0x54) continue;
+    const found: Buffer[] = [];
+    for (let column = 0, from = 7; from < message.length; column += 1) {
+      const end = message.indexOf(0, from);
+      const rule = RULE_OF.get(message.toString('utf8', from, end));
+      if (rule !== undefined) found.push(Buffer.from([column >> 8, column & 0xff]), Buffer.from(`${rule}\0`));
+      from = end + 19;
+    }
+    const body = Buffer.concat(found);
+    const head = Buffer.from('m\0\0\0\0\0\0', 'latin1');
+    head.writeUInt32BE(6 + body.length, 1);
+    head.writeUInt16BE(found.length / 2, 5);
+    if (found.length > 0) parts.push(head, body);
   }
   return Buffer.concat(parts);
 }
@@ -53,7 +80,7 @@ describe('results', () => {
       wire.target(whole);
       const got = wire.seen();
       const [body] = results(wire);
-      expect(body?.bytes.equals(recordable(got))).toBe(true);
+      expect(body?.bytes.equals(marked(recordable(got)))).toBe(true);
       expect(body).toMatchObject({ last: true, truncated: false, contentType: 'application/vnd.sluice.postgres' });
       expect(body?.bytes.includes(SECRET)).toBe(false);
       expect(wire.vm.finished.at(-1)).toMatchObject({ outcome: 'complete', rows: 30 });
@@ -81,7 +108,7 @@ describe('results', () => {
       wire.target(whole);
       const got = wire.seen();
       const [body] = results(wire);
-      expect(body?.bytes.equals(recordable(got).subarray(0, max_response))).toBe(true);
+      expect(body?.bytes.equals(marked(recordable(got)).subarray(0, max_response))).toBe(true);
       expect(body).toMatchObject({ truncated: true, last: false, reason: 'longer than what is recorded of a body' });
       expect(wire.vm.finished.at(-1)).toMatchObject({ outcome: 'complete', rows: 30 });
     }
@@ -94,7 +121,7 @@ describe('results', () => {
     wire.target(Buffer.concat([back.columns(COLUMNS[1] as never), back.row(SECRET.repeat(150_000)), ...END]));
     const got = wire.seen();
     const [body] = results(wire);
-    expect(body?.bytes.equals(recordable(got))).toBe(true);
+    expect(body?.bytes.equals(marked(recordable(got)))).toBe(true);
     expect(body?.bytes.includes(SECRET)).toBe(false);
   });
 
@@ -106,7 +133,7 @@ describe('results', () => {
     wire.target(whole);
     wire.client(front.query('select 1')).target(whole);
     expect(wire.vm.asked.filter(({ open }) => open)).toEqual([]);
-    const got = recordable(wire.seen());
+    const got = marked(recordable(wire.seen()));
     expect(Buffer.concat(results(wire).map(({ bytes }) => bytes)).equals(got)).toBe(true);
     expect(results(wire).length).toBe(2);
   });
@@ -119,7 +146,7 @@ describe('results', () => {
     const answer = (n: string): Buffer[] => [back.bindComplete, back.columns(...COLUMNS.slice(0, 2)), back.row(n, SECRET), ...END];
     wire.target(Buffer.concat([back.parseComplete, ...answer('1')]));
     wire.client(Buffer.concat(run)).target(Buffer.concat(answer('2')));
-    const description = back.columns(...COLUMNS.slice(0, 2));
+    const description = marked(back.columns(...COLUMNS.slice(0, 2)));
     const row = (n: string): Buffer => back.row(n, '*'.repeat(SECRET.length));
     expect(results(wire).map(({ bytes, last }) => [bytes, last])).toEqual([
       [Buffer.concat([description, row('1')]), true],
@@ -132,7 +159,7 @@ describe('results', () => {
     wire.client(Buffer.concat([front.parse('', 'select'), front.bind('', ''), front.describe('P', ''), front.execute(''), front.sync]));
     allow(wire, recording(PLAN));
     wire.target(Buffer.concat([back.parseComplete, back.bindComplete, back.columns(...COLUMNS), back.complete('SELECT 0'), back.ready()]));
-    expect(results(wire)).toMatchObject([{ bytes: back.columns(...COLUMNS), last: true }]);
+    expect(results(wire)).toMatchObject([{ bytes: marked(back.columns(...COLUMNS)), last: true }]);
   });
 
   test('that an error ends are recorded as far as they came', () => {
@@ -146,7 +173,7 @@ describe('results', () => {
     const wire = logIn(connected(0));
     ask(wire, recording(PLAN));
     wire.target(Buffer.concat(RESULT));
-    const got = recordable(wire.seen());
+    const got = marked(recordable(wire.seen()));
     wire.end();
     const [body] = results(wire);
     expect(body?.bytes.equals(got)).toBe(true);
@@ -270,7 +297,7 @@ describe('a sink that is behind', () => {
     const { grpcStream } = wire.vm.host;
     if (grpcStream) wire.vm.host.grpcClose(grpcStream, 14);
     wire.target(Buffer.concat([...RESULT.slice(10), ...END]));
-    const got = recordable(wire.seen());
+    const got = marked(recordable(wire.seen()));
     wire.vm.sink.run(2000);
     expect(results(wire)[0]?.bytes.equals(got)).toBe(true);
   });

@@ -1,7 +1,8 @@
 // RowDescription → what becomes of each column of a result.
+import { ByteBuffer, utf8 } from '../../abi/bytes';
 import { Rule } from '../../mask/plan';
 import { CommandPlan } from '../../stream/plan';
-import { be16, be32, textLength } from './frame';
+import { be16, be32, putBe16, putBe32, textLength } from './frame';
 
 /** The server's own bound (MaxTupleAttributeNumber). */
 const MAX_COLUMNS: u32 = 1664;
@@ -81,4 +82,28 @@ export function readColumns(plan: CommandPlan, p: usize, length: u32): Columns |
     p += FIXED;
   }
   return p == end ? columns : null;
+}
+
+/** No type of a server's message. */
+const MARKS: u32 = 0x6d;
+const marks = new ByteBuffer(256);
+
+/** For the record, behind the description: which columns are masked, and by which rule (docs/recording.md). Good until the next one. */
+export function maskMarks(columns: Columns): ByteBuffer {
+  let count: u32 = 0;
+  marks.reset();
+  marks.byte(MARKS);
+  // Its length and the number of columns, when they are known.
+  marks.byte(0), marks.byte(0), marks.byte(0), marks.byte(0), marks.byte(0), marks.byte(0);
+  for (let i: u32 = 0; i < columns.count; i++) {
+    const rule = columns.rules[i];
+    if (!rule) continue;
+    count++;
+    marks.byte(i >> 8), marks.byte(i & 0xff);
+    marks.bytes(utf8(rule.id));
+    marks.byte(0);
+  }
+  putBe32(marks.ptr + 1, marks.length - 1);
+  putBe16(marks.ptr + 5, count);
+  return marks;
 }

@@ -4,6 +4,7 @@ import { Record } from '../../mask/plan';
 import { CommandPlan } from '../../stream/plan';
 import { Connection } from '../../stream/protocol';
 import { Direction, payloadRoom, Recorder } from '../../tap/recorder';
+import { Columns, maskMarks } from './columns';
 import { CopiedIn } from './copied_in';
 
 /** Bytes of events kept for each command under way. */
@@ -59,6 +60,14 @@ export class Command {
 
   get records(): bool {
     return this.results != null;
+  }
+
+  /** The rows that follow have these columns, whose description was shown. */
+  describes(columns: Columns): void {
+    const results = this.results;
+    if (!results || !columns.masked) return;
+    const marks = maskMarks(columns);
+    results.write(marks.ptr, marks.length);
   }
 
   /** A part of its results passes to the client. */

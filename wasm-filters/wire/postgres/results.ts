@@ -33,7 +33,10 @@ export abstract class Results extends ClientSide {
   protected recordDescription(head: Reply, command: Command): void {
     const portal = head.portal,
       description = portal ? portal.description : null;
-    if (command.rows == 0 && description) command.showed(changetype<usize>(description), description.byteLength);
+    if (command.rows > 0 || !description) return;
+    command.showed(changetype<usize>(description), description.byteLength);
+    const columns = portal ? portal.columns : null;
+    if (columns) command.describes(columns);
   }
 
   /** How many bytes of a row were taken; 0: more are needed, or the session is over. */

@@ -158,10 +158,12 @@ export abstract class TargetSide extends Results {
       case Back.ROW_DESCRIPTION:
         if (head.kind == Owed.QUERY) {
           if (!command || head.refusal) return false;
-          this.columns = readColumns(command.plan, body, length);
-          if (!this.columns) return false;
+          const columns = readColumns(command.plan, body, length);
+          this.columns = columns;
+          if (!columns) return false;
           command.bytes += total;
           command.showed(p, total);
+          command.describes(columns);
           this.show(p, total);
           return true;
         }

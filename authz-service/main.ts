@@ -39,8 +39,7 @@ import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
 import { accessLogService } from './tap/access_log_server.ts';
 import { aboutToJson, eventToJson } from './tap/event.ts';
-import { RunReader, runsOf } from './tap/runs.ts';
-import type { TapEvent } from './tap/schema.ts';
+import { runDetail, runsOf } from './tap/runs.ts';
 import { type TapServiceOptions, tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
 import { present } from './tap/store.ts';
@@ -356,23 +355,10 @@ async function start(
 
 const databasesOf = ({ targets }: Config): PostgresTarget[] => targets.filter((target) => target.protocol === 'postgres');
 
-function runIndex(sink: Sink): RunIndex {
-  return {
-    list: async (filter) => runsOf(await sink.list(filter)),
-    detail: async (run, limit) => {
-      const sessions = run === '' ? [] : await sink.list({ run, limit });
-      if (sessions.length === 0) return undefined;
-      const reader = new RunReader();
-      for (const { id } of sessions) {
-        const events: TapEvent[] = [];
-        // A run's overview says nothing of recorded payload, which may be more than memory takes.
-        for await (const { event } of sink.replay(id)) if (event !== undefined && event.body.kind !== 'payload_chunk') events.push(event);
-        reader.session(events);
-      }
-      return reader.detail(run, sessions);
-    },
-  };
-}
+const runIndex = (sink: Sink): RunIndex => ({
+  list: ({ limit, ...filter }) => runsOf(sink.sessions(filter), limit),
+  detail: async (run, filter) => (run === '' ? undefined : runDetail(run, sink.sessions({ ...filter, run }))),
+});
 
 function sessionIndex(sink: Sink): SessionIndex {
   return {

@@ -94,9 +94,9 @@ beforeEach(async () => {
     runs: {
       list: async (filter) => {
         filters.push(filter);
-        return [{ run: 'run-1' }];
+        return { runs: [{ run: 'run-1' }], more: 3 };
       },
-      detail: async (run) => (run === 'run 1' ? { run } : undefined),
+      detail: async (run, within) => (run === 'run 1' ? { run, within } : undefined),
     },
     metrics: new Metrics(),
     health: new Health(),
@@ -343,9 +343,14 @@ describe('sessions', () => {
 
   it('are listed by filters that are all checked', async () => {
     expect((await call('GET', '/v1/sessions', { token: 'auditor' })).json).toEqual({ sessions: [{ id: 's1', target: 'demo' }] });
-    expect((await call('GET', '/v1/runs?target=demo', { token: 'auditor' })).json).toEqual({ runs: [{ run: 'run-1' }] });
-    expect(filters.pop()).toEqual({ target: 'demo', limit: 1000 });
-    expect((await call('GET', '/v1/run?id=run%201', { token: 'auditor' })).json).toEqual({ run: 'run 1' });
+    expect((await call('GET', '/v1/runs?target=demo', { token: 'auditor' })).json).toEqual({ runs: [{ run: 'run-1' }], more: 3 });
+    expect(filters.pop()).toEqual({ target: 'demo', limit: 100 });
+    expect((await call('GET', '/v1/run?id=run%201&target=demo', { token: 'auditor' })).json).toEqual({
+      run: 'run 1',
+      within: { target: 'demo' },
+    });
+    for (const wrong of ['id=a&id=b', 'id=a&limit=3', 'id=a&run=b', 'id=a&taget=x'])
+      expect((await call('GET', `/v1/run?${wrong}`, { token: 'auditor' })).status, wrong).toBe(400);
     expect((await call('GET', '/v1/run?id=other', { token: 'auditor' })).status).toBe(404);
     await call(
       'GET',

@@ -35,10 +35,10 @@ export interface SessionIndex {
 
 /** What the admin API needs of the tap's runs. */
 export interface RunIndex {
-  /** That with the newest session first, of the sessions that the filter lets through. */
-  list(filter: SessionFilter): Promise<readonly object[]>;
-  /** undefined when there is no such run. */
-  detail(run: string, limit: number): Promise<object | undefined>;
+  /** That with the newest session first, of all sessions that the filter lets through; `limit` bounds the runs that are listed, and `more` counts the others. */
+  list(filter: SessionFilter): Promise<{ readonly runs: readonly object[]; readonly more: number }>;
+  /** Of all its sessions that the filter lets through; undefined when there are none. */
+  detail(run: string, filter: Omit<SessionFilter, 'limit' | 'run'>): Promise<object | undefined>;
 }
 type Events = Iterable<object> | AsyncIterable<object>;
 
@@ -232,17 +232,21 @@ async function listSessions({ sessions, auditors }: AdminSources, { query }: Cal
   return { status: 200, json: { sessions: await sessions.list(parseFilter(query)) } };
 }
 
-/** `limit` bounds the sessions that are grouped. */
 async function listRuns({ runs, auditors }: AdminSources, { query }: Call, caller: Approver): Promise<Answer> {
   audit(caller, auditors);
-  return { status: 200, json: { runs: await runs.list(parseFilter(query, MAX_LISTED)) } };
+  return { status: 200, json: await runs.list(parseFilter(query)) };
 }
 
 /** Named in the query: a run's id is whatever its caller chose, and no segment of a path. */
 async function showRun({ runs, auditors }: AdminSources, { query }: Call, caller: Approver): Promise<Answer> {
   audit(caller, auditors);
-  const { id = '' } = parameters(query, ['id']);
-  const run = await runs.detail(id, MAX_LISTED);
+  const filter = new URLSearchParams(query);
+  filter.delete('id');
+  const [id = '', ...more] = query.getAll('id');
+  if (more.length > 0 || filter.has('run') || filter.has('limit'))
+    throw new AdminProblem('bad_request', 'A run is named once, by id, and counted in full.');
+  const { limit: _, ...within } = parseFilter(filter);
+  const run = await runs.detail(id, within);
   if (!run) throw new AdminProblem('not_found', 'There is no such run in the record.');
   return { status: 200, json: run };
 }

@@ -1,15 +1,14 @@
 import { expect, test } from 'vitest';
 import { told } from '../cli/runs.ts';
-import { RunReader, runsOf } from './runs.ts';
+import { type RunDetail, runDetail, runsOf } from './runs.ts';
 import type { TapBody, TapEvent } from './schema.ts';
-import { SessionTable } from './sessions.ts';
+import { type Session, SessionTable } from './sessions.ts';
 
 let index = 0;
-const events: TapEvent[] = [];
 const table = new SessionTable(100);
 const add = (session: string, target: string, body: TapBody, command = 0): void => {
   index += 1;
-  const event = {
+  const event: TapEvent = {
     emitter: '0'.repeat(32),
     sequence: index,
     timeUnixNanos: BigInt(index) * 1_000_000_000n,
@@ -19,7 +18,6 @@ const add = (session: string, target: string, body: TapBody, command = 0): void 
     command,
     body,
   };
-  events.push(event);
   table.add(index, event, 0);
 };
 const opened = (run: string, onBehalfOf = 'corp:sam'): TapBody => ({
@@ -87,8 +85,14 @@ add('s3', 'demo', opened('run-2'));
 add('s3', 'demo', judged('GET /', 'allow', 'apr_9'));
 add('s4', 'demo', opened(''));
 
-test('a run is its sessions: who, for whom, on what, judged how', () => {
-  expect(runsOf(table.list())).toMatchObject([
+async function* each(run?: string): AsyncGenerator<Session> {
+  for (const { id } of table.list(run === undefined ? {} : { run })) yield table.get(id) as Session;
+}
+
+test('a run is its sessions: who, for whom, on what, judged how', async () => {
+  const { runs, more } = await runsOf(each(), 10);
+  expect(more).toBe(0);
+  expect(runs).toMatchObject([
     { run: 'run-2', sessions: 1, effects: { allow: 1 } },
     {
       run: 'run-1',
@@ -103,13 +107,12 @@ test('a run is its sessions: who, for whom, on what, judged how', () => {
       lastAt: 7000,
     },
   ]);
+  expect(await runsOf(each(), 1)).toMatchObject({ runs: [{ run: 'run-2' }], more: 1 });
 });
 
-test('its events tell who approved with what reason, what was judged on each target, and which rules masked', () => {
-  const reader = new RunReader();
-  for (const id of ['s1', 's2']) reader.session(events.filter(({ session }) => session === id));
-  const detail = reader.detail('run-1', table.list({ run: 'run-1' }));
-  expect(detail).toMatchObject({ judged: { demo: { hold: 1 }, ledger: { allow: 2, deny: 1 } }, read: 2 });
+test('it tells who approved with what reason, what was judged on each target, and which rules masked', async () => {
+  const detail = (await runDetail('run-1', each('run-1'))) as RunDetail;
+  expect(detail).toMatchObject({ judged: { demo: { hold: 1 }, ledger: { allow: 2, deny: 1 } }, sessions: 2, moreApprovals: 0 });
   expect(Object.entries(detail.maskedBy)).toEqual([['__proto__', 2]]);
   expect(detail.approvals.map(({ answer, by, reason, request }) => [answer, by, reason, request])).toEqual([
     ['approved', 'corp:dana', 'as agreed', 'DELETE /customers/7'],
@@ -118,4 +121,16 @@ test('its events tell who approved with what reason, what was judged on each tar
   const text = told(detail).join('\n');
   for (const part of ['on behalf of corp:sam', 'ledger: 2 allow, 1 deny', 'approved by corp:dana: as agreed', 'masked __proto__: 2'])
     expect(text).toContain(part);
+  expect(await runDetail('none', each('none'))).toBeUndefined();
+});
+
+test('however many sessions and approvals there are, all are counted, and what is not listed is said', async () => {
+  async function* many(): AsyncGenerator<Session> {
+    for (let n = 0; n < 3000; n += 1) yield table.get(n % 2 === 0 ? 's1' : 's2') as Session;
+  }
+  const detail = (await runDetail('run-1', many())) as RunDetail;
+  expect(detail).toMatchObject({ sessions: 3000, masked: 3000, judged: { demo: { hold: 1500 }, ledger: { allow: 3000, deny: 1500 } } });
+  expect([detail.recent.length, detail.approvals.length, detail.moreApprovals]).toEqual([1000, 1000, 2000]);
+  expect(told(detail).slice(-1)).toEqual(['  and 2000 older sessions: sluice sessions --run, with --until']);
+  expect(told(detail)).toContain('  and 2000 approvals more');
 });

@@ -1,6 +1,6 @@
-/** What agents were set to do: sessions grouped by their run. */
-import type { TapEvent } from './schema.ts';
-import type { SessionSummary } from './sessions.ts';
+/** What agents were set to do: sessions grouped by their run, one after the other, so that there may be any number of them. */
+import type { Session, SessionSummary } from './sessions.ts';
+import { addCount, type Counts, type TalliedApproval } from './tally.ts';
 
 export interface RunSummary {
   readonly run: string;
@@ -20,110 +20,119 @@ export interface RunSummary {
   readonly masked: number;
 }
 
-export interface RunApproval {
+export interface RunApproval extends TalliedApproval {
   readonly session: string;
   readonly target: string;
-  readonly request: string;
-  readonly approval: string;
-  readonly answer: string;
-  readonly by: string;
-  readonly reason: string;
-  /** Unix milliseconds; 0 while nobody has answered. */
-  readonly answeredAt: number;
 }
 
 export interface RunDetail extends RunSummary {
   /** Requests and statements by target and effect: those that policy judged. */
   readonly judged: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** The newest ones. */
   readonly approvals: readonly RunApproval[];
+  /** Approvals that are not among them. */
+  readonly moreApprovals: number;
   /** Values by the rule that masked them. */
   readonly maskedBy: Readonly<Record<string, number>>;
+  /** The newest sessions; `sessions` counts all. */
   readonly recent: readonly SessionSummary[];
-  /** Sessions whose events were read for `judged`, `approvals` and `maskedBy`: the newest, where there are more. */
-  readonly read: number;
 }
 
-const distinct = (values: readonly string[]): string[] => [...new Set(values.filter((value) => value !== ''))].toSorted();
+/** Of one run, so much is listed beside what is counted. */
+const MOST_APPROVALS = 1000;
+const MOST_RECENT = 1000;
 
-/** By names that others chose, so no plain object. */
-type Counts = Map<string, number>;
+/** One run, as far as its sessions have been added. */
+class Run {
+  readonly #run: string;
+  readonly #identities = new Set<string>();
+  readonly #onBehalfOf = new Set<string>();
+  readonly #targets = new Set<string>();
+  #firstAt = Number.POSITIVE_INFINITY;
+  lastAt = 0;
+  sessions = 0;
+  #open = 0;
+  readonly #effects: Counts = [];
+  #masked = 0;
 
-const add = (into: Counts, key: string, count: number): void => {
-  if (count > 0) into.set(key, (into.get(key) ?? 0) + count);
-};
-
-const summaryOf = (run: string, sessions: readonly SessionSummary[]): RunSummary => {
-  const effects: Counts = new Map();
-  for (const { effect } of sessions) add(effects, effect || 'none', 1);
-  return {
-    run,
-    identities: distinct(sessions.map(({ identity }) => identity)),
-    onBehalfOf: distinct(sessions.map(({ onBehalfOf }) => onBehalfOf)),
-    targets: distinct(sessions.map(({ target }) => target)),
-    firstAt: Math.min(...sessions.map(({ openedAt }) => openedAt)),
-    lastAt: Math.max(...sessions.map(({ openedAt }) => openedAt)),
-    sessions: sessions.length,
-    open: sessions.filter(({ state }) => state !== 'closed').length,
-    effects: Object.fromEntries(effects),
-    masked: sessions.reduce((sum, { masked }) => sum + masked, 0),
-  };
-};
-
-/** The runs of these sessions, that with the newest session first. Sessions without a run are in none. */
-export const runsOf = (sessions: readonly SessionSummary[]): RunSummary[] => {
-  const grouped = Map.groupBy(
-    sessions.filter(({ run }) => run !== ''),
-    ({ run }) => run,
-  );
-  return [...grouped].map(([run, of]) => summaryOf(run, of)).toSorted((a, b) => b.lastAt - a.lastAt);
-};
-
-/** Gathers what the events of a run's sessions tell. */
-export class RunReader {
-  readonly #judged = new Map<string, Counts>();
-  readonly #approvals = new Map<string, RunApproval>();
-  readonly #maskedBy: Counts = new Map();
-  #read = 0;
-
-  /** All events of one session, in order. */
-  session(events: Iterable<TapEvent>): void {
-    this.#read += 1;
-    let request = '';
-    for (const { session, target, body, timeUnixNanos } of events) {
-      const key = (approval: string): string => `${session}\0${approval}`;
-      if (body.kind === 'request_judged') {
-        request = body.request;
-        const judged: Counts = this.#judged.get(target) ?? new Map();
-        add(judged, body.effect, 1);
-        this.#judged.set(target, judged);
-        // A grant that an earlier approval left: who gave it stands in the session that asked for it.
-        if (body.approval !== '') this.#remember(key(body.approval), { session, target, request, approval: body.approval, answer: 'used' });
-      } else if (body.kind === 'request_held')
-        this.#remember(key(body.approval), { session, target, request, approval: body.approval, answer: 'pending' });
-      else if (body.kind === 'hold_answered') {
-        const known = this.#approvals.get(key(body.approval));
-        const at = Number(timeUnixNanos / 1_000_000n);
-        // Of several who answered each is named.
-        const vote = body.answer === 'vote' ? `${key(body.approval)}\0${body.by}` : key(body.approval);
-        const { answer, by, reason, approval } = body;
-        this.#approvals.set(vote, { session, target, request: known?.request ?? request, approval, answer, by, reason, answeredAt: at });
-      } else if (body.kind === 'response_finished' || body.kind === 'command_finished')
-        for (const { rule, count } of body.masked) add(this.#maskedBy, rule, count);
-    }
+  constructor(run: string) {
+    this.#run = run;
   }
 
-  #remember(key: string, approval: Omit<RunApproval, 'by' | 'reason' | 'answeredAt'>): void {
-    this.#approvals.set(key, { ...approval, by: '', reason: '', answeredAt: 0 });
+  add({ identity, onBehalfOf, target, openedAt, state, effect, masked }: SessionSummary): void {
+    for (const [set, value] of [
+      [this.#identities, identity],
+      [this.#onBehalfOf, onBehalfOf],
+      [this.#targets, target],
+    ] as const)
+      if (value !== '') set.add(value);
+    this.#firstAt = Math.min(this.#firstAt, openedAt);
+    this.lastAt = Math.max(this.lastAt, openedAt);
+    this.sessions += 1;
+    if (state !== 'closed') this.#open += 1;
+    addCount(this.#effects, effect || 'none', 1);
+    this.#masked += masked;
   }
 
-  detail(run: string, sessions: readonly SessionSummary[]): RunDetail {
+  get summary(): RunSummary {
     return {
-      ...summaryOf(run, sessions),
-      judged: Object.fromEntries([...this.#judged].map(([target, effects]) => [target, Object.fromEntries(effects)])),
-      approvals: [...this.#approvals.values()],
-      maskedBy: Object.fromEntries(this.#maskedBy),
-      recent: sessions,
-      read: this.#read,
+      run: this.#run,
+      identities: [...this.#identities].toSorted(),
+      onBehalfOf: [...this.#onBehalfOf].toSorted(),
+      targets: [...this.#targets].toSorted(),
+      firstAt: this.#firstAt,
+      lastAt: this.lastAt,
+      sessions: this.sessions,
+      open: this.#open,
+      effects: Object.fromEntries(this.#effects),
+      masked: this.#masked,
     };
   }
 }
+
+/** The runs of these sessions, that with the newest session first: `limit` of them, and how many more there are. Sessions without a run are in none. */
+export const runsOf = async (
+  sessions: AsyncIterable<Session>,
+  limit: number,
+): Promise<{ readonly runs: readonly RunSummary[]; readonly more: number }> => {
+  const runs = new Map<string, Run>();
+  for await (const { summary } of sessions) {
+    if (summary.run === '') continue;
+    let run = runs.get(summary.run);
+    if (run === undefined) runs.set(summary.run, (run = new Run(summary.run)));
+    run.add(summary);
+  }
+  const newest = [...runs.values()].sort((a, b) => b.lastAt - a.lastAt);
+  return { runs: newest.slice(0, limit).map(({ summary }) => summary), more: Math.max(0, newest.length - limit) };
+};
+
+/** One run in full, of its sessions, the newest first; `undefined` when there are none. */
+export const runDetail = async (name: string, sessions: AsyncIterable<Session>): Promise<RunDetail | undefined> => {
+  const run = new Run(name);
+  const judged = new Map<string, Counts>();
+  const maskedBy: Counts = [];
+  const approvals: RunApproval[] = [];
+  const recent: SessionSummary[] = [];
+  let moreApprovals = 0;
+  for await (const { summary, tally } of sessions) {
+    run.add(summary);
+    const { id: session, target } = summary;
+    const onTarget = judged.get(target) ?? [];
+    judged.set(target, onTarget);
+    for (const [effect, count] of tally.judged) addCount(onTarget, effect, count);
+    for (const [rule, count] of tally.masked) addCount(maskedBy, rule, count);
+    const room = tally.approvals.slice(0, MOST_APPROVALS - approvals.length);
+    approvals.push(...room.map((approval) => ({ session, target, ...approval })));
+    moreApprovals += tally.moreApprovals + tally.approvals.length - room.length;
+    if (recent.length < MOST_RECENT) recent.push(summary);
+  }
+  if (run.sessions === 0) return undefined;
+  return {
+    ...run.summary,
+    judged: Object.fromEntries([...judged].map(([target, effects]) => [target, Object.fromEntries(effects)])),
+    approvals,
+    moreApprovals,
+    maskedBy: Object.fromEntries(maskedBy),
+    recent,
+  };
+};

@@ -245,5 +245,15 @@ describe('a change that takes several parts', () => {
     for (const { id, events, state } of sessions)
       expect([id, events, state]).toEqual([id, id === 'ses_0' ? 3 : 2, id === 'ses_0' ? 'closed' : 'open']);
     for (const { id } of sessions) expect(new Set((sink as Sink).indicesOf(id)).size).toBe(id === 'ses_0' ? 3 : 2);
+    // All of them are gone through part by part, the newest first, with what they add to the account of a run.
+    const all: string[] = [];
+    for await (const { summary, tally } of (sink as Sink).sessions({})) {
+      all.push(summary.id);
+      expect(tally.judged).toEqual([['allow', 1]]);
+    }
+    expect(all).toEqual(Array.from({ length: MANY }, (_, i) => `ses_${MANY - 1 - i}`));
+    const closedOnes: string[] = [];
+    for await (const { summary } of (sink as Sink).sessions({ state: 'closed' })) closedOnes.push(summary.id);
+    expect(closedOnes).toEqual(['ses_0']);
   });
 });

@@ -18,7 +18,7 @@ export interface Progress {
   readonly remembered: Remembered | undefined;
 }
 
-const VERSION = 2;
+const VERSION = 3;
 
 /** A reader meets a writer for moments only. */
 const BUSY_MS = 1000;
@@ -32,6 +32,7 @@ const SCHEMA = `
     identity TEXT NOT NULL, target TEXT NOT NULL, run TEXT NOT NULL, effect TEXT NOT NULL, outcome TEXT NOT NULL, state TEXT NOT NULL,
     told TEXT NOT NULL, indices BLOB NOT NULL
   );
+  CREATE INDEX sessions_run ON sessions (run, first) WHERE run <> '';
   CREATE INDEX sessions_open ON sessions (open) WHERE open = 1;
   CREATE TABLE terms (term TEXT NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (term, first)) WITHOUT ROWID;
   CREATE TABLE emitters (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
@@ -92,6 +93,8 @@ export interface SessionIndex {
   open(): Session[];
   /** The newest first. `skip`: sessions that are not asked for. */
   list(filter: SessionFilter, limit: number, skip?: (id: string) => boolean): Session[];
+  /** Likewise, those that began before the event `before`: `limit` of them at most. */
+  before(filter: SessionFilter, before: number, limit: number): Session[];
   /** The last sequence of an emitter that is in; `undefined` of one that was never heard of. */
   sequenceOf(emitter: string): number | undefined;
   close(): Promise<void> | void;
@@ -160,6 +163,22 @@ export class SqliteIndex implements SessionIndex {
   }
 
   list(filter: SessionFilter, limit: number, skip: (id: string) => boolean = () => false): Session[] {
+    const found: Session[] = [];
+    const { statement, values } = this.#select(filter);
+    for (const row of statement.iterate(...values)) {
+      if (found.length >= limit) break;
+      const session = sessionOf(row as unknown as Row);
+      if (!skip(session.summary.id)) found.push(session);
+    }
+    return found;
+  }
+
+  before(filter: SessionFilter, before: number, limit: number): Session[] {
+    const { statement, values } = this.#select(filter, { before, limit });
+    return (statement.all(...values) as unknown as Row[]).map(sessionOf);
+  }
+
+  #select(filter: SessionFilter, part?: { readonly before: number; readonly limit: number }) {
     const conditions = ['1'];
     const values: (string | number)[] = [];
     const where = (condition: string, ...more: (string | number)[]): void => {
@@ -167,18 +186,15 @@ export class SqliteIndex implements SessionIndex {
       values.push(...more);
     };
     for (const name of COLUMNS) if (filter[name] !== undefined) where(`${name} = ?`, filter[name]);
+    if (filter.run !== undefined && filter.run !== '') where("run <> ''");
     for (const field of TERMS)
       if (filter[field] !== undefined) where('first IN (SELECT first FROM terms WHERE term = ?)', `${field}:${filter[field]}`);
     if (filter.since !== undefined) where('opened_at >= ?', filter.since);
     if (filter.until !== undefined) where('opened_at < ?', filter.until);
-    const found: Session[] = [];
-    const statement = this.#database.prepare(`${SELECT} WHERE ${conditions.join(' AND ')} ORDER BY first DESC`);
-    for (const row of statement.iterate(...values)) {
-      if (found.length >= limit) break;
-      const session = sessionOf(row as unknown as Row);
-      if (!skip(session.summary.id)) found.push(session);
-    }
-    return found;
+    if (part !== undefined) where('first < ?', part.before);
+    const limited = part === undefined ? '' : ` LIMIT ${part.limit}`;
+    const statement = this.#database.prepare(`${SELECT} WHERE ${conditions.join(' AND ')} ORDER BY first DESC${limited}`);
+    return { statement, values };
   }
 
   sequenceOf(emitter: string): number | undefined {

@@ -73,6 +73,10 @@ class IndexThread implements SessionIndex {
     return this.#here.list(filter, limit, skip);
   }
 
+  before(filter: SessionFilter, before: number, limit: number): Session[] {
+    return this.#here.before(filter, before, limit);
+  }
+
   sequenceOf(emitter: string): number | undefined {
     return this.#here.sequenceOf(emitter);
   }

@@ -3,6 +3,7 @@
  * first; one that has not is never forgotten, because its end may have to be recorded as unknown.
  */
 import type { MaskedField, TapBody, TapEvent } from './schema.ts';
+import { newTally, type Tally, tallyEvent } from './tally.ts';
 
 export type SessionState = 'open' | 'held' | 'closed';
 
@@ -60,6 +61,7 @@ export interface Session {
   held: boolean;
   /** It goes on after its opening was judged: commands follow. */
   carriesCommands: boolean;
+  readonly tally: Tally;
 }
 
 export interface SessionFilter {
@@ -120,6 +122,7 @@ const newSession = ({ session: id, target, timeUnixNanos }: Pick<TapEvent, 'sess
   letThroughAt: undefined,
   held: false,
   carriesCommands: false,
+  tally: newTally(),
 });
 
 /** What was judged, the mildest first: a session shows the strictest of what it did. */
@@ -194,6 +197,7 @@ export const addTo = (session: Session, index: number, event: TapEvent, now: num
   if (summary.outcome === 'unknown') summary.late = true;
   indices.push(index);
   summary.events += 1;
+  tallyEvent(session.tally, event);
   apply(session, event, event.body, now);
 };
 

@@ -129,6 +129,8 @@ export interface Sink {
   readonly metrics: Readonly<SinkMetrics>;
   /** Recent sessions, the newest first; older ones are read from the record when the filter reaches so far. */
   list(filter?: SessionFilter): Promise<SessionSummary[]>;
+  /** All sessions that the filter lets through, however many, the newest first, as they are when this is asked. */
+  sessions(filter: Omit<SessionFilter, 'limit'>): AsyncGenerator<Session, void>;
   /** All events of one session in the order of the record; `undefined` when there are none. */
   events(session: string): Promise<SessionEvent[] | undefined>;
   /** The same, one by one: a session with recorded payload may be larger than memory. None when there is no such session. */
@@ -178,6 +180,8 @@ interface Batch {
 const SWEEP_MS = 1000;
 /** Sessions whose changes are written to the index in one go: the event loop waits that long. */
 const INDEXED_AT_ONCE = 200;
+/** Sessions that are read of the index in one go: the event loop waits that long. */
+const SESSIONS_AT_ONCE = 200;
 /** Sessions that have ended and are known from the start: those that people ask for. */
 const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
@@ -356,6 +360,18 @@ class RecordSink implements Sink {
     const recent = this.#table.list(filter);
     if (this.#table.complete || recent.length >= limit) return recent;
     return [...recent, ...(await this.#older(filter, limit - recent.length))];
+  }
+
+  async *sessions(filter: Omit<SessionFilter, 'limit'>): AsyncGenerator<Session, void> {
+    await this.#updateIndex();
+    for (let before = this.size; ; ) {
+      const part = this.#index.before(filter, before, SESSIONS_AT_ONCE);
+      yield* part;
+      if (part.length < SESSIONS_AT_ONCE) return;
+      before = part.at(-1)?.indices[0] ?? 0;
+      // Decisions go first.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   async events(id: string): Promise<SessionEvent[] | undefined> {

@@ -247,6 +247,8 @@ function definitions(model: Model, depth: number): Definitions {
   });
   return {
     view: (definition) => {
+      if (definition === '')
+        return unknown('is a view over what a transaction has locked, so that it cannot be looked at before that has ended');
       if (++level > DEEPEST_VIEWS) return unknown('is a view of too many views');
       try {
         const walk = new Walk(model);

@@ -8,7 +8,7 @@ export interface Relation {
   readonly kind: 'table' | 'view' | 'materialized-view' | 'foreign-table' | 'sequence';
   /** In order; dropped ones left out. */
   readonly columns: readonly Column[];
-  /** Of a view: the SELECT, with every name outside pg_catalog qualified. */
+  /** Of a view: the SELECT, with every name outside pg_catalog qualified. Empty: it could not be read, for a transaction has locked what stands in it. */
   readonly definition?: string;
   /** Oids of the tables that it inherits from or is a partition of. */
   readonly parents: readonly number[];
@@ -22,7 +22,7 @@ export interface Column {
   readonly attribute: number;
   /** The type's oid. */
   readonly type: number;
-  /** The expression of a generated column. */
+  /** The expression of a generated column; empty as the definition of a view. */
   readonly generated?: string;
 }
 
@@ -67,6 +67,11 @@ export class Catalog {
       push(this.#byName, relation.name, relation);
       for (const parent of relation.parents) push(this.#children, parent, relation);
     }
+  }
+
+  /** Definitions could not be read. */
+  get partial(): boolean {
+    return this.data.relations.some(({ definition, columns }) => definition === '' || columns.some(({ generated }) => generated === ''));
   }
 
   get relations(): readonly Relation[] {

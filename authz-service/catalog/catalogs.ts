@@ -29,7 +29,11 @@ export interface CatalogSourceOptions {
 
 const REFRESH_MS = 60_000;
 const OLDEST_MS = 300_000;
+/** What could not be read for a lock is looked for again. */
+const PARTIAL_MS = 1_000;
 const CONNECT_MS = 5_000;
+const LOCK_NOT_AVAILABLE = '55P03';
+const LOCKED = 'another transaction has just locked what it describes; send the statement again';
 /** After a failure, so that each statement does not try for itself. */
 const PAUSE_MS = 1_000;
 
@@ -56,7 +60,8 @@ class Source implements CatalogSource {
     if (this.#closed) throw new CatalogError('the catalog is not read any more');
     const age = performance.now() - this.#readAt;
     const catalog = this.#seen === this.#changes ? this.#catalog : undefined;
-    if (catalog && age < (this.#options.refreshMs ?? REFRESH_MS)) return catalog;
+    const fresh = catalog?.partial ? PARTIAL_MS : (this.#options.refreshMs ?? REFRESH_MS);
+    if (catalog && age < fresh) return catalog;
     if (catalog && age < (this.#options.oldestMs ?? OLDEST_MS)) {
       this.#renew().catch(() => {});
       return catalog;
@@ -96,7 +101,8 @@ class Source implements CatalogSource {
     } catch (error) {
       this.#failedAt = performance.now();
       this.#options.onError?.(error instanceof Error ? error : new Error(String(error)));
-      throw new CatalogError('the catalog of the target could not be read', { cause: error });
+      const locked = (error as { code?: string }).code === LOCK_NOT_AVAILABLE;
+      throw new CatalogError(`the catalog of the target could not be read${locked ? `: ${LOCKED}` : ''}`, { cause: error });
     }
   }
 

@@ -4,20 +4,36 @@ import { Catalog, type Column, type Relation } from '../analysis/catalog.ts';
 import { PURE } from '../analysis/functions.ts';
 
 /** Only PostgreSQL's own names are left unqualified in the definitions of views that it prints. */
-const PIN = `SET search_path = pg_catalog; SET statement_timeout = '20s'; SET default_transaction_read_only = on`;
+const PIN = `SET search_path = pg_catalog; SET statement_timeout = '20s'; SET lock_timeout = '2s'; SET default_transaction_read_only = on`;
+
+/**
+ * Printing a definition waits for whoever has locked what stands in it, and that may be the client whose next statement waits for this reading. So it is left out:
+ * an empty one is one that is not known. The lock may come between the look and the printing, which the time-out is for.
+ */
+const LOCKED = `
+  locked AS MATERIALIZED (
+    SELECT relation FROM pg_locks WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`;
 
 const RELATIONS = `
+  WITH ${LOCKED},
+  hidden AS MATERIALIZED (
+    SELECT r.ev_class AS oid FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+      JOIN locked ON locked.relation = d.refobjid WHERE d.refclassid = 'pg_class'::regclass
+    UNION SELECT relation FROM locked)
   SELECT c.oid::int8::text AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
          CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-              THEN pg_get_viewdef(c.oid) END AS definition,
+              THEN CASE WHEN c.oid IN (SELECT oid FROM hidden) THEN '' ELSE pg_get_viewdef(c.oid) END END AS definition,
          EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS rewrites,
          coalesce((SELECT array_agg(i.inhparent::int8::text) FROM pg_inherits i WHERE i.inhrelid = c.oid), '{}') AS parents
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_toast'`;
 
 const COLUMNS = `
+  WITH ${LOCKED}
   SELECT a.attrelid::int8::text AS oid, a.attname AS name, a.attnum AS attribute, a.atttypid::int8::text AS type,
-         CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generated
+         CASE WHEN a.attgenerated <> ''
+              THEN CASE WHEN d.adrelid IN (SELECT relation FROM locked) THEN '' ELSE pg_get_expr(d.adbin, d.adrelid) END END AS generated
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace

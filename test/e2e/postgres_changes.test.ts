@@ -132,6 +132,29 @@ describe('a change of the catalog', () => {
     expect(String((await other.query(query)).rows[0].x)).toMatch(/^\*+$/);
     await ledger.query('DROP VIEW shown');
   }, 60_000);
+
+  test('in an open transaction keeps neither its own session waiting nor others, and what it has locked is held', async () => {
+    await ledger.query('ALTER TABLE customers OWNER TO gateway');
+    const [owner, other] = [await agent(), await agent()];
+    const answered = async (verdict: 'approve' | 'deny', query: Promise<unknown>): Promise<unknown> => {
+      const [waiting] = await ledger.sluice.approvals();
+      await ledger.sluice.answer(waiting?.id ?? '', verdict);
+      return query.catch((error: pg.DatabaseError) => error.code);
+    };
+    await owner.query('BEGIN');
+    await answered('approve', owner.query('ALTER TABLE customers ADD COLUMN extra int'));
+    const since = Date.now();
+    const { rows } = await owner.query('SELECT name, ssn FROM customers WHERE id = 1');
+    expect(String(rows[0].ssn)).toMatch(/^\*+$/);
+    await other.query('SELECT id FROM accounts');
+    // It is a view of customers.
+    expect(await answered('deny', other.query('SELECT address FROM contacts'))).toBe('42501');
+    await owner.query('ROLLBACK');
+    expect(Date.now() - since).toBeLessThan(15_000);
+    await owner.query('SELECT 1');
+    expect((await other.query('SELECT address FROM contacts')).rows.length).toBeGreaterThan(0);
+    await ledger.query('ALTER TABLE customers OWNER TO postgres');
+  }, 60_000);
 });
 
 describe('the token of a session', () => {

@@ -1,0 +1,89 @@
+/** The catalog of a real server, also while somebody changes it. */
+import { createServer } from 'node:net';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
+import type { Catalog } from '../analysis/catalog.ts';
+import { readCatalog } from './reader.ts';
+
+let server: PostgresServer;
+const clients: pg.Client[] = [];
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+
+async function connect(): Promise<pg.Client> {
+  const client = new pg.Client({ host: '127.0.0.1', port: server.port, database: 'postgres', ...server.superuser });
+  clients.push(client);
+  await client.connect();
+  return client;
+}
+
+beforeAll(async () => {
+  server = await startPostgres({ port: await freePort() });
+  await server.query(`
+    CREATE TABLE people (id int, ssn text, last4 text GENERATED ALWAYS AS (right(ssn, 4)) STORED);
+    CREATE TABLE notes (id int, loud text GENERATED ALWAYS AS (repeat('x', id)) VIRTUAL);
+    CREATE VIEW keys AS SELECT id, ssn AS key FROM people WHERE id IN (SELECT id FROM notes);
+    CREATE VIEW upper_keys AS SELECT upper(key) AS key FROM keys;
+    CREATE MATERIALIZED VIEW stock AS SELECT id FROM notes`);
+}, 60_000);
+
+afterAll(async () => {
+  for (const client of clients) await client.end();
+  await server?.stop();
+});
+
+const DEFINED = ['keys', 'upper_keys', 'stock'];
+const definitions = (catalog: Catalog): Record<string, boolean> =>
+  Object.fromEntries(DEFINED.map((name) => [name, (catalog.find('public', name)[0]?.definition ?? '') !== '']));
+const generated = (catalog: Catalog, table: string): (string | undefined)[] =>
+  (catalog.find('public', table)[0]?.columns ?? []).map((column) => column.generated);
+
+describe('definitions', () => {
+  const NOTHING = { keys: true, upper_keys: true, stock: true };
+  test.each([
+    ['of nothing that is locked', 'SELECT 1', NOTHING],
+    [
+      'of what is read and written',
+      "SELECT * FROM people; INSERT INTO people VALUES (1, 'x'); LOCK TABLE notes IN EXCLUSIVE MODE",
+      NOTHING,
+    ],
+    ['over a table that is changed', 'ALTER TABLE people ADD COLUMN more int', { ...NOTHING, keys: false }],
+    ['over a table in a subquery', 'ALTER TABLE notes ADD COLUMN more int', { keys: false, upper_keys: true, stock: false }],
+    ['of a view that is locked', 'LOCK TABLE upper_keys IN ACCESS EXCLUSIVE MODE', { keys: false, upper_keys: false, stock: false }],
+    [
+      'of a view that is made anew',
+      'CREATE OR REPLACE VIEW keys AS SELECT id, upper(ssn) AS key FROM people',
+      { ...NOTHING, keys: false, upper_keys: false },
+    ],
+    ['of what is refreshed', 'REFRESH MATERIALIZED VIEW stock', { ...NOTHING, stock: false }],
+  ])('%s: read at once, and left out where that would wait', { timeout: 20_000 }, async (_, sql, known) => {
+    const [changing, reading] = [await connect(), await connect()];
+    await changing.query('BEGIN');
+    await changing.query(sql);
+    const since = performance.now();
+    const catalog = await readCatalog(reading);
+    expect(performance.now() - since).toBeLessThan(1_900);
+    expect(definitions(catalog)).toEqual(known);
+    expect(catalog.partial).toBe(Object.values(known).includes(false));
+    await changing.query('ROLLBACK');
+    const after = await readCatalog(reading);
+    expect([definitions(after), after.partial]).toEqual([NOTHING, false]);
+  });
+
+  test('of generated columns', async () => {
+    const [changing, reading] = [await connect(), await connect()];
+    await changing.query('BEGIN; ALTER TABLE people ADD COLUMN more int');
+    const catalog = await readCatalog(reading);
+    expect(generated(catalog, 'people')).toEqual([undefined, undefined, '']);
+    expect(generated(catalog, 'notes')).toEqual([undefined, expect.stringContaining('repeat')]);
+    await changing.query('ROLLBACK');
+    expect(generated(await readCatalog(reading), 'people')).toEqual([undefined, undefined, expect.stringContaining('right')]);
+  });
+});

@@ -47,6 +47,7 @@ const NEEDS: readonly Need[] = [
     prints: /requests/,
   },
   { what: 'Go 1.24 or later', remedy: 'https://go.dev/dl', probe: ['go', 'version'], prints: /go1\.(2[4-9]|[3-9]\d)|go[2-9]/ },
+  { what: 'Chromium', remedy: 'apt install chromium', probe: ['chromium', '--version'], prints: /Chromium/ },
   { what: 'h2load', remedy: 'apt install nghttp2-client', probe: ['h2load', '--version'], prints: /nghttp2/ },
   {
     what: 'psql of PostgreSQL 15 or later',
@@ -174,6 +175,7 @@ const evidenceClients: readonly Client[] = [
   { name: 'minio', command: process.execPath, args: [here('storage.ts'), 'minio', minio], cwd: root },
   { name: 'azurite', command: process.execPath, args: [here('storage.ts'), 'azurite', azurite], cwd: root },
   { name: 'log', command: process.execPath, args: [here('log.ts'), logVerifier], cwd: root },
+  { name: 'evidence page', command: process.execPath, args: [here('evidence_page.ts'), 'chromium'], cwd: root },
   { name: 'litewitness', command: process.execPath, args: [here('witness.ts'), litewitness, witnessctl], cwd: root },
 ];
 

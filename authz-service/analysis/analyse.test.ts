@@ -102,22 +102,6 @@ describe('whether the columns of the result follow those of a relation', () => {
   });
 });
 
-describe('fingerprints', () => {
-  const same = (one: string, other: string): boolean => analysed(one).fingerprint === analysed(other).fingerprint;
-  test.each([
-    ['select id from notes where id = 1', 'select id from notes where id = 2', true],
-    ["select 'a'", "select 'b'", true],
-    ['select id from notes', 'select body from notes', false],
-    ['select id from notes where id = 1', 'select id from notes where id > 1', false],
-  ])('%s; %s', (one, other, expected) => {
-    expect(same(one, other)).toBe(expected);
-  });
-
-  test.each(["'078-05-1120'", "E'078'", "U&'078'", '$$078$$', "b'078'", "x'078'", '078', '-078.5', "n'078'"])('hold no %s', (literal) => {
-    expect(analysed(`select id from customers where ssn = ${literal}`).fingerprint).not.toContain('078');
-  });
-});
-
 /** By what PostgreSQL calls it a column of a subquery is found. */
 describe('names of columns that are given none', () => {
   test.each([

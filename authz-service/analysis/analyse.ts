@@ -1,5 +1,5 @@
 /** One string of SQL → what it does. Runs in a worker, for the parser cannot be interrupted. */
-import { fingerprintSync, hasSqlDetails, normalizeSync, parseSync, scanSync } from 'libpg-query';
+import { hasSqlDetails, parseSync, scanSync } from 'libpg-query';
 import type { SqlRequest } from '../decision/request.ts';
 import type { Catalog, Relation, SensitiveColumns } from './catalog.ts';
 import { AnalysisError } from './error.ts';
@@ -34,8 +34,6 @@ export interface Analysis {
   readonly copyOut: CopyOut | undefined;
   /** The text for the record: literals masked where they meet a sensitive column or the analysis is incomplete. */
   readonly maskedText: string;
-  /** The text with `$n` for each literal: the same for statements that differ in their literals only. */
-  readonly fingerprint: string;
   /** Writes, locks and calls nothing that changes anything. */
   readonly readOnly: boolean;
   readonly statements: number;
@@ -116,7 +114,6 @@ export function analyse(text: string, model: Model, prepared: Prepared = new Map
       text,
       statements.map(({ statement }) => statement),
     ),
-    fingerprint: normalised(text),
     readOnly: !walk.changes,
     statements: statements.length,
     nameChanges: seen.nameChanges,
@@ -207,15 +204,6 @@ const masked = (text: string, which: 'all' | ReadonlySet<number>): string =>
 
 function tokensOf(text: string): Token[] {
   return guarded(() => scanSync(text)).tokens.map((token) => ({ start: token.start, end: token.end, name: token.tokenName }));
-}
-
-function normalised(text: string): string {
-  if (text === '') return '';
-  try {
-    return normalizeSync(text);
-  } catch {
-    return guarded(() => fingerprintSync(text));
-  }
 }
 
 /** An error that is not the parser's own, by which it may have come to harm: the worker has to be replaced. */

@@ -106,7 +106,6 @@ export const analysisOf = (more: Partial<Omit<Analysis, 'request'>> & { request?
   touchesSensitive: false,
   copyOut: undefined,
   maskedText: 'select …',
-  fingerprint: 'f',
   readOnly: true,
   statements: 1,
   ...more,

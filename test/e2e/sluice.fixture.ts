@@ -15,6 +15,8 @@ import { type LocalIssuer, localIssuer, signToken, type TestKey, testKey } from 
 import { freePort, listening } from './envoy_gateway.fixture.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** As `./sluice` starts the service. */
+const FLAGS = ['--max-semi-space-size=64'];
 const jsonServer = createRequire(import.meta.url)('json-server') as {
   create(): { use(...handlers: unknown[]): void } & RequestListener;
   router(db: object): unknown;
@@ -164,7 +166,8 @@ export class Sluice {
   }
 
   async startService(): Promise<void> {
-    const child = spawn(process.execPath, [join(ROOT, 'authz-service/cli/main.ts'), 'serve', '--config', join(this.dir, 'sluice.yaml')], {
+    const command = [join(ROOT, 'authz-service/cli/main.ts'), 'serve', '--config', join(this.dir, 'sluice.yaml')];
+    const child = spawn(process.execPath, [...FLAGS, ...command], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: process.env,
     });

@@ -32,7 +32,10 @@ const GRANTS = {
 };
 
 /** The server alone, with its data. */
-export async function startLedger(port: number, options: Pick<PostgresServerOptions, 'settings' | 'tls'> = {}): Promise<PostgresServer> {
+export async function startLedger(
+  port: number,
+  options: Pick<PostgresServerOptions, 'settings' | 'tls' | 'auth'> = {},
+): Promise<PostgresServer> {
   const server = await startPostgres({ port, sql: 'CREATE DATABASE ledger', ...options });
   try {
     await server.query(LEDGER, 'ledger');
@@ -67,7 +70,10 @@ export class Ledger {
    */
   static async start(
     change: (document: Document, dir: string) => void = () => {},
-    { seenByEnvoy, ...options }: Pick<PostgresServerOptions, 'settings' | 'tls'> & { seenByEnvoy?: (config: Config) => Config } = {},
+    {
+      seenByEnvoy,
+      ...options
+    }: Pick<PostgresServerOptions, 'settings' | 'tls' | 'auth'> & { seenByEnvoy?: (config: Config) => Config } = {},
   ): Promise<Ledger> {
     const [port, serverPort] = [await freePort(), await freePort()];
     const server = await startLedger(serverPort, options);

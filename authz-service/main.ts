@@ -278,6 +278,7 @@ async function start(
     directory: stateDir,
     record: (kind, session, text) => sink.append([{ session, target: '', body: { kind: 'notice', notice: kind, text } }]),
     leavesOf: async (session) => sink.indicesOf(session),
+    forget: async (from, to) => void (await sink.forget(from, to)),
     logger,
   });
   opened(() => custody.close());

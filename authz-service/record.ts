@@ -24,6 +24,14 @@ export interface RecordParts {
   readonly keys: readonly VerifierKey[];
 }
 
+const [MINUTE_MS, DAY_MS] = [60_000, 86_400_000];
+
+/** What is to go one day does not stay in the journal: a segment of it is written to for a thirtieth of the shortest age, a day at most. */
+const segmentMs = ({ eventsMs, payloadsMs }: Config['tap']['retention']): number | undefined => {
+  const shortest = Math.min(eventsMs ?? Number.POSITIVE_INFINITY, payloadsMs ?? Number.POSITIVE_INFINITY);
+  return shortest === Number.POSITIVE_INFINITY ? undefined : Math.min(DAY_MS, Math.max(MINUTE_MS, shortest / 30));
+};
+
 /** Where the record is, below the state directory. */
 export const recordPlaces = (stateDir: string) => {
   const dir = join(stateDir, 'tap');
@@ -81,6 +89,7 @@ export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>,
       ...options,
       objects,
       signers,
+      segmentMs: segmentMs(tap.retention),
       onOpen: (opened) => {
         log = opened;
       },

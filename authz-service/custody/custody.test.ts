@@ -23,6 +23,7 @@ let bucket: Bucket;
 let recorded: string[];
 let logged: string[];
 let custody: Custody | undefined;
+let forgotten: [number, number][];
 /** How far the clock is off. */
 let off: number;
 
@@ -30,7 +31,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-custody-'));
   log = new PublishedLog(join(directory, 'log'));
   bucket = await Bucket.open();
-  [recorded, logged, custody, off] = [[], [], undefined, 0];
+  [recorded, logged, custody, off, forgotten] = [[], [], undefined, 0, []];
 });
 
 afterEach(async () => {
@@ -72,6 +73,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
     clockMs: 5,
     directory,
     record: async (notice, session, text) => void recorded.push(`${notice} ${session}: ${text}`),
+    forget: async (from, to) => void forgotten.push([from, to]),
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
     proveMs: 10,
     logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },

@@ -44,6 +44,8 @@ export interface CustodyOptions {
   readonly record: (notice: string, session: string, text: string) => Promise<void>;
   /** The indices of a session's leaves. */
   readonly leavesOf: (session: string) => Promise<readonly number[]>;
+  /** Lets go what was derived of events that are deleted: those of the leaves from `from` to before `to`. */
+  readonly forget: (from: number, to: number) => Promise<void>;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
@@ -318,6 +320,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       replicas: replicas.map(({ store }) => store),
       ages,
       held: (session) => holdsOf().holds(session),
+      forget: options.forget,
       now: () => clock?.deletionTime,
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: (going) => record(DELETED_NOTICE, '', goingText(going)),

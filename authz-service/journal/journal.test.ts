@@ -52,6 +52,27 @@ describe('a journal on a real disk', () => {
 
   const segments = (): string[] => fs.readdirSync(directory).filter((name) => name.endsWith('.journal'));
 
+  it('begins another segment when it is told to, between writes, and not behind nothing', async () => {
+    const journal = await openJournal(directory, { released: true });
+    await journal.rotate();
+    expect(segments()).toHaveLength(1);
+    const written = [journal.append(record('a')), journal.append(record('b'))];
+    const rotated = journal.rotate();
+    written.push(journal.append(record('c')));
+    expect(await Promise.all(written)).toEqual([0, 1, 2]);
+    await rotated;
+    expect(segments()).toHaveLength(2);
+    await journal.rotate();
+    await journal.rotate();
+    expect(segments()).toHaveLength(3);
+    expect(await textsOf(journal)).toEqual(['a', 'b', 'c']);
+    await journal.release(2);
+    expect([journal.first, await textsOf(journal, 2)]).toEqual([2, ['c']]);
+    await journal.close();
+    expect(await codeOf(journal.rotate())).toBe('closed');
+    expect(await recovered(directory, { released: true })).toEqual(['c']);
+  });
+
   it('keeps records in order, across openings and segments', async () => {
     const texts = numbered(500);
     let journal = await openJournal(directory, { segmentBytes: 1000 });

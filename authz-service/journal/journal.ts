@@ -67,6 +67,8 @@ export interface Journal {
    * as many as were ever appended. When it rejects with `full`, the journal goes on with what it had.
    */
   compact(records: readonly Uint8Array[]): Promise<void>;
+  /** Begins a new segment behind all that was appended before this call, so that the old one can be released; not when there is nothing in it. Rejects as `append` does. */
+  rotate(): Promise<void>;
   /** Lets whole segments go that hold durable records below `index` only; never the last one. Of a journal that is opened with `released`. */
   release(index: number): Promise<void>;
   readonly health: Health;
@@ -114,6 +116,14 @@ interface Compaction {
   readonly next: number;
 }
 
+/** A new segment begins, whatever the old one has. */
+interface Rotation {
+  readonly kind: 'rotation';
+  readonly settlement: Settlement;
+}
+
+type Work = Batch | Compaction | Rotation;
+
 type Settings = Required<Omit<JournalOptions, 'files' | 'replay' | 'prepare' | 'seal' | 'released'>>;
 
 const BUFFER_BYTES = 1 << 18;
@@ -135,8 +145,8 @@ class FileJournal implements Journal {
   #durable: number;
   #next: number;
   /** Work in the order of its indices; the last may be a batch that still gathers. */
-  #queue: (Batch | Compaction)[] = [];
-  #current: Batch | Compaction | undefined;
+  #queue: Work[] = [];
+  #current: Work | undefined;
   #pendingBytes = 0;
   #scheduled = false;
   #spare: Buffer[] = [];
@@ -224,6 +234,18 @@ class FileJournal implements Journal {
     this.#queue.push(compaction);
     this.#schedule();
     return compaction.settlement.promise;
+  }
+
+  rotate(): Promise<void> {
+    try {
+      this.#accept();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const rotation: Rotation = { kind: 'rotation', settlement: new Settlement() };
+    this.#queue.push(rotation);
+    this.#schedule();
+    return rotation.settlement.promise;
   }
 
   async *read(from = 0): AsyncGenerator<JournalRecord, void> {
@@ -334,7 +356,7 @@ class FileJournal implements Journal {
     }
     const current = this.#current;
     if (current.kind === 'batch') this.#close(current);
-    (current.kind === 'batch' ? this.#write(current) : this.#snapshot(current)).then(
+    this.#work(current).then(
       () => {
         this.#current = undefined;
         if (current.kind === 'batch') this.#seal?.durable();
@@ -343,6 +365,12 @@ class FileJournal implements Journal {
       },
       (error: unknown) => this.#fail(error),
     );
+  }
+
+  #work(work: Work): Promise<void> {
+    if (work.kind === 'batch') return this.#write(work);
+    if (work.kind === 'compaction') return this.#snapshot(work);
+    return this.#segment.bytes > HEADER_BYTES ? this.#roll() : SETTLED;
   }
 
   async #write(batch: Batch): Promise<void> {

@@ -60,6 +60,41 @@ describe('the log', () => {
     expect(fs.readdirSync(join(directory, 'log/tile/entries')).sort()).toEqual(['000', '001', '002', '003', '004.p']);
   });
 
+  it('lets go of what the journal has of events that are published, also when its segment is not full', async () => {
+    let seconds = 0;
+    const secret = 'what is to go one day';
+    const inJournal = (): boolean =>
+      fs.readdirSync(join(directory, 'journal')).some((name) => fs.readFileSync(join(directory, 'journal', name)).includes(secret));
+    const log = await testLog({ directory, segmentMs: 60_000, monotonic: () => seconds * 1000 });
+    // The first publication begins a segment: how old the one is that was found, nobody knows.
+    stageAll(log, 0, 1);
+    await log.settled();
+    await log.publish();
+    log.stage(subject(1_000), Buffer.from(secret));
+    await log.settled();
+    const texts = ['event 0', secret];
+    const go = async (count: number): Promise<void> => {
+      texts.push(...stageAll(log, texts.length, count));
+      await log.settled();
+      await log.publish();
+    };
+    await go(700);
+    expect(inJournal()).toBe(true);
+    seconds = 59;
+    await go(300);
+    expect(inJournal()).toBe(true);
+    seconds = 60;
+    await go(1);
+    // The last 256 to 512 leaves stay: what is published next may need them.
+    await go(600);
+    expect(inJournal()).toBe(false);
+    expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
+    await log.close();
+    const again = await testLog({ directory, segmentMs: 60_000 });
+    expect(textsOf(await recordsOf(again))).toEqual(texts);
+    await again.close();
+  });
+
   it('acknowledges with a signed checkpoint for each write, and not before', async () => {
     const disk = new SimulatedFileSystem();
     const log = await testLog({ files: disk });

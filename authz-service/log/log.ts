@@ -42,6 +42,10 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   readonly confirm?: (log: OpenedLog) => Promise<void>;
   /** From a commit to its publication. Milliseconds, default 1,000. */
   readonly publishMs?: number;
+  /** How long the journal writes to one segment, so that what it holds can be let go of. Milliseconds; default: until it is full. */
+  readonly segmentMs?: number | undefined;
+  /** A clock that nobody sets. Milliseconds. */
+  readonly monotonic?: () => number;
   readonly files?: FileSystem;
   readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'eagerBytes' | 'retryMs'>;
   /** Told what an operator should know of: a publication that failed (it is tried again) or the end of the log. */
@@ -134,6 +138,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   #timer: NodeJS.Timeout | undefined;
   #publishing: Promise<void> | undefined;
   #backoffMs = 0;
+  #segmentSince = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: LogOptions) {
@@ -356,6 +361,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       await this.#publisher.publish(target, this.#extents(neededFrom(this.#publisher.size)));
       this.#published = { origin: this.origin, ...target };
       this.#backoffMs = 0;
+      await this.#rotate();
       await this.#release();
     } catch (error) {
       if (error instanceof LogError) this.#failed = error;
@@ -366,6 +372,14 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       this.#publishing = undefined;
       this.#schedule();
     }
+  }
+
+  /** A segment that is written to is never let go of, and on a quiet day it fills slowly. What a start finds is of unknown age. */
+  async #rotate(): Promise<void> {
+    const { segmentMs, monotonic = () => performance.now() } = this.#options;
+    if (segmentMs === undefined || monotonic() - this.#segmentSince < segmentMs) return;
+    await this.#journal.rotate();
+    this.#segmentSince = monotonic();
   }
 
   /** Lets the journal's segments go that hold nothing but what is published. */

@@ -90,6 +90,33 @@ describe('retention', () => {
     expect((await retentionOf({ notBefore: () => now - 10 * DAY - 1 }).sweep()).deleted).toBe(1);
   });
 
+  it('tells what has no events any more, again at each sweep', async () => {
+    await days(4).publish();
+    const told: [number, number][] = [];
+    const retention = retentionOf({ forget: async (from, to) => void told.push([from, to]) });
+    now = START + 11 * DAY + 1;
+    held.add('s0');
+    await retention.sweep();
+    expect(told.splice(0)).toEqual([
+      [256, 512],
+      [0, 0],
+    ]);
+    held.clear();
+    await retention.sweep();
+    expect(told.splice(0)).toEqual([
+      [0, 256],
+      [0, 512],
+    ]);
+    now += 100 * DAY;
+    await retention.sweep();
+    await retention.sweep();
+    expect(told).toEqual([
+      [512, 1024],
+      [0, 1024],
+      [0, 1024],
+    ]);
+  });
+
   it('keeps every proof', async () => {
     await days(3).publish();
     now = START + 100 * DAY;

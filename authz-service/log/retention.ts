@@ -20,6 +20,8 @@ export interface RetentionOptions {
   readonly held: (session: string) => boolean;
   /** Makes it durable that these go, before they do. */
   readonly record: (going: Going) => Promise<void>;
+  /** Told which leaves have no events any more, after they went, and at each sweep again: from `from` to before `to`. What was derived of them goes too. */
+  readonly forget?: (from: number, to: number) => Promise<void>;
   /** How many ranges are recorded at once, at most: an event takes 64 KiB, and what is longer is cut. Default 1,000. */
   readonly rangesAtOnce?: number;
   /** What time has come, Unix milliseconds; `undefined`: nobody knows, and nothing goes. */
@@ -58,7 +60,7 @@ export class Retention {
   readonly #reader: LogReader;
 
   constructor(options: RetentionOptions) {
-    this.#options = { replicas: [], rangesAtOnce: 1000, now: Date.now, notBefore: () => 0, ...options };
+    this.#options = { replicas: [], rangesAtOnce: 1000, now: Date.now, notBefore: () => 0, forget: async () => {}, ...options };
     this.#reader = new LogReader(options.objects);
   }
 
@@ -113,6 +115,7 @@ export class Retention {
       await objects.delete(detailsPath(detailClass, bundle, TILE_WIDTH));
       deleted += 1;
     }
+    if (detailClass === 'events') await this.#forget(leaves, end);
 
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
@@ -124,6 +127,17 @@ export class Retention {
     };
     for (const replica of replicas) await sweepReplica(replica).catch((error: unknown) => failures.push(error));
     return { deleted, held: held.size, locked };
+  }
+
+  async #forget(leaves: Going['leaves'], end: number): Promise<void> {
+    const { objects, forget } = this.#options;
+    for (const { from, to } of leaves) await forget(from, to);
+    // Sessions that were open then have ended meanwhile, or the one who was told has died.
+    for await (const key of objects.list('details/events/')) {
+      const { bundle = 0 } = bundleOf(key, 'events') ?? {};
+      return await forget(0, TILE_WIDTH * Math.min(bundle, end));
+    }
+    await forget(0, TILE_WIDTH * end);
   }
 
   /**

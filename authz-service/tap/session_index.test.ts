@@ -1,5 +1,5 @@
 /** The index of sessions as a file, below the sink that keeps it: what a restart, a damaged file and a stop between two parts of a change leave. */
-import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -255,5 +255,58 @@ describe('a change that takes several parts', () => {
     const closedOnes: string[] = [];
     for await (const { summary } of (sink as Sink).sessions({ state: 'closed' })) closedOnes.push(summary.id);
     expect(closedOnes).toEqual(['ses_0']);
+  });
+});
+
+describe('what was deleted after its retention', () => {
+  const answered: TapBody = { kind: 'hold_answered', approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: '' } as TapBody;
+  const secrets = ['corp:agent', 'run-1', 'GET /customers/7', 'read-by-grant', 'corp:dana'];
+  const inFiles = (): string[] =>
+    secrets.filter((secret) => ['', '-wal'].some((end) => existsSync(path() + end) && readFileSync(path() + end).includes(secret)));
+
+  it('is forgotten of sessions that have ended: in memory, in the index and in its files', async () => {
+    await (await open()).append([
+      ...of('old', opened, judged, answered, closed('complete')),
+      ...of('going', opened, judged),
+      ...of('young', opened, judged, closed('denied')),
+    ]);
+    const [old, , young] = ['old', 'going', 'young'].map((id) => sink?.indicesOf(id)[0] as number);
+    await sink?.sweep();
+    expect(inFiles()).toEqual(secrets);
+    expect(await sink?.forget(0, young as number)).toBe(1);
+    const list = (await sink?.list()) ?? [];
+    const told = (id: string) => list.find((summary) => summary.id === id);
+    expect(told('old')).toMatchObject({
+      target: 'demo',
+      identity: '',
+      run: '',
+      request: '',
+      rule: '',
+      effect: '',
+      outcome: '',
+      state: 'closed',
+      events: 4,
+    });
+    expect(told('old')?.openedAt).toBeGreaterThan(0);
+    expect(sink?.indicesOf('old')).toHaveLength(4);
+    expect([told('going')?.identity, told('young')?.request]).toEqual(['corp:agent', 'GET /customers/7']);
+    expect(await sink?.list({ approver: 'corp:dana' })).toEqual([]);
+    expect((await sink?.list({ identity: 'corp:agent' }))?.map(({ id }) => id).sort()).toEqual(['going', 'young']);
+    expect(old).toBeLessThan(young as number);
+
+    // What was open then goes when it has ended; nothing is done twice.
+    await sink?.append(of('going', closed('complete')));
+    expect(await sink?.forget(0, young as number)).toBe(1);
+    expect(await sink?.forget(0, young as number)).toBe(0);
+    expect(await sink?.forget(young as number, (young as number) + 1)).toBe(1);
+    expect(inFiles()).toEqual([]);
+    await sink?.close();
+    expect(inFiles()).toEqual([]);
+    expect((await (await open()).list()).filter(({ identity }) => identity !== '')).toEqual([]);
+  });
+
+  it('is forgotten of many sessions, some at a time', async () => {
+    await (await open()).append(Array.from({ length: 1_201 }, (_, n) => of(`s${n}`, opened, judged, closed('complete'))).flat());
+    expect(await sink?.forget(0, sink.size)).toBe(1_201);
   });
 });

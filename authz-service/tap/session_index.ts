@@ -3,7 +3,7 @@
  * Opening the record begins where this ends.
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { type Session, type SessionFilter, TERMS, type Term } from './sessions.ts';
+import { forgotten, type Session, type SessionFilter, TERMS, type Term } from './sessions.ts';
 
 /** A checkpoint of the log that covers everything that is indexed. */
 export interface Remembered {
@@ -39,6 +39,10 @@ const SCHEMA = `
 `;
 
 const COLUMNS = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
+
+/** Sessions that have ended, and of which more is known than leaves tell. */
+const TOLD = "open = 0 AND (identity <> '' OR run <> '' OR effect <> '' OR outcome <> '')";
+const LATER = `CREATE INDEX IF NOT EXISTS sessions_told ON sessions (first) WHERE ${TOLD}; CREATE INDEX IF NOT EXISTS terms_first ON terms (first)`;
 
 const SELECT = 'SELECT told, indices FROM sessions';
 
@@ -86,8 +90,13 @@ const sessionOf = ({ told, indices }: Row): Session => {
 /** What the sink asks of an index. Reading is quick, but for lists that filter by little. */
 export interface SessionIndex {
   readonly progress: Progress;
-  /** Everything at once, or nothing: what has changed of sessions and emitters, and how far that goes. One at a time. */
+  /** Everything at once, or nothing: what has changed of sessions and emitters, and how far that goes. */
   apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): Promise<void> | void;
+  /**
+   * Forgets of sessions that have ended all but what leaves tell: those whose first event stands from `from` to before `to`, `limit` at once.
+   * @returns how many; fewer than `limit`: there are no more
+   */
+  forget(from: number, to: number, limit: number): Promise<number> | number;
   get(id: string): Session | undefined;
   /** All that have not ended. */
   open(): Session[];
@@ -119,11 +128,12 @@ export class SqliteIndex implements SessionIndex {
   constructor(path: string) {
     this.#database = new DatabaseSync(path, { timeout: BUSY_MS });
     // What a power loss takes of it is read from the record again; it is never half a change.
-    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL');
+    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON');
     const made = this.#database.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'progress'").get() as { n: number };
     if (made.n === 0) this.#database.exec(`BEGIN; ${SCHEMA} COMMIT`);
     const { version } = this.#database.prepare('SELECT version FROM progress').get() as { version: number };
     if (version !== VERSION) throw new Error(`an index of version ${version}`);
+    this.#database.exec(LATER);
     this.#put = this.#database.prepare('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
     this.#putTerm = this.#database.prepare('INSERT OR IGNORE INTO terms VALUES (?, ?)');
     this.#putEmitter = this.#database.prepare('INSERT OR REPLACE INTO emitters VALUES (?, ?)');
@@ -195,6 +205,26 @@ export class SqliteIndex implements SessionIndex {
     const limited = part === undefined ? '' : ` LIMIT ${part.limit}`;
     const statement = this.#database.prepare(`${SELECT} WHERE ${conditions.join(' AND ')} ORDER BY first DESC${limited}`);
     return { statement, values };
+  }
+
+  forget(from: number, to: number, limit: number): number {
+    const rows = this.#database
+      .prepare(`${SELECT} WHERE ${TOLD} AND first >= ? AND first < ? ORDER BY first LIMIT ?`)
+      .all(from, to, limit) as unknown as Row[];
+    this.#database.exec('BEGIN');
+    try {
+      for (const session of rows.map(sessionOf)) {
+        this.#database.prepare('DELETE FROM terms WHERE first = ?').run(session.indices[0] as number);
+        this.#putSession(forgotten(session));
+      }
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      this.#database.exec('ROLLBACK');
+      throw error;
+    }
+    // The file's own journal has what was, too.
+    if (rows.length > 0) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    return rows.length;
   }
 
   sequenceOf(emitter: string): number | undefined {

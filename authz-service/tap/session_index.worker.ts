@@ -7,17 +7,18 @@ const port = parentPort;
 if (!port) throw new Error('this is a worker thread');
 const index = new SqliteIndex(workerData as string);
 
-const applied = ({ sessions, emitters, progress: { applied, remembered } }: ToIndexer): FromIndexer => {
+const done = (message: ToIndexer): FromIndexer => {
   try {
+    if (message.kind === 'forget') return { count: index.forget(message.from, message.to, message.limit) };
+    const { sessions, emitters, progress } = message;
+    const { applied, remembered } = progress;
+    const changed = sessionsOfJson(sessions);
     // A buffer comes as plain bytes.
-    index.apply(sessionsOfJson(sessions), emitters, {
-      applied,
-      remembered: remembered && { ...remembered, root: Buffer.from(remembered.root) },
-    });
-    return undefined;
+    index.apply(changed, emitters, { applied, remembered: remembered && { ...remembered, root: Buffer.from(remembered.root) } });
+    return { count: changed.length };
   } catch (error) {
-    return (error as Error).message;
+    return { failure: (error as Error).message };
   }
 };
 
-port.on('message', (message: ToIndexer) => port.postMessage(applied(message)));
+port.on('message', (message: ToIndexer) => port.postMessage(done(message)));

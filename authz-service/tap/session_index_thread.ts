@@ -9,14 +9,12 @@ import { type HeardEmitter, type Progress, type SessionIndex, SqliteIndex } from
 import type { Session, SessionFilter } from './sessions.ts';
 
 /** Sessions go as JSON: one text is quicker handed over than many objects. */
-export interface ToIndexer {
-  readonly sessions: string;
-  readonly emitters: readonly HeardEmitter[];
-  readonly progress: Progress;
-}
+export type ToIndexer =
+  | { readonly kind: 'apply'; readonly sessions: string; readonly emitters: readonly HeardEmitter[]; readonly progress: Progress }
+  | { readonly kind: 'forget'; readonly from: number; readonly to: number; readonly limit: number };
 
-/** Why it was not applied; `undefined`: it was. */
-export type FromIndexer = string | undefined;
+/** How many sessions were written; or why none was. */
+export type FromIndexer = { readonly count: number } | { readonly failure: string };
 
 export const sessionsAsJson = (sessions: readonly Session[]): string =>
   JSON.stringify(sessions.map(({ terms, ...session }) => ({ ...session, terms: [...terms] })));
@@ -34,7 +32,8 @@ class IndexThread implements SessionIndex {
   readonly #here: SqliteIndex;
   readonly #unlock: () => void;
   #worker: Worker | undefined;
-  #waiting: PromiseWithResolvers<void> | undefined;
+  #waiting: PromiseWithResolvers<number> | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(path: string, here: SqliteIndex, unlock: () => void) {
     this.#path = path;
@@ -47,14 +46,29 @@ class IndexThread implements SessionIndex {
   }
 
   async apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): Promise<void> {
+    const heard = emitters.map(({ id, durable }) => ({ id, durable }));
+    await this.#ask({ kind: 'apply', sessions: sessionsAsJson(sessions), emitters: heard, progress });
+  }
+
+  forget(from: number, to: number, limit: number): Promise<number> {
+    return this.#ask({ kind: 'forget', from, to, limit });
+  }
+
+  /** One after the other. */
+  #ask(message: ToIndexer): Promise<number> {
+    const answer = this.#turn.then(() => this.#asked(message));
+    this.#turn = answer.catch(() => {});
+    return answer;
+  }
+
+  async #asked(message: ToIndexer): Promise<number> {
     const worker = (this.#worker ??= this.#start());
     this.#waiting = Promise.withResolvers();
     // The process stays for what is under way, and for nothing else of this.
     worker.ref();
-    const heard = emitters.map(({ id, durable }) => ({ id, durable }));
-    worker.postMessage({ sessions: sessionsAsJson(sessions), emitters: heard, progress } satisfies ToIndexer);
+    worker.postMessage(message);
     try {
-      await this.#waiting.promise;
+      return await this.#waiting.promise;
     } finally {
       this.#waiting = undefined;
       worker.unref();
@@ -94,9 +108,9 @@ class IndexThread implements SessionIndex {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
     });
-    worker.on('message', (failure: FromIndexer) => {
-      if (failure === undefined) this.#waiting?.resolve();
-      else this.#waiting?.reject(new Error(`the index of sessions: ${failure}`));
+    worker.on('message', (answer: FromIndexer) => {
+      if ('count' in answer) this.#waiting?.resolve(answer.count);
+      else this.#waiting?.reject(new Error(`the index of sessions: ${answer.failure}`));
     });
     worker.on('error', (error) => this.#lose(worker, error));
     worker.on('exit', () => this.#lose(worker, new Error('the thread that writes the index of sessions has ended')));

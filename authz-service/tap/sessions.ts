@@ -299,6 +299,14 @@ export class SessionTable {
     return found;
   }
 
+  /** Those that have ended and whose first event stands from `from` to before `to`. */
+  *closed(from: number, to: number): Generator<Session> {
+    for (const session of this.#sessions.values()) {
+      const [first = -1] = session.indices;
+      if (session.summary.state === 'closed' && first >= from && first < to) yield session;
+    }
+  }
+
   forget(id: string): void {
     this.#open.delete(id);
     if (this.#sessions.delete(id)) this.#complete = false;
@@ -317,3 +325,10 @@ export class SessionTable {
     }
   }
 }
+
+/** What leaves alone tell of a session whose beginning was deleted after its retention. */
+export const forgotten = ({ summary, ...session }: Session): Session => {
+  const { id, target, openedAt, closedAt, state, events } = summary;
+  const { summary: none } = newSession({ session: id, target, timeUnixNanos: 0n });
+  return { ...session, summary: { ...none, openedAt, closedAt, state, events }, terms: new Set() };
+};

@@ -139,6 +139,8 @@ export interface Sink {
   recall(session: string, before: number): AsyncGenerator<TapRecord, void>;
   /** Where a session's events stand, ascending. */
   indicesOf(session: string): readonly number[];
+  /** Forgets of sessions that have ended all but what leaves tell: those whose first event stands from `from` to before `to`. @returns how many */
+  forget(from: number, to: number): Promise<number>;
   /** How many events are durable: the index of the next one. */
   readonly size: number;
   /** The durable events from `index` on, in order. */
@@ -182,6 +184,7 @@ const SWEEP_MS = 1000;
 const INDEXED_AT_ONCE = 200;
 /** Sessions that are read of the index in one go: the event loop waits that long. */
 const SESSIONS_AT_ONCE = 200;
+const FORGOTTEN_AT_ONCE = 500;
 /** Sessions that have ended and are known from the start: those that people ask for. */
 const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
@@ -398,6 +401,19 @@ class RecordSink implements Sink {
 
   indicesOf(id: string): readonly number[] {
     return [...(this.#find(id)?.indices ?? [])];
+  }
+
+  async forget(from: number, to: number): Promise<number> {
+    await this.#updateIndex();
+    // Memory lets them go, too: what is asked of them is read from the index.
+    for (const { summary } of [...this.#table.closed(from, to)])
+      if (!this.#unindexed.sessions.has(summary.id)) this.#table.forget(summary.id);
+    let total = 0;
+    for (let count = FORGOTTEN_AT_ONCE; count === FORGOTTEN_AT_ONCE; ) {
+      count = await this.#index.forget(from, to, FORGOTTEN_AT_ONCE);
+      total += count;
+    }
+    return total;
   }
 
   async sweep(): Promise<void> {

@@ -149,7 +149,7 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
 
 const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tap-'));
 try {
-  const { openStore, index, log } = recordParts({ stateDir: directory, tap: {} as never });
+  const { openStore, index, log } = recordParts({ stateDir: directory, tap: { retention: {} } as never });
   const sink = await openSink({ openStore, index });
   const [few, crowd] = WAITING;
   const waiting64 = figures(await compared(directory, { sink, log: log() }, few));

@@ -144,6 +144,7 @@ const comesBack = async (
       size: () => log.entries.length,
       directory: `${directory}-log`,
       record: async (notice, _, text) => void recorded.push(`${notice}: ${text}`),
+      forget: async () => {},
       leavesOf: async () => [],
       logger: { info() {}, error() {} },
       env: { S3_SECRET: password },

@@ -102,9 +102,17 @@ export const extentInWords = ({ events, end, searchedTo }: SessionExtent): strin
   return end.outcome === '' ? `ended: ${toEnd}` : `ended (${end.outcome}): ${toEnd}`;
 };
 
+const SINGULAR: Readonly<Record<string, string>> = { leaves: 'leaf' };
+
+/** `deletedEvents` → `deleted events`, or `deleted event` when it is one. */
+const words = (what: string, count: number): string => {
+  const plural = what.replace(/([A-Z])/g, ' $1').toLowerCase();
+  return count === 1 ? (SINGULAR[plural] ?? plural.replace(/s$/, '')) : plural;
+};
+
 const counted = (checked: Report['checked']): string =>
   Object.entries(checked)
-    .map(([what, count]) => `${count.toLocaleString('en')} ${what.replace(/([A-Z])/g, ' $1').toLowerCase()}`)
+    .map(([what, count]) => `${count.toLocaleString('en')} ${words(what, count)}`)
     .join(', ');
 
 /** The report in words. */
@@ -115,7 +123,7 @@ export const inWords = (report: Report): string => {
     ...(origin === '' ? [] : [`  log         ${origin}, ${size.toLocaleString('en')} leaves, root ${root}`]),
     ...(signedBy.length === 0
       ? []
-      : [`  signed by   ${signedBy.join(', ')}${report.keysAreTheLogsOwn ? ' (a key that lies beside the log)' : ''}`]),
+      : [`  signed by   ${signedBy.join(', ')}${report.keysAreTheLogsOwn ? ' (a key that came with it)' : ''}`]),
     ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}`),
     ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
     ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),

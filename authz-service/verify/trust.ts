@@ -28,7 +28,7 @@ export type Level = (typeof LEVELS)[number];
 export const MEANING: Readonly<Record<Level, string>> = {
   unverified: 'nothing is proven',
   'self-consistent':
-    'the log is whole and signed by its key; whoever holds the key could have written another one in its place (keep a checkpoint, or have witnesses)',
+    "what was checked fits a checkpoint that the log's key signed; whoever holds the key could have written another log in its place (keep a checkpoint, or have witnesses)",
   remembered: 'the log goes on from the checkpoint that you kept: nothing before it was removed or changed since',
   witnessed: 'independent witnesses have seen this checkpoint: there is no other history that they saw',
 };

@@ -54,6 +54,8 @@ interface Round {
   readonly seconds: number;
   /** Of all threads, and until everything was derived. */
   readonly cpuMicros: number;
+  /** Of the thread that records and acknowledges alone. */
+  readonly threadMicros: number;
   /** From the last acknowledgement until what is published and the index had everything. */
   readonly behindMs: number;
   readonly waitedMs: readonly number[];
@@ -63,7 +65,7 @@ let sessions = 0;
 
 async function appended({ sink, log }: Measured, waiting: number, forMs: number): Promise<Round> {
   const { bytes, writes } = log.totals;
-  const before = { bytes, writes, events: sink.metrics.events, cpu: process.cpuUsage() };
+  const before = { bytes, writes, events: sink.metrics.events, cpu: process.cpuUsage(), thread: process.threadCpuUsage() };
   const waitedMs: number[] = [];
   const started = performance.now();
   const client = async (): Promise<void> => {
@@ -80,14 +82,15 @@ async function appended({ sink, log }: Measured, waiting: number, forMs: number)
   await Promise.all(Array.from({ length: waiting }, client));
   const ended = performance.now();
   await Promise.all([log.publish(), sink.sweep()]);
-  const { user, system } = process.cpuUsage(before.cpu);
+  const [all, thread] = [process.cpuUsage(before.cpu), process.threadCpuUsage(before.thread)];
   const after = log.totals;
   return {
     events: sink.metrics.events - before.events,
     bytes: after.bytes - before.bytes,
     writes: after.writes - before.writes,
     seconds: (ended - started) / 1000,
-    cpuMicros: user + system,
+    cpuMicros: all.user + all.system,
+    threadMicros: thread.user + thread.system,
     behindMs: performance.now() - ended,
     waitedMs,
   };
@@ -137,6 +140,7 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
     events_a_second: of(({ events, seconds }) => events / seconds),
     acknowledged_after_ms: { p50: rounded(quantile(waited, 0.5)), p99: rounded(quantile(waited, 0.99)) },
     cpu_micros_an_event: of(({ cpuMicros, events }) => cpuMicros / events, 1),
+    main_thread_micros_an_event: of(({ threadMicros, events }) => threadMicros / events, 1),
     derived_after_ms: of(({ behindMs }) => behindMs),
     bytes_an_event: of(({ bytes, events }) => bytes / events),
     events_a_write: of(({ events, writes }) => events / writes),

@@ -327,8 +327,8 @@ export class SessionTable {
 }
 
 /** What leaves alone tell of a session whose beginning was deleted after its retention. */
-export const forgotten = ({ summary, ...session }: Session): Session => {
+export const forgotten = ({ summary, indices, emitter }: Session): Session => {
   const { id, target, openedAt, closedAt, state, events } = summary;
-  const { summary: none } = newSession({ session: id, target, timeUnixNanos: 0n });
-  return { ...session, summary: { ...none, openedAt, closedAt, state, events }, terms: new Set() };
+  const none = newSession({ session: id, target, timeUnixNanos: 0n });
+  return { ...none, summary: { ...none.summary, openedAt, closedAt, state, events }, indices, emitter };
 };

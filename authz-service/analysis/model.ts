@@ -24,6 +24,7 @@ export class Model {
   readonly #sensitive: SensitiveColumns;
   readonly #definitions: Definitions;
   readonly #ids = new Map<string, ColumnId>();
+  #names: ReadonlySet<string> | undefined;
   readonly #described = new Map<Relation, Described | 'in progress'>();
 
   constructor(catalog: Catalog, sensitive: SensitiveColumns, definitions: (model: Model) => Definitions) {
@@ -43,6 +44,24 @@ export class Model {
     const id: ColumnId = { schema: relation.schema, table: relation.name, column, sensitive };
     this.#ids.set(key, id);
     return id;
+  }
+
+  /** Whether a column would be sensitive by its name alone, in a table that may not be there yet. */
+  wouldBe(schema: string, table: string, column: string): boolean {
+    const schemas = schema === '' ? [...this.catalog.data.searchPath, 'pg_temp'] : [schema];
+    return schemas.some((of) => this.#sensitive.matches(of, table, column));
+  }
+
+  /** Names in lower case of columns that are sensitive by a pattern. */
+  get sensitiveNames(): ReadonlySet<string> {
+    this.#names ??= new Set(
+      this.catalog.relations.flatMap(({ schema, name, columns }) =>
+        SYSTEM_SCHEMAS.has(schema)
+          ? []
+          : columns.filter((column) => this.#sensitive.matches(schema, name, column.name)).map((column) => column.name.toLowerCase()),
+      ),
+    );
+    return this.#names;
   }
 
   describe(relation: Relation): Described {

@@ -605,6 +605,69 @@ rows('DDL', [
   ],
   ["create index on customers (id) where name = '1'", { ...change, commands: 'ddl', writes: 'customers' }],
   [
+    "alter table notes add column ssn text default '1', add x text default '2'",
+    { ...change, commands: 'ddl', writes: 'notes', masked: "alter table notes add column ssn text default '***', add x text default '2'" },
+  ],
+  [
+    "create table fresh (id int default 1, ssn text default '1' check (ssn <> '2'), check (ssn <> '3'), check (id <> 4))",
+    {
+      ...change,
+      commands: 'ddl',
+      writes: '.fresh',
+      masked: "create table fresh (id int default 1, ssn text default '***' check (ssn <> '***'), check (ssn <> '***'), check (id <> 4))",
+    },
+  ],
+  [
+    "create table other.fresh (\"SSN\" text default '1', x text default '2')",
+    {
+      ...change,
+      commands: 'ddl',
+      writes: 'other.fresh',
+      masked: "create table other.fresh (\"SSN\" text default '***', x text default '2')",
+    },
+  ],
+  [
+    "create table part partition of customers for values in ('1')",
+    { ...change, commands: 'ddl', writes: '.part customers', masked: "create table part partition of customers for values in ('***')" },
+  ],
+  [
+    "alter table customers attach partition part for values in ('1')",
+    { ...change, commands: 'ddl', writes: 'customers .part', masked: "alter table customers attach partition part for values in ('***')" },
+  ],
+  [
+    "create trigger t before update on customers for each row when (old.ssn = '1') execute function f()",
+    {
+      ...change,
+      commands: 'ddl',
+      writes: 'customers',
+      masked: "create trigger t before update on customers for each row when (old.ssn = '***') execute function f()",
+    },
+  ],
+  ...[
+    ['column customers.ssn', true],
+    ['column public.customers.ssn', true],
+    ['column nowhere.ssn', true],
+    ['table customers', true],
+    ['constraint c on customers', true],
+    ['column notes.body', false],
+    ['table notes', false],
+    ['schema public', false],
+  ].map(
+    ([what, masked]): Row => [
+      `comment on ${what} is 'as 1'`,
+      { ...change, commands: 'ddl', touches: false, ...(masked && { masked: `comment on ${what} is '***'` }) },
+    ],
+  ),
+  [
+    "security label on column customers.ssn is '1'",
+    { ...change, commands: 'ddl', touches: false, masked: "security label on column customers.ssn is '***'" },
+  ],
+  [
+    "create function f() returns text language sql as 'select name from customers where SSN = 1'",
+    { ...change, commands: 'ddl', masked: "create function f() returns text language sql as '***'" },
+  ],
+  ["create function f() returns text language sql as 'select 1 as session'", { ...change, commands: 'ddl' }],
+  [
     "alter table customers alter ssn set default '1'",
     { ...change, commands: 'ddl', writes: 'customers', masked: "alter table customers alter ssn set default '***'" },
   ],

@@ -1,4 +1,5 @@
 /** The statements that are no queries: what each is called, and what it makes of the analysis. */
+import type { Relation } from './catalog.ts';
 import { CLEAR, type Flow, isSensitive, UNKNOWN, union } from './flow.ts';
 import { DML, type Output, type Walk } from './query.ts';
 import { inner } from './scope.ts';
@@ -286,25 +287,52 @@ function other(kind: string, fields: Fields, walk: Walk, seen: Seen): Rows {
     for (const { schema, name } of relationsIn(fields)) read(walk, schema, name);
   }
   taintBeside(walk, fields);
+  if (saysValues(walk, kind, fields)) seen.secret = true;
   walk.scan(fields);
   return command === undefined ? 'unforeseen' : undefined;
 }
 
-/** Literals in a part that names a sensitive column: what a check or an index compares it with, what it is set to by default. */
+/**
+ * Literals in a part that names a sensitive column: what a check or an index compares it with, what it is set to by default. Of a table that is made, or gets a
+ * column, those count that are sensitive by their names.
+ */
 function taintBeside(walk: Walk, fields: Fields): void {
-  const { catalog } = walk.model;
-  const sensitive = new Set(
-    relationsIn(fields)
-      .flatMap(({ schema, name }) => catalog.find(schema || undefined, name))
-      .flatMap((relation) => {
-        const { flows } = walk.model.describe(relation);
-        return relation.columns.filter((_, i) => isSensitive(flows[i] ?? UNKNOWN)).map((column) => column.name);
-      }),
-  );
+  const named = relationsIn(fields);
+  const found = named.flatMap(({ schema, name }) => walk.model.catalog.find(schema || undefined, name));
+  const sensitive = new Set(found.flatMap((relation) => sensitiveColumnsOf(walk, relation)));
+  for (const word of wordsIn(fields)) if (named.some(({ schema, name }) => walk.model.wouldBe(schema, name, word))) sensitive.add(word);
   if (sensitive.size === 0) return;
+  // Bounds of a partition name no column.
+  walk.tainted.add(fields.partbound);
   for (const part of childrenOf(fields).flatMap((child) => (Array.isArray(child) ? child : [child]))) {
-    if (mentions(part, sensitive)) walk.tainted.add(part);
+    const attaches = nodeOf(nodeOf(part)?.fields.def)?.kind === 'PartitionCmd';
+    if (attaches || mentions(part, sensitive)) walk.tainted.add(part);
   }
+}
+
+function sensitiveColumnsOf(walk: Walk, relation: Relation): string[] {
+  const { flows } = walk.model.describe(relation);
+  return relation.columns.filter((_, i) => isSensitive(flows[i] ?? UNKNOWN)).map((column) => column.name);
+}
+
+/** Texts in which people write values of a sensitive column: comments and labels on it, or on its table, and the code of functions that names it. */
+function saysValues(walk: Walk, kind: string, fields: Fields): boolean {
+  const { catalog, sensitiveNames } = walk.model;
+  if (kind === 'CommentStmt' || kind === 'SecLabelStmt') {
+    const names = namesOf(fields.object);
+    const [column = '', table = '', schema = ''] = [...names].reverse();
+    if (fields.objtype === 'OBJECT_COLUMN' && walk.model.wouldBe(schema, table, column)) return true;
+    return names.some((name) => catalog.find(undefined, name).some((relation) => sensitiveColumnsOf(walk, relation).length > 0));
+  }
+  if (kind !== 'CreateFunctionStmt') return false;
+  const words = wordsIn(fields.options).flatMap((text) => text.toLowerCase().match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []);
+  return words.some((word) => sensitiveNames.has(word));
+}
+
+/** Every string below. */
+function wordsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(wordsIn) : [];
 }
 
 function mentions(value: unknown, names: ReadonlySet<string>): boolean {

@@ -825,6 +825,29 @@ describe('texts of the target', () => {
     expect(seen(wire)).toEqual(['N{S:Предупреждение | C:01000 | F:src/nbtinsert.c | L:664 | R:_bt_check::unique}']);
     wire.target(back.notice({ S: SECRET, V: SECRET, C: '01000', F: SECRET, L: SECRET, R: SECRET }));
     expect(seen(wire)).toEqual(['N{C:01000}']);
+    const names = { s: 'public', t: 'Übersicht_2024', c: '_a$1', d: 'int4', n: 'payments_20240101_pkey' };
+    wire.target(back.notice({ S: 'NOTICE', C: '23505', ...names }));
+    expect(seen(wire)[0]).toContain(
+      Object.entries(names)
+        .map(([field, name]) => `${field}:${name}`)
+        .join(' | '),
+    );
+    for (const value of [
+      SECRET,
+      '4111111111111111',
+      'x123456789',
+      'ada@example.com',
+      'Ada Byron',
+      '1',
+      'a.b',
+      "a'b",
+      'a-b',
+      'x'.repeat(64),
+    ])
+      for (const field of 'stcdn') {
+        wire.target(back.notice({ S: 'NOTICE', C: '23505', [field]: value }));
+        expect(seen(wire)).toEqual(['N{S:NOTICE | C:23505}']);
+      }
     wire.target(back.notice({ S: 'x'.repeat(65), C: '01000', F: 'x'.repeat(257), L: '1'.repeat(11), R: 'x'.repeat(257) }));
     expect(seen(wire)).toEqual(['N{C:01000}']);
   });

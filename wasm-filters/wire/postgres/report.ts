@@ -1,6 +1,7 @@
 // ErrorResponse and NoticeResponse: those that the gateway says itself, and those of the target without their texts.
 import { utf8 } from '../../abi/bytes';
 import { Refusal, RefusalKind } from '../../stream/door';
+import { MAX_NAME } from './bind';
 import { Back, Frames, textLength } from './frame';
 
 export const enum Stage {
@@ -98,6 +99,21 @@ function isPlace(p: usize, length: i32): bool {
   return length <= 256;
 }
 
+/** More digits in a row are no part of a name but of a number that stands in its place. */
+const MOST_DIGITS: i32 = 8;
+
+/** A name as tables, columns and constraints have, of letters, digits, _ and $: RAISE may put any value there, and values of most kinds have not this shape. */
+function isName(p: usize, length: i32): bool {
+  if (length > MAX_NAME) return false;
+  let digits = 0;
+  for (let i = 0; i < length; i++) {
+    const c = <u32>load<u8>(p + i);
+    digits = isDigit(c) ? digits + 1 : 0;
+    if (isDigit(c) ? i == 0 || digits > MOST_DIGITS : !isLetter(c) && c != 0x5f && !(c == 0x24 && i) && c < 0x80) return false;
+  }
+  return true;
+}
+
 /**
  * What a report may carry under masking: severity, code, and the names of what it is about. Its texts, and where in them, may hold values; and so may what
  * has not the shape of what its name says.
@@ -108,12 +124,13 @@ function stays(name: u32, p: usize, length: i32): bool {
     case 0x56: // V
       return isSeverity(p, length);
     case 0x43: // C: `Report` has seen its shape
+      return true;
     case 0x73: // s: schema
     case 0x74: // t: table
     case 0x63: // c: column
     case 0x64: // d: data type
     case 0x6e: // n: constraint
-      return true;
+      return isName(p, length);
     case 0x46: // F
     case 0x52: // R
       return isPlace(p, length);

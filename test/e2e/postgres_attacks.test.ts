@@ -41,6 +41,7 @@ const GRANTS = {
       approvals: [{ approvers: ['group:leads'], quorum: 1, ttl: '1m' }],
       obligations: [
         { oblige: { type: 'mask', field: 'public.customers.ssn', method: 'full' } },
+        { oblige: { type: 'mask', field: 'public.vault.ssn', method: 'full' } },
         { oblige: { type: 'mask', field: 'public.customers.card', method: 'partial', keep_last: 4 } },
         { oblige: { type: 'mask', field: 'public.customers.email', method: 'hash' } },
         { oblige: { type: 'mask', field: 'public.customers.iban', method: 'null' } },
@@ -71,6 +72,12 @@ const OTHERS = `
   CREATE FUNCTION told(text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''%'', (SELECT max(ssn) FROM public.customers); RETURN true; END';
   CREATE DOMAIN checked AS text CHECK (told(VALUE));
   CREATE FUNCTION compare(text, int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT max(ssn) > $1 FROM public.customers';
+  CREATE FUNCTION rowed(public.scratch) RETURNS text LANGUAGE sql STABLE AS 'SELECT max(ssn) FROM public.customers';
+  CREATE TABLE vault (id int, ssn text, tail text GENERATED ALWAYS AS (right(ssn, 4)) VIRTUAL);
+  INSERT INTO vault SELECT id, ssn FROM customers;
+  GRANT ALL ON vault TO gateway;
+  CREATE TYPE digit AS ENUM ('3', '5');
+  CREATE DOMAIN short AS text CHECK (length(VALUE) < 12);
   CREATE OPERATOR >= (LEFTARG = text, RIGHTARG = int, FUNCTION = compare);
   CREATE EXTENSION citext; CREATE EXTENSION hstore;`;
 
@@ -82,6 +89,7 @@ beforeAll(async () => {
   ledger = await Ledger.start((document, dir) => {
     writeFileSync(join(dir, 'attacked.yaml'), stringify(GRANTS));
     document.policy.data = join(dir, 'attacked.yaml');
+    document.targets.at(-1).sensitive.push('public.vault.ssn');
   });
   await ledger.query(OTHERS);
   superuser = new pg.Client({ host: '127.0.0.1', port: ledger.server.port, database: 'ledger', ...ledger.server.superuser });
@@ -109,7 +117,8 @@ function disguises(value: string): string[] {
 }
 
 const use = (which: 'real' | 'other') =>
-  superuser.query(`UPDATE public.customers c SET ssn = o.ssn, card = o.card, iban = o.iban FROM hidden.${which} o WHERE o.id = c.id`);
+  superuser.query(`UPDATE public.customers c SET ssn = o.ssn, card = o.card, iban = o.iban FROM hidden.${which} o WHERE o.id = c.id;
+    UPDATE public.vault v SET ssn = o.ssn FROM hidden.${which} o WHERE o.id = v.id`);
 
 interface Answer {
   readonly outcome: Outcome;
@@ -1422,6 +1431,169 @@ const PREPARED: readonly Row[] = [
   ['COPY of EXECUTE', [`PREPARE p AS ${secret}`, 'COPY (EXECUTE p) TO STDOUT'], 'error'],
 ];
 
+const reader: Attempt = { groups: ['catalog-readers'] };
+const writer: Attempt = { groups: ['writers'] };
+/** What PostgreSQL 18 brought, and other ways to have something said or done by the server. */
+const FRESH: readonly Row[] = [
+  // A field of a value is a function of it.
+  ['a query in the shape of a field', `SELECT ('select to_tsvector(ssn) from customers'::text).ts_stat`, 'held'],
+  ['a field of what that gives', `SELECT (('select to_tsvector(ssn) from customers'::text).ts_stat).word`, 'held'],
+  ['a file in the shape of a field', `SELECT ('PG_VERSION'::text).pg_read_file`, 'denied'],
+  ['a directory in the shape of a field', `SELECT ('.'::text).pg_ls_dir`, 'denied'],
+  ['a large object in the shape of a field', 'SELECT (1::oid).lo_get', 'held'],
+  ['a pause in the shape of a field', 'SELECT (0.01::float8).pg_sleep', 'held'],
+  ['a function of a row in the shape of a column', 'SELECT s.rowed FROM scratch s', 'held'],
+  ['the same of a value', 'SELECT (s).rowed FROM scratch s', 'held'],
+  ['the same of a subquery', 'SELECT ((SELECT s FROM scratch s LIMIT 1)).rowed', 'held'],
+  ['the same in a condition', 'SELECT id FROM scratch s WHERE (s).rowed > $$5$$', 'held'],
+  ['the same in RETURNING', `INSERT INTO scratch VALUES (-1, 'x') RETURNING (scratch).rowed`, 'held'],
+  ['the same of a row that a function gives', `SELECT (jsonb_populate_record(NULL::scratch, '{}')).rowed`, 'held'],
+  ['a column of further out', 'SELECT (SELECT name FROM names LIMIT 1) FROM customers c(id, a, b, name)', 'any'],
+  // Computed columns, OLD and NEW.
+  ['a virtual column', 'SELECT tail, upper(tail) FROM vault', 'rows'],
+  ['a virtual column in a condition', `SELECT id FROM vault WHERE tail > '5'`, 'held'],
+  ['a virtual column by its row', 'SELECT v, (v).tail FROM vault v', 'rows'],
+  ['a virtual column, copied', 'COPY vault (id, tail) TO STDOUT', 'error'],
+  ['an index over a virtual column', 'CREATE INDEX ON vault (id) WHERE tail > $$5$$', 'held'],
+  [
+    'OLD in an expression',
+    'UPDATE customers SET name = name WHERE id = 1 RETURNING old.ssn || new.ssn, (old).ssn, (new).*',
+    'rows',
+    writer,
+  ],
+  ['OLD that tells by NULL', `UPDATE customers SET name = name WHERE id = 1 RETURNING nullif(left(old.ssn, 1), '5')`, 'rows', writer],
+  ['OLD that fails', 'UPDATE customers SET name = name WHERE id = 1 RETURNING 1 / (ascii(old.ssn) - 53)', 'held', writer],
+  ['ON CONFLICT with OLD', `INSERT INTO scratch VALUES (1, 'x') RETURNING old, new.note, (SELECT max(ssn) FROM customers)`, 'rows'],
+  [
+    'MERGE with WHEN NOT MATCHED BY SOURCE',
+    `MERGE INTO scratch s USING customers c ON s.id = c.id WHEN NOT MATCHED BY SOURCE AND s.note > (SELECT ssn FROM customers WHERE id = 1) THEN DELETE`,
+    'held',
+  ],
+  [
+    'MERGE that returns its source',
+    'MERGE INTO scratch s USING customers c ON s.id = c.id AND false WHEN MATCHED THEN DELETE RETURNING c.ssn, c, upper(c.card)',
+    'any',
+  ],
+  [
+    'MERGE in WITH',
+    'WITH m AS (MERGE INTO customers c USING scratch s ON c.id = s.id WHEN MATCHED THEN UPDATE SET name = c.ssn RETURNING c.name) TABLE m',
+    'denied',
+  ],
+  // JSON and XML.
+  [
+    'JSON_TABLE of rows',
+    `SELECT j.* FROM customers c, JSON_TABLE(to_jsonb(c), '$' COLUMNS (a text PATH '$.ssn', b text PATH '$.name')) j`,
+    'held',
+  ],
+  [
+    'JSON_TABLE with PASSING',
+    `SELECT j.x FROM customers c, JSON_TABLE('[1]'::jsonb, '$[*] ? ($s starts with "5")' PASSING c.ssn AS s COLUMNS (x int PATH '$')) j`,
+    'held',
+  ],
+  [
+    'JSON_TABLE with a default',
+    `SELECT j.x FROM customers c, JSON_TABLE('{}'::jsonb, '$' COLUMNS (x text PATH '$.none' DEFAULT c.ssn ON EMPTY)) j`,
+    'any',
+  ],
+  [
+    'JSON_EXISTS with PASSING',
+    `SELECT JSON_EXISTS('[1]'::jsonb, '$[*] ? ($s starts with "5")' PASSING ssn AS s) FROM customers WHERE id = 1`,
+    'any',
+  ],
+  ['JSON_QUERY with quotes', `SELECT JSON_QUERY(to_jsonb(c), '$.ssn' OMIT QUOTES) FROM customers c WHERE id = 1`, 'any'],
+  ['XMLTABLE of rows', `SELECT x.* FROM customers c, XMLTABLE('/r' PASSING xmlelement(name r, c.ssn) COLUMNS a text PATH '.') x`, 'any'],
+  [
+    'XMLTABLE with a computed path',
+    `SELECT x.a FROM customers c, XMLTABLE('/r' PASSING '<r><a>1</a></r>'::xml COLUMNS a text PATH c.ssn) x`,
+    'any',
+  ],
+  [
+    'ROWS FROM side by side',
+    'SELECT r.* FROM customers c, ROWS FROM (string_to_table(c.ssn, NULL), generate_series(1, 2)) r(a, b)',
+    'held',
+  ],
+  ['ts_headline', `SELECT ts_headline('simple', ssn, to_tsquery('simple', '5:*')) FROM customers WHERE id = 1`, 'any'],
+  ['query_to_xml in an aggregate', `SELECT xmlagg(query_to_xml('select ssn from customers', true, false, ''))`, 'held'],
+  // Casts and operators.
+  ['a range', `SELECT numrange(left(card, 8)::numeric, NULL) FROM customers WHERE id = 1`, 'held'],
+  ['a range of texts', `SELECT card <@ textrange('4', '5') FROM customers WHERE id = 1`, 'any'],
+  ['a multirange', `SELECT ('{[' || left(card, 4) || ',9999]}')::int4multirange FROM customers WHERE id = 1`, 'held'],
+  ['an enum', `SELECT left(ssn, 1)::digit FROM customers WHERE id = 1`, 'held'],
+  ['a domain', `SELECT ssn::short FROM customers WHERE id = 1`, 'held'],
+  ['an operator by its schema', `SELECT 'a' OPERATOR(public.>=) 1`, 'held'],
+  ['an operator of PostgreSQL by its schema', `SELECT id FROM customers WHERE ssn OPERATOR(pg_catalog.>) '5'`, 'held'],
+  ['an operator in ORDER BY', 'SELECT id FROM customers ORDER BY ssn USING OPERATOR(pg_catalog.<)', 'held'],
+  ['a hint of what does not fit', `SELECT pg_input_error_info(ssn, 'int4') FROM customers WHERE id = 1`, 'held'],
+  ['a field of that', `SELECT (pg_input_error_info(ssn, 'int4')).message FROM customers WHERE id = 1`, 'held'],
+  ['whether it fits', `SELECT count(*) FROM customers WHERE pg_input_is_valid(left(ssn, 1), 'bool')`, 'held'],
+  // Errors and time.
+  ['a division in a filter', 'SELECT count(*) FILTER (WHERE 1 / (ascii(ssn) - 53) > 0) FROM customers WHERE id = 1', 'held'],
+  ['a pause by a condition', `SELECT CASE WHEN ssn > '5' THEN pg_sleep(0) END FROM customers WHERE id = 1`, 'held'],
+  [
+    'much work by a condition',
+    `SELECT CASE WHEN ssn > '5' THEN (SELECT count(*) FROM generate_series(1, 1000)) END FROM customers WHERE id = 1`,
+    'held',
+  ],
+  ['an array too long', `SELECT array_fill(1, ARRAY[ascii(ssn) * 10000000]) FROM customers WHERE id = 1`, 'held'],
+  ['a collation that may not be', `SELECT ssn COLLATE "nowhere" FROM customers`, 'error'],
+  // What the server keeps and says of itself.
+  ['pg_stat_statements', 'SELECT query FROM pg_stat_statements', 'held', reader],
+  ['pg_prepared_statements', [`PREPARE p AS SELECT '536-22-8134'`, 'SELECT statement FROM pg_prepared_statements'], 'rows', reader],
+  ['its length', [`PREPARE p AS SELECT 1`, 'SELECT length(statement) FROM pg_prepared_statements'], 'rows', reader],
+  ['pg_cursors', ['BEGIN; DECLARE c CURSOR FOR SELECT 1', 'SELECT statement FROM pg_cursors'], 'rows', reader],
+  [
+    'pg_stats by a join',
+    `SELECT a.attname, s.most_common_vals FROM pg_attribute a JOIN pg_stats s ON s.attname = a.attname WHERE s.tablename = 'customers' ORDER BY 1`,
+    'rows',
+    reader,
+  ],
+  ['pg_stats in an order', `SELECT attname FROM pg_stats WHERE tablename = 'customers' ORDER BY histogram_bounds::text`, 'held', reader],
+  [
+    'how many values are alike',
+    `SELECT n_distinct, correlation FROM pg_stats WHERE tablename = 'customers' ORDER BY attname`,
+    'rows',
+    reader,
+  ],
+  ['a generic plan', `EXPLAIN (GENERIC_PLAN) SELECT id FROM customers WHERE ssn > $1`, 'held'],
+  ['how many rows the planner expects', `EXPLAIN SELECT id FROM customers WHERE ssn BETWEEN '5' AND '6'`, 'held'],
+  ['the memory of a plan', `EXPLAIN (MEMORY, SUMMARY off, COSTS off) SELECT ssn FROM customers`, 'any'],
+  ['pages of a table', 'SELECT get_raw_page($$customers$$, 0)', 'held'],
+  ['tuples of a page', 'SELECT t_data FROM heap_page_items(get_raw_page($$customers$$, 0))', 'held'],
+  ['WAL', `SELECT pg_walinspect.pg_get_wal_records_info('0/0', '0/1')`, 'held'],
+  // Settings.
+  ['SET client_min_messages', ['SET client_min_messages = debug5', 'SELECT ssn FROM customers WHERE id = 1'], 'any'],
+  ['SET debug_print_plan', 'SET debug_print_plan = on', 'denied'],
+  ['SET LOCAL debug_print_parse', 'BEGIN; SET LOCAL debug_print_parse = on', 'denied'],
+  ['SET log_min_duration_statement', 'SET log_min_duration_statement = 0', 'denied'],
+  ['SET log_parameter_max_length', 'SET log_parameter_max_length_on_error = -1', 'denied'],
+  ['a setting from a value', `SET application_name = '536-22-8134'; SHOW application_name`, 'any'],
+  ['set_config by a value', `SELECT set_config('search_path', ssn, false) FROM customers WHERE id = 1`, 'held'],
+  ['SET default_transaction_read_only', ['SET default_transaction_read_only = off', 'DELETE FROM customers'], 'denied'],
+  ['SET search_path to another schema and a function', ['SET search_path = shadow', 'SELECT upper(ssn) FROM names'], 'denied'],
+  // Values by other ways.
+  ['NOTIFY of a computed text', `SELECT pg_notify('x', upper(ssn)) FROM customers WHERE id = 1`, 'held'],
+  ['a large object of a value', 'SELECT lo_from_bytea(0, ssn::bytea) FROM customers WHERE id = 1', 'held'],
+  ['lo_put', `SELECT lo_put(1, 0, ssn::bytea) FROM customers WHERE id = 1`, 'held'],
+  ['a sequence moved by a value', `SELECT setval('counter', ascii(ssn)) FROM customers WHERE id = 1`, 'held', writer],
+  ['a sequence as a table', 'SELECT last_value FROM counter', 'rows'],
+  ['ALTER SEQUENCE', 'ALTER SEQUENCE counter RESTART WITH 5', 'held'],
+  ['dblink_exec', `SELECT dblink_exec('dbname=ledger', 'delete from customers')`, 'held'],
+  ['an advisory lock by a value', 'SELECT pg_try_advisory_lock(ascii(ssn)) FROM customers WHERE id = 1', 'held'],
+  [
+    'COPY FROM that goes on after errors',
+    byName(
+      [query('COPY scratch FROM STDIN (ON_ERROR ignore, LOG_VERBOSITY verbose)')],
+      [message('d', [Buffer.from('x\ty\n')]), message('c')],
+    ),
+    'any',
+  ],
+  ['COPY FROM with a condition', `COPY scratch FROM STDIN WHERE note > (SELECT max(ssn) FROM customers)`, 'any'],
+  ['COPY in binary of what is clear', 'COPY scratch TO STDOUT (FORMAT binary)', 'rows'],
+  ['COPY in binary of a query', 'COPY (SELECT id, ssn FROM customers) TO STDOUT WITH BINARY', 'error'],
+  ['COPY with FORCE_NULL', 'COPY customers TO STDOUT (FORMAT csv, FORCE_NULL (ssn))', 'error'],
+  ['COPY of a partitioned or materialized thing', 'COPY (SELECT v FROM vault v) TO STDOUT', 'held'],
+];
+
 const PASSWORD = message('p', [text('x')]);
 const STARTS: readonly (readonly [string, readonly Buffer[]])[] = [
   ['a Query before anything', [query(risky)]],
@@ -1638,6 +1810,7 @@ describe.each([
   ['expressions and queries', EXPRESSIONS],
   ['pipelines', PIPELINES],
   ['prepared statements', PREPARED],
+  ['fresh eyes', FRESH],
   ['the server', SERVER],
 ])('%s', (_, rows) => {
   test.each(rows)('%s', { timeout: 20_000, retry: 1 }, (...row) => run(row as unknown as Row));

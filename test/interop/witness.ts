@@ -5,6 +5,9 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Elsewhere } from '../../authz-service/custody/elsewhere.ts';
+import { LogError } from '../../authz-service/log/error.ts';
+import type { LogReader } from '../../authz-service/log/reader.ts';
 import { caller } from '../../authz-service/storage/call.ts';
 import { openCheckpoint } from '../../authz-service/tlog/checkpoint.ts';
 import { formatVerifierKey, type VerifierKey, verifierKey } from '../../authz-service/tlog/note.ts';
@@ -36,7 +39,7 @@ const control = (...args: string[]): void =>
 const codeOf = async (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => 'none',
-    (error: unknown) => (error instanceof WitnessError ? error.code : `not coded: ${error}`),
+    (error: unknown) => (error instanceof WitnessError || error instanceof LogError ? error.code : `not coded: ${error}`),
   );
 
 const { agent, key, fingerprint } = await holdKey();
@@ -54,12 +57,35 @@ const witnessOf = (of: MemoryLog): Witness => new Witness({ name: 'real', url, k
 const ask = (of: MemoryLog, witness = witnessOf(of)) =>
   witness.cosign(of.checkpoint(), openCheckpoint(of.checkpoint(), of.origin, [of.key.verifier]));
 
+/** What a service that starts with this log, and demands an answer, hears of it. */
+const startWith = async (of: MemoryLog): Promise<string> => {
+  const witnesses = { quorum: 0, intervalMs: 1_000, of: [{ name: 'real', url: url.href, keys: [formatVerifierKey(key)] }] };
+  const elsewhere = new Elsewhere({
+    tap: { replicas: [], checkpoints: { everyMs: 1_000, to: [] }, witnesses, requireElsewhere: true },
+    signers: [of.key],
+    acceptLoss: undefined,
+    acceptedPath: at('accepted-losses'),
+    logger: { info: () => {}, error: () => {} },
+  });
+  const note = of.checkpoint();
+  return await codeOf(
+    elsewhere.confirm({
+      origin: of.origin,
+      published: of.leaves.length === 0 ? undefined : { ...openCheckpoint(note, of.origin, [of.key.verifier]), note },
+      reader: { proveConsistency: of.prove } as unknown as LogReader,
+      goesOnFrom: async () => {},
+      listedKeys: async () => '',
+    }),
+  );
+};
+
 let server = await startWitness();
 try {
   await show('litewitness: does not know a log that nobody told it of', async () => equal(await codeOf(ask(log)), 'unknown_log'));
   control('add-log', '-origin', log.origin);
   await show('litewitness: does not know its key', async () => equal(await codeOf(ask(log)), 'unknown_log'));
   control('add-key', '-origin', log.origin, '-key', formatVerifierKey(log.key.verifier));
+  await show('litewitness: holds up no log that is new', async () => equal(await startWith(log.fork(0)), 'none'));
 
   const published: string[] = [];
   const problems: string[] = [];
@@ -113,6 +139,10 @@ try {
   await show('litewitness: has cosigned more than a log that was rolled back', async () =>
     equal(await codeOf(ask(log.fork(200))), 'ahead'),
   );
+  await show('litewitness: a service does not start with a log that was rolled back, that is gone, or that is another', async () => {
+    const other = log.fork(100).add(...Array.from({ length: 400 }, (_, n) => `rewritten ${n}`));
+    equal(await Promise.all([log.fork(200), log.fork(0), other, log].map(startWith)), ['rolled_back', 'rolled_back', 'forked', 'none']);
+  });
   await show('litewitness: cosigns the honest log on', async () => {
     log.add('on');
     ok((await ask(log)).length > 0);

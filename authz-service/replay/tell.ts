@@ -35,7 +35,9 @@ function bytes(count: number): string {
 }
 
 export function micros(count: number): string {
-  return count < 10_000 ? `${count} µs` : count < 10_000_000 ? `${(count / 1000).toFixed(1)} ms` : roughly(count / 1000);
+  if (count < 10_000) return `${count} µs`;
+  if (count < 10_000_000) return `${(count / 1000).toFixed(1)} ms`;
+  return count < 60_000_000 ? `${(count / 1_000_000).toFixed(2)} s` : roughly(count / 1000);
 }
 
 /** What an event says, a line or more; the first line stands beside the time. */

@@ -186,6 +186,56 @@ describe('sluice, over TCP', () => {
     answers: [],
   };
 
+  it('puts legal holds on, lists them without what a reason would do to the terminal, and takes them off', async () => {
+    const hold = { session: 'ses_1', by: 'corp:dana', reason: 'case \u001b[2J7', at: '2026-11-26T12:00:00.000Z' };
+    answers['POST /v1/legal-holds/ses_1'] = { status: 200, json: hold };
+    answers['POST /v1/legal-holds/ses%2F2'] = {
+      status: 404,
+      json: { code: 'not_found', detail: 'There is no such session in the record.' },
+    };
+    answers['GET /v1/legal-holds'] = { status: 200, json: { legal_holds: [hold] } };
+    const holds = (...args: string[]): Promise<Ended> => sluice('legal-hold', ...args, '--admin', url);
+    expect(await holds('add', 'ses_1', '--reason', 'case 7')).toMatchObject({ code: 0, out: 'ses_1: held; nothing of it is deleted\n' });
+    expect(await holds('release', 'ses_1', '-r', 'closed')).toMatchObject({ code: 0, out: expect.stringMatching(/^ses_1: released; /) });
+    expect(asked.splice(0).map(({ method, url: path, token, body }) => [method, path, token, JSON.parse(body)])).toEqual([
+      ['POST', '/v1/legal-holds/ses_1', 'Bearer token-1', { change: 'add', reason: 'case 7' }],
+      ['POST', '/v1/legal-holds/ses_1', 'Bearer token-1', { change: 'release', reason: 'closed' }],
+    ]);
+    // One that fails says so, with those before it done.
+    const failed = await holds('add', 'ses_1', 'ses/2', '--reason', 'case 7');
+    expect([failed.code === 0, failed.out]).toEqual([false, 'ses_1: held; nothing of it is deleted\n']);
+    expect(failed.err).toContain('There is no such session in the record.');
+    expect((await holds('list')).out).toMatch(/^ses_1 +2026-11-26T12:00:00\.000Z +corp:dana +case \ufffd\[2J7$/m);
+    expect(JSON.parse((await holds('list', '--json')).out)).toEqual({ legal_holds: [hold] });
+    answers['GET /v1/legal-holds'] = { status: 200, json: { legal_holds: [] } };
+    expect((await holds('list')).out).toBe('No session is held.\n');
+    asked.splice(0);
+    for (const args of [
+      ['add', 'ses_1'],
+      ['release', '-r', 'x'],
+      ['add', 'ses_1', '-r', ' '],
+      ['keep', 'ses_1', '-r', 'x'],
+    ])
+      expect((await holds(...args)).code, args.join(' ')).toBe(2);
+    expect(asked).toEqual([]);
+  });
+
+  it('tells why nothing is deleted, and confirms the clock', async () => {
+    const retention = (...args: string[]): Promise<Ended> => sluice('retention', ...args, '--admin', url);
+    answers['GET /v1/retention'] = { status: 200, json: { deletes: 'when due', clock_ahead_seconds: 0 } };
+    expect(await retention()).toMatchObject({ code: 0, out: 'What is due is deleted.\n' });
+    answers['GET /v1/retention'] = {
+      status: 200,
+      json: { deletes: 'suspended', suspended: 'the clock says 2099', clock_ahead_seconds: 9 },
+    };
+    expect(await retention()).toMatchObject({ code: 1, out: 'NOTHING IS DELETED: the clock says 2099\n' });
+    asked.splice(0);
+    answers['POST /v1/retention'] = { status: 200, json: { confirmed: true } };
+    expect((await retention('confirm-clock')).code).toBe(2);
+    expect((await retention('confirm-clock', '--reason', 'looked')).code).toBe(0);
+    expect(asked).toMatchObject([{ method: 'POST', url: '/v1/retention', body: '{"change":"confirm-clock","reason":"looked"}' }]);
+  });
+
   it('lists approvals, without what an agent would do to the terminal', async () => {
     answers['GET /v1/approvals'] = { status: 200, json: { approvals: [approval] } };
     const { code, out } = await sluice('approvals', '--admin', url);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { table } from '../cli/table.ts';
 import { printable, roughly, shortened } from './printable.ts';
+import { micros } from './tell.ts';
 
 describe('text that others wrote', () => {
   it.each([
@@ -46,4 +47,14 @@ describe('a table', () => {
     expect(Math.max(...narrow.split('\n').map((line) => [...line].length))).toBe(20);
     expect(narrow).toContain('DELETE /custom…');
   });
+});
+
+it('moments within a minute are told apart, longer ones roughly', () => {
+  expect([9_999, 14_108_900, 14_122_200, 59_990_000, 61_000_000].map(micros)).toEqual([
+    '9999 µs',
+    '14.11 s',
+    '14.12 s',
+    '59.99 s',
+    '1m 1s',
+  ]);
 });

@@ -89,7 +89,8 @@ test('the service is killed while a result streams: what was judged and recorded
   expect([client.of('D').length, field(client.of('E')[0]?.body ?? Buffer.alloc(0), 'C')]).toEqual([0, '58000']);
 });
 
-test('the sink cannot be reached: no new command runs, and they do again when it can', async () => {
+/** A gateway whose filters' way to the sink can be cut. */
+const startWithWay = async (): Promise<Way> => {
   let way: Way | undefined;
   let opened: Promise<void> | undefined;
   ledger = await Ledger.start((document) => Object.assign(document, { tap: { require: true } }), {
@@ -101,14 +102,66 @@ test('the sink cannot be reached: no new command runs, and they do again when it
   });
   closing.push(() => way?.cut());
   await opened;
+  return way as unknown as Way;
+};
+
+/** Statements of agents that run in the target. */
+const running = async (): Promise<number> =>
+  (await ledger.query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE usename = 'gateway' AND state = 'active'")).rows[0].n;
+
+/** What the record has of the ends of all commands. */
+const finishedCommands = async (): Promise<unknown[]> => {
+  const { sluice } = ledger;
+  const token = await sluice.approver('olga', ['audit']);
+  const { sessions } = JSON.parse((await sluice.admin('GET', '/v1/sessions?target=ledger', token)).text);
+  const finished: unknown[] = [];
+  for (const { id } of sessions)
+    for (const { kind, body } of JSON.parse((await sluice.admin('GET', `/v1/sessions/${id}`, token)).text).events)
+      if (kind === 'command_finished') finished.push(body);
+  return finished;
+};
+
+test('the sink is cut off in mid-statement and in mid-result: both end, masked; nothing follows before it is back, and the record has both', async () => {
+  const way = await startWithWay();
+  const busy = await connect();
+  const counted = busy.query('SELECT count(*) AS n FROM customers a, customers b, customers c, generate_series(1, 30) g');
+  await expect.poll(running, { timeout: 30_000 }).toBe(1);
+  const client = await wire();
+  client.forget();
+  client.send(query(MANY));
+  await client.until(() => client.of('D').length > 0, 30_000);
+  client.socket.pause();
+  way.cut();
+  expect(client.of('D').length).toBeLessThan(ROWS);
+  client.socket.resume();
+  await client.until(() => client.of('Z').length > 0, 60_000);
+  expect(client.of('D')).toHaveLength(ROWS);
+  unleaked(client.bytes);
+  expect((await counted).rows).toEqual([{ n: String(120 ** 3 * 30) }]);
+  expect((await rejection(busy.query('SELECT 1'))).code).toBe('58000');
+  await way.open();
+  // A session whose filter was away for long is over; a new one is not.
+  expect((await (await reconnect()).query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+  await expect
+    .poll(finishedCommands, { timeout: 30_000 })
+    .toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ outcome: 'complete', rows: 1 }),
+        expect.objectContaining({ outcome: 'complete', rows: ROWS }),
+      ]),
+    );
+});
+
+test('the sink cannot be reached: no new command runs, and they do again when it can', async () => {
+  const way = await startWithWay();
   const client = await connect();
   await client.query('SELECT 1');
-  way?.cut();
+  way.cut();
   await sleep(300);
   const error = await rejection(client.query("INSERT INTO scratch VALUES (1, 'unrecorded')"));
   expect([error.code, error.message]).toEqual(['58000', expect.stringContaining('recorded')]);
   expect((await ledger.query('SELECT count(*)::int AS n FROM scratch')).rows[0].n).toBe(0);
-  await way?.open();
+  await way.open();
   await expect.poll(() => client.query('SELECT 1 AS one').then(({ rows }) => rows, String), { timeout: 15_000 }).toEqual([{ one: 1 }]);
 });
 
@@ -150,8 +203,6 @@ test('a client that goes while a result streams leaves nothing behind in the tar
   await client.until(() => client.of('D').length > 0);
   unleaked(client.bytes);
   client.end();
-  const running = async (): Promise<number> =>
-    (await ledger.query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE usename = 'gateway' AND state = 'active'")).rows[0].n;
   await expect.poll(running, { timeout: 15_000 }).toBe(0);
 });
 

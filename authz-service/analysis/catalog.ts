@@ -30,7 +30,7 @@ export interface CatalogData {
   readonly relations: readonly Relation[];
   /** Names of functions outside pg_catalog: an unqualified call of such a name may reach them, whatever else bears it. */
   readonly functions: readonly string[];
-  /** Names of functions of pg_catalog that take one argument and are not known to be pure: `(value).name` calls them. */
+  /** Names of functions, those of extensions too, that take one argument and are not known to be pure: `(value).name` calls them. */
   readonly calledAsFields: readonly string[];
   /** Names of operators outside pg_catalog. */
   readonly operators: readonly string[];

@@ -1,5 +1,6 @@
 /** What queries and changes of data do, by the meaning of SQL: a row for each way to write one. */
-import { analysing, rows } from './statements.fixture.ts';
+import { describe, expect, test } from 'vitest';
+import { analysed, analysing, rows } from './statements.fixture.ts';
 
 analysing();
 
@@ -77,6 +78,26 @@ rows('a name of two schemas', [
   ],
 ]);
 
+describe('what names a type casts to it', () => {
+  test.each([
+    `SELECT * FROM json_to_record('{}') AS t(a checked)`,
+    `SELECT * FROM ROWS FROM (json_to_record('{}') AS (a checked), generate_series(1, 2)) t`,
+    `SELECT 1 FROM json_table('[1]', '$[*]' COLUMNS (a checked PATH '$')) t`,
+    `SELECT 1 FROM json_table('[1]', '$[*]' COLUMNS (NESTED '$.a' COLUMNS (a checked PATH '$'))) t`,
+    `SELECT 1 FROM xmltable('/a' PASSING '<a/>' COLUMNS b checked PATH '.')`,
+    `SELECT json_value('"x"', '$' RETURNING checked)`,
+    `SELECT json_query('"x"', '$' RETURNING checked)`,
+    `SELECT json_object('a': 1 RETURNING checked)`,
+    `SELECT json_array(1 RETURNING checked)`,
+    `SELECT json_arrayagg(1 RETURNING checked)`,
+    `SELECT json_objectagg(1: 2 RETURNING checked)`,
+    `SELECT json_serialize('1' RETURNING checked)`,
+    `SELECT xmlserialize(CONTENT '<a/>' AS checked)`,
+  ])('%s', (text) => {
+    expect(analysed(text).request.incomplete).toEqual([expect.stringContaining('casts to checked')]);
+  });
+});
+
 rows('a field of a value, or a function of it', [
   ['select (n).peek from notes n', { reads: 'notes', result: 'sensitive', functions: ['peek'], incomplete: ['peek'], readOnly: false }],
   [
@@ -92,6 +113,11 @@ rows('a field of a value, or a function of it', [
       readOnly: false,
       masked: "select (('***'::text).ts_stat).word",
     },
+  ],
+  // A type that is called is a cast to it.
+  [
+    "select ('x'::text).checked",
+    { result: 'sensitive', functions: ['checked'], incomplete: ['checked'], readOnly: false, masked: "select ('***'::text).checked" },
   ],
   [
     'select (array[1]).lo_get',

@@ -545,10 +545,11 @@ export class Walk {
   #rangeFunction(fields: Fields, scope: Scope): Table {
     this.derived.add(fields.functions);
     const calls = listOf(fields.functions).map((entry) => listOf(entry));
-    const all = union(calls.map(([call]) => this.expression(call, scope)));
+    const given = calls.map(([call]) => this.expression(call, scope));
     const alias = fieldsOf(fields.alias);
     const rename = namesOf(alias?.colnames);
     const definitions = [...listOf(fields.coldeflist), ...calls.flatMap((call) => listOf(call[1]))];
+    const all = union([...given, ...definitions.map((definition) => this.#cast(unwrap(definition, 'ColumnDef')?.typeName))]);
     const name = textOf(alias?.aliasname) || columnName(calls[0]?.[0]);
     const single = calls.length === 1 && this.#isOneColumn(calls[0]?.[0]);
     const names =
@@ -764,7 +765,7 @@ export class Walk {
     if (typeof value !== 'object' || value === null) return CLEAR;
     this.#enter();
     const node = nodeOf(value);
-    let flow = node ? this.#node(node, scope) : union(childrenOf(value).map((child) => this.expression(child, scope)));
+    let flow = node ? this.#node(node, scope) : this.#below(fieldsOf(value) ?? listOf(value), scope);
     if (node && !this.#isTotal(node, scope)) {
       this.#decides(flow);
       flow = union([flow, EVIDENT]);
@@ -816,8 +817,6 @@ export class Walk {
       case 'BoolExpr':
       case 'CoalesceExpr':
         return this.#either(listOf(fields.args), scope);
-      case 'TypeCast':
-        return union([this.#cast(fields.typeName), this.#below(fields, scope)]);
       case 'A_Expr': {
         const operators = union(operatorsOf(fields).map((names) => this.#operator(names)));
         return union([operators, isStepwise(fields) ? this.#either(partsOf(fields), scope) : this.#below(fields, scope)]);
@@ -837,8 +836,10 @@ export class Walk {
     }
   }
 
-  #below(fields: Fields, scope: Scope | undefined): Flow {
-    return union(childrenOf(fields).map((child) => this.expression(child, scope)));
+  /** What names a type brings values to it: casts, `RETURNING`, columns of XMLTABLE and JSON_TABLE. */
+  #below(fields: Fields | readonly unknown[], scope: Scope | undefined): Flow {
+    const cast = 'typeName' in fields ? this.#cast(fields.typeName) : CLEAR;
+    return union([cast, ...childrenOf(fields).map((child) => this.expression(child, scope))]);
   }
 
   /** Which of its parts are evaluated may depend on what the others give: whether one was is told where that can be seen. */
@@ -940,8 +941,10 @@ export class Walk {
     ]);
   }
 
+  /** A type may be called, too: that is a cast. */
   #mayBeCalled(name: string): boolean {
-    return PURE.has(name) || this.model.catalog.functions.has(name) || this.model.catalog.calledAsFields.has(name);
+    const { functions, calledAsFields, casts } = this.model.catalog;
+    return [PURE, functions, calledAsFields, casts].some((names) => names.has(name));
   }
 
   #subLink(fields: Fields, scope: Scope | undefined): Flow {

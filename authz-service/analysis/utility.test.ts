@@ -385,6 +385,22 @@ rows('EXECUTE of what is known', [
   ...['create table x (a int)', 'execute p', 'prepare q as select 1', '', 'copy notes to stdout', 'fetch c'].map(
     (text): Row => ['execute p', { ...executed, ...p(text), commands: 'execute', result: 'unknown', incomplete: ['no query'] }],
   ),
+  // The values are evaluated, though nothing runs.
+  ...['', 'create table made as '].map(
+    (made): Row => [
+      `explain ${made}execute p(nextval('counter'))`,
+      {
+        ...executed,
+        ...p('prepare p(int) as select $1'),
+        commands: 'update explain',
+        writes: 'counter',
+        reads: made && '.made',
+        functions: ['nextval'],
+        result: 'clear',
+        masked: `explain ${made}execute p(nextval('***'))`,
+      },
+    ],
+  ),
   [
     'explain execute p',
     { ...executed, ...customers, ...p('select id from customers where ssn > $1'), commands: 'explain', result: 'clear', predicates: 'ssn' },

@@ -434,8 +434,10 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
     const definition = unwrap(option, 'DefElem');
     return definition?.defname === 'analyze' && !FALSE.has((stringOf(definition.arg) ?? 'true').toLowerCase());
   });
+  const execute = executeIn(fields.query);
+  // The values that it gives are evaluated, whatever is only planned.
+  if (execute) walk.expression(execute.params, undefined);
   const before = { commands: [...walk.commands], changes: walk.changes, writes: new Set(walk.writes.keys()) };
-  const executes = nodeOf(fields.query)?.kind === 'ExecuteStmt';
   analyseStatement(fields.query, walk, seen);
   if (!analyze) {
     // Planned, not run: what it would write is only looked at.
@@ -446,7 +448,8 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
       walk.writes.delete(key);
       walk.reads.set(key, relation);
     }
-    walk.changes = before.changes || executes;
+    // What it plans depends on what was prepared.
+    walk.changes = before.changes || execute !== undefined;
   } else {
     // It tells how much room rows took, between its steps and at its end.
     for (const flow of walk.met) walk.use(flow, 'predicate');
@@ -455,6 +458,13 @@ function explain(fields: Fields, walk: Walk, seen: Seen): Rows {
   return walk.incomplete.size > 0
     ? { columns: [{ name: 'QUERY PLAN', flow: UNKNOWN, plain: false }], all: UNKNOWN }
     : ONE_CLEAR('QUERY PLAN');
+}
+
+/** The EXECUTE that a statement is, or makes a table of. */
+function executeIn(value: unknown): Fields | undefined {
+  const node = nodeOf(value);
+  const execute = node?.kind === 'CreateTableAsStmt' ? nodeOf(node.fields.query) : node;
+  return execute?.kind === 'ExecuteStmt' ? execute.fields : undefined;
 }
 
 /** Settings under which the analysis reads a text otherwise than the server does. */

@@ -87,3 +87,39 @@ describe('definitions', () => {
     expect(generated(await readCatalog(reading), 'people')).toEqual([undefined, undefined, expect.stringContaining('right')]);
   });
 });
+
+describe('what calls functions that are not known', () => {
+  test('casts to a type, and to whatever holds values of it', async () => {
+    const [changing, reading] = [await connect(), await connect()];
+    await changing.query(`
+      CREATE FUNCTION told(text) RETURNS bool LANGUAGE sql STABLE AS 'SELECT count(*) > 0 FROM public.people';
+      CREATE FUNCTION compare(text, int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT count(*) > 0 FROM public.people';
+      CREATE OPERATOR >== (LEFTARG = text, RIGHTARG = int, FUNCTION = compare);
+      CREATE DOMAIN checked AS text CHECK (told(VALUE));
+      CREATE DOMAIN compared AS text CHECK (VALUE >== 5);
+      CREATE DOMAIN short AS text CHECK (length(VALUE) < 5);
+      CREATE DOMAIN above AS checked;
+      CREATE TYPE parted AS (a int, b checked);
+      CREATE TABLE holding (p parted);
+      CREATE TYPE span AS RANGE (subtype = compared)`);
+    const { casts } = await readCatalog(reading);
+    expect([...casts].sort()).toEqual(
+      [
+        ...['checked', '_checked', 'compared', '_compared', 'above', '_above', 'parted', '_parted', 'holding', '_holding'],
+        ...['span', '_span', 'span_multirange', '_span_multirange'],
+      ].sort(),
+    );
+    await changing.query(
+      'DROP OPERATOR >== (text, int) CASCADE; DROP TABLE holding; DROP TYPE parted; DROP FUNCTION told, compare CASCADE',
+    );
+  });
+
+  test('functions of one argument, of extensions too', async () => {
+    const [changing, reading] = [await connect(), await connect()];
+    await changing.query('CREATE EXTENSION tablefunc');
+    const { calledAsFields } = await readCatalog(reading);
+    expect(calledAsFields.has('crosstab2')).toBe(true);
+    expect([calledAsFields.has('ts_stat'), calledAsFields.has('upper'), calledAsFields.has('connectby')]).toEqual([true, false, false]);
+    await changing.query('DROP EXTENSION tablefunc');
+  });
+});

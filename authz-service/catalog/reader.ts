@@ -49,17 +49,29 @@ const extension = (oid: string, of: string): string =>
 const FUNCTIONS = `SELECT DISTINCT proname AS name FROM pg_proc p WHERE pronamespace <> 'pg_catalog'::regnamespace
   AND pronamespace <> (SELECT oid FROM pg_namespace WHERE nspname = 'information_schema') AND NOT ${extension('p.oid', 'pg_proc')}`;
 const CALLED_AS_FIELDS = `SELECT DISTINCT proname AS name FROM pg_proc
-  WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND pronargs > 0 AND pronargs - pronargdefaults < 2`;
+  WHERE prokind <> 'p' AND pronargs > 0 AND pronargs - pronargdefaults < 2`;
 const OPERATORS = `SELECT DISTINCT oprname AS name FROM pg_operator o WHERE oprnamespace <> 'pg_catalog'::regnamespace
   AND NOT ${extension('o.oid', 'pg_operator')}`;
+/** What an own function or operator makes of values, and what holds such values: domains, arrays, ranges and rows of it. */
 const CASTS = `
-  SELECT t.typname AS name FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_proc p ON p.oid = c.castfunc
-   WHERE p.pronamespace <> 'pg_catalog'::regnamespace AND NOT ${extension('c.oid', 'pg_cast')}
-  UNION
-  SELECT t.typname FROM pg_constraint c JOIN pg_type t ON t.oid = c.contypid
-    JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_proc'::regclass
-    JOIN pg_proc p ON p.oid = d.refobjid
-   WHERE p.pronamespace <> 'pg_catalog'::regnamespace`;
+  WITH RECURSIVE calling(type) AS (
+    SELECT c.casttarget FROM pg_cast c JOIN pg_proc p ON p.oid = c.castfunc
+     WHERE p.pronamespace <> 'pg_catalog'::regnamespace AND NOT ${extension('c.oid', 'pg_cast')}
+    UNION
+    SELECT c.contypid FROM pg_constraint c JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
+      LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+      LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+     WHERE c.contypid <> 0 AND coalesce(p.pronamespace, o.oprnamespace, 'pg_catalog'::regnamespace) <> 'pg_catalog'::regnamespace
+    UNION
+    SELECT h.holder FROM calling JOIN (
+      SELECT typbasetype AS held, oid AS holder FROM pg_type WHERE typbasetype <> 0
+      UNION ALL SELECT oid, typarray FROM pg_type WHERE typarray <> 0
+      UNION ALL SELECT rngsubtype, rngtypid FROM pg_range
+      UNION ALL SELECT rngsubtype, rngmultitypid FROM pg_range
+      UNION ALL SELECT a.atttypid, c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                 WHERE c.reltype <> 0 AND a.attnum > 0 AND NOT a.attisdropped
+    ) h ON h.held = calling.type)
+  SELECT DISTINCT t.typname AS name FROM calling JOIN pg_type t ON t.oid = calling.type`;
 const SHADOWS = `SELECT DISTINCT typname AS name FROM pg_type t WHERE typnamespace <> 'pg_catalog'::regnamespace
   AND EXISTS (SELECT FROM pg_type own WHERE own.typnamespace = 'pg_catalog'::regnamespace AND own.typname = t.typname)`;
 

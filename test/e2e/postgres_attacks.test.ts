@@ -71,6 +71,7 @@ const OTHERS = `
   CREATE CAST (int AS sneaky) WITH FUNCTION sneak(int) AS ASSIGNMENT;
   CREATE FUNCTION told(text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''%'', (SELECT max(ssn) FROM public.customers); RETURN true; END';
   CREATE DOMAIN checked AS text CHECK (told(VALUE));
+  CREATE DOMAIN above AS checked;
   CREATE FUNCTION compare(text, int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT max(ssn) > $1 FROM public.customers';
   CREATE FUNCTION rowed(public.scratch) RETURNS text LANGUAGE sql STABLE AS 'SELECT max(ssn) FROM public.customers';
   CREATE TABLE vault (id int, ssn text, tail text GENERATED ALWAYS AS (right(ssn, 4)) VIRTUAL);
@@ -79,7 +80,7 @@ const OTHERS = `
   CREATE TYPE digit AS ENUM ('3', '5');
   CREATE DOMAIN short AS text CHECK (length(VALUE) < 12);
   CREATE OPERATOR >= (LEFTARG = text, RIGHTARG = int, FUNCTION = compare);
-  CREATE EXTENSION citext; CREATE EXTENSION hstore;`;
+  CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION tablefunc;`;
 
 let ledger: Ledger;
 let superuser: pg.Client;
@@ -401,6 +402,16 @@ const FUNCTIONS: readonly Row[] = [
   ['database_to_xml', "SELECT database_to_xml(true, false, '')", 'held'],
   ['cursor_to_xml', "DECLARE c CURSOR FOR SELECT ssn FROM customers; SELECT cursor_to_xml('c', 10, false, false, '')", 'held'],
   ['ts_stat', `SELECT ts_stat('select to_tsvector(ssn) from customers')`, 'held'],
+  ['ts_stat as a field', `SELECT ('select to_tsvector(ssn) from customers'::text).ts_stat`, 'held'],
+  ['a function of an extension as a field', `SELECT ('select ssn, ''a''::text, ssn from customers'::text).crosstab2`, 'held'],
+  ['the same, and a field of it', `SELECT (('select ssn, ''a''::text, ssn from customers'::text).crosstab2).row_name`, 'held'],
+  ['a cast to a domain as a field', `SELECT ('x'::text).checked`, 'held'],
+  ['a cast to an array of a domain', `SELECT '{x}'::_checked`, 'held'],
+  ['a cast to a domain over a domain', `SELECT 'x'::above`, 'held'],
+  ['a cast by a list of columns', `SELECT * FROM json_to_record('{"a": "x"}') AS t(a checked)`, 'held'],
+  ['a cast by a column of XMLTABLE', `SELECT * FROM xmltable('/a' PASSING '<a>x</a>' COLUMNS b checked PATH '.')`, 'held'],
+  ['a cast by XMLSERIALIZE', `SELECT xmlserialize(CONTENT '<a/>' AS checked)`, 'held'],
+  ['a cast by RETURNING', `SELECT json_object('a': 1 RETURNING checked)`, 'held'],
   ['ts_rewrite', `SELECT ts_rewrite('a'::tsquery, 'select ssn::tsquery, ssn::tsquery from customers')`, 'held'],
   ['a function that nobody knows', 'SELECT public.outside()', 'held'],
   ['the same by the search path', ['SET search_path = public', 'SELECT outside()'], 'held'],
@@ -1293,6 +1304,12 @@ const PREPARED: readonly Row[] = [
   ['a subquery among the values', [`PREPARE p(text) AS SELECT $1`, 'EXECUTE p((SELECT max(ssn) FROM customers))'], 'held'],
   ['a file among the values', [`PREPARE p(text) AS SELECT $1`, "EXECUTE p(pg_read_file('PG_VERSION'))"], 'denied'],
   ['EXPLAIN EXECUTE', ['PREPARE p AS SELECT ssn FROM customers', 'EXPLAIN (COSTS off) EXECUTE p'], 'rows'],
+  ['EXPLAIN EXECUTE that sets a sequence', ['PREPARE p(int8) AS SELECT $1', "EXPLAIN EXECUTE p(setval('counter', 1000))"], 'denied'],
+  [
+    'EXPLAIN of a table of EXECUTE that sets a sequence',
+    ['PREPARE p(int8) AS SELECT $1', "EXPLAIN CREATE TABLE x AS EXECUTE p(setval('counter', 1000))"],
+    'denied',
+  ],
   ['EXPLAIN EXECUTE with a condition', ['PREPARE p(text) AS SELECT id FROM customers WHERE ssn > $1', "EXPLAIN EXECUTE p('5')"], 'held'],
   ['EXPLAIN ANALYZE EXECUTE', ['PREPARE p AS SELECT ssn FROM customers', 'EXPLAIN ANALYZE EXECUTE p'], 'held'],
   ['EXPLAIN ANALYZE EXECUTE of a change', ['PREPARE p AS DELETE FROM customers', 'EXPLAIN ANALYZE EXECUTE p'], 'held'],

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -204,6 +204,23 @@ describe('a log that is opened', () => {
     cpSync(join(directory, 'old'), state(), { recursive: true });
     await localFiles(join(directory, 'copy')).put('checkpoint', pointer);
     await expect(opened(elsewhere({ replicas: [folder('copy')] }))).rejects.toMatchObject({ code: 'rolled_back' });
+  });
+
+  it('is held against what can be read in a replica, whatever else somebody has written there', async () => {
+    await rolledBack(290, 520);
+    const copy = localFiles(join(directory, 'copy'));
+    const some = { replicas: [folder('copy')] };
+    const kept = await copy.get('checkpoints/0000000000000520');
+    expect(kept).toBeDefined();
+    await copy.put('checkpoint', Buffer.from('nothing'));
+    writeFileSync(join(directory, 'copy/checkpoints/no KEY'), 'nothing');
+    await copy.put('checkpoints/9999999999999999', Buffer.from(new MemoryLog('other.example/log').add('a').checkpoint()));
+    await expect(opened(elsewhere(some))).rejects.toMatchObject({ code: 'rolled_back' });
+    // Where nothing else tells, it is as if the replica were away.
+    await copy.delete('checkpoints/0000000000000520');
+    await (await opened(elsewhere(some))).close();
+    expect(logged.at(-1)?.[0]).toBe('WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE');
+    await expect(opened(elsewhere({ ...some, requireElsewhere: true }))).rejects.toMatchObject({ code: 'unconfirmed' });
   });
 
   it('finds the newest checkpoint of many that are kept', async () => {

@@ -12,6 +12,7 @@ import { WITNESSED_PATH } from '../log/replicator.ts';
 import { caller } from '../storage/call.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint, readCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
+import { TlogError } from '../tlog/error.ts';
 import { EMPTY_ROOT } from '../tlog/hash.ts';
 import { parseVerifierKey, type SignerKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
@@ -166,26 +167,47 @@ const storeOf = (kind: string, config: StoreConfig, signers: readonly SignerKey[
   },
 });
 
-const knownTo = async (store: ObjectStore, log: OpenedLog, keys: readonly VerifierKey[]): Promise<Remembered[]> => {
+/** What a store says of the log; what is no checkpoint of this log says nothing, and hides nothing of the rest. */
+interface Known {
+  readonly checkpoints: readonly Remembered[];
+  /** Why one could not be read. */
+  readonly unread: TlogError | undefined;
+}
+
+const knownTo = async (store: ObjectStore, log: OpenedLog, keys: readonly VerifierKey[]): Promise<Known> => {
   const own = log.published?.size ?? 0;
-  const known: Remembered[] = [];
-  const add = async (key: string): Promise<void> => {
+  const checkpoints: Remembered[] = [];
+  let unread: TlogError | undefined;
+  /** @returns whether it is one */
+  const add = async (key: string): Promise<boolean> => {
     const note = await store.get(key);
-    if (note !== undefined) known.push(openCheckpoint(note, log.origin, keys));
+    if (note === undefined) return false;
+    try {
+      checkpoints.push(openCheckpoint(note, log.origin, keys));
+      return true;
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+      unread ??= error;
+      return false;
+    }
   };
   for (const key of [CHECKPOINT_PATH, WITNESSED_PATH]) await add(key);
-  let newest = '';
-  for await (const key of store.list('checkpoints/', keptCheckpointPath(own))) newest = key;
+  // The newest that can be read: whoever may write there can put others behind it.
+  const addNewest = async (after: string): Promise<boolean> => {
+    const kept: string[] = [];
+    for await (const key of store.list('checkpoints/', after)) if (/\/\d{16}$/.test(key)) kept.push(key);
+    for (const key of kept.reverse()) if (await add(key)) return true;
+    return false;
+  };
+  let found = await addNewest(keptCheckpointPath(own));
   // Of those that are no longer than the log the newest: a look further and further back, so that years of them are not listed.
-  for (let back = 1; newest === '' && back / 16 < own; back *= 16)
-    for await (const key of store.list('checkpoints/', keptCheckpointPath(Math.max(0, own - back)))) newest = key;
-  if (newest !== '') await add(newest);
-  return known;
+  for (let back = 1; !found && back / 16 < own; back *= 16) found = await addNewest(keptCheckpointPath(Math.max(0, own - back)));
+  return { checkpoints, unread };
 };
 
-const compared = async (who: string, log: OpenedLog, known: readonly Remembered[]): Promise<Answer> => {
+const compared = async (who: string, log: OpenedLog, { checkpoints, unread }: Known): Promise<Answer> => {
   let size = 0;
-  for (const each of [...known].sort((a, b) => b.size - a.size)) {
+  for (const each of [...checkpoints].sort((a, b) => b.size - a.size)) {
     try {
       await log.goesOnFrom(each);
     } catch (error) {
@@ -194,6 +216,8 @@ const compared = async (who: string, log: OpenedLog, known: readonly Remembered[
     }
     size = Math.max(size, each.size);
   }
+  // Somebody else has written there: that what can be read agrees is no answer.
+  if (unread !== undefined) throw unread;
   return { kind: 'agrees', size };
 };
 

@@ -154,6 +154,14 @@ describe('rows', () => {
     ]);
   });
 
+  test('have no more columns and cells than there are bytes for', () => {
+    const claim = (type: string): Buffer => Buffer.from([type.charCodeAt(0), 0, 0, 0, 6, 0x7f, 0xff]);
+    const pieces = new Payloads().pieces(chunk(Buffer.concat([...Array(200).fill(claim('T')), ...Array(200).fill(claim('D'))]), POSTGRES));
+    expect(pieces.length).toBe(200);
+    for (const piece of pieces) expect(piece).toMatchObject({ kind: 'table', columns: [] });
+    expect(pieces.at(-1)).toMatchObject({ rows: Array(200).fill([]) });
+  });
+
   test('of any bytes throw nothing and show nothing that moves a cursor', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 60 })), fc.array(fc.nat({ max: 300 })), (noise, cuts) => {

@@ -286,8 +286,15 @@ const sizeOf = (bytes: Buffer): number => {
   return size >= HEADER && size <= LONGEST_MESSAGE ? size : 0;
 };
 
+/** A count is believed as far as there are bytes for it: a few of them must not become a table of millions of cells. */
+function listed<Item>(body: Fields, next: (at: number) => Item): Item[] {
+  const items: Item[] = [];
+  for (let count = body.int(2); count > 0 && body.left > 0; count -= 1) items.push(next(items.length));
+  return items;
+}
+
 function described(body: Fields): (Column & { readonly binary: boolean })[] {
-  return Array.from({ length: Math.max(0, body.int(2)) }, () => {
+  return listed(body, () => {
     const name = body.name();
     body.take(16);
     return { name, binary: body.int(2) === 1, masked: '' };
@@ -303,7 +310,7 @@ function marked(body: Fields, columns: readonly Column[]): void {
 }
 
 function cells(body: Fields, columns: readonly { readonly binary: boolean }[]): (string | undefined)[] {
-  return Array.from({ length: Math.max(0, body.int(2)) }, (_, at) => {
+  return listed(body, (at) => {
     const length = body.int(4);
     if (length < 0) return undefined;
     const value = body.take(length);

@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, expect, test } from 'vitest';
+import { Bucket } from '../../authz-service/storage/s3.fixture.ts';
+import { Sluice } from '../e2e/sluice.fixture.ts';
+
+let sluice: Sluice | undefined;
+let bucket: Bucket | undefined;
+afterEach(async () => {
+  await sluice?.close();
+  await bucket?.close();
+});
+
+const until = async (holds: () => Promise<boolean>): Promise<void> => {
+  for (const deadline = Date.now() + 90_000; !(await holds()); await sleep(250))
+    if (Date.now() > deadline) throw new Error('it does not come');
+};
+
+test('a store that is away at the start and comes back without its locks: nothing is written there, and nothing new passes', async () => {
+  const { port } = (bucket = await Bucket.open()).endpoint;
+  await bucket.close();
+  process.env.STORE_SECRET = 'key';
+  const vault = {
+    type: 's3',
+    name: 'vault',
+    bucket: 'evidence',
+    region: 'eu-test-1',
+    endpoint: `http://127.0.0.1:${port}`,
+    access_key_id: 'id',
+    secret_access_key: { env: 'STORE_SECRET' },
+    write_once: 'compliance',
+    lock: '30d',
+    timeout: '1s',
+  };
+  sluice = await Sluice.start((document) => {
+    document.tap = { replicas: [vault] };
+  });
+  const gateway = sluice;
+  const token = await gateway.token();
+  const state = async (name: string): Promise<boolean> =>
+    (await gateway.admin('GET', '/metrics')).text.includes(`sluice_store_state{store="vault",state="${name}"} 1`);
+  expect(await state('away')).toBe(true);
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+
+  bucket = await Bucket.open(Number(port));
+  bucket.flaws.add('shortens');
+  await until(() => state('unfit'));
+  const refused = await gateway.ask('/tickets', { token });
+  expect(refused.status).toBe(503);
+  expect(JSON.parse((await gateway.admin('GET', '/readyz')).text)).toMatchObject({
+    ready: false,
+    checks: expect.arrayContaining([{ name: 'stores', ok: false, reason: 'not what was asked for, and nothing is written there: vault' }]),
+  });
+  expect(gateway.seen).toHaveLength(1);
+  expect((await gateway.ask('/customers/1', { token, method: 'DELETE' })).status).not.toBe(200);
+  expect(bucket.keys().filter((key) => !key.startsWith('probe/'))).toEqual([]);
+
+  // Put right, it is taken within a minute.
+  bucket.flaws.clear();
+  await until(() => state('proven'));
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+  await until(async () => bucket?.keys().includes('checkpoint') === true);
+}, 240_000);

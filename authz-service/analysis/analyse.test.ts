@@ -102,6 +102,24 @@ describe('whether the columns of the result follow those of a relation', () => {
   });
 });
 
+describe('fingerprints', () => {
+  test.each([
+    ['select id from notes where id = 1', 'SELECT id FROM notes WHERE id=2 -- more', true],
+    ["select 'a'", "select 'b'", true],
+    ['select id from notes', 'select body from notes', false],
+    ['select id from notes where id = 1', 'select id from notes where id > 1', false],
+    ['-- nothing', ' ', true],
+  ])('%s; %s', (one, other, same) => {
+    const [a, b] = [one, other].map((text) => analysed(text).fingerprint);
+    expect(a).toMatch(/^[0-9a-f]{16}$/);
+    expect(a === b).toBe(same);
+  });
+
+  test('of an empty text there is none', () => {
+    expect(analysed('').fingerprint).toBe('');
+  });
+});
+
 /** By what PostgreSQL calls it a column of a subquery is found. */
 describe('names of columns that are given none', () => {
   test.each([

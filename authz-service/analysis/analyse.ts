@@ -1,5 +1,5 @@
 /** One string of SQL → what it does. Runs in a worker, for the parser cannot be interrupted. */
-import { hasSqlDetails, parseSync, scanSync } from 'libpg-query';
+import { fingerprintSync, hasSqlDetails, parseSync, scanSync } from 'libpg-query';
 import type { SqlRequest } from '../decision/request.ts';
 import type { Catalog, Relation, SensitiveColumns } from './catalog.ts';
 import { AnalysisError } from './error.ts';
@@ -34,6 +34,8 @@ export interface Analysis {
   readonly copyOut: CopyOut | undefined;
   /** The text for the record: literals masked where they meet a sensitive column or the analysis is incomplete. */
   readonly maskedText: string;
+  /** 16 hexadecimal digits: the same for statements that differ in their constants only; empty of an empty text. */
+  readonly fingerprint: string;
   /** Writes, locks and calls nothing that changes anything. */
   readonly readOnly: boolean;
   readonly statements: number;
@@ -114,6 +116,7 @@ export function analyse(text: string, model: Model, prepared: Prepared = new Map
       text,
       statements.map(({ statement }) => statement),
     ),
+    fingerprint: text === '' ? '' : guarded(() => fingerprintSync(text)),
     readOnly: !walk.changes,
     statements: statements.length,
     nameChanges: seen.nameChanges,

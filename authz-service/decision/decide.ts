@@ -20,7 +20,8 @@ export async function decide(ports: Ports, request: Request, caller: Caller): Pr
   const maskedInputJson = `${envelope}${ports.maskRequest(caller.recorded ? JSON.stringify(caller.recorded) : requestJson)}}`;
   const of = { session: request.session.id, target: request.target.name };
   const judged = (fields: Judgement): RecordedEvent[] => {
-    const body = judgedBody(caller.summary, { maskedInputJson, identityMicros: caller.identityMicros, ...fields });
+    const said = { maskedInputJson, identityMicros: caller.identityMicros, statementFingerprint: caller.command?.fingerprint ?? '' };
+    const body = judgedBody(caller.summary, { ...said, ...fields });
     if (command !== undefined) return [{ ...of, command, body }];
     const run = { id: request.run.id, onBehalfOf: request.run.on_behalf_of };
     return [

@@ -50,6 +50,7 @@ export const judgedBody = (request: string, of: Judgement): Judged => ({
   identityMicros: of.identityMicros ?? 0,
   policyMicros: of.policyMicros ?? 0,
   fingerprint: of.fingerprint ?? '',
+  statementFingerprint: of.statementFingerprint ?? '',
 });
 
 /** Of what could not be judged as what the target would do: denied. */

@@ -101,6 +101,7 @@ export interface RecordedEvent {
         readonly identityMicros: number;
         readonly policyMicros: number;
         readonly fingerprint: string;
+        readonly statementFingerprint: string;
       }
     | { readonly kind: 'request_forwarded'; readonly emitter: string }
     | { readonly kind: 'session_closed'; readonly outcome: string }
@@ -128,6 +129,8 @@ export interface Caller {
 
 /** The request is a command of a session that is open: its record neither opens nor ends one. */
 export interface SessionCommand {
+  /** For the record: equal for statements that differ in their constants only. */
+  readonly fingerprint: string;
   /** Gives the command its number, from 1: called once, when it is recorded. */
   readonly number: () => number;
   /**

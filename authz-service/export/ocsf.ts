@@ -280,6 +280,7 @@ function judgement(of: Telling, body: TapBodyOf<'request_judged'>): OcsfEvent {
       rule: body.rule,
       approval: body.approval,
       fingerprint: body.fingerprint,
+      statement_fingerprint: body.statementFingerprint,
       identity_us: body.identityMicros,
       policy_us: body.policyMicros,
     },

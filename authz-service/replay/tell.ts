@@ -51,7 +51,7 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
   request_judged: (body) => [
     `judged ${word(body, 'request')}: ${word(body, 'effect')} by ${word(body, 'rule')}${because(word(body, 'reason'))}`,
     ...(word(body, 'approval') ? [`let through by the grant of ${word(body, 'approval')}`] : []),
-    `identity ${micros(number(body, 'identityMicros'))}, policy ${micros(number(body, 'policyMicros'))}, revision ${word(body, 'policyRevision').slice(0, 12)}`,
+    `identity ${micros(number(body, 'identityMicros'))}, policy ${micros(number(body, 'policyMicros'))}, revision ${word(body, 'policyRevision').slice(0, 12)}${word(body, 'statementFingerprint') && `, fingerprint ${word(body, 'statementFingerprint')}`}`,
   ],
   request_held: (body) => [
     `held as ${word(body, 'approval')} for ${(body.approvers as readonly string[]).join(', ')} (${number(body, 'quorum')} of them)${because(word(body, 'reason'))}`,

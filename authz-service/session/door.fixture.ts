@@ -106,6 +106,7 @@ export const analysisOf = (more: Partial<Omit<Analysis, 'request'>> & { request?
   touchesSensitive: false,
   copyOut: undefined,
   maskedText: 'select …',
+  fingerprint: '348bee4e67e86ca6',
   readOnly: true,
   statements: 1,
   ...more,

@@ -346,6 +346,7 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
         onGone: departure.onGone,
         recorded: recordedOf(typed, analysed),
         command: {
+          fingerprint: analysis.fingerprint,
           number: () => (number = session.commands += 1),
           later: (decision: Allow | Hold) => prepares !== undefined && each(decision),
         },

@@ -93,6 +93,7 @@ export interface Analysis {
   readonly copyOut: CopyFacts | undefined;
   /** The text with its literals masked where they meet a sensitive column, or might. */
   readonly maskedText: string;
+  readonly fingerprint: string;
   readonly readOnly: boolean;
   readonly statements: number;
 }

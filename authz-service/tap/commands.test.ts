@@ -34,6 +34,7 @@ const judged = (request: string, effect: string): TapBody => ({
   identityMicros: 0,
   policyMicros: 0,
   fingerprint: '',
+  statementFingerprint: '',
 });
 
 /** A session that is open, judged and let in to its target. */

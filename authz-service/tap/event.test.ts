@@ -163,6 +163,7 @@ describe('the codec', () => {
       identityMicros: 1,
       policyMicros: 2,
       fingerprint: 'a',
+      statementFingerprint: 'b',
     } as const;
     const bytes = encodeEvent(sample(judged));
     expect(bytes.length).toBeLessThanOrEqual(MAX_EVENT_BYTES);

@@ -42,6 +42,7 @@ const judged = (request: string, effect: string, approval = ''): TapBody => ({
   identityMicros: 0,
   policyMicros: 0,
   fingerprint: '',
+  statementFingerprint: '',
 });
 const finished = (rule: string, count: number): TapBody => ({
   kind: 'command_finished',

@@ -55,6 +55,7 @@ export const BODIES = {
       identityMicros: 'uint32',
       policyMicros: 'uint32',
       fingerprint: 'string',
+      statementFingerprint: 'string',
     },
   },
   request_held: {

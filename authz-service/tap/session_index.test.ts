@@ -66,6 +66,7 @@ const judged: TapBody = {
   identityMicros: 0,
   policyMicros: 0,
   fingerprint: '',
+  statementFingerprint: '',
 };
 const closed = (outcome: string): TapBody => ({ kind: 'session_closed', outcome });
 const of = (session: string, ...bodies: TapBody[]): OwnEvent[] => bodies.map((body) => ({ session, target: 'demo', body }));

@@ -31,6 +31,7 @@ const judged = (effect: string, approval = ''): TapBody => ({
   identityMicros: 0,
   policyMicros: 0,
   fingerprint: '',
+  statementFingerprint: '',
 });
 const held: TapBody = { kind: 'request_held', approval: 'apr_1', approvers: [], quorum: 1, expiresUnixNanos: 0n, rule: '', reason: '' };
 const answered = (answer: string): TapBody => ({ kind: 'hold_answered', approval: 'apr_1', answer, by: 'corp:dana', reason: '' });

@@ -159,4 +159,5 @@ export const judged = (effect: string): TapBody => ({
   identityMicros: 3,
   policyMicros: 20,
   fingerprint: '',
+  statementFingerprint: '',
 });

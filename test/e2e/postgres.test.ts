@@ -288,6 +288,7 @@ describe('errors', () => {
 test('the record has the session, its statements and what was masked', async () => {
   const on = await agent({ sub: 'recorded' });
   await on.query('SELECT ssn FROM customers LIMIT 3');
+  await on.query('select ssn from customers limit $1', [4]);
   await rejection(on.query("UPDATE customers SET ssn = '111-22-3333'"));
   await on.end();
   const token = await ledger.sluice.approver('olga', ['audit']);
@@ -297,6 +298,14 @@ test('the record has the session, its statements and what was masked', async () 
   const text = JSON.stringify(events);
   expect(text).toContain('SELECT ssn FROM customers LIMIT 3');
   expect(text).not.toContain('111-22-3333');
+  const fingerprints = events
+    .filter(({ kind, command }) => kind === 'request_judged' && command)
+    .map(({ body }) => (body as { statementFingerprint: string }).statementFingerprint);
+  expect(fingerprints).toEqual([
+    expect.stringMatching(/^[0-9a-f]{16}$/),
+    fingerprints[0],
+    expect.not.stringMatching(fingerprints[0] ?? ''),
+  ]);
   expect(events.filter((event) => event.kind === 'session_opened')).toHaveLength(1);
   expect(events.filter((event) => event.kind === 'session_closed')).toHaveLength(1);
 });

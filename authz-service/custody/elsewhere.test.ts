@@ -2,6 +2,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LogError } from '../log/error.ts';
 import { ORIGIN, SIGNER, subject, testLog } from '../log/log.fixture.ts';
 import type { Log } from '../log/log.ts';
 import { Replicator } from '../log/replicator.ts';
@@ -9,7 +10,7 @@ import { caller } from '../storage/call.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { Bucket } from '../storage/s3.fixture.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
-import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey, signNote } from '../tlog/note.ts';
 import { Witness } from '../witness/client.ts';
 import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
 import { objectPlace } from './checkpoint_copies.ts';
@@ -192,6 +193,39 @@ describe('a log that is opened', () => {
       });
     });
   }
+
+  it('is refused whoever else writes down that a loss was given up; and what was given up outlasts a change of keys', async () => {
+    await rolledBack(290, 520);
+    const some = { replicas: [folder('copy')] };
+    const path = join(directory, 'accepted-losses');
+    await (await opened(elsewhere(some, { acceptLoss: 520 }))).close();
+    const [line = ''] = readFileSync(path, 'utf8').split('\n');
+    const [text = ''] = JSON.parse(line).split('\n\n');
+    const [next, other] = [parseSignerKey(generateSignerKey(ORIGIN)), parseSignerKey(generateSignerKey(ORIGIN))];
+    const both = { signers: [SIGNER, next] };
+    for (const forged of [
+      text.split('\n')[2],
+      JSON.stringify(text),
+      JSON.stringify(signNote(`${text}\n`, [other])),
+      line.replace('520', '521'),
+    ]) {
+      writeFileSync(path, `${forged}\n`);
+      await expect(opened(elsewhere(some))).rejects.toMatchObject({ code: 'rolled_back' });
+    }
+    writeFileSync(path, `${line}\n`);
+    const during = elsewhere(some, both);
+    await (await opened(during, both)).close();
+    await (await opened(during, both)).close();
+    expect(readFileSync(path, 'utf8').split('\n').length).toBe(3);
+    const asked = { published: { size: 290 }, origin: ORIGIN, listedKeys: async () => `0 ${formatVerifierKey(SIGNER.verifier)}\n` };
+    const goesOnFrom = async (): Promise<void> => {
+      throw new LogError('rolled_back', 'it has less');
+    };
+    await elsewhere(some, { signers: [next] }).confirm({ ...asked, goesOnFrom } as never);
+    await expect(elsewhere(some, { signers: [other] }).confirm({ ...asked, goesOnFrom } as never)).rejects.toMatchObject({
+      code: 'rolled_back',
+    });
+  });
 
   it('is held against what is kept in a replica too, should its pointer have been set back', async () => {
     await grow(290);

@@ -14,7 +14,7 @@ import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint, readCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
 import { TlogError } from '../tlog/error.ts';
 import { EMPTY_ROOT } from '../tlog/hash.ts';
-import { parseVerifierKey, type SignerKey, type VerifierKey } from '../tlog/note.ts';
+import { openNote, parseVerifierKey, type SignerKey, signNote, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { Witness, WitnessError } from '../witness/client.ts';
 import { openStore, type StoreConfig } from './stores.ts';
@@ -27,7 +27,7 @@ export interface ElsewhereOptions {
   readonly signers: readonly SignerKey[];
   /** The operator gives up what others know of leaves up to this one; `undefined`: nothing. */
   readonly acceptLoss: number | undefined;
-  /** What was given up before, a line each. */
+  /** What was given up before: on each line a note that the log's key has signed. */
   readonly acceptedPath: string;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Environment;
@@ -104,21 +104,44 @@ export class Elsewhere {
   }
 
   #isGivenUp(loss: Loss, log: OpenedLog): boolean {
-    const { acceptLoss, acceptedPath, logger } = this.#options;
-    const before = existsSync(acceptedPath) ? readFileSync(acceptedPath, 'utf8').split('\n') : [];
-    const line = JSON.stringify(loss);
-    if (before.includes(line)) {
+    const { acceptLoss, acceptedPath, signers, logger } = this.#options;
+    const accept = (origin: string, of: Loss): void =>
+      appendDurably(acceptedPath, `${JSON.stringify(signNote(acceptance(origin, of), signers))}\n`);
+    const before = signersOf(acceptance(log.origin, loss), acceptedPath, signers);
+    if (before > 0) {
+      // So that it outlasts the older of them, while keys change.
+      if (before < signers.length) accept(log.origin, loss);
       logger.error({ who: loss.who, size: loss.size }, 'what is known of the log there was given up before, and is not in it');
       return true;
     }
     if (acceptLoss === undefined || loss.size > acceptLoss) return false;
-    appendDurably(acceptedPath, `${line}\n`);
+    accept(log.origin, loss);
     const text = `${loss.who} knows ${told(loss)}, which this log of ${log.published?.size ?? 0} does not go on from: given up at the start by --accept-loss ${acceptLoss}`;
     this.losses.push(text);
     logger.error({ who: loss.who, size: loss.size }, 'A LOSS IS ACCEPTED: the log goes on without what is known of it there');
     return true;
   }
 }
+
+/** What the log's key signs when a loss is given up: no checkpoint. Whoever can write to the state directory, and has no key, gives up nothing. */
+const acceptance = (origin: string, loss: Loss): string => `${origin}\naccepted loss\n${JSON.stringify(loss)}\n`;
+
+/** How many of these have signed this text, in a file with a signed note on each line, as JSON; a line that is none says nothing. */
+const signersOf = (text: string, path: string, signers: readonly SignerKey[]): number => {
+  if (!existsSync(path)) return 0;
+  const keys = signers.map(({ verifier }) => verifier);
+  const counts = readFileSync(path, 'utf8')
+    .split('\n')
+    .map((line) => {
+      try {
+        const note = openNote(String(JSON.parse(line)), keys);
+        return note.text === text ? note.verified.length : 0;
+      } catch {
+        return 0;
+      }
+    });
+  return Math.max(...counts);
+};
 
 const told = ({ size, root }: Loss): string => `${size} leaves${root === '' ? '' : ` (root ${root})`}`;
 

@@ -2,9 +2,12 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { LegalHolds } from '../log/legal_holds.ts';
 import { recordParts } from '../record.ts';
+import { localFiles } from '../storage/local_files.ts';
 import { openSink, type Sink } from '../tap/sink.ts';
+import { decodeBundle, encodeBundle, tileOfEntries } from '../tlog/tile.ts';
 import { run } from './run.ts';
 
 let dir: string;
@@ -35,7 +38,7 @@ const restore = async (...args: string[]): Promise<{ code: number; out: string; 
   }
 };
 
-const opened = (): Promise<Sink> => openSink({ ...recordParts({ stateDir: at('state'), tap: {} as never }) });
+const opened = (): Promise<Sink> => openSink({ ...recordParts({ stateDir: at('state'), tap: { retention: {} } as never }) });
 const tell = (sink: Sink, session: string, notice: string, text: string): Promise<void> =>
   sink.append([{ session, target: 't', body: { kind: 'notice', notice, text } }]);
 
@@ -93,7 +96,9 @@ it('says what is wrong, and leaves nothing', async () => {
   ]);
   writeFileSync(at('copy/tile/entries/000'), sound);
   // A checkpoint that was kept and is of a longer log.
-  const sink = await openSink({ ...recordParts({ stateDir: at('longer'), tap: { key: { file: at('state/tap/key') } } as never }) });
+  const sink = await openSink({
+    ...recordParts({ stateDir: at('longer'), tap: { retention: {}, key: { file: at('state/tap/key') } } as never }),
+  });
   for (let n = 0; n < 310; n += 1) await tell(sink, '', 'something', `other ${n}`);
   await sink.close();
   const kept = await restore('vault', '--checkpoint', at('longer/tap/log/checkpoint'));
@@ -103,4 +108,23 @@ it('says what is wrong, and leaves nothing', async () => {
   expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringMatching(/There is a record already[\s\S]*mv /) });
   rmSync(at('state'), { recursive: true });
   expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringContaining('the key of the log that is there is not') });
+});
+
+it('takes nothing from behind the checkpoint that does not go on from it: an old event, written there again', async () => {
+  await lost();
+  const copy = localFiles(at('copy'));
+  const of = async (key: string): Promise<Buffer> => (await copy.get(key)) as Buffer;
+  const entries = decodeBundle(await of('tile/entries/001.p/50'), 50);
+  const details = decodeDetails(await of('details/events/001.p/50'), 1);
+  for (let index = 256 + 50; index < 512; index += 1) {
+    entries.push(entries[49] as Buffer);
+    details.push({ ...(details[49] as (typeof details)[number]), index });
+  }
+  await copy.put('tile/entries/001', encodeBundle(entries));
+  await copy.put('tile/0/001', tileOfEntries(entries));
+  await copy.put('details/events/001', encodeDetails(details));
+  const { code, out, err } = await restore();
+  expect([code, err]).toEqual([1, expect.stringContaining('does not verify: nothing is restored')]);
+  expect(out).toMatch(/VERIFIED[\s\S]*FAULT +chain[\s\S]*FAULT +sequence/);
+  expect(existsSync(at('state/tap/log'))).toBe(false);
 });

@@ -5,6 +5,7 @@ import { openStore } from '../custody/stores.ts';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
 import { withListed } from '../log/keys.ts';
+import type { Leaf } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
 import type { LogRecord } from '../log/reader.ts';
 import { KEYS_PATH } from '../log/replicator.ts';
@@ -12,11 +13,12 @@ import { restoreLog } from '../log/restore.ts';
 import { recordPlaces, recordSigners } from '../record.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import { decodeEvent } from '../tap/event.ts';
+import type { TapEvent } from '../tap/schema.ts';
 import { kindOf } from '../tap/store.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
-import { inWords } from '../verify/report.ts';
+import { Chains, checkEvent, Emitters } from '../verify/record.ts';
+import { FAULTS, Faults, inWords } from '../verify/report.ts';
 import { CommandError, complain, type Invocation, say, text } from './command.ts';
 import { clientConfig } from './place.ts';
 
@@ -39,8 +41,15 @@ export async function restore(invocation: Invocation, named: string | undefined)
   const from = copyOf(config, named);
   try {
     const holds = new HoldsOfRecord();
+    const behind = new Followed();
     const objects = localFiles(join(staging, 'log'));
-    const { checkpoint, size } = await restoreLog({ from, directory: staging, objects, signers, onRecord: (record) => holds.take(record) });
+    const { checkpoint, size } = await restoreLog({
+      from,
+      directory: staging,
+      objects,
+      signers,
+      onRecord: (record) => behind.take(record, holds),
+    });
     const keys = withListed(
       signers.map(({ verifier }) => verifier),
       (await objects.get(KEYS_PATH))?.toString('utf8') ?? '',
@@ -50,7 +59,9 @@ export async function restore(invocation: Invocation, named: string | undefined)
       trust: { origin: checkpoint.origin, keys, ...(remembered !== undefined && { remembered }) },
     });
     say(inWords(report));
-    if (!report.verified) {
+    // What stands behind the checkpoint is covered by no signature until this machine signs it.
+    for (const { code, detail } of report.verified ? behind.faults.listed : []) say(`  FAULT       ${code}: ${FAULTS[code]}: ${detail}`);
+    if (!report.verified || !behind.faults.none) {
       complain(`What ${from.url} has does not verify: nothing is restored from it.`);
       return 1;
     }
@@ -58,6 +69,10 @@ export async function restore(invocation: Invocation, named: string | undefined)
     say(
       `Restored from ${from.url}: ${size} leaves${size > checkpoint.size ? `, ${size - checkpoint.size} of them behind its checkpoint` : ''}.`,
     );
+    if (size > checkpoint.size)
+      say(
+        'Those behind it were signed by nobody until now: they fit what is before them, and whoever could write to the copy may have written them.',
+      );
     say(
       `Legal holds that the record tells of: ${holds.inForce.length}${holds.untold > 0 ? `; of ${holds.untold} of its notices the events are deleted` : ''}.`,
     );
@@ -105,6 +120,19 @@ async function takeInto({ stateDir }: Config, staging: string, { inForce }: Hold
   closeSync(fd);
 }
 
+/** That each record fits its leaf and those before it. */
+class Followed {
+  readonly faults = new Faults();
+  readonly #chains = new Chains(this.faults);
+  readonly #emitters = new Emitters({ faults: this.faults, remarks: [] });
+
+  take({ index, leaf, detail }: LogRecord, holds: HoldsOfRecord): void {
+    this.#chains.add(index, leaf);
+    this.#emitters.add(index, leaf);
+    holds.take(leaf, detail && checkEvent(index, leaf, detail, this.faults));
+  }
+}
+
 /** The legal holds that the record's notices tell of. */
 class HoldsOfRecord {
   readonly #held = new Map<string, LegalHold>();
@@ -115,14 +143,14 @@ class HoldsOfRecord {
     return [...this.#held.values()];
   }
 
-  take({ leaf, detail }: LogRecord): void {
-    const { session } = leaf;
-    if (session === '' || kindOf(leaf.kind) !== 'notice') return;
-    if (detail === undefined) {
+  /** Without the event: it was deleted. */
+  take({ session, kind }: Leaf, event: TapEvent | undefined): void {
+    if (session === '' || kindOf(kind) !== 'notice') return;
+    if (event === undefined) {
       this.untold += 1;
       return;
     }
-    const { body, timeUnixNanos } = decodeEvent(detail.event);
+    const { body, timeUnixNanos } = event;
     if (body.kind !== 'notice') return;
     if (body.notice === 'legal-hold-released') this.#held.delete(session);
     else if (body.notice === 'legal-hold-added' && !this.#held.has(session))

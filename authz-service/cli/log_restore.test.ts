@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -7,6 +7,7 @@ import { LegalHolds } from '../log/legal_holds.ts';
 import { recordParts } from '../record.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { openSink, type Sink } from '../tap/sink.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { decodeBundle, encodeBundle, tileOfEntries } from '../tlog/tile.ts';
 import { run } from './run.ts';
 
@@ -108,6 +109,18 @@ it('says what is wrong, and leaves nothing', async () => {
   expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringMatching(/There is a record already[\s\S]*mv /) });
   rmSync(at('state'), { recursive: true });
   expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringContaining('the key of the log that is there is not') });
+});
+
+it("names keys that the copy lists beside the log's own", async () => {
+  await lost();
+  const [, own = ''] = readFileSync(at('copy/keys'), 'utf8').trim().split(' ');
+  const planted = formatVerifierKey(parseSignerKey(generateSignerKey(own.split('+')[0] as string)).verifier);
+  appendFileSync(at('copy/keys'), `0 ${planted}\n`);
+  const { code, out } = await restore();
+  expect(code).toBe(0);
+  expect(out).toContain(`names 1 more, and nothing proves that they were the log's`);
+  expect(out).toContain(`\n  ${planted}\n`);
+  expect(out).not.toContain(own);
 });
 
 it('takes nothing from behind the checkpoint that does not go on from it: an old event, written there again', async () => {

@@ -15,6 +15,7 @@ import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { kindOf } from '../tap/store.ts';
+import { formatVerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
 import { Chains, checkEvent, Emitters } from '../verify/record.ts';
@@ -23,6 +24,9 @@ import { CommandError, complain, type Invocation, say, text } from './command.ts
 import { clientConfig } from './place.ts';
 
 type Config = ReturnType<typeof clientConfig>;
+
+/** Of those that the copy lists: a log has few, and a list that somebody wrote may have any number. */
+const KEYS_SHOWN = 10;
 
 /** @returns the exit code: 1 when the copy does not verify; then nothing is left of it here. */
 export async function restore(invocation: Invocation, named: string | undefined): Promise<number> {
@@ -72,6 +76,11 @@ export async function restore(invocation: Invocation, named: string | undefined)
     if (size > checkpoint.size)
       say(
         'Those behind it were signed by nobody until now: they fit what is before them, and whoever could write to the copy may have written them.',
+      );
+    const listed = keys.slice(signers.length).map(formatVerifierKey);
+    if (listed.length > 0)
+      say(
+        `The copy's list of keys names ${listed.length} more, and nothing proves that they were the log's. Take those that you do not know out of ${places.published}/${KEYS_PATH} now:\n  ${listed.slice(0, KEYS_SHOWN).join('\n  ')}`,
       );
     say(
       `Legal holds that the record tells of: ${holds.inForce.length}${holds.untold > 0 ? `; of ${holds.untold} of its notices the events are deleted` : ''}.`,

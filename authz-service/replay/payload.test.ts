@@ -141,6 +141,15 @@ describe('rows', () => {
     expect(new Payloads({ lines: 9, characters: 5, all: 9 }).lines(chunk('abc\ndefghi', { last: true }))).toEqual(['abc', 'de']);
   });
 
+  test('below many columns are cut by what drawing those again and again would take', () => {
+    const wide = back.columns(...Array.from({ length: 1000 }, () => ({ name: 'a' })));
+    const rowAndCopy = Buffer.concat([back.row(), back.copyData('x')]);
+    const payloads = new Payloads({ lines: 500, characters: 64_000, all: 4_000_000 });
+    const pieces = payloads.pieces(chunk(Buffer.concat([wide, ...Array(400).fill(rowAndCopy)]), { ...POSTGRES, last: true }));
+    expect(pieces.filter(({ kind }) => kind === 'table').length).toBeLessThan(40);
+    expect(pieces.at(-1)).toMatchObject({ kind: 'note', text: 'the rest of it is not shown here' });
+  });
+
   test('that were cut say so', () => {
     expect(shown(chunk(result.subarray(0, -3), { ...POSTGRES, truncated: true })).at(-1)).toMatch(
       /^\(\d+ bytes of a row that is not whole\)$/,

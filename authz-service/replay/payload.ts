@@ -119,6 +119,12 @@ export class Payloads {
         }
         kept.push({ ...piece, lines });
       } else {
+        // Heads are drawn with each part of a table: many narrow rows below a thousand columns are no small thing.
+        if (this.#left(body) > 0)
+          this.#countCharacters(
+            body,
+            piece.columns.reduce((sum, { name }) => sum + name.length + 1, 0),
+          );
         const rows = piece.rows.filter((row) => {
           const left = this.#left(body);
           if (left > 0)
@@ -145,6 +151,10 @@ export class Payloads {
 
   #count(body: Body, characters: number): void {
     body.lines += 1;
+    this.#countCharacters(body, characters);
+  }
+
+  #countCharacters(body: Body, characters: number): void {
     body.characters += characters;
     this.#shown += characters;
   }

@@ -1,6 +1,7 @@
 /** What the door knows of the targets: replaced as a whole when the configuration changes. */
 import type { Target } from '../config/config.ts';
 import { type Credentials, createCredentials } from '../credential/credential.ts';
+import { EntraTokens } from '../credential/entra.ts';
 import type { TargetInfo } from '../decision/request.ts';
 import type { RecordLimits } from '../mask/plan.ts';
 
@@ -8,6 +9,7 @@ const NOTHING: RecordLimits = { maxRequestBytes: 0, maxResponseBytes: 0 };
 
 export class Targets {
   #known: ReadonlyMap<string, { readonly info: TargetInfo; readonly credential: string; readonly limits: RecordLimits }> = new Map();
+  readonly #entra = new EntraTokens();
   #credentials: Credentials = createCredentials({});
 
   constructor(targets: readonly Target[]) {
@@ -22,7 +24,8 @@ export class Targets {
         return [name, { info, credential, limits: target.record }];
       }),
     );
-    this.#credentials = createCredentials(Object.fromEntries(targets.map(({ name, credentials }) => [name, credentials])));
+    const configs = Object.fromEntries(targets.map(({ name, credentials }) => [name, credentials]));
+    this.#credentials = createCredentials(configs, undefined, this.#entra);
   }
 
   info(name: string): TargetInfo | undefined {

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import type { Config, Listener } from '../config/config.ts';
-import { managedIdentity, workloadIdentity } from '../connect/azure.ts';
 import { type Connector, startConnector } from '../connect/connector.ts';
-import { tokenOfCommand, tokenOfFile, tokenOfVariable } from '../connect/token_program.ts';
-import { keptToken, type Token, type TokenSource } from '../connect/token_source.ts';
 import type { Gateway, GatewayTls } from '../connect/tunnel.ts';
+import { managedIdentity, workloadIdentity } from '../credential/azure.ts';
+import { tokenOfCommand, tokenOfFile, tokenOfVariable } from '../credential/token_program.ts';
+import { keptToken, type Token, type TokenSource } from '../credential/token_source.ts';
 import { printable } from '../replay/printable.ts';
 import { bearerToken } from './bearer_token.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';

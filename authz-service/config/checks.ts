@@ -197,6 +197,9 @@ function credentials({ targets = [] }: Damaged<Document>, { at, pathOf, whole }:
     for (const [name, written] of Object.entries(target.credentials)) {
       const problem = whole(target) ? credentialProblem(credentialConfig(written)) : '';
       if (problem !== '') at(`${here}.credentials.${name}`, problem);
+      // Such a database asks for it as a plain password.
+      if (target.protocol === 'postgres' && written.type === 'entra' && !target.tls && target.url && !isLoopback(target.url.host))
+        at(`${here}.credentials.${name}`, 'the token would cross the network in clear', 'give the target `tls`');
     }
     const chosen = defaultCredential({ credential: target.credential, credentials: target.credentials });
     if (chosen === undefined)

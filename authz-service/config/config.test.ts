@@ -243,7 +243,7 @@ describe('what is refused, and what is said', () => {
     [
       'two kinds of credential',
       target('credentials: { a: { none: {}, bearer: { file: secret } } }'),
-      '2 keys stand here; must be a mapping with one of bearer, basic, header, none',
+      '2 keys stand here; must be a mapping with one of bearer, basic, header, entra, none',
     ],
     [
       'an unknown kind of credential',
@@ -553,7 +553,7 @@ describe('databases', () => {
       / +credentials.*\n/.exec(LEDGER)?.[0] ?? '',
       '',
       [
-        'sluice.yaml:9:5: targets[1]: `credentials` is missing; give `credentials: …`, a mapping of names to `password: { username, password: SECRET }`: what the gateway logs in with, by name',
+        'sluice.yaml:9:5: targets[1]: `credentials` is missing; give `credentials: …`, a mapping of names to `password: { username, password: SECRET }` or `entra: { username, identity, client_id, resource }`: what the gateway logs in with, by name',
       ],
     ],
     [
@@ -568,7 +568,19 @@ describe('databases', () => {
       'a credential of HTTP',
       /\{ password: .* \} \}/.exec(LEDGER)?.[0] ?? '',
       '{ bearer: { file: secret } } }',
-      ['sluice.yaml:14:31: targets[1].credentials.default.bearer: unknown key `bearer`; known here: password'],
+      ['sluice.yaml:14:31: targets[1].credentials.default.bearer: unknown key `bearer`; known here: password, entra'],
+    ],
+    [
+      'a token of Entra to a database elsewhere, in clear, for a role that is none',
+      LEDGER.slice(LEDGER.indexOf('    url:')),
+      `    url: postgres://db.example
+    database: ledger
+    credentials: { default: { entra: { username: "${'r'.repeat(64)}", identity: workload } } }
+`,
+      [
+        'sluice.yaml:14:29: targets[1].credentials.default: username must be the name of a role: at most 63 bytes, no control characters',
+        'sluice.yaml:14:29: targets[1].credentials.default: the token would cross the network in clear; give the target `tls`',
+      ],
     ],
     [
       'patterns that are none',

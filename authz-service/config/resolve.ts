@@ -109,6 +109,10 @@ export function credentialConfig(written: WrittenCredential): CredentialConfig {
       return { type: 'basic', username: written.value.username, secret: written.value.password };
     case 'header':
       return { type: 'header', name: written.value.name, secret: written.value.value };
+    case 'entra': {
+      const { identity, clientId = '', resource, ...of } = written.value;
+      return { type: 'entra', identity, clientId, resource, ...('username' in of && { username: of.username }) };
+    }
     case 'none':
       return { type: 'none' };
     case 'password':

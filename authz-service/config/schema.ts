@@ -94,14 +94,33 @@ const issuer = object({
   ),
 });
 
+const entraIdentity = {
+  identity: preset(
+    choice('managed', 'workload'),
+    'managed',
+    'Who the service is in Microsoft Entra: a managed identity, or a workload identity.',
+  ),
+  client_id: optional(text(), 'Of a user-assigned identity, or of the federated application.'),
+};
+
+const kept = {
+  bearer: secret(),
+  basic: object({ username: required(text(), 'The user name.'), password: required(secret(), 'The password.') }),
+  header: object({ name: required(text('a header name'), 'The name of the header.'), value: required(secret(), 'Its value.') }),
+};
+
+const exportCredential = tagged(
+  { ...kept, none: object({}) },
+  '`bearer: SECRET`, `basic: { username, password: SECRET }`, `header: { name, value: SECRET }` or `none: {}`',
+);
+
 const httpCredential = tagged(
   {
-    bearer: secret(),
-    basic: object({ username: required(text(), 'The user name.'), password: required(secret(), 'The password.') }),
-    header: object({ name: required(text('a header name'), 'The name of the header.'), value: required(secret(), 'Its value.') }),
+    ...kept,
+    entra: object({ ...entraIdentity, resource: required(text('an application ID URI'), 'Whom the token is for, without `/.default`.') }),
     none: object({}),
   },
-  '`bearer: SECRET`, `basic: { username, password: SECRET }`, `header: { name, value: SECRET }` or `none: {}`',
+  '`bearer: SECRET`, `basic: { username, password: SECRET }`, `header: { name, value: SECRET }`, `entra: { resource, identity, client_id }` or `none: {}`',
 );
 
 const databaseCredential = tagged(
@@ -110,8 +129,17 @@ const databaseCredential = tagged(
       username: required(text(), 'The role that the gateway logs in as.'),
       password: required(secret(), 'Its password, or a token that the database takes as one.'),
     }),
+    entra: object({
+      username: required(text(), 'The role that the gateway logs in as, with a token of Microsoft Entra as its password.'),
+      ...entraIdentity,
+      resource: preset(
+        text('an application ID URI'),
+        'https://ossrdbms-aad.database.windows.net',
+        "Whom the token is for, without `/.default`; by default Azure's databases for PostgreSQL.",
+      ),
+    }),
   },
-  '`password: { username, password: SECRET }`',
+  '`password: { username, password: SECRET }` or `entra: { username, identity, client_id, resource }`',
 );
 
 const upstreamTls = object({
@@ -250,7 +278,7 @@ const webRows = {
   gzip: preset(flag, 'false', 'Whether bodies are compressed.'),
 } as const;
 
-const exportAuth = optional(httpCredential, 'What the service proves itself with.');
+const exportAuth = optional(exportCredential, 'What the service proves itself with.');
 const tags = map(text('a text', /^[^\p{Cc}]*$/u), /^[A-Za-z_][\w.]{0,62}$/, 'letters, digits, `_` and `.`, at most 63');
 
 const destination = variants('type', {

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { chmodSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
+import type { TokenSource } from '../credential/token_source.ts';
 import { type FatalError, fatal, readStart } from './postgres_start.ts';
-import type { TokenSource } from './token_source.ts';
 import { type Gateway, openTunnel, TunnelError } from './tunnel.ts';
 
 export interface ConnectorOptions {

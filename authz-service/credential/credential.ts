@@ -1,3 +1,4 @@
+import { type EntraIdentity, EntraTokens } from './entra.ts';
 import { Secret } from './secret.ts';
 import {
   type CredentialError,
@@ -17,6 +18,8 @@ export type CredentialConfig =
   | { readonly type: 'header'; readonly name: string; readonly secret: SecretSource }
   /** A log-in of the target's own protocol: `session/` computes it. */
   | { readonly type: 'password'; readonly username: string; readonly secret: SecretSource }
+  /** A token of Microsoft Entra: as a bearer token, or, with a `username`, as the password of a log-in. */
+  | ({ readonly type: 'entra'; readonly username?: string } & EntraIdentity)
   | { readonly type: 'none' };
 
 /** Header names in lower case; the values print as `[secret]`. */
@@ -37,7 +40,7 @@ export interface Credentials {
   headersFor(target: string, name: string): CredentialHeaders;
   /** As `headersFor`, of a target that is logged in to. */
   logInFor(target: string, name: string): CredentialLogIn;
-  /** Every credential that cannot be used now, for a check before the doors open. */
+  /** Every credential that cannot be used now, but for what is on its way: for a check before the doors open. */
   problems(): readonly { readonly target: string; readonly credential: string; readonly error: CredentialError }[];
 }
 
@@ -46,6 +49,8 @@ const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const RESERVED =
   /^(host|content-length|content-type|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|expect|x-envoy-.*|x-forwarded-.*|x-http-method(-override)?|x-method-override|sluice-.*)$/;
 
+const badRole = (name: string): boolean => /\p{Cc}/u.test(name) || Buffer.byteLength(name) > 63;
+
 /** What is wrong with a credential's configuration, apart from its secret; empty when nothing is. */
 export function credentialProblem(config: CredentialConfig): string {
   if (config.type === 'header' && !HEADER_NAME.test(config.name.toLowerCase())) return 'name must be an HTTP header name';
@@ -53,7 +58,7 @@ export function credentialProblem(config: CredentialConfig): string {
     return `name must not be ${config.name.toLowerCase()}, which the gateway sets itself`;
   if (config.type === 'basic' && /[:\p{Cc}]/u.test(config.username))
     return 'username must have no colon and no control characters (RFC 7617)';
-  if (config.type === 'password' && (/\p{Cc}/u.test(config.username) || Buffer.byteLength(config.username) > 63))
+  if ((config.type === 'password' || config.type === 'entra') && config.username !== undefined && badRole(config.username))
     return 'username must be the name of a role: at most 63 bytes, no control characters';
   return '';
 }
@@ -62,11 +67,12 @@ export function credentialProblem(config: CredentialConfig): string {
 export function createCredentials(
   configs: Readonly<Record<string, Readonly<Record<string, CredentialConfig>>>>,
   surroundings: SecretSurroundings = { env: process.env, now: Date.now },
+  entra: EntraTokens = new EntraTokens(surroundings.env),
 ): Credentials {
   const targets = new Map(
     Object.entries(configs).map(([target, named]) => [
       target,
-      new Map(Object.entries(named).map(([name, config]) => [name, credential(target, name, config, surroundings)])),
+      new Map(Object.entries(named).map(([name, config]) => [name, credential(target, name, config, surroundings, entra)])),
     ]),
   );
   const chosenOf = (target: string, name: string): Credential | undefined => {
@@ -93,7 +99,7 @@ export function createCredentials(
       [...targets].flatMap(([target, named]) =>
         [...named].flatMap(([name, { usable }]) => {
           const outcome = usable();
-          return isError(outcome) ? [{ target, credential: name, error: outcome.error }] : [];
+          return isError(outcome) && outcome.error.code !== 'secret_pending' ? [{ target, credential: name, error: outcome.error }] : [];
         }),
       ),
   };
@@ -106,7 +112,13 @@ interface Credential {
   readonly usable: () => CredentialHeaders | CredentialLogIn;
 }
 
-function credential(target: string, name: string, config: CredentialConfig, surroundings: SecretSurroundings): Credential {
+function credential(
+  target: string,
+  name: string,
+  config: CredentialConfig,
+  surroundings: SecretSurroundings,
+  entra: EntraTokens,
+): Credential {
   const problem = credentialProblem(config);
   if (problem !== '') throw new TypeError(`credential ${name} of target ${target}: ${problem}`);
   const label = `credential ${name} of target ${target}`;
@@ -115,15 +127,16 @@ function credential(target: string, name: string, config: CredentialConfig, surr
     const headers = (): CredentialHeaders => ({ headers: [] });
     return { headers, logIn: unfit('is none'), usable: headers };
   }
-  const reader = secretReader(config.secret, surroundings);
-  if (config.type !== 'password') {
+  const reader = config.type === 'entra' ? entra.reader(config) : secretReader(config.secret, surroundings);
+  const username = config.type === 'password' || config.type === 'entra' ? config.username : undefined;
+  if (username === undefined) {
     const headers = remake(reader, (secret) => header(secret, config), label);
     return { headers, logIn: unfit('is for HTTP'), usable: headers };
   }
   const logIn = (): CredentialLogIn => {
     const outcome = reader.read();
     if (isError(outcome)) return { error: { ...outcome.error, message: `${label}: ${outcome.error.message}` } };
-    return { credential: name, username: config.username, password: outcome.secret };
+    return { credential: name, username, password: outcome.secret };
   };
   return { headers: unfit('is a password, which no header carries'), logIn, usable: logIn };
 }
@@ -152,7 +165,7 @@ function remake(
 }
 
 /** The header, or why the secret cannot be one. */
-function header(secret: string, config: Exclude<CredentialConfig, { type: 'none' | 'password' }>): readonly [string, string] | string {
+function header(secret: string, config: Exclude<CredentialConfig, { type: 'none' }>): readonly [string, string] | string {
   if (config.type === 'basic') return ['authorization', `Basic ${Buffer.from(`${config.username}:${secret}`).toString('base64')}`];
   if (!/^[\x20-\x7E]+$/.test(secret)) return 'the secret has characters outside of ASCII, which no header carries safely';
   if (config.type === 'header') return [config.name.toLowerCase(), secret];

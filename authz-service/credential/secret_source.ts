@@ -5,7 +5,8 @@ import { Secret } from './secret.ts';
 export type SecretSource = { readonly env: string } | { readonly file: string };
 
 export interface CredentialError {
-  readonly code: 'credential_unknown' | 'secret_missing' | 'secret_unreadable' | 'secret_invalid';
+  /** `secret_pending`: it is on its way. */
+  readonly code: 'credential_unknown' | 'secret_pending' | 'secret_missing' | 'secret_unreadable' | 'secret_invalid';
   /** Names the target, the credential and the source; never a value. */
   readonly message: string;
 }
@@ -116,7 +117,7 @@ class FileSecret implements SecretReader {
 
 const stampOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string => `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
 
-const failed = (code: CredentialError['code'], message: string) => ({ error: { code, message } });
+export const failed = (code: CredentialError['code'], message: string) => ({ error: { code, message } });
 
 /** A secret that is empty, or that no header can carry as it is, must not leave as something else. */
 function checked(value: string, source: string): SecretOutcome {

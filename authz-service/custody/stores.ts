@@ -1,9 +1,9 @@
 /** The stores of the configuration, opened. */
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
-import { managedIdentity, workloadIdentity } from '../connect/azure.ts';
-import { keptToken } from '../connect/token_source.ts';
+import { managedIdentity, workloadIdentity } from '../credential/azure.ts';
 import { secretReader } from '../credential/secret_source.ts';
+import { keptToken } from '../credential/token_source.ts';
 import { POINTERS } from '../log/replicator.ts';
 import { ambientIdentity, writtenIdentity } from '../storage/aws_credentials.ts';
 import { type AzureAccess, AzureBlobStore } from '../storage/azure_blob.ts';

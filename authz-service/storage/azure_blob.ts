@@ -5,8 +5,8 @@
  * one is the one that counts here.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import type { TokenSource } from '../connect/token_source.ts';
 import { isError, type SecretReader } from '../credential/secret_source.ts';
+import type { TokenSource } from '../credential/token_source.ts';
 import type { Answer, Call, Caller } from './call.ts';
 import { checkKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
 import { elements, textOf } from './xml.ts';

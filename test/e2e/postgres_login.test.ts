@@ -1,5 +1,7 @@
 /** What a log-in meets on either side of a real gateway: ways in which servers ask for proof, and requests for encryption that a client may begin with. */
-import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Ledger } from './postgres.fixture.ts';
 
@@ -22,6 +24,32 @@ test.each(['md5', 'password'] as const)(
   },
   120_000,
 );
+
+test('a token of Microsoft Entra is the password of a target that takes it', async () => {
+  const asked: (string | null)[] = [];
+  const metadata = createServer(({ url = '' }, response) => {
+    asked.push(new URL(url, 'http://metadata').searchParams.get('resource'));
+    response.end(JSON.stringify({ access_token: 'gateway-of-the-demo', expires_in: '3600' }));
+  }).listen(0, '127.0.0.1');
+  await once(metadata, 'listening');
+  process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST = `http://127.0.0.1:${(metadata.address() as AddressInfo).port}`;
+  try {
+    ledger = await Ledger.start(
+      (document) => {
+        for (const target of document.targets)
+          if (target.name === 'ledger') target.credentials = { default: { entra: { username: 'gateway' } } };
+      },
+      { auth: 'password' },
+    );
+    const client = await ledger.connect();
+    expect((await client.query('SELECT current_user AS who')).rows).toEqual([{ who: 'gateway' }]);
+    await client.end();
+    expect(new Set(asked)).toEqual(new Set(['https://ossrdbms-aad.database.windows.net']));
+  } finally {
+    delete process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST;
+    metadata.close();
+  }
+}, 120_000);
 
 const packet = (...words: (number | string)[]): Buffer => {
   const parts = words.map((word) => {

@@ -197,6 +197,7 @@ const [RECALLED_FIRST, RECALLED_LAST] = [20, 2000];
 /** Fields that hold what a client or a target wrote, as it was. */
 const FOREIGN: { readonly [K in Kind]?: readonly string[] } = {
   command_finished: ['statement'],
+  notice: ['text'],
   payload_chunk: ['contentType', 'contentEncoding'],
 };
 

@@ -35,7 +35,14 @@ const codeOf = (promise: Promise<unknown>): Promise<string> =>
 interface Recorded {
   readonly kind: string;
   readonly command?: number;
-  readonly body: { readonly statement?: string; readonly rows?: number; readonly request?: string; readonly masked?: { count: number }[] };
+  readonly body: {
+    readonly statement?: string;
+    readonly rows?: number;
+    readonly request?: string;
+    readonly masked?: { count: number }[];
+    readonly notice?: string;
+    readonly text?: string;
+  };
 }
 
 /** What the record has of the latest sessions, by what they were asked. */
@@ -151,6 +158,22 @@ test('while the service does nothing, statements pass for tap.lag and no longer'
   // The lag, and a tick of the filter's.
   expect(last - since).toBeLessThan(1_400);
   await expect.poll(() => codeOf(client.query(shown(4))), { timeout: 15_000 }).toBe('ran');
+}, 60_000);
+
+test('a read that takes long is in the record while it runs', async () => {
+  const client = await agent({ sub: 'patient' });
+  const long = (id: number): string =>
+    `SELECT count(a.id) FROM customers a, customers b, customers c, customers d WHERE a.id > ${id} AND b.id > ${id}`;
+  await client.query(long(100_000));
+  const running = codeOf(client.query(long(0)));
+  const auditor = await ledger.sluice.approver('olga', ['audit']);
+  const { sessions } = JSON.parse((await ledger.sluice.admin('GET', '/v1/sessions?limit=20', auditor)).text);
+  const session = sessions.find(({ identity }: { identity: string }) => identity.endsWith(':patient'));
+  const events = (await ledger.sluice.events(session.id, 'statement-running')) as unknown as Recorded[];
+  expect(events.flatMap(({ body }) => (body.notice === 'statement-running' ? [body.text] : []))).toEqual([long(0)]);
+  expect(events.filter(({ kind }) => kind === 'command_finished')).toHaveLength(1);
+  await ledger.server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT count(a.id)%'", 'ledger');
+  expect(await running).toBe('57P01');
 }, 60_000);
 
 test('the service is killed under load: the record has every statement that a client saw the end of', async () => {

@@ -417,3 +417,33 @@ describe('which columns are sensitive', () => {
     expect(words(wire.got()).join()).not.toContain('customers');
   });
 });
+
+describe('a read that runs by an earlier judgement', () => {
+  const REST = Buffer.concat([back.columns(COLUMNS[1] as never), back.row(SECRET), back.complete('SELECT 1'), back.ready()]);
+  test('is told of while it runs, once, with its text, when it takes long', () => {
+    const wire = session();
+    judged(wire, FIRST);
+    const text = 'SELECT ssn FROM customers WHERE id = 8';
+    wire.client(front.query(text));
+    wire.vm.sink.run(200);
+    const running = wire.vm.sink.events.filter(({ notice }) => notice?.kind === 'statement-running');
+    const [first] = wire.vm.finished;
+    expect(running.map(({ notice, command }) => [notice?.text, command])).toEqual([[text, first?.command]]);
+    wire.target(REST);
+    wire.vm.sink.run(50);
+    const ends = wire.vm.finished.map(({ statement = '' }) => statement);
+    expect(ends).toEqual(['', text]);
+  });
+
+  test('is told of by its end alone when it ends soon, and so is one that was judged itself', () => {
+    const wire = session();
+    wire.client(front.query(FIRST));
+    allow(wire, PLAN, { reuse: 'SHAPE' });
+    wire.vm.sink.run(300);
+    wire.target(REST);
+    wire.client(front.query('SELECT ssn FROM customers WHERE id = 8'));
+    wire.target(REST);
+    wire.vm.sink.run(300);
+    expect(wire.vm.sink.events.filter(({ notice }) => notice?.kind === 'statement-running')).toEqual([]);
+  });
+});

@@ -187,7 +187,7 @@ export abstract class ClientSide extends Judging {
         gate = this.gate(told, known.plan);
       if (gate == Gate.WAIT) return 0;
       if (gate == Gate.SHUT) return this.refuseQuery(unrecorded(), null, total, total);
-      return this.passQuery(p, total, new Command(known.command, known.plan, this.connection.now(), copyOf(text, told)));
+      return this.passQuery(p, total, this.untold(new Command(known.command, known.plan, this.connection.now(), copyOf(text, told))));
     }
     if (!isUtf8(text, n)) return this.refuseQuery(notUtf8(), null, total, total);
     const gate = this.gate();
@@ -503,7 +503,7 @@ export abstract class ClientSide extends Judging {
     const reply = this.owed.push(new Reply(Owed.EXECUTE));
     reply.portal = portal;
     reply.statement = portal.statement;
-    reply.command = this.begin(new Command(portal.command, portal.plan, this.connection.now(), told ? text : NONE));
+    reply.command = this.begin(this.untold(new Command(portal.command, portal.plan, this.connection.now(), told ? text : NONE)));
     this.connection.passUpstream(p, total);
     return total;
   }

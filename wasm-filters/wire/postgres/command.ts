@@ -3,6 +3,8 @@ import { utf8 } from '../../abi/bytes';
 import { Record } from '../../mask/plan';
 import { CommandPlan } from '../../stream/plan';
 import { Connection } from '../../stream/protocol';
+import { Admission } from '../../tap/emitter';
+import { writeNotice } from '../../tap/event';
 import { Direction, payloadRoom, Recorder } from '../../tap/recorder';
 import { Columns, maskMarks } from './columns';
 import { CopiedIn } from './copied_in';
@@ -12,6 +14,9 @@ export const COMMAND_ROOM: u32 = 1024;
 /** What is left of it for counts, beside the other fields and the event's own. */
 const MASKED_BYTES: i32 = 512;
 const MAX_TAG: u32 = 64;
+/** A little less than a tick. What ends sooner is told by its end alone. */
+const SOON: u64 = 45_000_000;
+const RUNNING = utf8('statement-running');
 
 const NONE = new ArrayBuffer(0);
 /** Messages of the target, as the client got them: see docs/recording.md. */
@@ -29,6 +34,8 @@ export class Command {
   /** SQLSTATE of an error that it ended with. */
   code: string = '';
   denied: bool = false;
+  /** The judgement of an earlier command let it run: nothing tells of it yet. */
+  untold: bool = false;
   /** It changed what names of prepared statements mean. */
   renames: bool = false;
   /** Of its results; null: they are not recorded. */
@@ -80,6 +87,21 @@ export class Command {
     const n = min(length, MAX_TAG);
     this.tag = new ArrayBuffer(n);
     memory.copy(changetype<usize>(this.tag), p, n);
+  }
+
+  /** Tells the tap that it runs, once that takes long: a read whose record is its end must not be unheard of for as long as it likes. True: it is still to be told. */
+  tellRunning(connection: Connection, session: ArrayBuffer, now: u64): bool {
+    if (!this.untold) return false;
+    const room = Command.roomOf(this.text.byteLength);
+    // Where there is no room the record lags, and no statement begins either.
+    if (now < this.startedAt + SOON || connection.admit(room) != Admission.ADMITTED) return true;
+    const w = connection.event(session);
+    w.uint(7, this.number);
+    writeNotice(w, RUNNING, this.text);
+    connection.emit(true);
+    connection.release(room);
+    this.untold = false;
+    return false;
   }
 
   /** Tells the tap, and gives the room back. `outcome`: when neither an error nor a denial says otherwise. */

@@ -98,6 +98,23 @@ export abstract class Judging extends LogIn {
     return command;
   }
 
+  /** It runs by the judgement of an earlier one. */
+  protected untold(command: Command): Command {
+    command.untold = true;
+    this.connection.tick(true);
+    return command;
+  }
+
+  /** Whether some that run are still to be told. */
+  protected tellRunning(now: u64): bool {
+    let untold = false;
+    for (let i = 0; i < this.owed.length; i++) {
+      const command = this.owed.at(i).command;
+      if (command && command.tellRunning(this.connection, this.session, now)) untold = true;
+    }
+    return untold;
+  }
+
   protected patience(): Gate {
     const now = this.connection.now();
     if (!this.waitsSince) this.waitsSince = now;

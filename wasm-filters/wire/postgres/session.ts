@@ -118,8 +118,9 @@ export class PostgresSession extends TargetSide {
       this.over('failed');
       return;
     }
+    const untold = this.tellRunning(now);
     if (this.waitsSince) this.connection.resume();
-    else if (!this.deadline) this.connection.tick(false);
+    else if (!this.deadline && !untold) this.connection.tick(false);
   }
 
   ended(): void {

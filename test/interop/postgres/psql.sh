@@ -37,7 +37,8 @@ check 'an error carries no value' '^ERROR:  22P02: [^0-9]*LOCATION: ' -c 'SELECT
 check 'a transaction with a denied statement leaves nothing' '42501.*25P02.*ROLLBACK count=0' \
   -c 'BEGIN' -c "INSERT INTO scratch VALUES (1, 'psql $WAY')" -c 'DELETE FROM customers' -c 'SELECT 1' -c 'COMMIT' \
   -c "SELECT 'count=' || count(*) FROM scratch WHERE note = 'psql $WAY'"
-check 'EXECUTE of a statement prepared in SQL is held: its text does not show what runs' 'PREPARE NOTICE: .*approv.*42501.*not this one' -c 'PREPARE p (int) AS SELECT id, ssn FROM customers WHERE id = $1' -c 'EXECUTE p (3)'
+check 'EXECUTE is judged as the statement that SQL prepared under its name, and masked' "PREPARE 3\|$masked *$" -c 'PREPARE p (int) AS SELECT id, ssn FROM customers WHERE id = $1' -c 'EXECUTE p (3)'
+check 'EXECUTE of a name that nobody was seen to prepare is held' 'NOTICE: .*approv.*42501.*not this one' -c 'EXECUTE nobody (3)'
 check '\d lists the tables' 'public\|customers\|table\|postgres' -c '\d'
 check '\d of a table' 'ssn\|text' -c '\d customers'
 check '\copy out, masked' "^1	$masked	" -c '\copy (SELECT id, ssn, name FROM customers ORDER BY id) TO STDOUT'

@@ -14,6 +14,7 @@ import { recordPlaces, recordSigners } from '../record.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import type { TapEvent } from '../tap/schema.ts';
+import { removeSessionIndex } from '../tap/session_index_thread.ts';
 import { kindOf } from '../tap/store.ts';
 import { formatVerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
@@ -120,7 +121,7 @@ async function takeInto({ stateDir }: Config, staging: string, { inForce }: Hold
   const held = join(stateDir, 'legal-holds');
   if (!existsSync(held)) await beginLegalHolds(held, inForce);
   // Of another history, should it still be there; it is made anew.
-  for (const end of ['', '-wal', '-shm']) rmSync(index + end, { force: true });
+  removeSessionIndex(index);
   for (const empty of [journal, published]) rmSync(empty, { recursive: true, force: true });
   renameSync(join(staging, 'journal'), journal);
   renameSync(join(staging, 'log'), published);

@@ -10,7 +10,7 @@ import { type MostShown, Payloads, type Piece } from '../replay/payload.ts';
 import { printable } from '../replay/printable.ts';
 import { type ReplayedEvent, tell } from '../replay/tell.ts';
 import { decodeEvent, eventToJson, timeText } from '../tap/event.ts';
-import { BODIES, type Kind } from '../tap/schema.ts';
+import { kindOf } from '../tap/store.ts';
 import { extentInWords } from '../verify/report.ts';
 import type { ProvenLeaf } from '../verify/session.ts';
 import type { Head } from './bundle.ts';
@@ -71,9 +71,6 @@ export const closing = ({ checkpoint, keys }: Head): string => `</tbody>
 </html>
 `;
 
-const kindOf = (number: number): string =>
-  (Object.keys(BODIES) as Kind[]).find((kind) => BODIES[kind].number === number) ?? `kind ${number}`;
-
 /** One for each page: payload goes on from one event to the next. */
 export class Rows {
   readonly #payloads = new Payloads(DRAWN);
@@ -86,14 +83,15 @@ export class Rows {
   /** What is shown of an event, behind it. Throws what its parts throw when leaf or event cannot be read. */
   next({ index, entry, detail }: ProvenLeaf): string {
     const leaf = decodeLeaf(entry);
-    const kind = kindOf(leaf.kind);
+    const known = kindOf(leaf.kind);
+    const kind = known ?? `kind ${leaf.kind}`;
     const time = timeText(leaf.timeUnixNanos);
     if (detail === undefined) {
       const why =
         this.#leftOut && classOf(leaf.kind) === 'payloads' ? 'left out of this page, or deleted before' : 'deleted after its retention';
       return row(index, time, `${escaped(`${kind}: ${why} (${classOf(leaf.kind)}); its leaf remains`)}`, true);
     }
-    if (!(kind in BODIES)) return row(index, time, escaped(`${kind}: this version does not know it`), true);
+    if (known === undefined) return row(index, time, escaped(`${kind}: this version does not know it`), true);
     const event = eventToJson(decodeEvent(detail.event)) as unknown as ReplayedEvent;
     const [head, ...more] = tell(event);
     const told = [escaped(head), ...more.map((line) => `<br><span class="hint">${escaped(line)}</span>`)];

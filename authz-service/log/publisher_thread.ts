@@ -1,5 +1,5 @@
 /** Publishes in a thread of its own: what is derived takes as long as what commits, and nobody waits for it. */
-import { Worker } from 'node:worker_threads';
+import { AskedThread } from '../asked_thread.ts';
 import { JournalError } from '../journal/error.ts';
 import type { Extent } from '../journal/segment.ts';
 import { StorageError } from '../storage/object_store.ts';
@@ -32,15 +32,19 @@ const errorOf = ({ name, code, message }: NonNullable<FromPublisher>): Error => 
 };
 
 export class PublisherThread implements Publishing {
-  readonly #directory: string;
+  /** One that has ended is followed by one that begins with what was published last: what the first has done since is done again, and is the same. */
+  readonly #thread: AskedThread<ToPublisher, FromPublisher>;
   #size: number;
-  #worker: Worker | undefined;
-  #waiting: PromiseWithResolvers<void> | undefined;
 
   /** `directory` holds the published log, of this size. */
   constructor(directory: string, size: number) {
-    this.#directory = directory;
     this.#size = size;
+    this.#thread = new AskedThread({
+      code: new URL('./publisher.worker.ts', import.meta.url),
+      start: () => ({ directory, size: this.#size }) satisfies PublisherStart,
+      maxHeapMb: MAX_HEAP_MB,
+      ended: 'the thread that publishes has ended',
+    });
   }
 
   get size(): number {
@@ -48,45 +52,12 @@ export class PublisherThread implements Publishing {
   }
 
   async publish(target: Committed, journal: readonly Extent[]): Promise<void> {
-    const worker = (this.#worker ??= this.#start());
-    this.#waiting = Promise.withResolvers();
-    // The process stays for what is under way, and for nothing else of this.
-    worker.ref();
-    worker.postMessage({ target, journal } satisfies ToPublisher);
-    try {
-      await this.#waiting.promise;
-      this.#size = target.size;
-    } finally {
-      this.#waiting = undefined;
-      worker.unref();
-    }
+    const failure = await this.#thread.ask({ target, journal });
+    if (failure !== undefined) throw errorOf(failure);
+    this.#size = target.size;
   }
 
-  async close(): Promise<void> {
-    await this.#worker?.terminate();
-  }
-
-  #start(): Worker {
-    const start: PublisherStart = { directory: this.#directory, size: this.#size };
-    const worker = new Worker(new URL('./publisher.worker.ts', import.meta.url), {
-      workerData: start,
-      env: {},
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
-    });
-    worker.on('message', (failure: FromPublisher) => {
-      if (failure === undefined) this.#waiting?.resolve();
-      else this.#waiting?.reject(errorOf(failure));
-    });
-    worker.on('error', (error) => this.#lose(worker, error));
-    worker.on('exit', () => this.#lose(worker, new Error('the thread that publishes has ended')));
-    return worker;
-  }
-
-  /** The next one begins with what was published last: what this one has done since is done again, and is the same. */
-  #lose(worker: Worker, error: Error): void {
-    if (this.#worker !== worker) return;
-    this.#worker = undefined;
-    this.#waiting?.reject(error);
+  close(): Promise<void> {
+    return this.#thread.close();
   }
 }

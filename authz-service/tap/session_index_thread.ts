@@ -2,7 +2,7 @@
  * The index of sessions in a file that a thread of its own writes: a change waits for the disk now and then, and nothing else may wait with it. Reading is this thread's.
  */
 import { rmSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import { AskedThread } from '../asked_thread.ts';
 import { JournalError } from '../journal/error.ts';
 import { lockFile } from '../journal/file_system.ts';
 import { type HeardEmitter, type Progress, type SessionIndex, SqliteIndex } from './session_index.ts';
@@ -28,17 +28,21 @@ export const sessionsOfJson = (text: string): Session[] =>
 const MAX_HEAP_MB = 128;
 
 class IndexThread implements SessionIndex {
-  readonly #path: string;
   readonly #here: SqliteIndex;
   readonly #unlock: () => void;
-  #worker: Worker | undefined;
-  #waiting: PromiseWithResolvers<number> | undefined;
+  /** What one that has ended had not applied comes again with the next change. */
+  readonly #thread: AskedThread<ToIndexer, FromIndexer>;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(path: string, here: SqliteIndex, unlock: () => void) {
-    this.#path = path;
     this.#here = here;
     this.#unlock = unlock;
+    this.#thread = new AskedThread({
+      code: new URL('./session_index.worker.ts', import.meta.url),
+      start: () => path,
+      maxHeapMb: MAX_HEAP_MB,
+      ended: 'the thread that writes the index of sessions has ended',
+    });
   }
 
   get progress(): Progress {
@@ -62,17 +66,9 @@ class IndexThread implements SessionIndex {
   }
 
   async #asked(message: ToIndexer): Promise<number> {
-    const worker = (this.#worker ??= this.#start());
-    this.#waiting = Promise.withResolvers();
-    // The process stays for what is under way, and for nothing else of this.
-    worker.ref();
-    worker.postMessage(message);
-    try {
-      return await this.#waiting.promise;
-    } finally {
-      this.#waiting = undefined;
-      worker.unref();
-    }
+    const answer = await this.#thread.ask(message);
+    if ('failure' in answer) throw new Error(`the index of sessions: ${answer.failure}`);
+    return answer.count;
   }
 
   get(id: string): Session | undefined {
@@ -96,32 +92,9 @@ class IndexThread implements SessionIndex {
   }
 
   async close(): Promise<void> {
-    await this.#worker?.terminate();
+    await this.#thread.close();
     this.#here.close();
     this.#unlock();
-  }
-
-  #start(): Worker {
-    const worker = new Worker(new URL('./session_index.worker.ts', import.meta.url), {
-      workerData: this.#path,
-      env: {},
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
-    });
-    worker.on('message', (answer: FromIndexer) => {
-      if ('count' in answer) this.#waiting?.resolve(answer.count);
-      else this.#waiting?.reject(new Error(`the index of sessions: ${answer.failure}`));
-    });
-    worker.on('error', (error) => this.#lose(worker, error));
-    worker.on('exit', () => this.#lose(worker, new Error('the thread that writes the index of sessions has ended')));
-    return worker;
-  }
-
-  /** What it had not applied comes again with the next change. */
-  #lose(worker: Worker, error: Error): void {
-    if (this.#worker !== worker) return;
-    this.#worker = undefined;
-    this.#waiting?.reject(error);
   }
 }
 
@@ -139,13 +112,18 @@ export const openSessionIndex = (path: string): SessionIndex => {
   }
 };
 
+/** It is made again of the record. */
+export const removeSessionIndex = (path: string): void => {
+  for (const end of ['', '-wal', '-shm']) rmSync(path + end, { force: true });
+};
+
 const readable = (path: string): SqliteIndex => {
   try {
     return new SqliteIndex(path);
   } catch (error) {
     const CANNOT_OPEN = 14;
     if ((error as { errcode?: number }).errcode === CANNOT_OPEN) throw error;
-    for (const end of ['', '-wal', '-shm']) rmSync(path + end, { force: true });
+    removeSessionIndex(path);
     return new SqliteIndex(path);
   }
 };

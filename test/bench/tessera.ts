@@ -6,13 +6,13 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../../authz-service/tlog/note.ts';
 import { root } from '../../scripts/stages.ts';
+import { freePort } from '../e2e/envoy_gateway.fixture.ts';
 import { median, report, rounded } from './figures.ts';
 import { cpuSecondsOf } from './processes.ts';
 
@@ -40,15 +40,6 @@ interface Speed {
   readonly entries_a_second: number;
   /** Of the log's own process. */
   readonly cpu_micros_an_entry: number;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** A log that takes entries at an address, and the key that its checkpoints are verified with. */

@@ -1,0 +1,60 @@
+/** A worker thread that is asked one thing at a time, and begun when it is first asked: one that has ended is followed by another at the next question. */
+import { Worker } from 'node:worker_threads';
+
+export interface AskedThreadOptions {
+  readonly code: URL;
+  /** What it begins with, as of then: its `workerData`. */
+  readonly start: () => unknown;
+  readonly maxHeapMb: number;
+  /** What is said when it ends in the middle of a question, and gave no reason. */
+  readonly ended: string;
+}
+
+export class AskedThread<Question, Answer> {
+  readonly #options: AskedThreadOptions;
+  #worker: Worker | undefined;
+  #waiting: PromiseWithResolvers<Answer> | undefined;
+
+  constructor(options: AskedThreadOptions) {
+    this.#options = options;
+  }
+
+  /** Not before the answer to the last one. Rejects when the thread ends instead. */
+  async ask(question: Question): Promise<Answer> {
+    const worker = (this.#worker ??= this.#begin());
+    this.#waiting = Promise.withResolvers();
+    // The process stays for what is under way, and for nothing else of this.
+    worker.ref();
+    worker.postMessage(question);
+    try {
+      return await this.#waiting.promise;
+    } finally {
+      this.#waiting = undefined;
+      worker.unref();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  #begin(): Worker {
+    const { code, start, maxHeapMb, ended } = this.#options;
+    const worker = new Worker(code, {
+      workerData: start(),
+      env: {},
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
+    });
+    worker.on('message', (answer: Answer) => this.#waiting?.resolve(answer));
+    worker.on('error', (error) => this.#lose(worker, error));
+    worker.on('exit', () => this.#lose(worker, new Error(ended)));
+    return worker;
+  }
+
+  #lose(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    this.#waiting?.reject(error);
+  }
+}

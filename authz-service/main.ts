@@ -253,6 +253,7 @@ async function start(
     passage: (session, target) => passages.take(session, target),
     database: (target) => databases.get(target),
     plan: commandPlanner(masking, limitsOf),
+    end: (end) => sink.end(end),
     serves: (emitter) => sink.serves(emitter),
     generations,
   };

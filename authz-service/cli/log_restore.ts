@@ -137,9 +137,10 @@ class Followed {
   readonly #emitters = new Emitters({ faults: this.faults, remarks: [] });
 
   take({ index, leaf, detail }: LogRecord, holds: HoldsOfRecord): void {
-    this.#chains.add(index, leaf);
+    const event = detail && checkEvent(index, leaf, detail, this.faults);
+    this.#chains.add(index, leaf, event);
     this.#emitters.add(index, leaf);
-    holds.take(leaf, detail && checkEvent(index, leaf, detail, this.faults));
+    holds.take(leaf, event);
   }
 }
 

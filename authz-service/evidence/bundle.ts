@@ -38,9 +38,19 @@ interface WrittenLeaf {
 const written = (value: object): string => JSON.stringify(value).replaceAll('<', '\\u003c');
 
 export const formatHead = ({ session, origin, keys, checkpoint, extent: { events, end }, payloads }: Omit<Head, 'format'>): string => {
-  const extent = { events, ...(end !== undefined && { end: { leaf: end.leaf, outcome: end.outcome, after: end.after } }) };
+  const extent = { events, ...(end !== undefined && { end: endOf(end) }) };
   return written({ format: FORMAT, session, origin, keys, checkpoint, extent, payloads } satisfies Head);
 };
+
+/** Its members in the order in which they are written. */
+const endOf = ({ leaf, outcome, after, of, late, missing }: NonNullable<SessionExtent['end']>): NonNullable<SessionExtent['end']> => ({
+  leaf,
+  outcome,
+  after,
+  ...(of !== undefined && { of }),
+  ...(late !== undefined && { late }),
+  ...(missing !== undefined && { missing: { emitter: missing.emitter, from: missing.from, to: missing.to } }),
+});
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 
@@ -95,16 +105,28 @@ const parsed = (line: string, what: string): Readonly<Record<string, unknown>> =
   }
 };
 
+const missingOf = (value: unknown): NonNullable<NonNullable<SessionExtent['end']>['missing']> => {
+  const { emitter, from, to } = membersOf(value, 'what is missing');
+  return {
+    emitter: textOf(emitter, 'the emitter of what is missing'),
+    from: countOf(from, 'the first that is missing'),
+    to: countOf(to, 'the last that is missing'),
+  };
+};
+
 const extentOf = (value: unknown): SessionExtent => {
   const { events, end } = membersOf(value, 'the extent');
   if (end === undefined) return { events: countOf(events, 'the number of events') };
-  const { leaf, outcome, after } = membersOf(end, 'the end');
+  const { leaf, outcome, after, of, late, missing } = membersOf(end, 'the end');
   return {
     events: countOf(events, 'the number of events'),
     end: {
       leaf: countOf(leaf, "the end's leaf"),
       outcome: textOf(outcome, 'the outcome'),
       after: countOf(after, 'the number of events after the end'),
+      ...(of !== undefined && { of: countOf(of, 'the number of events that the end tells') }),
+      ...(late !== undefined && { late: countOf(late, 'the number of late events') }),
+      ...(missing !== undefined && { missing: missingOf(missing) }),
     },
   };
 };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { back } from '../../test/wasm/postgres_wire.fixture.ts';
 import { LogReader } from '../log/reader.ts';
-import type { TapBody } from '../tap/schema.ts';
+import { closedBody, type TapBody } from '../tap/schema.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
@@ -27,7 +27,7 @@ const payload = (data: Buffer | string, more: object = {}): TapBody => ({
   reason: '',
   ...more,
 });
-const closed = (outcome = 'complete'): TapBody => ({ kind: 'session_closed', outcome });
+const closed = (outcome = 'complete'): TapBody => closedBody(outcome);
 const log = new LogFixture()
   .fill(300)
   .add(SESSION, opened)
@@ -115,6 +115,38 @@ describe('the evidence of a session', () => {
     // And what it claims must be so.
     const other = await pageOf({ head: { ...all.head, extent: { events: 2 } }, leaves: all.leaves.slice(0, 2) });
     expect((await verified(other)).faults).toMatchObject([{ code: 'altered', detail: expect.stringContaining('the page says "open: 2') }]);
+  });
+
+  test('is complete by an end that counts the events, and says what a page cannot show: what the log has late behind that end', async () => {
+    const late = new LogFixture(log.key).add(SESSION, opened).add(SESSION, judged('allow')).end(SESSION).add(SESSION, judged('deny'));
+    const all = await collect(late.publish());
+    const complete = { events: 3, end: { leaf: 2, outcome: 'complete', after: 0, of: 3, late: 0 } };
+    const cut = await pageOf({ head: { ...all.head, extent: complete }, leaves: all.leaves.slice(0, 3) });
+    const report = await verified(cut);
+    expect(report).toMatchObject({ verified: true, extent: complete });
+    for (const text of [cut.toString().replace('Complete', 'complete'), inWords(report)])
+      expect(text).toContain(
+        'complete: 3 of 3 events, none can follow its end (complete) at leaf 2; should the log have one behind it all the same, it came late: `sluice verify SESSION` on the log shows that',
+      );
+    const whole = await pageOf(all);
+    expect(await verified(whole)).toMatchObject({ verified: true, extent: { events: 4, end: { ...complete.end, after: 1, late: 1 } } });
+    expect(whole.toString()).toContain('LATE: 1 event behind the end, which was to be the last');
+    // What the page shows is not to be said otherwise, nor can one before the end be left out.
+    const extents = [
+      { events: 4, end: { ...complete.end, after: 1, late: 0 } },
+      { events: 4, end: { leaf: 2, outcome: 'complete', after: 1 } },
+    ];
+    for (const extent of extents) expect(await codes(await pageOf({ ...all, head: { ...all.head, extent } }))).toEqual(['altered']);
+    const without = { head: { ...all.head, extent: complete }, leaves: all.leaves.slice(0, 3).toSpliced(1, 1) };
+    expect(await codes(await pageOf(without))).toContain('chain');
+  });
+
+  test('of a session of which events are missing says which', async () => {
+    const missing = { missingEmitter: 'e'.repeat(32), missingFrom: 3, missingTo: 3 };
+    const page = await pageOf(await collect(new LogFixture(log.key).add(SESSION, opened).end(SESSION, 'cut', missing).publish()));
+    expect(await verified(page)).toMatchObject({ verified: true, extent: { end: { missing: { from: 3, to: 3 } } } });
+    expect(page.toString()).toContain('missing, as the end says: those of it among events 3 to 3 of emitter eee');
+    expect(page.toString()).toContain('events had not arrived, and are not waited for');
   });
 
   test('is not made of a log whose leaves do not give its root', async () => {

@@ -70,6 +70,8 @@ export interface Log {
   readonly origin: string;
   /** Takes a copy of an event for the next write and returns its leaf's index. Throws a `JournalError` or a `LogError` when the log accepts none. */
   stage(subject: Subject, event: Uint8Array): number;
+  /** Which one of its session's events a further one would be, from 1: as its leaf will say when it is staged next. */
+  positionOf(subject: Subject): number;
   /** Resolves when all that was staged is durable with a committed checkpoint: one promise for all of one write. */
   settled(): Promise<void>;
   /** The durable records from `from` on. Rejects with `corrupt`, a `StorageError` or a `JournalError`. */
@@ -218,6 +220,10 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     }
     this.#mark(index, journal);
     return index;
+  }
+
+  positionOf(subject: Subject): number {
+    return subject.session === '' ? 0 : (this.#chains.get(subject)?.position ?? 0) + 1;
   }
 
   settled(): Promise<void> {

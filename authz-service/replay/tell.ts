@@ -18,7 +18,7 @@ interface About {
   readonly command?: number;
   /** Fields that their writer shortened. */
   readonly truncated?: readonly string[];
-  /** It arrived after the session's end had been recorded as unknown. */
+  /** It arrived after the session's end. */
   readonly late?: boolean;
 }
 
@@ -63,7 +63,14 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
     `${bytes(number(body, 'requestBytes'))} in, ${bytes(number(body, 'responseBytes'))} out; first byte after ${micros(number(body, 'firstByteMicros'))}, end after ${micros(number(body, 'durationMicros'))}`,
     ...(body.masked as readonly { rule: string; count: number | string }[]).map(({ rule, count }) => `masked ${rule}: ${count}`),
   ],
-  session_closed: (body) => [`closed: ${word(body, 'outcome')}`],
+  session_closed: (body) => [
+    `closed: ${word(body, 'outcome')}`,
+    ...(word(body, 'missingEmitter')
+      ? [
+          `events had not arrived, and are not waited for: those of this session among ${number(body, 'missingFrom')} to ${number(body, 'missingTo')} of emitter ${word(body, 'missingEmitter')}`,
+        ]
+      : []),
+  ],
   payload_chunk: (body) => [
     `${word(body, 'direction')}: ${bytes(Buffer.byteLength(word(body, 'data'), 'base64'))} from byte ${number(body, 'offset')}${listed(
       word(body, 'contentType'),
@@ -103,7 +110,7 @@ export const tell = ({ kind, command, body, truncated = [], late = false }: Repl
     printable(command === undefined ? what : `[${command}] ${what}`),
     ...more.map(printable),
     ...(truncated.length > 0 ? [printable(`shortened by its writer: ${truncated.join(', ')}`)] : []),
-    ...(late ? ['arrived after the end had been recorded as unknown'] : []),
+    ...(late ? ['arrived after the end of the session had been recorded'] : []),
   ];
 };
 

@@ -170,6 +170,8 @@ export class World {
   readonly tap: RecordedEvent[] = [];
   readonly inputs: Request[] = [];
   readonly faults: unknown[] = [];
+  /** Ends that wait for what a filter told before. */
+  readonly ends: Parameters<SessionPorts['end']>[0][] = [];
   /** By the request: what the policy says. */
   decide: (request: SqlRequest) => Decision = () => allow();
   analyse: (text: string, sensitive: readonly string[], prepared?: Prepared) => Analysis = () => analysisOf();
@@ -263,6 +265,10 @@ export class World {
       },
       database: (target) => (target === 'ledger' ? database : undefined),
       plan: commandPlanner({ key: { env: 'MASKING_KEY' } }, () => ({ maxRequestBytes: 1000, maxResponseBytes: 2000 })),
+      end: async (end) => {
+        this.ends.push(end);
+        await record([{ session: end.session, target: end.target, body: { kind: 'session_closed', outcome: end.outcome } }]);
+      },
       serves: () => this.served,
       generations: this.generations,
       fault: (error) => this.faults.push(error),

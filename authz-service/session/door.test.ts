@@ -822,6 +822,17 @@ describe('the end', () => {
     expect(world.sessions.size).toBe(0);
   });
 
+  test('waits for what the filter has told before, by its own emitter alone', async () => {
+    const session = await world.ready();
+    await world.ask('Close', { session, outcome: 'complete', nextSequence: 18, next_sequence: 18 });
+    const old = await world.ready();
+    await world.ask('Close', { session: old, outcome: 'nonsense' });
+    expect(world.ends).toEqual([
+      { session, target: 'ledger', outcome: 'complete', emitter: 'e1', nextSequence: 18 },
+      { session: old, target: 'ledger', outcome: 'failed', emitter: 'e1', nextSequence: 0 },
+    ]);
+  });
+
   test('comes with that of its emitter', async () => {
     await world.close();
     world = await new World().open({ graceMs: 20, sweepEveryMs: 10 });

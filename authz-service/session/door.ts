@@ -582,13 +582,16 @@ export function createSessions(ports: SessionPorts, options: SessionDoorOptions 
     return { known: session !== undefined };
   }
 
-  async function close({ session: id, outcome }: CloseRequest) {
+  async function close({ session: id, outcome, nextSequence }: CloseRequest) {
     const session = sessions.get(id);
     if (!session) return {};
     forget(session);
     if (session.changes !== 'none') session.database.refresh().catch(() => {});
     await Promise.all(session.underWay);
-    await recordEnd(session, OUTCOMES.has(outcome) ? outcome : 'failed');
+    const { target, emitter } = session;
+    await ports
+      .end({ session: id, target, outcome: OUTCOMES.has(outcome) ? outcome : 'failed', emitter, nextSequence })
+      .catch((error: unknown) => ports.fault(error));
     return {};
   }
 

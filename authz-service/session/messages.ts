@@ -95,6 +95,8 @@ export interface CancelResponse {
 export interface CloseRequest {
   readonly session: string;
   readonly outcome: string;
+  /** What the filter's emitter tells of the session is below this sequence; 0: it does not say. */
+  readonly nextSequence: number;
 }
 export interface RefusedRequest {
   readonly session: string;

@@ -16,6 +16,14 @@ export interface SessionPorts extends Ports {
   passage(session: string, target: string): Passage | undefined;
   database(target: string): Database | undefined;
   readonly plan: CommandPlanner;
+  /** Records a session's end behind what its emitter has told of it, below `nextSequence`; after a while without what is missing. 0: that is not known. */
+  end(end: {
+    readonly session: string;
+    readonly target: string;
+    readonly outcome: string;
+    readonly emitter: string;
+    readonly nextSequence: number;
+  }): Promise<void>;
   /** Whether the emitter of a session may still tell how its commands end. */
   serves(emitter: string): boolean;
   /** Counts the changes of what judgements rest on, and tells the filters. */

@@ -12,7 +12,7 @@ import {
   MAX_EVENT_BYTES,
   timeText,
 } from './event.ts';
-import { BODIES, type FieldType, type Kind, type TapBody, type TapEvent } from './schema.ts';
+import { BODIES, closedBody, type FieldType, type Kind, type TapBody, type TapEvent } from './schema.ts';
 import { WireError } from './wire.ts';
 
 const proto = protobuf.loadSync(new URL('../../proto/sluice/tap/v1/tap.proto', import.meta.url).pathname);
@@ -201,7 +201,7 @@ describe('the codec', () => {
     );
   });
 
-  const good = encodeEvent(sample({ kind: 'session_closed', outcome: 'complete' }));
+  const good = encodeEvent(sample(closedBody('complete')));
   const encode = (fields: object): Uint8Array =>
     EventProto.encode(EventProto.fromObject({ ...toProto(decodeEvent(good)), ...fields })).finish();
   it.each([
@@ -210,7 +210,7 @@ describe('the codec', () => {
     ['a sequence of 0', encode({ sequence: 0 }), /sequences/],
     ['a sequence beyond what a number can be', encode({ sequence: Long.fromString('9007199254740993', true) }), /2\^53/],
     ['no body', encode({ sessionClosed: null }), /body/],
-    ['two bodies', Buffer.concat([good, encode({}).subarray(-13)]), /two bodies/],
+    ['two bodies', Buffer.concat([good, Buffer.from([0x72, 0])]), /two bodies/],
     ['a session with a line break', encode({ session: 'a\nb' }), /session/],
     ['no session', encode({ session: '' }), /session/],
     ['a session of 129 characters', encode({ session: 'a'.repeat(129) }), /session/],

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { told } from '../cli/runs.ts';
 import { type RunDetail, runDetail, runsOf } from './runs.ts';
-import type { TapBody, TapEvent } from './schema.ts';
+import { closedBody, type TapBody, type TapEvent } from './schema.ts';
 import { type Session, SessionTable } from './sessions.ts';
 
 let index = 0;
@@ -76,7 +76,7 @@ add('s1', 'demo', {
 });
 add('s1', 'demo', answered('vote', 'corp:lee', 'fine'));
 add('s1', 'demo', answered('approved', 'corp:dana', 'as agreed'));
-add('s1', 'demo', { kind: 'session_closed', outcome: 'complete' });
+add('s1', 'demo', closedBody('complete'));
 add('s2', 'ledger', opened('run-1', ''));
 add('s2', 'ledger', judged('connect', 'allow'));
 add('s2', 'ledger', judged('select 1', 'allow'), 1);

@@ -77,7 +77,10 @@ export const BODIES = {
       reason: 'string',
     },
   },
-  session_closed: { number: 16, fields: { outcome: 'string' } },
+  session_closed: {
+    number: 16,
+    fields: { outcome: 'string', events: 'uint64', missingEmitter: 'string', missingFrom: 'uint64', missingTo: 'uint64' },
+  },
   payload_chunk: {
     number: 17,
     fields: {
@@ -137,8 +140,19 @@ export const BODIES = {
 } as const satisfies Record<string, { number: number; fields: Record<string, FieldType> }>;
 
 export type Kind = keyof typeof BODIES;
+/** What others than those who carry a session out tell of it, at any time: people, custodians and Envoy. Nothing else is to follow its end. */
+export const TOLD_BESIDE: ReadonlySet<Kind | undefined> = new Set<Kind>(['hold_answered', 'notice', 'envoy_access_log']);
 type Fields<T extends Record<string, FieldType>> = { readonly [Name in keyof T]: ValueOf[T[Name]] };
 export type TapBodyOf<K extends Kind> = { readonly kind: K } & Fields<(typeof BODIES)[K]['fields']>;
+/** A session's end, as it is told: the sink adds how many events there are, and what is missing of them. */
+export const closedBody = (outcome: string): TapBodyOf<'session_closed'> => ({
+  kind: 'session_closed',
+  outcome,
+  events: 0,
+  missingEmitter: '',
+  missingFrom: 0,
+  missingTo: 0,
+});
 /** What happened. */
 export type TapBody = { [K in Kind]: TapBodyOf<K> }[Kind];
 

@@ -2,7 +2,7 @@ import { Client, credentials, Metadata, Server, ServerCredentials, status } from
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { decodeEmitResponse, encodeEmitRequest, encodeEvent } from './event.ts';
-import type { TapBody } from './schema.ts';
+import { closedBody, type TapBody } from './schema.ts';
 import { type TapService, type TapServiceOptions, tapService } from './server.ts';
 import { openSink, type Sink } from './sink.ts';
 import { eventsIn, testStore } from './store.fixture.ts';
@@ -11,7 +11,7 @@ const DIR = '/tap';
 const A = 'a'.repeat(32);
 const B = 'b'.repeat(32);
 
-const closed: TapBody = { kind: 'session_closed', outcome: 'complete' };
+const closed: TapBody = closedBody('complete');
 const eventBytes = (emitter: string, sequence: number, body: TapBody = closed): Buffer =>
   Buffer.from(encodeEvent({ emitter, sequence, timeUnixNanos: 1n, session: `s${sequence}`, target: '', truncated: [], body }));
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
-import type { TapBody } from './schema.ts';
+import { closedBody, type TapBody } from './schema.ts';
 import type { SessionIndex } from './session_index.ts';
 import { openSessionIndex } from './session_index_thread.ts';
 import { type OwnEvent, openSink, type Sink } from './sink.ts';
@@ -68,7 +68,7 @@ const judged: TapBody = {
   fingerprint: '',
   statementFingerprint: '',
 };
-const closed = (outcome: string): TapBody => ({ kind: 'session_closed', outcome });
+const closed = (outcome: string): TapBody => closedBody(outcome);
 const of = (session: string, ...bodies: TapBody[]): OwnEvent[] => bodies.map((body) => ({ session, target: 'demo', body }));
 
 /** What is shown of every session, in the order of their names. */

@@ -2,7 +2,7 @@
  * What is known of recent sessions, gathered from their events in the order of the record. In memory and bounded: sessions that have ended make room, oldest
  * first; one that has not is never forgotten, because its end may have to be recorded as unknown.
  */
-import type { MaskedField, TapBody, TapEvent } from './schema.ts';
+import { type MaskedField, type TapBody, type TapEvent, TOLD_BESIDE } from './schema.ts';
 import { newTally, type Tally, tallyEvent } from './tally.ts';
 
 export type SessionState = 'open' | 'held' | 'closed';
@@ -38,7 +38,7 @@ export interface SessionSummary {
   masked: number;
   /** Events so far. */
   events: number;
-  /** Something arrived after the end had been recorded as unknown. */
+  /** Something arrived after the end that should stand before it. */
   late: boolean;
 }
 
@@ -194,7 +194,7 @@ export const addTo = (session: Session, index: number, event: TapEvent, now: num
   const { summary, indices } = session;
   // What the index had of it already.
   if ((indices.at(-1) ?? -1) >= index) return;
-  if (summary.outcome === 'unknown') summary.late = true;
+  if (summary.outcome !== '' && !TOLD_BESIDE.has(event.body.kind)) summary.late = true;
   indices.push(index);
   summary.events += 1;
   tallyEvent(session.tally, event);

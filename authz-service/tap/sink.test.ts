@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { decodeEvent, encodeEvent } from './event.ts';
-import type { TapBody, TapEvent } from './schema.ts';
+import { closedBody, type TapBody, type TapEvent } from './schema.ts';
 import { type Attachment, type OwnEvent, openSink, type Sink, SinkError, type SinkOptions } from './sink.ts';
 import { eventsIn, openTestStore, testStore } from './store.fixture.ts';
 
@@ -47,7 +47,7 @@ const finished: TapBody = {
   masked: [{ rule: 'ssn', count: 2 }],
   reason: '',
 };
-const closed = (outcome: string): TapBody => ({ kind: 'session_closed', outcome });
+const closed = (outcome: string): TapBody => closedBody(outcome);
 
 const of = (session: string, ...bodies: TapBody[]): OwnEvent[] => bodies.map((body) => ({ session, target: 'demo', body }));
 
@@ -332,7 +332,7 @@ describe('what emitters tell', () => {
     expect(() => decodeEvent(bytes)).toThrow(/UTF-8/);
     emitter.stream?.accept(bytes);
     await expect.poll(() => emitter.acknowledged).toBe(1);
-    expect((await world.record()).at(-1)?.body).toEqual(closed('X\ufffdZ'));
+    expect((await world.record()).at(-1)?.body).toMatchObject({ kind: 'session_closed', outcome: 'X\ufffdZ' });
   });
 
   it('goes on beyond what the record has, and the record says so', async () => {

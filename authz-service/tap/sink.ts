@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
-import type { Kind, TapBody, TapEvent } from './schema.ts';
+import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
 import type { SessionIndex } from './session_index.ts';
 import { addTo, begunElsewhere, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
 import { kindOf, type OpenStore, type TapRecord, type TapStore } from './store.ts';
@@ -44,9 +44,27 @@ export interface OwnEvent {
   readonly session: string;
   readonly target: string;
   readonly command?: number;
-  readonly body: TapBody;
+  readonly body: Exclude<TapBody, TapBodyOf<'session_closed'>> | { readonly kind: 'session_closed'; readonly outcome: string };
   /** Default: now. */
   readonly timeUnixNanos?: bigint;
+}
+
+/** The end of a session whose events somebody else tells. */
+export interface ToldEnd {
+  readonly session: string;
+  readonly target: string;
+  readonly outcome: string;
+  /** Who tells the session's other events, and the sequence that all of them are below; 0: that is not known. */
+  readonly emitter: string;
+  readonly nextSequence: number;
+}
+
+interface AwaitedEnd extends ToldEnd {
+  /** Unix milliseconds. */
+  readonly since: number;
+  recording: boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** The far end of an emitter's stream. */
@@ -72,7 +90,7 @@ export interface SessionEvent {
   /** `undefined` when it was deleted after its retention; `about` says what is left. */
   readonly event: TapEvent | undefined;
   readonly about: TapRecord['about'];
-  /** It arrived after the session's end had been recorded as unknown. */
+  /** It arrived after the session's end, and is not what others tell of a session at any time. */
   readonly late: boolean;
 }
 
@@ -124,6 +142,11 @@ export interface Sink {
   readonly emitter: string;
   /** Resolves when all of them are durable; rejects with a `SinkError` when that cannot be promised (`unavailable`) or a session's name is none (`malformed`). */
   append(events: readonly OwnEvent[]): Promise<void>;
+  /**
+   * Records the end of a session behind all that its emitter has told of it; after the grace without what is missing then, and says so. Resolves when the end is durable. While the
+   * record takes nothing it is tried again; rejects with a `SinkError` only when the sink is closed before it could be recorded, or a session's name is none.
+   */
+  end(end: ToldEnd): Promise<void>;
   /** Whether `append` and streams are accepted at present. */
   readonly healthy: { readonly ok: boolean; readonly reason: string };
   readonly metrics: Readonly<SinkMetrics>;
@@ -178,6 +201,8 @@ interface Batch {
     readonly stream: Emitter['stream'];
   }[];
 }
+
+const EMITTER = /^[0-9a-f]{32}$/;
 
 const SWEEP_MS = 1000;
 /** Sessions whose changes are written to the index in one go: the event loop waits that long. */
@@ -241,6 +266,8 @@ class RecordSink implements Sink {
   #returnedAt = 0;
   /** Sessions whose end is being recorded. */
   readonly #ending = new Set<string>();
+  /** Ends that were told and wait for events, by the emitter of these. */
+  readonly #awaited = new Map<string, Set<AwaitedEnd>>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -295,12 +322,16 @@ class RecordSink implements Sink {
   }
 
   append(events: readonly OwnEvent[]): Promise<void> {
+    if (this.#closed) return Promise.reject(new SinkError('unavailable', 'the sink is closed'));
+    return this.#append(events);
+  }
+
+  #append(events: readonly OwnEvent[], counted = true): Promise<void> {
     try {
-      if (this.#closed) throw new SinkError('unavailable', 'the sink is closed');
       for (const { session, body } of events) checkSession(session, body.kind);
       for (const { session, target, body, command, timeUnixNanos = BigInt(this.#now()) * 1_000_000n } of events) {
         const own = this.#own;
-        const { bytes, event } = encodeEventView({
+        const told: TapEvent = {
           emitter: own.id,
           sequence: own.staged + 1,
           timeUnixNanos,
@@ -308,14 +339,69 @@ class RecordSink implements Sink {
           target,
           truncated: [],
           ...(command !== undefined && { command }),
-          body,
-        });
+          body: body.kind === 'session_closed' ? { ...closedBody(body.outcome), ...body } : body,
+        };
+        const { bytes, event } = encodeEventView(counted ? this.#counted(told) : told);
         this.#stage(own, event, bytes, undefined);
       }
     } catch (error) {
       return Promise.reject(error instanceof WireError ? new SinkError('malformed', error.message, error) : error);
     }
     return this.#gathering?.recorded ?? Promise.resolve();
+  }
+
+  end(told: ToldEnd): Promise<void> {
+    if (this.#closed) return Promise.reject(new SinkError('unavailable', 'the sink is closed'));
+    const { session, target, outcome, emitter, nextSequence } = told;
+    // A filter of an earlier version does not say what there is to wait for.
+    if (nextSequence < 1 || !EMITTER.test(emitter))
+      return this.#append([{ session, target, body: { kind: 'session_closed', outcome } }], false);
+    return new Promise((resolve, reject) => {
+      const awaited = { ...told, since: this.#now(), recording: false, resolve, reject };
+      const others = this.#awaited.get(emitter);
+      if (others === undefined) this.#awaited.set(emitter, new Set([awaited]));
+      else others.add(awaited);
+      this.#ending.add(session);
+      if (this.#hasArrived(awaited)) this.#recordEnd(awaited);
+    });
+  }
+
+  #hasArrived({ emitter, nextSequence }: AwaitedEnd): boolean {
+    return this.#durableOf(emitter) >= nextSequence - 1;
+  }
+
+  #durableOf(emitter: string): number {
+    return this.#emitters.get(emitter)?.durable ?? this.#index.sequenceOf(emitter) ?? 0;
+  }
+
+  /** With what has arrived; what has not is said. Where the record takes nothing now, the sweep tries again. */
+  async #recordEnd(end: AwaitedEnd): Promise<void> {
+    if (end.recording) return;
+    end.recording = true;
+    const { session, target, outcome, emitter, nextSequence } = end;
+    const durable = this.#durableOf(emitter);
+    const missing = durable < nextSequence - 1 && { missingEmitter: emitter, missingFrom: durable + 1, missingTo: nextSequence - 1 };
+    try {
+      await this.#append([{ session, target, body: { ...closedBody(outcome), ...missing } }]);
+      this.#forgetEnd(end);
+      end.resolve();
+    } catch (error) {
+      end.recording = false;
+      if (!this.#closed && (error as SinkError).code !== 'malformed') return;
+      this.#forgetEnd(end);
+      end.reject(error as SinkError);
+    }
+  }
+
+  #forgetEnd(end: AwaitedEnd): void {
+    this.#ending.delete(end.session);
+    const others = this.#awaited.get(end.emitter);
+    others?.delete(end);
+    if (others?.size === 0) this.#awaited.delete(end.emitter);
+  }
+
+  get #awaitedEnds(): AwaitedEnd[] {
+    return [...this.#awaited.values()].flatMap((ends) => [...ends]);
   }
 
   serves(id: string): boolean {
@@ -386,11 +472,12 @@ class RecordSink implements Sink {
   }
 
   async *replay(id: string): AsyncGenerator<SessionEvent, void> {
-    let assumed = false;
+    let ended = false;
     for await (const { index, about, bytes } of this.#at(this.indicesOf(id))) {
       const event = bytes === undefined ? undefined : decodeEvent(bytes);
-      yield { index, event, about, late: assumed };
-      if (event?.body.kind === 'session_closed' && event.body.outcome === 'unknown') assumed = true;
+      const kind = kindOf(about.kind);
+      yield { index, event, about, late: ended && !TOLD_BESIDE.has(kind) };
+      if (kind === 'session_closed') ended = true;
     }
   }
 
@@ -424,6 +511,7 @@ class RecordSink implements Sink {
       this.#unwellAt = now;
       return;
     }
+    for (const end of this.#awaitedEnds) if (this.#hasArrived(end) || this.#graceIsOver(end.since, now)) this.#recordEnd(end);
     const ends = [...this.#table.open].filter((session) => this.#endIsUnknown(session, now));
     for (let i = 0; i < ends.length; i += 1000) await this.#endUnknown(ends.slice(i, i + 1000));
   }
@@ -434,6 +522,7 @@ class RecordSink implements Sink {
     clearInterval(this.#timer);
     for (const { stream } of this.#emitters.values()) stream?.peer.close(new SinkError('unavailable', 'the sink is closing'));
     await this.#gathering?.recorded.catch(() => {});
+    await Promise.all(this.#awaitedEnds.map((end) => this.#recordEnd(end)));
     await this.#updateIndex().catch(this.#onProblem);
     await this.#store.close();
     await this.#index.close();
@@ -570,7 +659,7 @@ class RecordSink implements Sink {
       if (!(error instanceof WireError)) throw error;
       throw new SinkError('malformed', error.message, error);
     }
-    const { event, repaired } = this.#masked(reported);
+    const { event, repaired } = this.#corrected(reported);
     if (event.emitter !== emitter.id) throw new SinkError('malformed', "an event of another emitter than the stream's");
     if (event.sequence <= emitter.staged) {
       this.metrics.duplicates += 1;
@@ -584,10 +673,17 @@ class RecordSink implements Sink {
     }
   }
 
-  /** What filters tell in the words of those who sent it is masked before anything keeps it. */
-  #masked(reported: ReturnType<typeof decodeReportedEvent>): ReturnType<typeof decodeReportedEvent> {
+  /** With the number of events that it ends: what stands before it the sink alone knows. */
+  #counted(event: TapEvent): TapEvent {
+    const { body } = event;
+    return body.kind === 'session_closed' ? { ...event, body: { ...body, events: this.#store.positionOf(event) } } : event;
+  }
+
+  /** What filters tell in the words of those who sent it is masked before anything keeps it, and what is not theirs to tell is put right. */
+  #corrected(reported: ReturnType<typeof decodeReportedEvent>): ReturnType<typeof decodeReportedEvent> {
     const { event } = reported;
     const { body } = event;
+    if (body.kind === 'session_closed') return { event: this.#counted({ ...event, body: closedBody(body.outcome) }), repaired: true };
     const foreign = FOREIGN[body.kind];
     if (foreign === undefined) return reported;
     const told = body as unknown as Readonly<Record<string, string>>;
@@ -651,6 +747,9 @@ class RecordSink implements Sink {
     this.metrics.writes += 1;
     this.metrics.openSessions = this.#table.openCount;
     for (const { stream, durable } of told) stream?.peer.acknowledge(durable);
+    if (this.#awaited.size === 0) return;
+    for (const { id } of new Set(entries.map(({ emitter }) => emitter)))
+      for (const end of [...(this.#awaited.get(id) ?? [])]) if (this.#hasArrived(end)) this.#recordEnd(end);
   }
 
   /** A write failed: nothing of it counts. Emitters send it again on new streams; who appended is told. */

@@ -18,6 +18,8 @@ export interface TapRecord {
 export interface TapStore {
   /** Takes a copy of an event's bytes for the next write and returns its index. Throws when it accepts none. */
   stage(event: Uint8Array, about: TapEvent): number;
+  /** Which one of its session's events this one is when it is staged next, from 1. */
+  positionOf(about: TapEvent): number;
   /** Resolves when all that was staged so far is durable: one promise for all of one write. After a rejection nothing of that write, nor staged since, counts. */
   settled(): Promise<void>;
   /** The durable events from `index` on, in order. */
@@ -48,6 +50,15 @@ export async function* present(
   for await (const { index, bytes } of records) if (bytes !== undefined) yield { index, bytes };
 }
 
+const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, body }: TapEvent): Subject => ({
+  kind: NUMBER_OF[body.kind],
+  timeUnixNanos,
+  emitter,
+  sequence,
+  session,
+  target,
+});
+
 /** The log as a store of events. */
 class LogStore implements TapStore {
   readonly #log: Log;
@@ -56,8 +67,12 @@ class LogStore implements TapStore {
     this.#log = log;
   }
 
-  stage(bytes: Uint8Array, { emitter, sequence, timeUnixNanos, session, target, body }: TapEvent): number {
-    return this.#log.stage({ kind: NUMBER_OF[body.kind], timeUnixNanos, emitter, sequence, session, target }, bytes);
+  stage(bytes: Uint8Array, about: TapEvent): number {
+    return this.#log.stage(subjectOf(about), bytes);
+  }
+
+  positionOf(about: TapEvent): number {
+    return this.#log.positionOf(subjectOf(about));
   }
 
   settled(): Promise<void> {

@@ -3,7 +3,7 @@ import { detailsPath, encodeDetails } from '../log/details.ts';
 import { CLASSES, classOf, commitmentOf, encodeLeaf, type Leaf } from '../log/leaf.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { encodeEvent } from '../tap/event.ts';
-import { BODIES, type TapBody, type TapEvent } from '../tap/schema.ts';
+import { BODIES, closedBody, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
 import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
@@ -80,6 +80,12 @@ export class LogFixture {
     return this;
   }
 
+  /** A session's end as the sink tells it: with the number of its events. */
+  end(session: string, outcome = 'complete', more: Partial<TapBodyOf<'session_closed'>> = {}): this {
+    const events = (this.#newest.get(session)?.position ?? 0) + 1;
+    return this.add(session, { ...closedBody(outcome), events, ...more });
+  }
+
   /** `count` events of sessions of four. */
   fill(count: number): this {
     for (let i = this.records.length; this.records.length < count; i += 1) {
@@ -98,7 +104,7 @@ export class LogFixture {
           contentEncoding: '',
           reason: '',
         });
-      else this.add(session, { kind: 'session_closed', outcome: 'complete' });
+      else this.add(session, closedBody('complete'));
     }
     return this;
   }

@@ -103,6 +103,7 @@ class Walk {
     }
     counts.sessions = this.#chains.sessions;
     this.#emitters.tell();
+    this.#chains.tell(this.#found.remarks);
     this.#deletions.tell(this.#found.remarks);
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
     this.#checkKept();
@@ -186,18 +187,19 @@ class Walk {
         faults.add('malformed', `leaf ${index}: ${(error as Error).message}`);
         continue;
       }
-      this.#chains.add(index, leaf);
       this.#emitters.add(index, leaf);
       const ofClass = details[classOf(leaf.kind)];
       const detail = ofClass.get(index);
       ofClass.delete(index);
       if (detail === undefined) {
         counts.deletedEvents += 1;
+        this.#chains.add(index, leaf, undefined);
         this.#deletions.missing(classOf(leaf.kind), index);
         // What is deleted is the whole of a class.
         if (bundles.has(classOf(leaf.kind))) faults.add('missing', `the event of leaf ${index}, beside others of its bundle and class`);
       } else {
         const event = checkEvent(index, leaf, detail, faults);
+        this.#chains.add(index, leaf, event);
         if (event !== undefined) this.#deletions.add(event);
         counts.events += 1;
         counts.bytes += detail.event.length;

@@ -3,7 +3,8 @@ import type { Detail } from '../log/details.ts';
 import { DELETED_NOTICE, goneBundles } from '../log/going.ts';
 import { commitmentOf, type DetailClass, type Leaf } from '../log/leaf.ts';
 import { decodeEvent } from '../tap/event.ts';
-import { BODIES, type TapEvent } from '../tap/schema.ts';
+import { BODIES, type TapBodyOf, type TapEvent, TOLD_BESIDE } from '../tap/schema.ts';
+import { kindOf } from '../tap/store.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
 import type { Faults } from './report.ts';
 
@@ -38,10 +39,19 @@ const differences = (leaf: Leaf, event: TapEvent): string[] =>
     event.target.startsWith(leaf.target) ? '' : 'target',
   ].filter((name) => name !== '');
 
-/** Sessions as chains: each leaf names the one before it. */
+/** The end that an event tells of its session, when it says how many events there are with it. */
+export const countedEnd = (event: TapEvent | undefined): TapBodyOf<'session_closed'> | undefined =>
+  event?.body.kind === 'session_closed' && event.body.events > 0 ? event.body : undefined;
+
+/** Whether an event of this kind does not belong behind the end of its session. */
+export const comesLate = ({ kind }: Pick<Leaf, 'kind'>): boolean => !TOLD_BESIDE.has(kindOf(kind));
+
+/** Sessions as chains: each leaf names the one before it, and the end says how many there are. */
 export class Chains {
   readonly #faults: Faults;
-  readonly #newest = new Map<string, { index: number; position: number }>();
+  readonly #newest = new Map<string, { index: number; position: number; ended: boolean }>();
+  readonly #late = { events: 0, first: 0 };
+  readonly #incomplete = { ends: 0, first: 0 };
 
   constructor(faults: Faults) {
     this.#faults = faults;
@@ -51,15 +61,23 @@ export class Chains {
     return this.#newest.size;
   }
 
-  /** In the order of the log. */
-  add(index: number, { session, position, previous }: Leaf): void {
+  /** In the order of the log. `event`: as far as it is there to be read. */
+  add(index: number, leaf: Leaf, event: TapEvent | undefined): void {
+    const { session, position, previous } = leaf;
     if (session === '') return;
+    const end = countedEnd(event);
+    if (end !== undefined && end.events !== position)
+      this.#faults.add('chain', `leaf ${index} ends ${session} as its event ${position}, and says that it has ${end.events} events`);
+    if (end !== undefined && end.missingEmitter !== '' && (this.#incomplete.ends += 1) === 1) this.#incomplete.first = index;
+    const ended = end !== undefined && end.outcome !== 'unknown';
     const before = this.#newest.get(session);
     if (before === undefined) {
       if (position !== 1) this.#faults.add('chain', `leaf ${index} is event ${position} of ${session}, and those before it are not there`);
-      this.#newest.set(session, { index, position });
+      this.#newest.set(session, { index, position, ended });
       return;
     }
+    if (before.ended && comesLate(leaf) && (this.#late.events += 1) === 1) this.#late.first = index;
+    before.ended ||= ended;
     if (position !== before.position + 1 || previous !== before.index)
       this.#faults.add(
         'chain',
@@ -67,6 +85,20 @@ export class Chains {
       );
     before.index = index;
     before.position = position;
+  }
+
+  /** What is no fault of the log, which has it all. */
+  tell(remarks: string[]): void {
+    const { events, first } = this.#late;
+    if (events > 0)
+      remarks.push(
+        `LATE: ${events} ${events === 1 ? 'event stands' : 'events stand'} behind an end that says it is the last of its session, the first in leaf ${first}: \`sluice verify --event ${first}\` and \`sluice replay\` show it`,
+      );
+    const { ends, first: firstEnd } = this.#incomplete;
+    if (ends > 0)
+      remarks.push(
+        `${ends} ${ends === 1 ? 'session' : 'sessions'} ended before all that was told of had arrived, the first at leaf ${firstEnd}: the end says what was missing`,
+      );
   }
 }
 

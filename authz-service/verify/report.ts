@@ -37,6 +37,12 @@ export interface SessionExtent {
     readonly outcome: string;
     /** How many of the events came after it. */
     readonly after: number;
+    /** How many events it says that the session has with it. Absent, and what follows: it does not say so, or is not there to be read. */
+    readonly of?: number;
+    /** Of those after it: how many should not be there, because they are not what others tell of a session at any time. */
+    readonly late?: number;
+    /** Events that it says had not arrived: those of the session among these of the emitter. */
+    readonly missing?: { readonly emitter: string; readonly from: number; readonly to: number };
   };
   /**
    * Every leaf up to here was looked at, and they give the signed root: what is not here was not in the log then. Absent: by a proof of each leaf alone nothing
@@ -88,18 +94,39 @@ export class Faults {
   }
 }
 
+const counted = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? 'event' : 'events'}`;
+
 /** What is shown of a session, and what is proven of its being all: no more than that. */
 export const extentInWords = ({ events, end, searchedTo }: SessionExtent): string => {
-  const upTo =
-    searchedTo === undefined
-      ? 'whether the log has more of it, proofs of single leaves cannot show: `sluice verify SESSION` on the log does'
-      : `nothing else of it stands among the first ${searchedTo.toLocaleString('en')} leaves`;
-  const count = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? 'event' : 'events'}`;
-  if (end === undefined) return `open: ${count(events)} from its opening on, none left out, and no end yet; ${upTo}`;
-  const after = end.after === 0 ? '' : `; ${count(end.after)} that came after it`;
-  const toEnd = `${count(events - end.after)} from its opening to its end at leaf ${end.leaf}, none left out${after}; ${upTo}`;
+  const searched =
+    searchedTo === undefined ? undefined : `nothing else of it stands among the first ${searchedTo.toLocaleString('en')} leaves`;
+  const upTo = searched ?? 'whether the log has more of it, proofs of single leaves cannot show: `sluice verify SESSION` on the log does';
+  if (end === undefined) return `open: ${counted(events)} from its opening on, none left out, and no end yet; ${upTo}`;
+  if (end.of !== undefined && end.outcome !== 'unknown') return countedInWords(end, searched);
+  const after = end.after === 0 ? '' : `; ${counted(end.after)} that came after it`;
+  const toEnd = `${counted(events - end.after)} from its opening to its end at leaf ${end.leaf}, none left out${after}; ${upTo}`;
   if (end.outcome === 'unknown') return `its end was never told, and recorded as unknown: ${toEnd}`;
   return end.outcome === '' ? `ended: ${toEnd}` : `ended (${end.outcome}): ${toEnd}`;
+};
+
+/** Of a session whose end says how many events it has. The chain has shown that they are there. */
+const countedInWords = (
+  { leaf, outcome, after, of = 0, late = 0, missing }: NonNullable<SessionExtent['end']>,
+  searched?: string,
+): string => {
+  const [all, at] = [of.toLocaleString('en'), `its end (${outcome}) at leaf ${leaf}`];
+  const beside = after === late ? '' : `; ${counted(after - late)} that others told of it afterwards`;
+  const behind =
+    searched ??
+    'should the log have one behind it all the same, it came late: `sluice verify SESSION` on the log shows that, and a page without it does not';
+  const lates = late === 0 ? '' : `; LATE: ${counted(late)} behind ${missing === undefined ? 'the end, which was to be the last' : 'it'}`;
+  if (missing !== undefined) {
+    const range = `those of it among events ${missing.from} to ${missing.to} of emitter ${missing.emitter}`;
+    return `incomplete: ${all} of the events that had arrived by ${at}, none left out; missing, as the end says: ${range}${lates}${beside}; ${behind}`;
+  }
+  if (late > 0)
+    return `not as its end says: ${all} events up to ${at}${lates}${beside}; ${searched ?? 'whether the log has more of it, `sluice verify SESSION` on the log shows'}`;
+  return `complete: ${all} of ${all} events, none can follow ${at}${beside}; ${behind}`;
 };
 
 const SINGULAR: Readonly<Record<string, string>> = { leaves: 'leaf' };
@@ -110,7 +137,7 @@ const words = (what: string, count: number): string => {
   return count === 1 ? (SINGULAR[plural] ?? plural.replace(/s$/, '')) : plural;
 };
 
-const counted = (checked: Report['checked']): string =>
+const checkedInWords = (checked: Report['checked']): string =>
   Object.entries(checked)
     .map(([what, count]) => `${count.toLocaleString('en')} ${words(what, count)}`)
     .join(', ');
@@ -127,7 +154,7 @@ export const inWords = (report: Report): string => {
     ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}`),
     ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
     ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),
-    `  checked     ${counted(report.checked)}, in ${report.seconds.toFixed(1)} s`,
+    `  checked     ${checkedInWords(report.checked)}, in ${report.seconds.toFixed(1)} s`,
     `  trust       ${level}: ${MEANING[level]}`,
     ...remarks.map((remark) => `  note        ${remark}`),
     ...faults.map(({ code, detail }) => `  FAULT       ${code}: ${FAULTS[code]}: ${detail}`),

@@ -10,7 +10,7 @@ import { Frontier, leafHash, rootOf } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '../tlog/proof.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
 import { conclude, keptCheckpoint, newest } from './head.ts';
-import { Chains, checkEvent } from './record.ts';
+import { Chains, checkEvent, comesLate, countedEnd } from './record.ts';
 import { Faults, type Report, type SessionExtent } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
 
@@ -80,28 +80,36 @@ export class LeafCheck {
 export class SessionCheck {
   readonly #chain: Chains;
   #events = 0;
-  #end: { leaf: number; outcome: string; position: number } | undefined;
+  #end: SessionExtent['end'];
 
   constructor(faults: Faults) {
     this.#chain = new Chains(faults);
   }
 
   add({ index, leaf, event }: VerifiedEvent): void {
-    this.#chain.add(index, leaf);
+    this.#chain.add(index, leaf, event);
     this.#events += 1;
-    if (leaf.kind !== BODIES.session_closed.number) return;
     const outcome = event?.body.kind === 'session_closed' ? event.body.outcome : '';
     // An end that was told counts before one that was assumed.
-    if (this.#end === undefined || (this.#end.outcome === 'unknown' && outcome !== 'unknown'))
-      this.#end = { leaf: index, outcome, position: this.#events };
+    const ends = this.#end === undefined || (this.#end.outcome === 'unknown' && outcome !== 'unknown');
+    if (leaf.kind === BODIES.session_closed.number && ends) this.#end = { leaf: index, outcome, after: 0, ...counts(event) };
+    else if (this.#end !== undefined) {
+      const { after, late } = this.#end;
+      this.#end = { ...this.#end, after: after + 1, ...(late !== undefined && { late: late + (comesLate(leaf) ? 1 : 0) }) };
+    }
   }
 
   get extent(): SessionExtent {
-    if (this.#end === undefined) return { events: this.#events };
-    const { leaf, outcome, position } = this.#end;
-    return { events: this.#events, end: { leaf, outcome, after: this.#events - position } };
+    return { events: this.#events, ...(this.#end !== undefined && { end: this.#end }) };
   }
 }
+
+const counts = (event: TapEvent | undefined): Pick<NonNullable<SessionExtent['end']>, 'of' | 'late' | 'missing'> => {
+  const end = countedEnd(event);
+  if (end === undefined) return {};
+  const { events: of, missingEmitter: emitter, missingFrom: from, missingTo: to } = end;
+  return { of, late: 0, ...(emitter !== '' && { missing: { emitter, from, to } }) };
+};
 
 /** Where the leaves of a session stand, and the root of the whole tree as what was read gives it. */
 export interface Found {

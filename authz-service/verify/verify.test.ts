@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { encodeLeaf } from '../log/leaf.ts';
+import { closedBody, type TapBody } from '../tap/schema.ts';
 import { cosign } from '../tlog/cosignature.ts';
 import { formatNote, generateSignerKey, parseNote, parseSignerKey, signNote } from '../tlog/note.ts';
 import { judged, LogFixture, type MemoryObjects, ORIGIN, opened } from './log.fixture.ts';
@@ -167,8 +168,7 @@ describe('whoever holds the key and writes anew what was recorded', () => {
   test('leaves out a whole session: a kept checkpoint tells', async () => {
     // Written so well that the log is whole in itself.
     const anew = new LogFixture(log.key).fill(400);
-    for (let i = 101; anew.records.length < SIZE; i += 1)
-      anew.add(`ses_${i}`, opened).add(`ses_${i}`, { kind: 'session_closed', outcome: 'complete' });
+    for (let i = 101; anew.records.length < SIZE; i += 1) anew.add(`ses_${i}`, opened).add(`ses_${i}`, closedBody('complete'));
     expect(await verified(anew.publish())).toMatchObject({ verified: true, level: 'self-consistent' });
     expect(codes(await verified(anew.publish(), { remembered }))).toEqual(['forked']);
   });
@@ -322,7 +322,7 @@ describe('a part', () => {
     });
   });
 
-  const end = (outcome: string) => ({ kind: 'session_closed', outcome }) as const;
+  const end = (outcome: string) => closedBody(outcome);
   const followed = async (at: number, write: (written: LogFixture) => LogFixture): Promise<Report> =>
     verifyPart(
       write(new LogFixture(log.key).fill(at))
@@ -351,6 +351,71 @@ describe('a part', () => {
       expect(told.extent?.end).toEqual({ leaf: at + 2, outcome: 'cut', after: 0 });
     },
   );
+
+  const answer: TapBody = { kind: 'hold_answered', approval: 'a', answer: 'revoked', by: 'corp:dana', reason: '' };
+  const sessionIn = (write: (written: LogFixture) => LogFixture) =>
+    write(new LogFixture(log.key).fill(300).add('ses_a', opened).add('ses_a', judged('allow')))
+      .fill(700)
+      .publish();
+  const wholeAndSession = async (write: (written: LogFixture) => LogFixture): Promise<readonly [Report, string]> => {
+    const objects = sessionIn(write);
+    const report = await verifyPart(objects, { keys }, { session: 'ses_a' });
+    return [await verifyLog({ objects, trust: { keys } }), inWords(report)];
+  };
+
+  test('whose end says how many events it has is complete, whatever others told of it afterwards', async () => {
+    const [log3, words3] = await wholeAndSession((to) => to.end('ses_a'));
+    expect(words3).toContain(
+      'complete: 3 of 3 events, none can follow its end (complete) at leaf 302; nothing else of it stands among the first 700',
+    );
+    const [log5, words5] = await wholeAndSession((to) => to.end('ses_a', 'denied').add('ses_a', answer));
+    expect(words5).toContain(
+      'complete: 3 of 3 events, none can follow its end (denied) at leaf 302; 1 event that others told of it afterwards; nothing',
+    );
+    for (const report of [log3, log5]) expect(report).toMatchObject({ verified: true, remarks: [] });
+  });
+
+  test('that went on behind such an end is found late: in the session, and in the whole log', async () => {
+    const [whole, words] = await wholeAndSession((to) =>
+      to.end('ses_a').add('ses_a', answer).fill(400).add('ses_a', judged('deny')).end('ses_a', 'cut'),
+    );
+    expect(words).toContain(
+      'not as its end says: 3 events up to its end (complete) at leaf 302; LATE: 2 events behind the end, which was to be the last; 1 event that others',
+    );
+    expect(whole).toMatchObject({
+      verified: true,
+      remarks: [expect.stringMatching(/^LATE: 2 events stand behind an end .*, the first in leaf 400:/)],
+    });
+    // An end that was only assumed can be followed.
+    const [assumed, unknown] = await wholeAndSession((to) => to.end('ses_a', 'unknown').add('ses_a', judged('deny')).end('ses_a', 'cut'));
+    expect(assumed.remarks).toEqual([]);
+    expect(unknown).toContain('complete: 5 of 5 events, none can follow its end (cut) at leaf 304');
+  });
+
+  test('of which events are missing is said to lack them', async () => {
+    const missing = { missingEmitter: 'e'.repeat(32), missingFrom: 17, missingTo: 19 };
+    const [whole, words] = await wholeAndSession((to) => to.end('ses_a', 'complete', missing).add('ses_a', judged('deny')));
+    expect(words).toContain(
+      'incomplete: 3 of the events that had arrived by its end (complete) at leaf 302, none left out; missing, as the end says: those of it among events 17 to 19 of emitter eeee',
+    );
+    expect(words).toContain('; LATE: 1 event behind it; nothing else');
+    expect(whole).toMatchObject({
+      verified: true,
+      remarks: [/^LATE: 1 event stands/, /^1 session ended before all that was told of had arrived, the first at leaf 302/].map((r) =>
+        expect.stringMatching(r),
+      ),
+    });
+  });
+
+  test('whose end tells another number than it has is at fault', async () => {
+    for (const events of [2, 4]) {
+      const objects = sessionIn((to) => to.end('ses_a', 'complete', { events }));
+      for (const report of [await verifyPart(objects, { keys }, { session: 'ses_a' }), await verifyLog({ objects, trust: { keys } })]) {
+        expect(codes(report)).toEqual(['chain']);
+        expect(inWords(report)).toContain(`leaf 302 ends ses_a as its event 3, and says that it has ${events} events`);
+      }
+    }
+  });
 
   test('whose last leaf was made another, so that the rest of the session seems to be all, is told by the root', async () => {
     const objects = new LogFixture(log.key)

@@ -10,7 +10,7 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Log } from '../../authz-service/log/log.ts';
 import { recordParts } from '../../authz-service/record.ts';
-import type { TapBody } from '../../authz-service/tap/schema.ts';
+import { closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { type OwnEvent, openSink, type Sink } from '../../authz-service/tap/sink.ts';
 import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { median, quantile, report, rounded } from './figures.ts';
@@ -38,7 +38,7 @@ const BODIES: readonly (readonly TapBody[])[] = [
       masked: [{ rule: '**.ssn', count: 1 }],
       reason: '',
     },
-    { kind: 'session_closed', outcome: 'complete' },
+    closedBody('complete'),
   ],
 ];
 

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { openLog } from '../../authz-service/log/log.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
-import { BODIES, type TapBody } from '../../authz-service/tap/schema.ts';
+import { BODIES, closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey, parseVerifierKey } from '../../authz-service/tlog/note.ts';
 import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { verifyLog } from '../../authz-service/verify/log.ts';
@@ -28,12 +28,7 @@ const GOAL = 0.1;
 const said = process.argv.indexOf('--events');
 const events = said > 0 ? Number(process.argv[said + 1]) : 1_000_000;
 
-const BODY: readonly TapBody[] = [
-  opened,
-  judged('allow'),
-  { kind: 'request_forwarded', emitter: 'ab'.repeat(16) },
-  { kind: 'session_closed', outcome: 'complete' },
-];
+const BODY: readonly TapBody[] = [opened, judged('allow'), { kind: 'request_forwarded', emitter: 'ab'.repeat(16) }, closedBody('complete')];
 
 async function write(directory: string): Promise<string> {
   const signer = parseSignerKey(generateSignerKey('bench.example/sluice'));

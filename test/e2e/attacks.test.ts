@@ -9,7 +9,7 @@ import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'nod
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { encodeEmitRequest, encodeEvent } from '../../authz-service/tap/event.ts';
-import type { TapBody } from '../../authz-service/tap/schema.ts';
+import { closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { listening } from './envoy_gateway.fixture.ts';
 import { type Reply, SECRETS, Sluice } from './sluice.fixture.ts';
 
@@ -1079,7 +1079,7 @@ describe('at the doors', () => {
     });
   const event = (emitter: string, sequence: number, session: string, body: TapBody): Buffer =>
     Buffer.from(encodeEvent({ emitter, sequence, timeUnixNanos: 1n, session, target: 'demo', truncated: [], body }));
-  const FORGED: TapBody = { kind: 'session_closed', outcome: 'complete' };
+  const FORGED: TapBody = closedBody('complete');
 
   test('an emitter that keeps the form and nothing else ends its own stream, and no other', async () => {
     const token = await sluice.token();

@@ -309,3 +309,26 @@ test('the record has the session, its statements and what was masked', async () 
   expect(events.filter((event) => event.kind === 'session_opened')).toHaveLength(1);
   expect(events.filter((event) => event.kind === 'session_closed')).toHaveLength(1);
 });
+
+test('the end of a session is its last event and counts them, however many end at once', async () => {
+  await Promise.all(
+    Array.from({ length: 12 }, async (_, i) => {
+      const on = await agent({ sub: 'crowd' });
+      const asked = [1, 2, 3, 4, 5].map((n) => on.query(`SELECT id, ssn FROM customers WHERE id > ${i + n}`));
+      // Some leave in the middle of it.
+      if (i % 3 > 0) await Promise.all(asked);
+      else for (const query of asked) query.catch(() => {});
+      await on.end();
+    }),
+  );
+  const token = await ledger.sluice.approver('olga', ['audit']);
+  const { sessions } = JSON.parse((await ledger.sluice.admin('GET', '/v1/sessions?target=ledger&limit=100', token)).text);
+  const crowd = sessions.filter(({ identity }: { identity: string }) => identity.endsWith(':crowd'));
+  expect(crowd).toHaveLength(12);
+  for (const { id } of crowd) {
+    const events = await ledger.sluice.events(id);
+    expect(events.at(-1)).toMatchObject({ kind: 'session_closed', body: { events: events.length, missingEmitter: '' } });
+    expect(events.filter(({ kind }) => kind === 'command_finished').length).toBeGreaterThan(0);
+    expect(events.filter(({ late }) => late)).toEqual([]);
+  }
+});

@@ -5,7 +5,7 @@ import { JournalError } from '../../authz-service/journal/error.ts';
 import { openJournal } from '../../authz-service/journal/journal.ts';
 import { SimulatedFileSystem } from '../../authz-service/journal/simulated_file_system.ts';
 import { decodeEmitRequest, decodeEvent, encodeEmitRequest, encodeEvent, MAX_EVENT_BYTES } from '../../authz-service/tap/event.ts';
-import type { TapBody } from '../../authz-service/tap/schema.ts';
+import { closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { openSink } from '../../authz-service/tap/sink.ts';
 import { eventsIn, testStore } from '../../authz-service/tap/store.fixture.ts';
 import { WireError } from '../../authz-service/tap/wire.ts';
@@ -83,7 +83,7 @@ const bodies: TapBody[] = [
     ],
     reason: '',
   },
-  { kind: 'session_closed', outcome: 'complete' },
+  closedBody('complete'),
   {
     kind: 'payload_chunk',
     direction: 'request',

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { collectEvidence, writePage } from '../../authz-service/evidence/collect.ts';
-import type { TapBody } from '../../authz-service/tap/schema.ts';
+import { closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey } from '../../authz-service/tlog/note.ts';
 import { judged, LogFixture, opened } from '../../authz-service/verify/log.fixture.ts';
 import { back } from '../wasm/postgres_wire.fixture.ts';
@@ -42,7 +42,7 @@ try {
     .add(SESSION, { ...judged('allow'), request: EVIL } as TapBody)
     .add(SESSION, payload(rows.subarray(0, 60_000), 'application/vnd.sluice.postgres'))
     .add(SESSION, payload(Buffer.from(`{"a":1}\n${EVIL}`), 'application/json'))
-    .add(SESSION, { kind: 'session_closed', outcome: 'complete' });
+    .add(SESSION, closedBody('complete'));
   const keys = [formatVerifierKey(log.key.verifier)];
   const page = join(directory, 'page.html');
   let html = '';

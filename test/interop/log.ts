@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { type Log, openLog } from '../../authz-service/log/log.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
+import { closedBody } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../../authz-service/tlog/note.ts';
 import { decodeBundle, encodeBundle, hashesOf } from '../../authz-service/tlog/tile.ts';
 import { verifyLog } from '../../authz-service/verify/log.ts';
@@ -30,7 +31,7 @@ const grow = async (log: Log, size: number, what: string): Promise<void> => {
     for (let i = log.size, end = Math.min(size, i + 1000); i < end; i += 1) {
       const session = `ses_${what}_${i}`;
       const event = { emitter: '00112233445566778899aabbccddeeff', sequence: i + 1, timeUnixNanos: BigInt(i + 1), session, target: 'demo' };
-      const body = { kind: 'session_closed', outcome: 'complete' } as const;
+      const body = closedBody('complete');
       log.stage({ ...event, kind: 16 }, encodeEvent({ ...event, truncated: [], body }));
     }
     await log.settled();

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { openLog } from '../../authz-service/log/log.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
-import { BODIES, type TapBody } from '../../authz-service/tap/schema.ts';
+import { BODIES, closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../../authz-service/tlog/note.ts';
 import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { rounded } from '../bench/figures.ts';
@@ -58,7 +58,7 @@ async function write(directory: string): Promise<string> {
     stage(SESSION, { kind: 'payload_chunk', direction: 'response', offset: i * CHUNK, data, last, truncated: false, ...type });
     if (i % 50 === 0) await log.settled();
   }
-  stage(SESSION, { kind: 'session_closed', outcome: 'complete' });
+  stage(SESSION, closedBody('complete'));
   await log.settled();
   await log.publish();
   await log.close();

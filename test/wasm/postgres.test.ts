@@ -679,6 +679,9 @@ describe('what the filter believes of the target', () => {
     wire.end();
     expect(wire.vm.asked.at(-1)).toMatchObject({ method: 'Close', request: { session: 'ses-1', outcome: 'cut' } });
     expect(wire.vm.finished).toEqual([expect.objectContaining({ outcome: 'cut' })]);
+    // All that was told of the session comes before its end.
+    expect(wire.vm.asked.at(-1)?.request).toMatchObject({ next_sequence: wire.vm.sink.last + 1 });
+    expect(wire.vm.sink.last).toBeGreaterThan(0);
   });
 
   test.each([

@@ -297,6 +297,10 @@ export class FilteredConnection extends Connection implements Attended {
     return this.root.emitter.id;
   }
 
+  nextSequence(): u64 {
+    return this.root.emitter.nextSequence;
+  }
+
   now(): u64 {
     return monotonicNanos();
   }

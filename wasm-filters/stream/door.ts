@@ -139,10 +139,12 @@ export function cancelRequest(target: ArrayBuffer, key: usize, length: u32): Byt
   return writer.out;
 }
 
-export function closeRequest(session: ArrayBuffer, outcome: string): ByteBuffer {
+/** `next`: all that was told of the session has a lower sequence. */
+export function closeRequest(session: ArrayBuffer, outcome: string, next: u64): ByteBuffer {
   writer.reset();
   writer.bytes(1, session);
   writer.bytes(2, String.UTF8.encode(outcome));
+  writer.uint(3, next);
   return writer.out;
 }
 

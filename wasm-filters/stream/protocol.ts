@@ -70,6 +70,8 @@ export abstract class Connection {
   abstract passage(): ArrayBuffer;
   /** This VM's emitter, 32 hexadecimal digits. */
   abstract emitterId(): ArrayBuffer;
+  /** What the emitter has told has a lower sequence than this. */
+  abstract nextSequence(): u64;
   /** Nanoseconds of a clock that never steps. */
   abstract now(): u64;
 

@@ -123,6 +123,11 @@ export class Emitter {
     private lag: u64,
   ) {}
 
+  /** Of the next event: all that were told have a lower one. */
+  get nextSequence(): u64 {
+    return this.queue.nextSequence;
+  }
+
   get idle(): bool {
     return this.queue.count == 0;
   }

@@ -132,7 +132,11 @@ export class PostgresSession extends TargetSide {
     if (this.session.byteLength)
       this.connection.ask(
         DoorMethod.CLOSE,
-        closeRequest(this.session, this.outcome.length ? this.outcome : this.terminated ? 'complete' : 'cancelled'),
+        closeRequest(
+          this.session,
+          this.outcome.length ? this.outcome : this.terminated ? 'complete' : 'cancelled',
+          this.connection.nextSequence(),
+        ),
         this.nextTag(),
       );
     this.phase = Phase.OVER;

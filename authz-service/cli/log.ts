@@ -11,7 +11,7 @@ import { clientConfig, placeDetails, placeOptions } from './place.ts';
 
 export const log: Command = {
   name: 'log',
-  usage: 'key show | key generate FILE --name NAME | key rotate | restore [FROM] [--checkpoint FILE]',
+  usage: 'key show | key generate FILE --name NAME | key rotate | restore [FROM] [--checkpoint FILE] [--sign-beyond SIZE]',
   summary: 'the keys that sign the record: show, make, change them; restore the record from a replica',
   details: [
     ['key show', "the log's public keys, for `sluice verify --key`; which of them sign, and since when"],
@@ -23,9 +23,13 @@ export const log: Command = {
       'make the record anew from a replica of the configuration, by its name, or from a folder; there must be none, and the service must not run',
     ],
     ['--checkpoint FILE', 'with restore: a checkpoint that you have kept, which the record must go on from'],
+    [
+      '--sign-beyond SIZE',
+      'with restore: go on with leaves behind the checkpoint of the copy, which nobody has signed, up to this size; the record tells of it',
+    ],
     placeDetails[0],
   ],
-  options: { config: placeOptions.config, name: { type: 'string' }, checkpoint: { type: 'string' } },
+  options: { config: placeOptions.config, name: { type: 'string' }, checkpoint: { type: 'string' }, 'sign-beyond': { type: 'string' } },
   takes: [1, 3],
   run: async (invocation) => {
     const [what, verb, file] = invocation.positionals;

@@ -6,9 +6,11 @@ import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { LegalHolds } from '../log/legal_holds.ts';
 import { recordParts } from '../record.ts';
 import { localFiles } from '../storage/local_files.ts';
+import { decodeEvent } from '../tap/event.ts';
 import { openSink, type Sink } from '../tap/sink.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { decodeBundle, encodeBundle, tileOfEntries } from '../tlog/tile.ts';
+import { verifyLog } from '../verify/log.ts';
 import { run } from './run.ts';
 
 let dir: string;
@@ -37,6 +39,21 @@ const restore = async (...args: string[]): Promise<{ code: number; out: string; 
   } finally {
     for (const spy of spies) spy.mockRestore();
   }
+};
+
+/** One more copy of the event with which the copy ends, up to the end of its bundle. */
+const repeatLast = async (): Promise<void> => {
+  const copy = localFiles(at('copy'));
+  const of = async (key: string): Promise<Buffer> => (await copy.get(key)) as Buffer;
+  const entries = decodeBundle(await of('tile/entries/001.p/50'), 50);
+  const details = decodeDetails(await of('details/events/001.p/50'), 1);
+  for (let index = 256 + 50; index < 512; index += 1) {
+    entries.push(entries[49] as Buffer);
+    details.push({ ...(details[49] as (typeof details)[number]), index });
+  }
+  await copy.put('tile/entries/001', encodeBundle(entries));
+  await copy.put('tile/0/001', tileOfEntries(entries));
+  await copy.put('details/events/001', encodeDetails(details));
 };
 
 const opened = (): Promise<Sink> => openSink({ ...recordParts({ stateDir: at('state'), tap: { retention: {} } as never }) });
@@ -125,19 +142,56 @@ it("names keys that the copy lists beside the log's own", async () => {
 
 it('takes nothing from behind the checkpoint that does not go on from it: an old event, written there again', async () => {
   await lost();
-  const copy = localFiles(at('copy'));
-  const of = async (key: string): Promise<Buffer> => (await copy.get(key)) as Buffer;
-  const entries = decodeBundle(await of('tile/entries/001.p/50'), 50);
-  const details = decodeDetails(await of('details/events/001.p/50'), 1);
-  for (let index = 256 + 50; index < 512; index += 1) {
-    entries.push(entries[49] as Buffer);
-    details.push({ ...(details[49] as (typeof details)[number]), index });
-  }
-  await copy.put('tile/entries/001', encodeBundle(entries));
-  await copy.put('tile/0/001', tileOfEntries(entries));
-  await copy.put('details/events/001', encodeDetails(details));
-  const { code, out, err } = await restore();
+  await repeatLast();
+  const refused = await restore();
+  expect(refused).toMatchObject({ code: 1, err: expect.stringMatching(/signs 306 leaves, .* go on to 512\. .*--sign-beyond 512/) });
+  expect(refused.out).not.toContain('Restored');
+  expect(existsSync(at('state/tap/log'))).toBe(false);
+  const { code, out, err } = await restore('--sign-beyond', '512');
   expect([code, err]).toEqual([1, expect.stringContaining('does not verify: nothing is restored')]);
   expect(out).toMatch(/VERIFIED[\s\S]*FAULT +chain[\s\S]*FAULT +sequence/);
+  expect(existsSync(at('state/tap/log'))).toBe(false);
+});
+
+it('goes on with what fits behind the checkpoint when the size is said, and the record tells of it', async () => {
+  await lost();
+  // The gateway went on from its copy, and was lost when its next bundle had arrived there and the checkpoint had not.
+  const checkpoint = readFileSync(at('copy/checkpoint'));
+  expect((await restore()).code).toBe(0);
+  const sink = await opened();
+  for (let n = 0; n < 250; n += 1) await tell(sink, 'ses_5', 'something', `later ${n}`);
+  await sink.close();
+  for (const key of ['tile/entries/001', 'tile/0/001', 'details/events/001']) cpSync(at('state/tap/log', key), at('copy', key));
+  expect(readFileSync(at('copy/checkpoint'))).toEqual(checkpoint);
+  const key = readFileSync(at('state/tap/key'));
+  rmSync(at('state'), { recursive: true });
+  mkdirSync(at('state/tap'), { recursive: true });
+  writeFileSync(at('state/tap/key'), key, { mode: 0o600 });
+
+  expect((await restore()).err).toContain('full bundles behind it go on to 512.');
+  const { code, out, err } = await restore('--sign-beyond', '512', '--checkpoint', at('copy/checkpoint'));
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toContain('512 leaves, 206 of them behind its checkpoint.');
+  expect(out).toContain('The notice "unsigned-restored" in leaf 512 says so.');
+  const restored = await opened();
+  const { value: told } = await restored.read(512).next();
+  expect(told?.bytes && decodeEvent(told.bytes).body).toEqual({
+    kind: 'notice',
+    notice: 'unsigned-restored',
+    text: expect.stringMatching(/^leaves 306 to 511 were restored from a copy behind its checkpoint of 306 \(root .*\): no checkpoint/),
+  });
+  await restored.close();
+  expect(
+    await verifyLog({ objects: localFiles(at('state/tap/log')), trust: { keys: [parseSignerKey(key.toString().trim()).verifier] } }),
+  ).toMatchObject({ verified: true });
+});
+
+it.each([
+  ['a folder', 'copy', /--checkpoint .*copy cannot be read: it is a folder: name the file in it/],
+  ['nothing', 'none', /--checkpoint .*none cannot be read: ENOENT/],
+])('says of a kept checkpoint that is %s that it is', async (_, name, message) => {
+  await lost();
+  expect(await restore('--checkpoint', at(name))).toMatchObject({ code: 1, err: expect.stringMatching(message) });
+  expect((await restore('--sign-beyond', '5x')).code).toBe(2);
   expect(existsSync(at('state/tap/log'))).toBe(false);
 });

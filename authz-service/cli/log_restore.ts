@@ -1,21 +1,23 @@
 /** `sluice log restore`: the record made anew from a replica, for a service whose state directory is lost or of an older day. */
+import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '../custody/stores.ts';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
 import { withListed } from '../log/keys.ts';
-import type { Leaf } from '../log/leaf.ts';
+import type { Leaf, Subject } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
-import type { LogRecord } from '../log/reader.ts';
+import type { LogRecord, PublishedCheckpoint } from '../log/reader.ts';
 import { KEYS_PATH } from '../log/replicator.ts';
 import { restoreLog } from '../log/restore.ts';
 import { recordPlaces, recordSigners } from '../record.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
+import { encodeEvent } from '../tap/event.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { removeSessionIndex } from '../tap/session_index_thread.ts';
-import { kindOf } from '../tap/store.ts';
+import { kindOf, subjectOf } from '../tap/store.ts';
 import { formatVerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
@@ -39,7 +41,9 @@ export async function restore(invocation: Invocation, named: string | undefined)
       `There is a record already (${there.join(', ')}): move it away, and keep it. With the service stopped, and the key left where it is:\n  mkdir ${places.dir}.old && mv ${[...there, `${places.index}*`].join(' ')} ${places.dir}.old/`,
     );
   const kept = text(invocation, 'checkpoint');
-  const remembered = kept === undefined ? undefined : readFileSync(kept, 'utf8');
+  const remembered = kept === undefined ? undefined : keptCheckpoint(kept);
+  const signed = text(invocation, 'sign-beyond');
+  if (signed !== undefined && !/^[1-9]\d{0,14}$/.test(signed)) throw new CommandError('--sign-beyond is a number of leaves.', 2);
   const signers = recordSigners(config);
   const staging = join(places.dir, 'restoring');
   rmSync(staging, { recursive: true, force: true });
@@ -53,6 +57,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
       directory: staging,
       objects,
       signers,
+      ...(signed !== undefined && { signBeyond: { size: Number(signed), event: (of) => signedNotice(of, Number(signed)) } }),
       onRecord: (record) => behind.take(record, holds),
     });
     const keys = withListed(
@@ -76,7 +81,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
     );
     if (size > checkpoint.size)
       say(
-        'Those behind it were signed by nobody until now: they fit what is before them, and whoever could write to the copy may have written them.',
+        `Those behind it were signed by nobody until now: they fit what is before them, and whoever could write to the copy may have written them. The notice "${SIGNED_NOTICE}" in leaf ${size} says so.`,
       );
     const listed = keys.slice(signers.length).map(formatVerifierKey);
     if (listed.length > 0)
@@ -94,6 +99,36 @@ export async function restore(invocation: Invocation, named: string | undefined)
     rmSync(staging, { recursive: true, force: true });
     await from.close();
   }
+}
+
+function keptCheckpoint(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const what = code === 'EISDIR' ? 'it is a folder: name the file in it that you have kept' : message;
+    throw new CommandError(`--checkpoint ${path} cannot be read: ${what}`);
+  }
+}
+
+const SIGNED_NOTICE = 'unsigned-restored';
+
+/** For the record: which of its leaves nobody had signed when it was restored. An emitter of its own tells it, once. */
+function signedNotice(
+  { size: signed, root }: PublishedCheckpoint,
+  size: number,
+): { readonly subject: Subject; readonly event: Uint8Array } {
+  const text = `leaves ${signed} to ${size - 1} were restored from a copy behind its checkpoint of ${signed} (root ${root.toString('base64')}): no checkpoint that was signed before covers them`;
+  const event: TapEvent = {
+    emitter: randomBytes(16).toString('hex'),
+    sequence: 1,
+    timeUnixNanos: BigInt(Date.now()) * 1_000_000n,
+    session: '',
+    target: '',
+    truncated: [],
+    body: { kind: 'notice', notice: SIGNED_NOTICE, text },
+  };
+  return { subject: subjectOf(event), event: encodeEvent(event) };
 }
 
 /** Nothing was ever recorded here; a start that was refused may have made the folders. */

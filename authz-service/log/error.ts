@@ -12,6 +12,8 @@ export type LogErrorCode =
   | 'rolled_back'
   /** Two states of the log that do not continue one another: going on would fork it. */
   | 'forked'
+  /** A copy has leaves that nobody has signed, and it was not said that this key should. */
+  | 'unsigned'
   /** There is nothing where a log must be. */
   | 'missing'
   /** It was demanded that others confirm the log, and they did not. */

@@ -35,8 +35,15 @@ const grow = async (name: string, size: number): Promise<void> => {
 };
 const replicate = (name: string): Promise<void> =>
   new Replicator({ from: published(name), to: copy, open: (note) => openCheckpoint(note, ORIGIN, [SIGNER.verifier]), keepMs: 0 }).round();
-const restore = (signers = [SIGNER]): Promise<Restored> =>
-  restoreLog({ from: copy, directory: at('new'), objects: published('new'), signers });
+const TOLD = 'these were signed by nobody';
+const restore = (signers = [SIGNER], beyond?: number): Promise<Restored> =>
+  restoreLog({
+    from: copy,
+    directory: at('new'),
+    objects: published('new'),
+    signers,
+    ...(beyond !== undefined && { signBeyond: { size: beyond, event: () => ({ subject: subject(1, ''), event: Buffer.from(TOLD) }) } }),
+  });
 const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
     () => 'none',
@@ -80,7 +87,7 @@ describe('a log that is restored', () => {
     expect(await restore()).toMatchObject({ size: 300, checkpoint: { size: 300 } });
   });
 
-  it('has the full bundles that were on their way, under a checkpoint of its own', async () => {
+  it('has the full bundles that were on their way when that is said, under a checkpoint of its own that tells of them', async () => {
     await grow('old', 300);
     await replicate('old');
     await grow('old', 1000);
@@ -89,11 +96,34 @@ describe('a log that is restored', () => {
         await copy.put(key, (await published('old').get(key)) as Buffer);
     // Of the third bundle the events have not come.
     for (const key of ['tile/entries/003.p/232', 'tile/0/003.p/232']) await copy.put(key, (await published('old').get(key)) as Buffer);
-    expect(await restore()).toMatchObject({ size: 768, checkpoint: { size: 300 } });
+    for (const [beyond, message] of [
+      [undefined, /signs 300 leaves, and full bundles behind it go on to 768\. .* --sign-beyond 768/],
+      [300, /go on to 768, not to 300/],
+      [769, /go on to 768, not to 769/],
+      [1000, /go on to 768, not to 1000/],
+    ] as const) {
+      const refused = restore([SIGNER], beyond);
+      await expect(refused).rejects.toThrow(message);
+      expect(await codeOf(refused)).toBe('unsigned');
+      expect(existsSync(join(at('new'), 'log/checkpoint'))).toBe(false);
+      rmSync(at('new'), { recursive: true });
+    }
+    expect(await restore([SIGNER], 768)).toMatchObject({ size: 768, checkpoint: { size: 300 } });
     await grow('new', 1100);
-    expect(textsOf((await verifyPublished(published('new'))) ?? [])).toEqual(texts(1100));
+    const all = [...texts(768), TOLD, ...texts(1100).slice(769)];
+    expect(textsOf((await verifyPublished(published('new'))) ?? [])).toEqual(all);
     await replicate('new');
-    expect(textsOf((await verifyPublished(copy)) ?? [])).toEqual(texts(1100));
+    expect(textsOf((await verifyPublished(copy)) ?? [])).toEqual(all);
+  });
+
+  it('signs nothing where there is nothing behind the checkpoint, whatever is said', async () => {
+    await grow('old', 300);
+    await replicate('old');
+    await expect(restore([SIGNER], 512)).rejects.toThrow(
+      /nothing of .* stands behind its checkpoint of 300 leaves, and 512 are to be signed/,
+    );
+    rmSync(at('new'), { recursive: true });
+    expect(await restore([SIGNER], 300)).toMatchObject({ size: 300, checkpoint: { size: 300 } });
   });
 
   it('goes no further than events have come', async () => {

@@ -1,7 +1,9 @@
 /**
  * Makes a log anew from a copy of what was published, on a machine that has nothing but its keys: the published objects, and a journal from which it goes on. Leaves
- * that the copy has beyond its newest checkpoint, in full bundles that were on their way when the machine was lost, are gone on with too: they were acknowledged.
+ * that the copy has beyond its newest checkpoint, in full bundles that were on their way when the machine was lost, were acknowledged, and no signature covers them:
+ * they are gone on with when somebody says so, and then the first leaf behind them tells of it.
  */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
 import { type Journal, openJournal } from '../journal/journal.ts';
@@ -13,7 +15,7 @@ import type { SignerKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tileOfEntries, tilePath } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
-import { CLASSES, classOf } from './leaf.ts';
+import { CLASSES, classOf, decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
 import { MAX_RECORD_BYTES } from './log.ts';
 import { keptCheckpointPath } from './publisher.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
@@ -30,15 +32,24 @@ export interface RestoreOptions {
   /** The log's own. */
   readonly signers: readonly SignerKey[];
   readonly files?: FileSystem;
+  /** Up to which size leaves may be signed that nobody has signed: exactly as far as the copy goes. Default: none. */
+  readonly signBeyond?: { readonly size: number; readonly event: (signed: PublishedCheckpoint) => Told };
   /** Told of each record, in order. */
   readonly onRecord?: (record: LogRecord) => void;
+}
+
+/** An event of no session. */
+interface Told {
+  readonly subject: Subject;
+  readonly event: Uint8Array;
 }
 
 export interface Restored {
   /** As the copy has it. */
   readonly checkpoint: PublishedCheckpoint;
-  /** Leaves of the log that goes on: those of the checkpoint, and those beyond it. */
+  /** Leaves that come of the copy: those of the checkpoint, and those beyond it. */
   readonly size: number;
+  /** Of the log that goes on: behind leaves that nobody had signed it has one more, which tells of them. */
   readonly root: Buffer;
 }
 
@@ -46,8 +57,8 @@ export interface Restored {
 const AHEAD = 8;
 
 /**
- * Rejects with a `LogError` (`missing`: there is no checkpoint; `key`: none is signed by a key of the log; `corrupt`, `forked`: the copy is not whole), a
- * `StorageError` or a `JournalError`. What was written until then is the caller's to remove.
+ * Rejects with a `LogError` (`missing`: there is no checkpoint; `key`: none is signed by a key of the log; `unsigned`: the copy goes on behind its checkpoint, and not as far as
+ * `signBeyond` says; `corrupt`, `forked`: the copy is not whole), a `StorageError` or a `JournalError`. What was written until then is the caller's to remove.
  */
 export const restoreLog = async (options: RestoreOptions): Promise<Restored> => {
   const { from, objects, signers } = options;
@@ -64,14 +75,37 @@ export const restoreLog = async (options: RestoreOptions): Promise<Restored> => 
       await journal.add(record);
     }
     const { origin, note } = checkpoint;
-    const [size, root] = [tree.size, tree.root()];
-    await journal.seal(size === checkpoint.size ? note : signCheckpoint({ origin, size, root }, signers));
+    const { size } = tree;
+    const { signBeyond } = options;
+    if ((signBeyond?.size ?? checkpoint.size) !== size) throw unsigned(from, checkpoint.size, size, signBeyond?.size);
+    if (signBeyond === undefined || size === checkpoint.size) await journal.seal(note);
+    else {
+      const record = recordOf(size, signBeyond.event(checkpoint));
+      tree.append(leafHash(record.entry));
+      await journal.add(record);
+      await journal.seal(signCheckpoint({ origin, size: tree.size, root: tree.root() }, signers));
+    }
     // Last, as ever: it stands for all the rest.
     await objects.put(CHECKPOINT_PATH, Buffer.from(note));
-    return { checkpoint, size, root };
+    return { checkpoint, size, root: tree.root() };
   } finally {
     await journal.close();
   }
+};
+
+const unsigned = ({ url }: ObjectStore, signed: number, size: number, said: number | undefined): LogError =>
+  new LogError(
+    'unsigned',
+    size === signed
+      ? `nothing of ${url} stands behind its checkpoint of ${signed} leaves, and ${said} are to be signed: leave --sign-beyond out`
+      : `the checkpoint of ${url} signs ${signed} leaves, and full bundles behind it go on to ${size}${said === undefined ? '' : `, not to ${said}`}. The gateway writes its checkpoint last, so these ${size - signed} leaves may well be what it recorded before it was lost; but nobody has signed them, and whoever could write to the copy may have written them. Nothing is restored. To go on with them, signed by the key of this machine and told of in the record: --sign-beyond ${size}. To go on without them, restore from a folder with a copy that ends at ${signed}; a replica that keeps them will not follow a record that has others in their place`,
+  );
+
+/** One more leaf, of no session. */
+const recordOf = (index: number, { subject, event }: Told): LogRecord => {
+  const salt = randomBytes(SALT_BYTES);
+  const entry = Buffer.from(encodeLeafView(subject, 0, 0, salt, event));
+  return { index, entry, leaf: decodeLeaf(entry), detail: { index, salt, event: Buffer.from(event) } };
 };
 
 /** The longest tree of this log that the copy holds: what it keeps may be ahead of its pointer. */

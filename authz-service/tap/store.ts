@@ -50,7 +50,8 @@ export async function* present(
   for await (const { index, bytes } of records) if (bytes !== undefined) yield { index, bytes };
 }
 
-const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, body }: TapEvent): Subject => ({
+/** What the log is told of an event. */
+export const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, body }: TapEvent): Subject => ({
   kind: NUMBER_OF[body.kind],
   timeUnixNanos,
   emitter,

@@ -89,6 +89,26 @@ describe('a journal on a real disk', () => {
     expect(await recovered(directory)).toEqual(texts);
   });
 
+  it('has each write sealed with what is in it, also when a segment is to begin behind it', async () => {
+    let staged = 0;
+    const sealed: number[] = [];
+    const seal = { record: () => Buffer.from(`${sealed.push(staged)}`), durable: () => {}, lost: () => {} };
+    const journal = await openJournal(directory, { seal });
+    const stage = (count: number): void => {
+      for (let i = 0; i < count; i += 1) {
+        journal.stage(record('x'));
+        staged += 1;
+      }
+    };
+    stage(3);
+    const rotated = journal.rotate();
+    stage(2);
+    await Promise.all([rotated, journal.settled()]);
+    expect(sealed).toEqual([3, 5]);
+    expect(await textsOf(journal)).toEqual(['x', 'x', 'x', '1', 'x', 'x', '2']);
+    await journal.close();
+  });
+
   it('does not keep an idle disk waiting when much is appended in one turn: the rest gathers behind the first write', async () => {
     const journal = await openJournal(directory, { eagerBytes: 1000 });
     const text = 'x'.repeat(84);

@@ -242,6 +242,9 @@ class FileJournal implements Journal {
     } catch (error) {
       return Promise.reject(error);
     }
+    // What comes goes into another batch, and this one's seal must not vouch for it.
+    const last = this.#queue.at(-1);
+    if (last?.kind === 'batch') this.#close(last);
     const rotation: Rotation = { kind: 'rotation', settlement: new Settlement() };
     this.#queue.push(rotation);
     this.#schedule();

@@ -18,6 +18,7 @@ const flags = ['-O3', '--noAssert', '--runtime', 'minimal', '--enable', 'simd'];
 const modules: readonly { readonly name: string; readonly entry: string; readonly flags: readonly string[] }[] = [
   // An empty abort: the core never throws, so a failed assertion of the runtime is a bare trap and needs no import.
   { name: 'mask', entry: 'wasm-filters/mask/module.ts', flags: ['--use', 'abort='] },
+  { name: 'merkle', entry: 'wasm-filters/merkle/module.ts', flags: ['--use', 'abort='] },
   { name: 'sluice-http', entry: 'wasm-filters/filters/http.ts', flags: ['--use', 'abort='] },
   { name: 'sluice-postgres', entry: 'wasm-filters/filters/postgres.ts', flags: ['--use', 'abort='] },
   // For tests of the framework of network filters alone.

@@ -43,14 +43,41 @@ export const decodeHeader = (bytes: Buffer): Header | undefined => {
   return { first: bytes.readUIntLE(8, 6), salt: bytes.readUInt32LE(16), flags: bytes.readUInt32LE(20), settled: bytes.readUInt32LE(24) };
 };
 
-/** Writes one frame into `into` at `at`; there are `FRAME_BYTES + payload.length` bytes of room. Returns the offset behind it. */
-export const writeFrame = (into: Buffer, at: number, salt: number, index: number, batch: number, payload: Uint8Array): number => {
-  const end = at + FRAME_BYTES + payload.length;
-  into.writeUInt32LE(payload.length, at + 4);
+/** Writes what stands before a payload of `length` bytes, but for the checksum, which is `sealFrames`' to write once all of it is there. */
+const writeHead = (into: Buffer, at: number, index: number, batch: number, length: number): void => {
+  into.writeUInt32LE(length, at + 4);
   into.writeUIntLE(index, at + 8, 6);
   into.writeUInt16LE(batch, at + 14);
+};
+
+/** Writes a payload at an offset and returns the one behind it. */
+export type WritePayload = (into: Buffer, at: number) => number;
+
+/**
+ * Lets `write` put a payload behind a frame's head, and completes the head but for its checksum: `sealFrames` writes that. Returns the offset
+ * behind the frame.
+ */
+export const openFrame = (into: Buffer, at: number, index: number, batch: number, write: WritePayload): number => {
+  const end = write(into, at + FRAME_BYTES);
+  writeHead(into, at, index, batch, end - at - FRAME_BYTES);
+  return end;
+};
+
+/** Writes the checksums of the frames from `at` to `end`. */
+export const sealFrames = (bytes: Buffer, at: number, end: number, salt: number): void => {
+  for (let frame = at; frame < end; ) {
+    const next = frame + FRAME_BYTES + bytes.readUInt32LE(frame + 4);
+    bytes.writeUInt32LE(crc32(bytes.subarray(frame + 4, next), salt), frame);
+    frame = next;
+  }
+};
+
+/** Writes one frame into `into` at `at`; there are `FRAME_BYTES + payload.length` bytes of room. Returns the offset behind it. */
+export const writeFrame = (into: Buffer, at: number, salt: number, index: number, batch: number, payload: Uint8Array): number => {
   into.set(payload, at + FRAME_BYTES);
-  into.writeUInt32LE(crc32(into.subarray(at + 4, end), salt), at);
+  writeHead(into, at, index, batch, payload.length);
+  const end = at + FRAME_BYTES + payload.length;
+  sealFrames(into, at, end, salt);
   return end;
 };
 

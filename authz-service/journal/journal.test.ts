@@ -109,6 +109,30 @@ describe('a journal on a real disk', () => {
     await journal.close();
   });
 
+  it('takes a record that is written straight into the batch, and keeps what is changed of it until the batch is sealed', async () => {
+    let first = 0;
+    const seal = {
+      record: (batch: Buffer) => {
+        batch.write('AB', first, 'latin1');
+        return Buffer.from('sealed');
+      },
+      durable: () => {},
+      lost: () => {},
+    };
+    const journal = await openJournal(directory, { seal });
+    const index = journal.stageIn(100_000, (into, at) => {
+      first = at;
+      return at + into.write('ab and more', at, 'latin1');
+    });
+    expect(index).toBe(0);
+    // The batch moves to a larger buffer meanwhile.
+    for (let i = 0; i < 9; i += 1) journal.stage(Buffer.alloc(60_000));
+    await journal.settled();
+    expect((await textsOf(journal))[0]).toBe('AB and more');
+    await journal.close();
+    expect((await recovered(directory))[0]).toBe('AB and more');
+  });
+
   it('does not keep an idle disk waiting when much is appended in one turn: the rest gathers behind the first write', async () => {
     const journal = await openJournal(directory, { eagerBytes: 1000 });
     const text = 'x'.repeat(84);

@@ -8,14 +8,27 @@
 import { join } from 'node:path';
 import { isFull, JournalError } from './error.ts';
 import { type File, type FileSystem, nodeFileSystem } from './file_system.ts';
-import { encodeHeader, FRAME_BYTES, HEADER_BYTES, MAX_BATCH_FRAMES, SNAPSHOT, writeFrame } from './frame.ts';
+import {
+  encodeHeader,
+  FRAME_BYTES,
+  HEADER_BYTES,
+  MAX_BATCH_FRAMES,
+  openFrame,
+  SNAPSHOT,
+  sealFrames,
+  type WritePayload,
+  writeFrame,
+} from './frame.ts';
 import { createSegment, PROBE_NAME, type Replay, recover, SNAPSHOT_NAME } from './recovery.ts';
 import { type Extent, mark, newSegment, recordsOf, type Segment, segmentPath } from './segment.ts';
 
 /** The end of each write, for one who vouches for what it holds. The calls come in the order of the writes. */
 export interface Seal {
-  /** The record that goes behind all that was staged since the last one, into the same write. */
-  record(): Uint8Array;
+  /**
+   * The record that goes behind all that was staged since the last one, into the same write. `batch` is that write so far: the records stand where `stageIn` let them be
+   * written, and may still be changed.
+   */
+  record(batch: Buffer): Uint8Array;
   /** The write that the oldest such record belongs to is durable; nobody has been told yet. */
   durable(): void;
   /** Nothing counts that is not durable yet: their indices are given again. */
@@ -56,6 +69,11 @@ export interface Journal {
   append(record: Uint8Array): Promise<number>;
   /** Copies the record into the next write and returns its index. Throws a `JournalError` when the journal does not accept it. */
   stage(record: Uint8Array): number;
+  /**
+   * As `stage`, without a copy: `write` puts the record, of at most `most` bytes, into the batch from an offset on, and returns the offset behind it. It is called once, before
+   * this returns, or not at all, and must not throw.
+   */
+  stageIn(most: number, write: WritePayload): number;
   /** Resolves when all that was staged so far is durable: the same promise for all of one write. Rejects as `append` does. */
   settled(): Promise<void>;
   /** The durable records from index `from` on: at least those that are durable at this call. Rejects with `corrupt` when one is damaged. */
@@ -131,6 +149,13 @@ const KEPT_BUFFER_BYTES = 1 << 22;
 const PROBE_BYTES = 1 << 18;
 const SETTLED = Promise.resolve();
 
+const copyOf =
+  (record: Uint8Array): WritePayload =>
+  (into, at) => {
+    into.set(record, at);
+    return at + record.length;
+  };
+
 class FileJournal implements Journal {
   readonly tornBytes: number;
   readonly totals = { records: 0, bytes: 0, writes: 0 };
@@ -200,22 +225,25 @@ class FileJournal implements Journal {
   }
 
   stage(record: Uint8Array): number {
-    const size = FRAME_BYTES + record.length;
+    return this.stageIn(record.length, copyOf(record));
+  }
+
+  stageIn(most: number, write: WritePayload): number {
     this.#accept();
-    if (record.length > this.#options.maxRecordBytes)
-      throw new JournalError('too_large', `a record of ${record.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
-    if (this.#pendingBytes + size > this.#options.maxPendingBytes)
+    if (most > this.#options.maxRecordBytes)
+      throw new JournalError('too_large', `a record of ${most} bytes; the journal takes ${this.#options.maxRecordBytes}`);
+    if (this.#pendingBytes + FRAME_BYTES + most > this.#options.maxPendingBytes)
       throw new JournalError('backlog', `${this.#pendingBytes} bytes wait for the disk at ${this.#directory}`);
 
-    const batch = this.#gathering();
-    const index = this.#add(batch, record);
+    const index = this.#add(this.#gathering(), most, write);
     this.#schedule();
     return index;
   }
 
   settled(): Promise<void> {
-    const batch = this.#queue.findLast(({ kind }) => kind === 'batch') ?? this.#current;
-    return batch?.settlement.promise ?? SETTLED;
+    const last = this.#queue.at(-1);
+    const batch = last === undefined || last.kind === 'batch' ? last : this.#queue.findLast(({ kind }) => kind === 'batch');
+    return (batch ?? this.#current)?.settlement.promise ?? SETTLED;
   }
 
   compact(records: readonly Uint8Array[]): Promise<void> {
@@ -320,22 +348,26 @@ class FileJournal implements Journal {
 
   /** Nothing more goes into this batch. */
   #close(batch: Batch): void {
-    if (batch.sealed || this.#seal === undefined) return;
+    if (batch.sealed) return;
     batch.sealed = true;
-    this.#add(batch, this.#seal.record());
+    if (this.#seal !== undefined) {
+      const record = this.#seal.record(batch.buffer.subarray(0, batch.length));
+      this.#add(batch, record.length, copyOf(record));
+    }
+    sealFrames(batch.buffer, 0, batch.length, this.#segment.salt);
   }
 
-  #add(batch: Batch, record: Uint8Array): number {
-    const size = FRAME_BYTES + record.length;
-    if (batch.length + size > batch.buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(2 * batch.buffer.length, batch.length + size));
+  #add(batch: Batch, most: number, write: WritePayload): number {
+    if (batch.length + FRAME_BYTES + most > batch.buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(2 * batch.buffer.length, batch.length + FRAME_BYTES + most));
       batch.buffer.copy(larger, 0, 0, batch.length);
       batch.buffer = larger;
     }
     const index = this.#next;
-    batch.length = writeFrame(batch.buffer, batch.length, this.#segment.salt, index, batch.frames, record);
+    const end = openFrame(batch.buffer, batch.length, index, batch.frames, write);
+    this.#pendingBytes += end - batch.length;
+    batch.length = end;
     batch.frames += 1;
-    this.#pendingBytes += size;
     this.#next += 1;
     return index;
   }

@@ -3,6 +3,7 @@
  * event that stands outside the tree.
  */
 import { hash } from 'node:crypto';
+import { sha256Many } from '../tlog/many.ts';
 import { LogError } from './error.ts';
 
 export const LEAF_VERSION = 1;
@@ -65,6 +66,9 @@ const commitmentText = (salt: Uint8Array, event: Uint8Array): string => {
   return hash('sha256', committed.subarray(0, length), 'binary');
 };
 
+/** As many commitments as there are messages, one behind the other: a view, good until the next batch is hashed. `pieces` has of each its salt and its event. */
+export const commitmentsOf = (source: Uint8Array, pieces: Uint32Array, count: number): Buffer => sha256Many(DOMAIN, source, pieces, count);
+
 /** What a leaf says of an event with this salt: 32 bytes. `salt` has `SALT_BYTES`. */
 export const commitmentOf = (salt: Uint8Array, event: Uint8Array): Buffer => Buffer.from(commitmentText(salt, event), 'latin1');
 
@@ -74,52 +78,90 @@ const BYTES = 2;
 const tag = (field: number, type: number): number => (field << 3) | type;
 
 const scratch = Buffer.alloc(1024);
+/** A number's bytes, little-endian as those of every machine that Node runs on; Node's own methods for them cost more than the rest of a leaf. */
+const word = new BigUint64Array(1);
+const wordBytes = new Uint8Array(word.buffer);
+const MAX_FIXED64 = (1n << 64n) - 1n;
 
-const writeVarint = (value: number, at: number): number => {
+const writeVarint = (into: Buffer, value: number, at: number): number => {
   let rest = value;
   let next = at;
-  for (; rest > 0x7f; rest = Math.floor(rest / 128)) scratch[next++] = (rest % 128) | 0x80;
-  scratch[next++] = rest;
+  for (; rest > 0x7f; rest = Math.floor(rest / 128)) into[next++] = (rest % 128) | 0x80;
+  into[next++] = rest;
   return next;
 };
 
-const writeText = (field: number, text: string, at: number): number => {
+/** Shorter texts are quicker written by a loop than by a call into Node. */
+const LOOPED_LENGTH = 48;
+
+const writeText = (into: Buffer, field: number, text: string, at: number): number => {
+  into[at] = tag(field, BYTES);
+  // Its length is of one byte when it is ASCII, as nearly all are.
+  if (text.length <= LOOPED_LENGTH) {
+    const start = at + 2;
+    let i = 0;
+    for (; i < text.length; i += 1) {
+      const code = text.charCodeAt(i);
+      if (code > 0x7f) break;
+      into[start + i] = code;
+    }
+    if (i === text.length) {
+      into[at + 1] = text.length;
+      return start + text.length;
+    }
+  }
   const length = Buffer.byteLength(text);
-  scratch[at] = tag(field, BYTES);
-  const start = writeVarint(length, at + 1);
-  (scratch as unknown as FastBuffer).utf8Write(text, start);
+  const start = writeVarint(into, length, at + 1);
+  (into as unknown as FastBuffer).utf8Write(text, start);
   return start + length;
 };
 
-const writeNumber = (field: number, value: number, at: number): number => {
-  scratch[at] = tag(field, VARINT);
-  return writeVarint(value, at + 1);
+const writeNumber = (into: Buffer, field: number, value: number, at: number): number => {
+  into[at] = tag(field, VARINT);
+  return writeVarint(into, value, at + 1);
+};
+
+const writeFixed64 = (into: Buffer, field: number, value: bigint, at: number): number => {
+  into[at] = tag(field, FIXED64);
+  word[0] = value > MAX_FIXED64 ? MAX_FIXED64 : value;
+  for (let i = 0; i < 8; i += 1) into[at + 1 + i] = wordBytes[i] as number;
+  return at + 9;
 };
 
 const HEX = Array.from({ length: 128 }, (_, code) => Number.parseInt(String.fromCharCode(code), 16));
 
-const writeLeaf = (subject: Subject, position: number, previous: number, commitment: string): number => {
+/** What a leaf of this subject has at most. */
+export const entryBound = ({ session, target }: Subject): number =>
+  FIXED_BOUND + 3 * (session.length + Math.min(target.length, MAX_TARGET_LENGTH));
+/** Its fields but for the two texts: six numbers of at most nine bytes, the time, emitter and commitment, with what stands before each. */
+const FIXED_BOUND = 6 * 9 + 9 + 18 + 2 * 4 + 34;
+
+/** Writes the entry for an event but for its last `COMMITMENT_BYTES`; returns where those go. There is room for `entryBound` bytes. */
+export const writeEntry = (into: Buffer, from: number, subject: Subject, position: number, previous: number): number => {
   const { kind, timeUnixNanos, emitter, sequence, session, target } = subject;
-  let at = writeNumber(1, LEAF_VERSION, 0);
-  at = writeNumber(2, kind, at);
-  if (timeUnixNanos > 0n) {
-    scratch[at] = tag(3, FIXED64);
-    at = scratch.writeBigUInt64LE(timeUnixNanos, at + 1);
-  }
-  scratch[at] = tag(4, BYTES);
-  scratch[at + 1] = EMITTER_BYTES;
+  let at = writeNumber(into, 1, LEAF_VERSION, from);
+  at = writeNumber(into, 2, kind, at);
+  if (timeUnixNanos > 0n) at = writeFixed64(into, 3, timeUnixNanos, at);
+  into[at] = tag(4, BYTES);
+  into[at + 1] = EMITTER_BYTES;
   at += 2;
   for (let i = 0; i < 2 * EMITTER_BYTES; i += 2)
-    scratch[at++] = ((HEX[emitter.charCodeAt(i)] as number) << 4) | (HEX[emitter.charCodeAt(i + 1)] as number);
-  at = writeNumber(5, sequence, at);
-  if (session !== '') at = writeText(6, session, at);
-  if (position > 0) at = writeNumber(7, position, at);
-  if (previous > 0) at = writeNumber(8, previous, at);
-  if (target !== '') at = writeText(9, target.length > MAX_TARGET_LENGTH ? target.slice(0, MAX_TARGET_LENGTH).toWellFormed() : target, at);
-  scratch[at] = tag(10, BYTES);
-  scratch[at + 1] = COMMITMENT_BYTES;
-  (scratch as unknown as FastBuffer).latin1Write(commitment, at + 2);
-  return at + 2 + COMMITMENT_BYTES;
+    into[at++] = ((HEX[emitter.charCodeAt(i)] as number) << 4) | (HEX[emitter.charCodeAt(i + 1)] as number);
+  at = writeNumber(into, 5, sequence, at);
+  if (session !== '') at = writeText(into, 6, session, at);
+  if (position > 0) at = writeNumber(into, 7, position, at);
+  if (previous > 0) at = writeNumber(into, 8, previous, at);
+  if (target !== '')
+    at = writeText(into, 9, target.length > MAX_TARGET_LENGTH ? target.slice(0, MAX_TARGET_LENGTH).toWellFormed() : target, at);
+  into[at] = tag(10, BYTES);
+  into[at + 1] = COMMITMENT_BYTES;
+  return at + 2;
+};
+
+const writeLeaf = (subject: Subject, position: number, previous: number, commitment: string): number => {
+  const at = writeEntry(scratch, 0, subject, position, previous);
+  (scratch as unknown as FastBuffer).latin1Write(commitment, at);
+  return at + COMMITMENT_BYTES;
 };
 
 /** The entry for an event: a view, good until the next one. `previous` is 0 unless `position` is more than 1. */

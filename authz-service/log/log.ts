@@ -4,7 +4,6 @@
  *
  * See docs/design/log.md for the format, what a crash leaves, and why it never forks.
  */
-import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
 import { type Health, type Journal, type JournalOptions, openJournal, type Seal } from '../journal/journal.ts';
@@ -19,11 +18,12 @@ import { TileEdge, tilePath } from '../tlog/tile.ts';
 import { type Chain, Chains, type FindChain } from './chains.ts';
 import { LogError } from './error.ts';
 import { journaled, type Sourced } from './journaled.ts';
-import { decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
+import { decodeLeaf, type Subject } from './leaf.ts';
 import { type Committed, neededFrom, Publisher, type PublisherOptions, type Publishing } from './publisher.ts';
 import { PublisherThread } from './publisher_thread.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
-import { decodeRecord, encodeCheckpointRecord, encodeEventRecord } from './record.ts';
+import { decodeRecord, encodeCheckpointRecord } from './record.ts';
+import { StagedEvents } from './staged.ts';
 
 export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosign' | 'now'> {
   /** The journal's place and the log's lock. */
@@ -111,7 +111,6 @@ interface Mark {
 }
 
 const MARK_LEAVES = 256;
-const SALT_POOL_BYTES = 1 << 13;
 const MAX_BACKOFF_MS = 60_000;
 /** The journal's own bound is for events as the tap bounds them. */
 export const MAX_RECORD_BYTES = 1 << 17;
@@ -124,9 +123,13 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   readonly #chains: Chains;
   #journal!: Journal;
   #publisher!: Publishing;
-  /** The tree with all that is staged, and with all that is durable. */
+  /** Events of the write that gathers: their hashes are nobody's before it is sealed. */
+  readonly #gathering = new StagedEvents();
+  /** The tree with all that is sealed, and with all that is durable. */
   #staged = new Frontier();
   #durable = new Frontier();
+  /** The index of the next event. */
+  #next = 0;
   /** Checkpoints that are on their way to the disk. */
   #sealed: Sealed[] = [];
   /** What the events that no checkpoint covers yet have changed of the chains. */
@@ -134,8 +137,6 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   #committed: Committed | undefined;
   #published: PublishedCheckpoint | undefined;
   #marks: Mark[] = [];
-  readonly #salts = Buffer.alloc(SALT_POOL_BYTES);
-  #saltAt = SALT_POOL_BYTES;
   #failed: LogError | undefined;
   #timer: NodeJS.Timeout | undefined;
   #publishing: Promise<void> | undefined;
@@ -206,14 +207,13 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   stage(subject: Subject, event: Uint8Array): number {
     if (this.#failed !== undefined) throw this.#failed;
     const { session } = subject;
-    const index = this.#staged.size;
+    const index = this.#next;
     const before = session === '' ? undefined : this.#chains.get(subject);
     const position = session === '' ? 0 : (before?.position ?? 0) + 1;
-    const salt = this.#salt();
-    const entry = encodeLeafView(subject, position, before?.index ?? 0, salt, event);
-    const record = encodeEventRecord(index, salt, entry, event);
-    const journal = this.#journal.stage(record);
-    this.#staged.append(leafHash(entry));
+    const journal = this.#journal.stageIn(this.#gathering.bound(subject, event), (into, at) =>
+      this.#gathering.write(into, at, index, subject, position, before?.index ?? 0, event),
+    );
+    this.#next += 1;
     if (session !== '') {
       this.#undo.push({ session, before });
       this.#chains.set(session, { index, position }, this.#durable.size);
@@ -231,7 +231,8 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   }
 
   /** The journal asks for the checkpoint that ends a write. */
-  record(): Buffer {
+  record(batch: Buffer): Buffer {
+    this.#staged.appendAll(this.#gathering.hash(batch));
     const { size } = this.#staged;
     const root = this.#staged.root();
     const note = signCheckpoint({ origin: this.origin, size, root }, this.#options.signers);
@@ -257,7 +258,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     for (const { session, before } of undone.reverse()) this.#chains.restore(session, before);
     this.#sealed = [];
     this.#undo = [];
+    this.#gathering.clear();
     this.#staged = this.#durable.clone();
+    this.#next = this.#durable.size;
     while ((this.#marks.at(-1)?.leaf ?? -1) >= this.#durable.size) this.#marks.pop();
   }
 
@@ -322,15 +325,6 @@ class TransparencyLog implements Log, OpenedLog, Seal {
 
   get #firstInJournal(): number {
     return this.#marks[0]?.leaf ?? this.#durable.size;
-  }
-
-  #salt(): Buffer {
-    if (this.#saltAt + SALT_BYTES > SALT_POOL_BYTES) {
-      randomFillSync(this.#salts);
-      this.#saltAt = 0;
-    }
-    this.#saltAt += SALT_BYTES;
-    return this.#salts.subarray(this.#saltAt - SALT_BYTES, this.#saltAt);
   }
 
   #mark(leaf: number, journal: number): void {
@@ -452,6 +446,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     this.#committed = last;
     this.#durable = frontier;
     this.#staged = frontier.clone();
+    this.#next = frontier.size;
     this.#marks = marks;
   }
 

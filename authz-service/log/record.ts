@@ -9,11 +9,20 @@ import { SALT_BYTES } from './leaf.ts';
 
 const EVENT = 1;
 const CHECKPOINT = 2;
-const HEAD_BYTES = 9 + SALT_BYTES;
+/** What stands before the entry. */
+export const HEAD_BYTES = 9 + SALT_BYTES;
 
 export type JournaledRecord =
   | { readonly kind: 'event'; readonly index: number; readonly salt: Buffer; readonly entry: Buffer; readonly event: Buffer }
   | { readonly kind: 'checkpoint'; readonly note: string };
+
+/** Writes what stands before the entry, but for the salt; returns where that goes. */
+export const writeEventHead = (into: Buffer, at: number, index: number, entryLength: number): number => {
+  into[at] = EVENT;
+  into.writeUIntLE(index, at + 1, 6);
+  into.writeUInt16LE(entryLength, at + 7);
+  return at + 9;
+};
 
 let scratch = Buffer.alloc(1 << 12);
 
@@ -21,10 +30,7 @@ let scratch = Buffer.alloc(1 << 12);
 export const encodeEventRecord = (index: number, salt: Uint8Array, entry: Uint8Array, event: Uint8Array): Buffer => {
   const length = HEAD_BYTES + entry.length + event.length;
   if (length > scratch.length) scratch = Buffer.alloc(2 * length);
-  scratch[0] = EVENT;
-  scratch.writeUIntLE(index, 1, 6);
-  scratch.writeUInt16LE(entry.length, 7);
-  scratch.set(salt, 9);
+  scratch.set(salt, writeEventHead(scratch, 0, index, entry.length));
   scratch.set(entry, HEAD_BYTES);
   scratch.set(event, HEAD_BYTES + entry.length);
   return scratch.subarray(0, length);

@@ -1,7 +1,8 @@
 /** The hashes of RFC 6962, section 2.1, and the right edge of a tree that grows. */
 import { hash } from 'node:crypto';
+import { foldLevel, HASH_BYTES, sha256Many } from './many.ts';
 
-export const HASH_BYTES = 32;
+export { HASH_BYTES } from './many.ts';
 
 const LEAF = 0;
 const NODE = 1;
@@ -33,6 +34,12 @@ export const leafHash = (entry: Uint8Array): Buffer => {
   leafScratch.set(entry, 1);
   return digest(leafScratch.subarray(0, 1 + entry.length));
 };
+
+const LEAF_PREFIX = Buffer.of(LEAF);
+
+/** The leaf hashes of `count` entries, one behind the other: a view, good until the next batch is hashed. `pieces` as `sha256Many` takes them. */
+export const leafHashes = (source: Uint8Array, pieces: Uint32Array, count: number): Buffer =>
+  sha256Many(LEAF_PREFIX, source, pieces, count);
 
 export const nodeHash = (left: Uint8Array, right: Uint8Array): Buffer => {
   nodeScratch.set(left, 1);
@@ -76,6 +83,22 @@ export class Frontier {
 
   append(leaf: Uint8Array): void {
     this.appendPerfect(leaf, 1);
+  }
+
+  /** As many `append`s, of leaf hashes that stand one behind the other: a level of the tree at a time. */
+  appendAll(leaves: Uint8Array): void {
+    const count = leaves.length / HASH_BYTES;
+    const single: Uint8Array[] = [];
+    let level = leaves;
+    for (let size = this.#size; level.length > 0; size = Math.floor(size / 2)) {
+      const first = size % 2 === 1 ? this.#roots.pop() : undefined;
+      const nodes = level.length / HASH_BYTES + (size % 2);
+      // The last one, when it has nobody beside it yet: a copy, because the next level takes its place.
+      if (nodes % 2 === 1) single.push(Uint8Array.prototype.slice.call(level, -HASH_BYTES));
+      level = foldLevel(first, level);
+    }
+    this.#roots.push(...single.reverse());
+    this.#size += count;
   }
 
   /** Takes the root of a perfect subtree of so many leaves: a power of two, of which the size is a multiple. */

@@ -1,7 +1,9 @@
+import { createHash, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TlogError } from './error.ts';
-import { EMPTY_ROOT, Frontier, leafHash, rootOf } from './hash.ts';
+import { EMPTY_ROOT, Frontier, leafHash, leafHashes, rootOf } from './hash.ts';
+import { MAX_MESSAGE_BYTES, sha256Many } from './many.ts';
 import { mth, path, proof, reading, tilesOf } from './naive.fixture.ts';
 import { checkConsistency, checkInclusion, formatProof, frontierOf, parseProof, proveConsistency, proveInclusion } from './proof.ts';
 import {
@@ -72,6 +74,80 @@ describe('the hashes of RFC 6962', () => {
       for (const entry of entries.slice(size)) frontier.append(leafHash(entry));
       expect(frontier.root()).toEqual(mth(entries));
     }
+  });
+});
+
+describe('many at once', () => {
+  const piecesOf = (lengths: readonly number[]): { source: Buffer; pieces: Uint32Array } => {
+    const source = randomBytes(lengths.reduce((sum, length) => sum + length, 0));
+    let at = 0;
+    const pieces = lengths.flatMap((length) => [(at += length) - length, length]);
+    return { source, pieces: Uint32Array.from(pieces) };
+  };
+  const plain = (prefix: Uint8Array, source: Buffer, pieces: Uint32Array): Buffer =>
+    Buffer.concat(
+      Array.from({ length: pieces.length / 4 }, (_, i) => {
+        const [a, aLength, b, bLength] = pieces.subarray(4 * i, 4 * i + 4) as unknown as [number, number, number, number];
+        const hash = createHash('sha256').update(prefix);
+        return hash
+          .update(source.subarray(a, a + aLength))
+          .update(source.subarray(b, b + bLength))
+          .digest();
+      }),
+    );
+
+  it('are hashed as one by one, whatever their lengths', () => {
+    const length = fc.oneof(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 0, max: 3000 }));
+    const message = fc.tuple(length, length);
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 40 }), fc.integer({ min: 0, max: 70 }), (messages, prefixed) => {
+        const { source, pieces } = piecesOf(messages.flat());
+        const prefix = randomBytes(prefixed);
+        expect(hex(sha256Many(prefix, source, pieces, messages.length))).toBe(hex(plain(prefix, source, pieces)));
+      }),
+    );
+  });
+
+  it('are hashed at every length around the edges of a block, and at the longest', () => {
+    const lengths = Array.from({ length: 200 }, (_, i) => [i, 0]).flat();
+    const every = piecesOf(lengths);
+    expect(hex(sha256Many(Buffer.alloc(0), every.source, every.pieces, 200))).toBe(hex(plain(Buffer.alloc(0), every.source, every.pieces)));
+    const longest = piecesOf([MAX_MESSAGE_BYTES - 2, 1, 3, 4, MAX_MESSAGE_BYTES - 1, 0]);
+    const three = longest.pieces.subarray(0, 12);
+    expect(hex(sha256Many(Buffer.of(0), longest.source, three, 3))).toBe(hex(plain(Buffer.of(0), longest.source, three)));
+  });
+
+  it('are refused when they are too long, or beyond their source', () => {
+    const long = piecesOf([MAX_MESSAGE_BYTES, 0]);
+    expect(() => sha256Many(Buffer.of(0), long.source, long.pieces, 1)).toThrow(RangeError);
+    expect(() => sha256Many(Buffer.of(0), Buffer.alloc(10), Uint32Array.of(0, 4, 8, 3), 1)).toThrow(RangeError);
+  });
+
+  it('grow a tree as one by one', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 130 }), { maxLength: 8 }), (counts) => {
+        const [one, all] = [new Frontier(), new Frontier()];
+        const entries: Buffer[] = [];
+        for (const count of counts) {
+          const more = Array.from({ length: count }, (_, i) => Buffer.from(`entry ${entries.length + i}`));
+          entries.push(...more);
+          for (const entry of more) one.append(leafHash(entry));
+          const { length } = Buffer.concat(more);
+          let at = 0;
+          const pieces = more.flatMap((entry) => [(at += entry.length) - entry.length, entry.length, 0, 0]);
+          expect(at).toBe(length);
+          all.appendAll(leafHashes(Buffer.concat(more), Uint32Array.from(pieces), count));
+          expect(all.size).toBe(one.size);
+          expect(hex(all.root())).toBe(hex(one.root()));
+        }
+        expect(hex(all.root())).toBe(hex(mth(entries)));
+        // Its edge is the same, not its root alone.
+        one.append(leafHash(Buffer.of(1)));
+        all.append(leafHash(Buffer.of(1)));
+        expect(hex(all.root())).toBe(hex(one.root()));
+      }),
+      { numRuns: 40 },
+    );
   });
 });
 

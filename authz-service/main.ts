@@ -37,7 +37,7 @@ import { createSessions } from './session/door.ts';
 import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
-import { accessLogService } from './tap/access_log_server.ts';
+import { accessLogService, tapSinkService } from './tap/envoy/services.ts';
 import { aboutToJson, eventToJson } from './tap/event.ts';
 import { runDetail, runsOf } from './tap/runs.ts';
 import { type TapServiceOptions, tapService } from './tap/server.ts';
@@ -316,6 +316,7 @@ async function start(
   const emitters = [
     tapService(sink, refusedAs('a stream of events')),
     ...(config.tap.envoyAccessLog ? [accessLogService(sink, maskRecord.text, refusedAs('a stream of access logs'))] : []),
+    ...(config.tap.envoyTap ? [tapSinkService(sink, maskRecord.text, refusedAs("a stream of Envoy's tap"))] : []),
   ];
   tapServiceMetrics(metrics, emitters);
   const tapDoor = await openDoor(service.tap, emitters, MAX_EMIT_BYTES);

@@ -19,7 +19,10 @@ export const exporting: Command = {
     ['--from N', 'begin at event N of the record, or with `now`; default 0'],
     ['-n, --limit N', 'how many events of the record are read at most'],
     ['--follow', 'go on as the record grows'],
-    ['--events KINDS', 'which kinds, with commas between them; default all but payload_chunk, request_forwarded and envoy_access_log'],
+    [
+      '--events KINDS',
+      'which kinds, with commas between them; default all but payload_chunk, request_forwarded, envoy_access_log and envoy_tap',
+    ],
     ['--cursor FILE', 'keep there how far it got, and go on from there'],
     ...placeDetails,
   ],

@@ -441,7 +441,7 @@ describe('before a start', () => {
   });
 });
 
-test('docs/configuration.md is up to date (npm run generate)', () => {
+test('docs/configuration.md is up to date (node authz-service/config/reference.ts)', () => {
   const document = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
   expect(withReference(document)).toBe(document);
 });

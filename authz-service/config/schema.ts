@@ -499,6 +499,11 @@ export const SCHEMA = object({
         'false',
         "Whether Envoy's own access log of the HTTP listeners is recorded beside what the filters tell: see recording.md.",
       ),
+      envoy_tap: preset(
+        flag,
+        'false',
+        "Whether what taps of Envoy's send to `service.tap` (`envoy.service.tap.v3`) is recorded too: see recording.md.",
+      ),
       require_elsewhere: preset(
         flag,
         'false',

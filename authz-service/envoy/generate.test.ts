@@ -48,7 +48,7 @@ const changed = (before: EnvoyConfig, after: EnvoyConfig): string[] => {
 };
 
 describe('the example', () => {
-  test('envoy/generated is what is generated for envoy/sluice.example.yaml (npm run generate)', () => {
+  test('envoy/generated is what is generated for envoy/sluice.example.yaml', () => {
     const files = envoyFiles(generateEnvoy(load(join(envoyFolder, 'sluice.example.yaml'))));
     expect(readdirSync(join(envoyFolder, 'generated')).toSorted()).toEqual([...files.keys()].toSorted());
     for (const [name, text] of files) expect(readFileSync(join(envoyFolder, 'generated', name), 'utf8'), name).toBe(text);

@@ -197,6 +197,10 @@ export const edges = (): TapEvent[] => [
     target: '',
   }),
   eventOf('', bodyOf('envoy_access_log'), { target: '' }),
+  eventOf('', bodyOf('envoy_tap'), { target: '' }),
+  eventOf('', bodyOf('envoy_tap', { tap: 'billing', form: 'http', method: 'GET', path: '/customers', status: 403, session: 'ses_1' }), {
+    target: '',
+  }),
   eventOf('ses_g', bodyOf('hold_answered', { approval: 'apr_2', answer: 'expired' })),
   eventOf('ses_g', bodyOf('command_finished', { outcome: 'cancelled' }), { command: 3 }),
 ];

@@ -35,7 +35,7 @@ export const KINDS = Object.keys(BODIES) as Kind[];
  * Payload is for those who may read the record; that a request was forwarded says no more than its judgement and its end, and what Envoy logged of it is told
  * by those in other words.
  */
-const UNASKED: ReadonlySet<Kind> = new Set(['payload_chunk', 'request_forwarded', 'envoy_access_log']);
+const UNASKED: ReadonlySet<Kind> = new Set(['payload_chunk', 'request_forwarded', 'envoy_access_log', 'envoy_tap']);
 export const DEFAULT_KINDS: readonly Kind[] = KINDS.filter((kind) => !UNASKED.has(kind));
 
 /** The leaf's name, everywhere and for ever. */

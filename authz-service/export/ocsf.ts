@@ -495,6 +495,33 @@ function accessLog(of: Telling, body: TapBodyOf<'envoy_access_log'>): OcsfEvent 
   };
 }
 
+/** What a tap saw is neither judged nor of a session. */
+function trace(of: Telling, body: TapBodyOf<'envoy_tap'>): OcsfEvent {
+  const { tap, form, piece, method, authority, path, status } = body;
+  const what = [piece || form, method, authority + path].filter(Boolean).join(' ');
+  return {
+    ...base(of, 'base', 'Tap', status >= 400 ? FAILED : ALLOWED, `Envoy's tap ${tap} saw ${what}${status ? `: ${status}` : ''}`, {
+      tap,
+      node: body.node,
+      trace: body.trace,
+      form,
+      piece,
+      method,
+      authority,
+      path,
+      request_headers: body.requestHeaders,
+      response_headers: body.responseHeaders,
+      request_bytes: body.requestBytes,
+      response_bytes: body.responseBytes,
+      truncated: body.truncated,
+      local: body.localAddress,
+      remote: body.remoteAddress,
+      session_header: body.session,
+    }),
+    ...said({ status_code: String(status || '') }),
+  };
+}
+
 /**
  * @param context what the events before it said of its session, its own included
  * @returns undefined for an event that is not told: recorded payload
@@ -525,6 +552,8 @@ export function ocsfEvent(event: TapEvent, context: SessionContext | undefined, 
       return notice(of, body);
     case 'envoy_access_log':
       return accessLog(of, body);
+    case 'envoy_tap':
+      return trace(of, body);
     default:
       return base(of, 'base', (body as { kind: string }).kind, ALLOWED, `an event of kind ${(body as { kind: string }).kind}`, {});
   }

@@ -59,6 +59,20 @@ const EVENTS = [
     upstreamAddress: '10.0.0.9:443',
     failure: 'certificate verify failed',
   }),
+  event('envoy_tap', 511, {
+    tap: 'billing',
+    trace: '77',
+    form: 'http',
+    piece: '',
+    method: 'GET',
+    authority: 'billing.example',
+    path: '/customers',
+    status: 200,
+    requestBytes: 0,
+    responseBytes: '412',
+    truncated: true,
+    session: 'ses_1',
+  }),
   event('notice', 512, { notice: 'policy-reloaded', text: '' }),
   event(
     'command_finished',
@@ -97,6 +111,9 @@ it('tells a session event by event, with what was masked', () => {
               0 B in, 91 B out; after 12.3 ms
               from 127.0.0.1:5000 to 10.0.0.9:443
               failed: certificate verify failed
+   +511.0 ms  Envoy's tap billing saw http GET billing.example/customers: 200
+              0 B in, 412 B out, cut by Envoy; trace 77
+              a header of the answer named the session ses_1
    +512.0 ms  notice policy-reloaded
    +513.0 ms  [7] complete SELECT 2
               2 rows, 300 B out; after 900 µs

@@ -91,6 +91,17 @@ const TELLS: Readonly<Record<Kind, (body: Body) => readonly string[]>> = {
     `from ${word(body, 'downstreamAddress') || 'an unknown address'}${word(body, 'upstreamAddress') ? ` to ${word(body, 'upstreamAddress')}` : ''}`,
     ...(word(body, 'failure') ? [`failed: ${word(body, 'failure')}`] : []),
   ],
+  envoy_tap: (body) => [
+    `Envoy's tap ${word(body, 'tap')} saw ${[
+      word(body, 'piece') || word(body, 'form'),
+      word(body, 'method'),
+      word(body, 'authority') + word(body, 'path'),
+    ]
+      .filter(Boolean)
+      .join(' ')}${number(body, 'status') ? `: ${number(body, 'status')}` : ''}`,
+    `${bytes(number(body, 'requestBytes'))} in, ${bytes(number(body, 'responseBytes'))} out${body.truncated ? ', cut by Envoy' : ''}; trace ${word(body, 'trace') || 'without an id'}`,
+    ...(word(body, 'session') ? [`a header of the answer named the session ${word(body, 'session')}`] : []),
+  ],
   notice: (body) => [`notice ${word(body, 'notice')}${because(word(body, 'text'))}`],
 };
 

@@ -253,7 +253,7 @@ export const encodeEventView = (event: TapEvent): Encoded => {
 export const encodeEvent = (event: TapEvent): Uint8Array => Uint8Array.prototype.slice.call(encodeEventView(event).bytes);
 
 /** Kinds that may be about no session. */
-const SESSIONLESS: ReadonlySet<Kind> = new Set(['notice', 'envoy_access_log']);
+const SESSIONLESS: ReadonlySet<Kind> = new Set(['notice', 'envoy_access_log', 'envoy_tap']);
 
 /** Throws a `WireError` when this is no session that an event of this kind can have. */
 export const checkSession = (session: string, kind: Kind): void => {

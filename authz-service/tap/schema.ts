@@ -137,6 +137,29 @@ export const BODIES = {
       peerSubject: 'string',
     },
   },
+  envoy_tap: {
+    number: 21,
+    fields: {
+      tap: 'string',
+      node: 'string',
+      trace: 'string',
+      form: 'string',
+      piece: 'string',
+      method: 'string',
+      authority: 'string',
+      path: 'string',
+      status: 'uint32',
+      requestHeaders: 'strings',
+      responseHeaders: 'strings',
+      requestBytes: 'uint64',
+      responseBytes: 'uint64',
+      truncated: 'bool',
+      startUnixNanos: 'fixed64',
+      localAddress: 'string',
+      remoteAddress: 'string',
+      session: 'string',
+    },
+  },
 } as const satisfies Record<string, { number: number; fields: Record<string, FieldType> }>;
 
 export type Kind = keyof typeof BODIES;

@@ -67,6 +67,20 @@ export class Reader {
     throw malformed('a number of more than 10 bytes');
   }
 
+  /** An unsigned varint of any value: an identifier. */
+  varint64(): bigint {
+    let value = 0n;
+    for (let shift = 0n; shift < 70n; shift += 7n) {
+      if (this.#at >= this.#end) throw malformed('a number ends too early');
+      const byte = this.#bytes[this.#at++] as number;
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte >= 0x80) continue;
+      if (value > MAX_FIXED64) throw malformed('a number of more than 64 bits');
+      return value;
+    }
+    throw malformed('a number of more than 10 bytes');
+  }
+
   /** The next field's number and wire type, as `number << 3 | type`. */
   tag(): number {
     const tag = this.varint();

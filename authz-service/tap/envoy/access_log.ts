@@ -2,9 +2,10 @@
  * Envoy's `envoy.service.accesslog.v3`: a message of its stream of access logs as events of the record. Headers, metadata, filter state and tags are not read,
  * and paths lose their queries: what a judgement needs of them stands masked in the session's own events.
  */
-import type { TapBodyOf } from './schema.ts';
-import type { OwnEvent } from './sink.ts';
-import { BYTES, Reader, VARINT, WireError } from './wire.ts';
+import type { TapBodyOf } from '../schema.ts';
+import type { OwnEvent } from '../sink.ts';
+import { Reader, VARINT, WireError } from '../wire.ts';
+import { addressOf, count, named, nanosOf, read, text } from './messages.ts';
 
 /** The names come from one peer's bytes: the sink says whether they are a session's. */
 type Told = OwnEvent & { readonly body: TapBodyOf<'envoy_access_log'> };
@@ -19,19 +20,6 @@ interface Entry {
 
 /** Of one message: Envoy sends them by 16 KiB. So many become one write at most. */
 export const MAX_ENTRIES = 1024;
-
-const text = (field: number): number => (field << 3) | BYTES;
-const count = (field: number): number => (field << 3) | VARINT;
-
-/** Reads the fields that `take` has, by their tags. */
-function read(reader: Reader, take: Readonly<Record<number, (field: Reader) => void>>): void {
-  while (!reader.done) {
-    const tag = reader.tag();
-    const taken = take[tag];
-    if (taken) taken(reader);
-    else reader.skip(tag & 7);
-  }
-}
 
 const METHODS = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'];
 const PROTOCOLS = ['', 'HTTP/1.0', 'HTTP/1.1', 'HTTP/2', 'HTTP/3'];
@@ -57,9 +45,6 @@ const FLAGS = [
   ...['', 'LH', 'UH', 'UT', 'LR', 'UR', 'UF', 'UC', 'UO', 'NR', 'DI', 'FI', 'RL', 'UAEX', 'RLSE', 'DC', 'URX', 'SI', 'IH', 'DPE'],
   ...['UMSDR', 'RFCF', 'NFCF', 'DT', 'UPE', 'NC', 'OM', 'DF', 'DR'],
 ];
-
-/** Of a value that a later Envoy may have: its number. */
-const named = (names: readonly string[], value: number): string => names[value] ?? String(value);
 
 /**
  * The entries of one `StreamAccessLogsMessage`. Text that is not UTF-8 is read with U+FFFD in the place of what is wrong: third parties sent it to Envoy.
@@ -222,29 +207,6 @@ function readTls(reader: Reader, body: Body): void {
     [text(3)]: (field) => (body.serverName = field.string()),
     [text(5)]: (field) => read(field.message(), { [text(2)]: (subject) => (body.peerSubject = subject.string()) }),
   });
-}
-
-/** A `Timestamp` or a `Duration`. */
-function nanosOf(reader: Reader): bigint {
-  let [seconds, nanos] = [0, 0];
-  read(reader, { [count(1)]: (field) => (seconds = field.varint()), [count(2)]: (field) => (nanos = field.varint()) });
-  // What a fixed64 holds, whatever a clock says.
-  return BigInt.asUintN(64, BigInt(seconds) * 1_000_000_000n + BigInt(nanos));
-}
-
-/** An `Address`: `IP:port`, the path of a socket, or the listener inside Envoy. */
-function addressOf(reader: Reader): string {
-  let address = '';
-  read(reader, {
-    [text(1)]: (field) => {
-      let [host, port] = ['', 0];
-      read(field.message(), { [text(2)]: (of) => (host = of.string()), [count(3)]: (of) => (port = of.varint()) });
-      address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-    },
-    [text(2)]: (field) => read(field.message(), { [text(1)]: (path) => (address = path.string()) }),
-    [text(3)]: (field) => read(field.message(), { [text(1)]: (listener) => (address = listener.string()) }),
-  });
-  return address;
 }
 
 /** Each of them is a boolean, but for the message of `UAEX`. */

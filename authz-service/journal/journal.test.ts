@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { JournalError } from './error.ts';
+import { type File, type FileSystem, nodeFileSystem } from './file_system.ts';
 import { FRAME_BYTES, HEADER_BYTES } from './frame.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { type Fault, type Operation, SimulatedFileSystem } from './simulated_file_system.ts';
@@ -133,17 +134,47 @@ describe('a journal on a real disk', () => {
     expect((await recovered(directory))[0]).toBe('AB and more');
   });
 
-  it('does not keep an idle disk waiting when much is appended in one turn: the rest gathers behind the first write', async () => {
-    const journal = await openJournal(directory, { eagerBytes: 1000 });
+  it('does not keep an idle disk waiting when much is appended in one turn: it goes in parts, one behind the other', async () => {
+    const journal = await openJournal(directory, { batchBytes: 1000 });
     const text = 'x'.repeat(84);
     const appended = Array.from({ length: 50 }, () =>
       journal.append(record(text)).then((index) => `${index} of write ${journal.totals.writes}`),
     );
     const settled = await Promise.all(appended);
-    // 10 frames of 100 bytes, and all the others.
-    expect(settled).toEqual(Array.from({ length: 50 }, (_, i) => `${i} of write ${i < 10 ? 1 : 2}`));
+    // 10 frames of 100 bytes in each.
+    expect(settled).toEqual(Array.from({ length: 50 }, (_, i) => `${i} of write ${1 + Math.floor(i / 10)}`));
     await journal.close();
     expect(await recovered(directory)).toEqual(Array(50).fill(text));
+  });
+
+  it('writes more at once while it is a slow disk that everything waits for, and less when that is over', async () => {
+    let ms = 15;
+    const slow: FileSystem = {
+      ...nodeFileSystem,
+      open: async (path, mode) => {
+        const file = await nodeFileSystem.open(path, mode);
+        const writeDurably: File['writeDurably'] = async (bytes, position) => {
+          if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
+          await file.writeDurably(bytes, position);
+        };
+        return { ...file, writeDurably };
+      },
+    };
+    const journal = await openJournal(directory, { batchBytes: 1000, files: slow });
+    const crowd = async (): Promise<number> => {
+      const before = journal.totals.writes;
+      for (let i = 0; i < 100; i += 1) journal.stage(record('x'.repeat(84)));
+      await journal.settled();
+      return journal.totals.writes - before;
+    };
+    expect(await crowd()).toBe(10);
+    await crowd();
+    expect(await crowd()).toBeLessThan(4);
+    ms = 0;
+    // One write at a time has nothing behind it.
+    for (let i = 0; i < 12; i += 1) await journal.append(record('x'));
+    expect(await crowd()).toBe(10);
+    await journal.close();
   });
 
   it('writes what is appended at once in one write, and what is appended meanwhile in the next', async () => {

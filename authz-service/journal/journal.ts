@@ -42,8 +42,8 @@ export interface JournalOptions {
   readonly maxRecordBytes?: number;
   /** Bytes that may wait for the disk before appends are refused with `backlog`. Default 64 MiB. */
   readonly maxPendingBytes?: number;
-  /** A batch of so many bytes does not wait for the end of the turn when the disk is idle: the next one gathers while it is written. Default 64 KiB. */
-  readonly eagerBytes?: number;
+  /** A batch that has come to so many bytes takes no more, and the next one gathers. More while it is the disk that everything waits for. Default 32 KiB. */
+  readonly batchBytes?: number;
   /** How long after the disk was full the journal tries again, in milliseconds; doubled up to 16 times that. Default 500. */
   readonly retryMs?: number;
   readonly files?: FileSystem;
@@ -149,6 +149,9 @@ const KEPT_BUFFER_BYTES = 1 << 22;
 const PROBE_BYTES = 1 << 18;
 const SETTLED = Promise.resolve();
 
+/** How long this thread has waited for something to happen, since it began. Milliseconds. */
+const idleMs = (): number => performance.eventLoopUtilization().idle;
+
 const copyOf =
   (record: Uint8Array): WritePayload =>
   (into, at) => {
@@ -173,6 +176,8 @@ class FileJournal implements Journal {
   #queue: Work[] = [];
   #current: Work | undefined;
   #pendingBytes = 0;
+  /** How large a batch becomes at present. */
+  #batchBytes: number;
   #scheduled = false;
   #spare: Buffer[] = [];
   #health: Health = { ok: true };
@@ -191,6 +196,7 @@ class FileJournal implements Journal {
     this.#files = files;
     this.#directory = directory;
     this.#options = options;
+    this.#batchBytes = options.batchBytes;
     this.#seal = seal;
     this.#unlock = unlock;
     this.#segments = recovered.segments;
@@ -334,11 +340,11 @@ class FileJournal implements Journal {
   #gathering(): Batch {
     const last = this.#queue.at(-1);
     if (last?.kind === 'batch') {
-      const eager = this.#current === undefined && this.#queue.length === 1 && last.length >= this.#options.eagerBytes;
       // The last frame of a batch is its seal's.
-      if (!eager && last.frames < MAX_BATCH_FRAMES) return last;
-      if (eager) this.#commit();
-      else this.#close(last);
+      if (last.length < this.#batchBytes && last.frames < MAX_BATCH_FRAMES) return last;
+      this.#close(last);
+      // An idle disk does not wait for the end of the turn.
+      if (this.#queue.length === 1) this.#commit();
     }
     const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES);
     const batch: Batch = { kind: 'batch', settlement: new Settlement(), first: this.#next, frames: 0, buffer, length: 0, sealed: false };
@@ -391,15 +397,26 @@ class FileJournal implements Journal {
     }
     const current = this.#current;
     if (current.kind === 'batch') this.#close(current);
+    const [began, idle] = [performance.now(), idleMs()];
     this.#work(current).then(
       () => {
         this.#current = undefined;
+        this.#adapt((idleMs() - idle) / (performance.now() - began));
         if (current.kind === 'batch') this.#seal?.durable();
         current.settlement.resolve();
         this.#commit();
       },
       (error: unknown) => this.#fail(error),
     );
+  }
+
+  /**
+   * Whether a batch should be large is for the disk to say, and how long a write took does not tell: the thread may not have had the time to notice. So: where this thread was
+   * idle for most of a write, and more waits behind it, fewer and larger writes take what waits sooner; where it was busy, small ones cost nothing, and everybody waits less.
+   */
+  #adapt(idle: number): void {
+    const held = idle > 0.5 && this.#queue.length > 0;
+    this.#batchBytes = held ? Math.min(2 * this.#batchBytes, KEPT_BUFFER_BYTES) : Math.max(this.#batchBytes / 2, this.#options.batchBytes);
   }
 
   #work(work: Work): Promise<void> {
@@ -556,7 +573,7 @@ class FileJournal implements Journal {
  */
 export const openJournal = async (directory: string, options: JournalOptions = {}): Promise<Journal> => {
   const files = options.files ?? nodeFileSystem;
-  const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, eagerBytes = 1 << 16, retryMs = 500 } = options;
+  const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, batchBytes = 1 << 15, retryMs = 500 } = options;
   const { prepare, seal, released = false, replay = () => {} } = options;
   let unlock: (() => void) | undefined;
   try {
@@ -568,7 +585,7 @@ export const openJournal = async (directory: string, options: JournalOptions = {
     return new FileJournal(
       files,
       directory,
-      { segmentBytes, maxRecordBytes, maxPendingBytes, eagerBytes, retryMs },
+      { segmentBytes, maxRecordBytes, maxPendingBytes, batchBytes, retryMs },
       seal,
       unlock,
       recovered,

@@ -28,7 +28,7 @@ const work = async (files: SimulatedFileSystem): Promise<Told> => {
   const told: Told = { acknowledged: [], seen: [] };
   let log: Log | undefined;
   try {
-    log = await testLog({ files, journal: { segmentBytes: 6000, eagerBytes: 5000, retryMs: 1 } });
+    log = await testLog({ files, journal: { segmentBytes: 6000, batchBytes: 5000, retryMs: 1 } });
     for (const [round, count] of [3, 1, 253, 4].entries()) {
       const from = log.size;
       const texts = Array.from({ length: count }, (_, i) => `${round}: event ${from + i}`);

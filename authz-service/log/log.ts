@@ -47,7 +47,7 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   /** A clock that nobody sets. Milliseconds. */
   readonly monotonic?: () => number;
   readonly files?: FileSystem;
-  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'eagerBytes' | 'retryMs'>;
+  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'batchBytes' | 'retryMs'>;
   /** Told what an operator should know of: a publication that failed (it is tried again) or the end of the log. */
   readonly onProblem?: (error: Error) => void;
 }

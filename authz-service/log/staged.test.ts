@@ -37,7 +37,7 @@ describe('events that are staged', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(staged, { minLength: 1, maxLength: 40 }), async (events) => {
         const files = new SimulatedFileSystem();
-        const log = await testLog({ files, journal: { eagerBytes: 10_000 } });
+        const log = await testLog({ files, journal: { batchBytes: 10_000 } });
         for (const { subject, event, written } of events) {
           log.stage(subject, event);
           if (written) await log.settled();

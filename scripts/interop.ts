@@ -174,6 +174,8 @@ const exportClients: readonly Client[] = [
 const evidenceClients: readonly Client[] = [
   { name: 'minio', command: process.execPath, args: [here('storage.ts'), 'minio', minio], cwd: root },
   { name: 'azurite', command: process.execPath, args: [here('storage.ts'), 'azurite', azurite], cwd: root },
+  { name: 'minio', command: process.execPath, args: [here('restore.ts'), 'minio', minio], cwd: root },
+  { name: 'azurite', command: process.execPath, args: [here('restore.ts'), 'azurite', azurite], cwd: root },
   { name: 'log', command: process.execPath, args: [here('log.ts'), logVerifier], cwd: root },
   { name: 'evidence page', command: process.execPath, args: [here('evidence_page.ts'), 'chromium'], cwd: root },
   { name: 'litewitness', command: process.execPath, args: [here('witness.ts'), litewitness, witnessctl], cwd: root },

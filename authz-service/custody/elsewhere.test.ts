@@ -240,6 +240,34 @@ describe('a log that is opened', () => {
     await expect(opened(elsewhere({ replicas: [folder('copy')] }))).rejects.toMatchObject({ code: 'rolled_back' });
   });
 
+  it('is held against what a locked bucket keeps, also where the pointer was set back and markers were put above the rest', async () => {
+    const vault = { ...s3(), writeOnce: 'compliance', lockMs: 3_600_000 } as StoreConfig;
+    const replicate = async (): Promise<void> => {
+      const to = openStore(vault, ENV);
+      const open = (bytes: Buffer) => openCheckpoint(bytes, ORIGIN, [SIGNER.verifier]);
+      const retainUntil = () => new Date(Date.now() + 3_600_000);
+      await new Replicator({ from: localFiles(join(state(), 'log')), to, open, retainUntil }).round();
+      await to.close();
+    };
+    await grow(290);
+    cpSync(state(), join(directory, 'old'), { recursive: true });
+    await replicate();
+    const pointer = (await localFiles(join(state(), 'log')).get('checkpoint')) as Buffer;
+    await grow(520);
+    await replicate();
+    rmSync(state(), { recursive: true });
+    cpSync(join(directory, 'old'), state(), { recursive: true });
+    const thief = openStore(s3(), ENV);
+    await thief.put('checkpoint', pointer);
+    const kept = bucket.keys().flatMap((key) => (/checkpoints\/.*520$/.test(key) ? [key.slice('gw/'.length)] : []));
+    expect(kept).toHaveLength(1);
+    for (const key of kept) await thief.delete(key);
+    await thief.close();
+    await expect(opened(elsewhere({ replicas: [vault] }))).rejects.toMatchObject({ code: 'rolled_back' });
+    // Who looks without the lock sees what is on top.
+    await (await opened(elsewhere({ replicas: [s3()] }))).close();
+  });
+
   it('is held against what can be read in a replica, whatever else somebody has written there', async () => {
     await rolledBack(290, 520);
     const copy = localFiles(join(directory, 'copy'));

@@ -161,6 +161,27 @@ describe('a log that is restored', () => {
   });
 });
 
+it.each([
+  ['set back', (old: Buffer) => copy.put('checkpoint', old)],
+  ['spoiled', () => copy.put('checkpoint', Buffer.from('nothing'))],
+  ['removed', () => copy.delete('checkpoint')],
+])('is restored from a copy whose pointer was %s, and beside which others lie, by what it keeps', async (_, damage) => {
+  await grow('old', 200);
+  const old = (await published('old').get('checkpoint')) as Buffer;
+  await replicate('old');
+  await grow('old', 700);
+  await replicate('old');
+  await damage(old);
+  for (const key of ['checkpoints/0', 'checkpoints/9999999999999999']) await copy.put(key, Buffer.from('nothing'));
+  expect((await restore()).size).toBe(700);
+  // The edge of those that are kept is gone; what they stand for lies in full bundles.
+  rmSync(at('new'), { recursive: true });
+  await copy.delete('checkpoints/0000000000000700');
+  expect(await codeOf(restore())).toBe('unsigned');
+  rmSync(at('new'), { recursive: true });
+  expect(await restore([SIGNER], 512)).toMatchObject({ size: 512, checkpoint: { size: 200 } });
+});
+
 describe('is not restored from', () => {
   beforeEach(async () => {
     await grow('old', 600);
@@ -174,6 +195,7 @@ describe('is not restored from', () => {
 
   it('nothing', async () => {
     await copy.delete('checkpoint');
+    for await (const key of copy.list('checkpoints/')) await copy.delete(key);
     expect(await codeOf(restore())).toBe('missing');
   });
 

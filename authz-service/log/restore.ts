@@ -53,6 +53,9 @@ export interface Restored {
   readonly root: Buffer;
 }
 
+/** Who may write there may have put others beside them. */
+const isKept = (key: string): boolean => /^checkpoints\/\d{16}$/.test(key);
+
 /** Bundles that are read ahead. */
 const AHEAD = 8;
 
@@ -108,30 +111,35 @@ const recordOf = (index: number, { subject, event }: Told): LogRecord => {
   return { index, entry, leaf: decodeLeaf(entry), detail: { index, salt, event: Buffer.from(event) } };
 };
 
-/** The longest tree of this log that the copy holds: what it keeps may be ahead of its pointer. */
+/**
+ * The longest tree of this log that the copy holds: what it keeps may be ahead of its pointer, which anybody who can write there can set back, spoil or remove. Of those
+ * that are kept it is the newest whose edge is there, or lies in what is full by now.
+ */
 const newestOf = async (from: ObjectStore, reader: LogReader, signers: readonly SignerKey[]): Promise<PublishedCheckpoint> => {
-  const pointer = await from.get(CHECKPOINT_PATH);
-  if (pointer === undefined) throw new LogError('missing', `there is no published log at ${from.url}: it has no checkpoint`);
   const keys = signers.map(({ verifier }) => verifier);
   const origin = (signers[0] as SignerKey).verifier.name;
-  const opened = (bytes: Buffer): PublishedCheckpoint => ({ ...openCheckpoint(bytes, origin, keys), note: bytes.toString('utf8') });
-  let candidates: PublishedCheckpoint[];
-  try {
-    candidates = [opened(pointer)];
-  } catch (error) {
-    throw new LogError('key', `the checkpoint at ${from.url} is not signed by a key of this log: ${(error as Error).message}`, error);
-  }
-  for await (const key of from.list('checkpoints/', keptCheckpointPath((candidates[0] as PublishedCheckpoint).size))) {
+  let unread: TlogError | undefined;
+  const at = async (key: string): Promise<PublishedCheckpoint | undefined> => {
     const bytes = await from.get(key);
     try {
-      if (bytes !== undefined) candidates.push(opened(bytes));
+      return bytes && { ...openCheckpoint(bytes, origin, keys), note: bytes.toString('utf8') };
     } catch (error) {
       if (!(error instanceof TlogError)) throw error;
+      unread ??= error;
+      return undefined;
     }
+  };
+  const pointed = await at(CHECKPOINT_PATH);
+  const kept: string[] = [];
+  for await (const key of from.list('checkpoints/', pointed && keptCheckpointPath(pointed.size))) if (isKept(key)) kept.push(key);
+  for (const key of kept.reverse()) {
+    const candidate = await at(key);
+    if (candidate !== undefined && (await isThere(from, reader, candidate))) return candidate;
   }
-  const [pointed, ...ahead] = candidates as [PublishedCheckpoint, ...PublishedCheckpoint[]];
-  for (const candidate of ahead.reverse()) if (await isThere(from, reader, candidate)) return candidate;
-  return pointed;
+  if (pointed !== undefined) return pointed;
+  if (unread === undefined)
+    throw new LogError('missing', `there is no published log at ${from.url}: it has no checkpoint that can be restored`);
+  throw new LogError('key', `the checkpoint at ${from.url} is not signed by a key of this log: ${unread.message}`, unread);
 };
 
 /** Whether what a checkpoint stands for has arrived: its edge comes last. */
@@ -195,7 +203,7 @@ const copyBeside = async (from: ObjectStore, objects: ObjectStore, { size }: Pub
   const keys: string[] = [KEYS_PATH];
   const reader = new LogReader(from);
   if (((await reader.checkpoint(WITNESSED_PATH))?.size ?? Number.POSITIVE_INFINITY) <= size) keys.push(WITNESSED_PATH);
-  for await (const key of from.list('checkpoints/')) if (key <= keptCheckpointPath(size)) keys.push(key);
+  for await (const key of from.list('checkpoints/')) if (isKept(key) && key <= keptCheckpointPath(size)) keys.push(key);
   for (const key of keys) {
     const bytes = await from.get(key);
     if (bytes !== undefined) await objects.put(key, bytes);

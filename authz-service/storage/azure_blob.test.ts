@@ -51,7 +51,7 @@ describe('a store of Azure blobs', () => {
     expect(container.blobs.size).toBe(1);
     container.now = () => Date.now() + 10 * 60_000;
     await store.verify();
-    expect(container.blobs.size).toBe(2);
+    expect(container.blobs.size).toBe(1);
   });
 
   it('comes with a token of Entra, or with the key of the account, and with nothing else', async () => {

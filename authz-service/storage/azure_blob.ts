@@ -116,8 +116,9 @@ export class AzureBlobStore implements ObjectStore {
   }
 
   async *list(prefix: string, after = ''): AsyncGenerator<string> {
-    // There is no "after" in this interface but a marker of the store's own.
-    for await (const { name } of this.#blobs(prefix, false)) if (name > after) yield name;
+    // There is no "after" in this interface but a marker of the store's own. What was deleted, and is locked, has versions, and is in no plain list.
+    let last = after;
+    for await (const { name } of this.#blobs(prefix, this.#options.lock !== undefined)) if (name > last) yield (last = name);
   }
 
   async delete(key: string): Promise<void> {

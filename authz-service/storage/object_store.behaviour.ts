@@ -103,6 +103,11 @@ export const WRITE_ONCE_BEHAVIOURS: readonly Behaviour[] = [
       equal((await store.get('locked/a'))?.toString(), 'first');
       await store.put('locked/a', Buffer.from('another'));
       equal((await store.get('locked/a'))?.toString(), 'first');
+      // All versions that are not locked go, and a marker may stand above the one that is.
+      await store.put('locked/b', Buffer.from('b'));
+      equal(await codeOf(store.delete('locked/a')), 'retained');
+      same(await gather(store.list('locked/')), ['locked/a', 'locked/b']);
+      same(await gather(store.list('locked/', 'locked/a')), ['locked/b']);
     },
   },
   {

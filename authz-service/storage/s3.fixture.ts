@@ -124,7 +124,9 @@ export class Bucket {
     const [keyMarker, versionMarker] = [query.get('key-marker'), query.get('version-id-marker')];
     const all = [...this.objects].filter(([key]) => key.startsWith(prefix)).sort(([a], [b]) => (a < b ? -1 : 1));
     const entries = all.flatMap(([key, versions]) => versions.map((version) => ({ key, version })));
-    const start = keyMarker === null ? 0 : entries.findIndex(({ key, version }) => key === keyMarker && version.id === versionMarker) + 1;
+    const passed = ({ key, version }: (typeof entries)[number]): boolean =>
+      versionMarker === null ? key <= (keyMarker ?? '') : key === keyMarker && version.id === versionMarker;
+    const start = entries.findLastIndex(passed) + 1;
     const page = entries.slice(start, start + PAGE);
     const more = start + page.length < entries.length;
     const last = page.at(-1);

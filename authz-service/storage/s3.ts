@@ -37,6 +37,8 @@ export interface S3Options {
 
 interface Version {
   readonly kind: 'version' | 'marker';
+  /** With the store's prefix. */
+  readonly key: string;
   readonly id: string;
 }
 
@@ -98,7 +100,15 @@ export class S3Store implements ObjectStore {
   }
 
   async *list(prefix: string, after = ''): AsyncGenerator<string> {
-    const { prefix: own } = this.#options;
+    const { prefix: own, lock } = this.#options;
+    if (lock !== undefined) {
+      // A marker above what is locked hides its key from a plain list, and takes nothing away.
+      let last = own + after;
+      for await (const { listed } of this.#pagesOfVersions(own + prefix, after && own + after))
+        for (const { kind, key } of listed)
+          if (kind === 'version' && key > last && key.startsWith(own)) yield (last = key).slice(own.length);
+      return;
+    }
     let query: Query = { 'list-type': '2', prefix: own + prefix, ...(after && { 'start-after': own + after }) };
     for (;;) {
       const answer = await this.#send('GET', undefined, query);
@@ -273,19 +283,29 @@ export class S3Store implements ObjectStore {
   async #versions(key: string): Promise<Version[]> {
     const found: Version[] = [];
     const full = this.#options.prefix + key;
-    let query: Query = { versions: '', prefix: full };
+    for await (const { listed, nextKey } of this.#pagesOfVersions(full)) {
+      found.push(...listed.filter((version) => version.key === full));
+      // Keys are in order: behind this one come longer ones, which are others.
+      if (nextKey !== full) break;
+    }
+    return found;
+  }
+
+  /** What a list of versions says of keys that begin with `prefix`, from the first one behind `after`; of each key the newest first. */
+  async *#pagesOfVersions(prefix: string, after = ''): AsyncGenerator<{ readonly listed: readonly Version[]; readonly nextKey: string }> {
+    let query: Query = { versions: '', prefix, ...(after && { 'key-marker': after }) };
     for (;;) {
       const answer = await this.#send('GET', undefined, query);
-      if (answer.status !== 200) throw this.#failure(answer, `list the versions of ${key}`);
+      if (answer.status !== 200) throw this.#failure(answer, `list the versions of ${prefix}`);
       const xml = answer.body.toString();
-      const listed = elements(xml, 'Version', 'DeleteMarker');
-      for (const { name, inner } of listed) {
-        if (textOf(inner, 'Key') === full) found.push({ kind: name === 'Version' ? 'version' : 'marker', id: textOf(inner, 'VersionId') });
-      }
+      const listed = elements(xml, 'Version', 'DeleteMarker').map(({ name, inner }): Version => {
+        return { kind: name === 'Version' ? 'version' : 'marker', key: textOf(inner, 'Key'), id: textOf(inner, 'VersionId') };
+      });
       const [nextKey, nextVersion] = [textOf(xml, 'NextKeyMarker'), textOf(xml, 'NextVersionIdMarker')];
-      // Keys are in order: behind this one come longer ones, which are others.
-      if (textOf(xml, 'IsTruncated') !== 'true' || nextKey !== full) return found;
-      query = { versions: '', prefix: full, 'key-marker': nextKey, 'version-id-marker': nextVersion };
+      const more = textOf(xml, 'IsTruncated') === 'true' && nextKey !== '';
+      yield { listed, nextKey: more ? nextKey : '' };
+      if (!more) return;
+      query = { versions: '', prefix, 'key-marker': nextKey, 'version-id-marker': nextVersion };
     }
   }
 

@@ -7,18 +7,18 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AwsV4Signer } from 'aws4fetch';
 import { Secret } from '../../authz-service/credential/secret.ts';
 import { type Custody, startCustody } from '../../authz-service/custody/custody.ts';
 import type { StoreConfig } from '../../authz-service/custody/stores.ts';
 import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
-import { AzureBlobStore, sharedKey } from '../../authz-service/storage/azure_blob.ts';
+import { AzureBlobStore } from '../../authz-service/storage/azure_blob.ts';
 import { caller } from '../../authz-service/storage/call.ts';
 import { codeOf, SHARED_BEHAVIOURS, WRITE_ONCE_BEHAVIOURS } from '../../authz-service/storage/object_store.behaviour.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { S3Store } from '../../authz-service/storage/s3.ts';
-import { end, freePort, outcome, show, start } from './server.ts';
+import { freePort, outcome, show } from './server.ts';
+import { ACCOUNT, ACCOUNT_KEY, azuriteIn, MINIO_PASSWORD, MINIO_USER, makeBucket, makeContainer, minioOn } from './stores.ts';
 
 const [kind = '', program = ''] = process.argv.slice(2);
 
@@ -36,46 +36,25 @@ const identityOf = (accessKeyId: string, secret: string): AwsIdentity => ({
 });
 
 const minio = async (): Promise<void> => {
-  const [port, user, password] = [await freePort(), 'sluice', 'sluice-secret'];
-  const server = await start(
-    program,
-    ['server', '--quiet', '--address', `127.0.0.1:${port}`, directory],
-    { MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off' },
-    port,
-  );
-  const endpoint = new URL(`http://127.0.0.1:${port}`);
+  const port = await freePort();
+  const server = minioOn(program, directory, port);
+  await server.start();
   const call = caller();
   const plain = {
-    endpoint,
+    endpoint: server.endpoint,
     region: 'us-east-1',
     bucket: 'plain',
     prefix: 'p/',
     pathStyle: true,
-    identity: identityOf(user, password),
+    identity: identityOf(MINIO_USER, MINIO_PASSWORD),
     call,
     pointers,
   };
   try {
-    const makeBucket = async (name: string, lock: boolean): Promise<void> => {
-      // A server that has just begun says 503 for a moment.
-      for (let attempt = 1; ; attempt += 1, await sleep(200)) {
-        const { url, headers } = await new AwsV4Signer({
-          method: 'PUT',
-          url: new URL(name, endpoint).href,
-          headers: { 'x-amz-bucket-object-lock-enabled': String(lock) },
-          accessKeyId: user,
-          secretAccessKey: password,
-          service: 's3',
-          region: 'us-east-1',
-        }).sign();
-        const { status } = await fetch(url, { method: 'PUT', headers });
-        if (status !== 503 || attempt === 50) return equal(status, 200);
-      }
-    };
-    await makeBucket('retained', true);
-    await makeBucket('plain', false);
-    const storeOf = (bucket: string, prefix: string, lock?: 'compliance' | 'governance', secret = password): S3Store =>
-      new S3Store({ ...plain, bucket, prefix, identity: identityOf(user, secret), ...(lock && { lock }) });
+    await makeBucket(server, 'retained', true);
+    await makeBucket(server, 'plain', false);
+    const storeOf = (bucket: string, prefix: string, lock?: 'compliance' | 'governance', secret = MINIO_PASSWORD): S3Store =>
+      new S3Store({ ...plain, bucket, prefix, identity: identityOf(MINIO_USER, secret), ...(lock && { lock }) });
     const each = async (title: string, store: ObjectStore, behaviours: typeof SHARED_BEHAVIOURS): Promise<void> => {
       for (const { what, show: act } of behaviours) await show(`${title}: ${what}`, () => act(store));
     };
@@ -91,29 +70,22 @@ const minio = async (): Promise<void> => {
     await show('MinIO: no bucket of that name is refused', async () => {
       equal(await codeOf(storeOf('none', '', 'compliance').verify()), 'forbidden');
     });
-    await makeBucket('vault', true);
-    await end(server);
-    await comesBack(port, user, password, makeBucket);
+    await makeBucket(server, 'vault', true);
+    await server.end();
+    await comesBack(port);
     await show('MinIO: a store that is away is unavailable', async () => {
       const impatient = new S3Store({ ...plain, call: caller({ attempts: 2, firstWaitMs: 1 }) });
       equal(await codeOf(impatient.get('away')), 'unavailable');
     });
   } finally {
     call.close();
-    await end(server);
+    await server.end();
   }
 };
 
 /** The keeping of the log, with a MinIO that is away when it starts and comes back: as it was, and as another that has the same name and no locks. */
-const comesBack = async (
-  port: number,
-  user: string,
-  password: string,
-  makeBucket: (name: string, lock: boolean) => Promise<void>,
-): Promise<void> => {
+const comesBack = async (port: number): Promise<void> => {
   const log = await new PublishedLog(`${directory}-log`).fill(700).publish();
-  const env = { MINIO_ROOT_USER: user, MINIO_ROOT_PASSWORD: password, MINIO_BROWSER: 'off' };
-  const run = (data: string) => start(program, ['server', '--quiet', '--address', `127.0.0.1:${port}`, data], env, port);
   const recorded: string[] = [];
   const config: StoreConfig = {
     type: 's3',
@@ -126,7 +98,7 @@ const comesBack = async (
     region: 'us-east-1',
     endpoint: `http://127.0.0.1:${port}`,
     pathStyle: undefined,
-    accessKeyId: user,
+    accessKeyId: MINIO_USER,
     secretAccessKey: { env: 'S3_SECRET' },
     tls: undefined,
   };
@@ -147,7 +119,7 @@ const comesBack = async (
       forget: async () => {},
       leavesOf: async () => [],
       logger: { info() {}, error() {} },
-      env: { S3_SECRET: password },
+      env: { S3_SECRET: MINIO_PASSWORD },
       proveMs: 200,
     });
   const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
@@ -162,42 +134,39 @@ const comesBack = async (
     bucket: config.bucket,
     prefix: config.prefix,
     pathStyle: true,
-    identity: identityOf(user, password),
+    identity: identityOf(MINIO_USER, MINIO_PASSWORD),
     call,
     pointers,
     lock: 'compliance',
   });
-  let server: Awaited<ReturnType<typeof start>> | undefined;
+  const [server, other] = [minioOn(program, directory, port), minioOn(program, `${directory}-other`, port)];
   let custody: Custody | undefined;
-  const pause = async (): Promise<void> => {
-    if (server !== undefined) await end(server);
-  };
   try {
     await show('MinIO: away at the start, it is written to once it is back and has shown its locks', async () => {
       custody = await keep();
       equal(stateOf(custody), 'away');
-      server = await run(directory);
+      await server.start();
       await until(() => custody?.status.replicas[0]?.lag === 0 && stateOf(custody) === 'proven');
       match(recorded.join('\n'), /store-away: vault: [\s\S]*store-proven: vault: .*deleting it is refused/);
       equal(await codeOf(reader.delete('details/events/000')), 'retained');
       equal(custody.refusal, undefined);
     });
     await show('MinIO: away while it is written to, it goes on when it is back', async () => {
-      await pause();
+      await server.end();
       await log.fill(300).publish();
       await until(() => custody !== undefined && stateOf(custody) === 'away');
-      server = await run(directory);
+      await server.start();
       await until(() => custody !== undefined && custody.status.replicas[0]?.lag === 0 && stateOf(custody) === 'proven');
       equal((await reader.get('checkpoint'))?.toString(), log.checkpoint());
       await custody?.close();
     });
     await show('MinIO: back as another without locks, nothing is written there and nothing new passes', async () => {
-      await pause();
-      server = await run(`${directory}-other`);
-      await makeBucket('vault', false);
-      await pause();
+      await server.end();
+      await other.start();
+      await makeBucket(other, 'vault', false);
+      await other.end();
       custody = await keep();
-      server = await run(`${directory}-other`);
+      await other.start();
       await until(() => custody !== undefined && stateOf(custody) === 'unfit');
       match(custody.refusal ?? '', /nothing is written there: vault/);
       match(recorded.at(-1) ?? '', /store-unfit: vault: .*the bucket has no Object Lock/);
@@ -206,36 +175,21 @@ const comesBack = async (
     });
   } finally {
     await custody?.close();
-    await pause();
+    await Promise.all([server.end(), other.end()]);
     call.close();
-    for (const end of ['-log', '-other']) rmSync(`${directory}${end}`, { recursive: true, force: true });
+    for (const beside of ['-log', '-other']) rmSync(`${directory}${beside}`, { recursive: true, force: true });
   }
 };
 
-/** The emulator's well-known account, which its documentation publishes. */
-const ACCOUNT = 'devstoreaccount1';
-const ACCOUNT_KEY = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
-
 const azurite = async (): Promise<void> => {
-  const port = await freePort();
-  const args = [
-    '--blobHost',
-    '127.0.0.1',
-    '--blobPort',
-    String(port),
-    '--location',
-    directory,
-    '--silent',
-    '--disableTelemetry',
-    '--skipApiVersionCheck',
-  ];
-  const server = await start(process.execPath, [program, ...args], {}, port);
+  const server = await azuriteIn(program, directory);
+  await server.start();
   const call = caller();
   try {
     const storeOf = (container: string, lock?: 'compliance', key = ACCOUNT_KEY): AzureBlobStore =>
       new AzureBlobStore({
         account: ACCOUNT,
-        endpoint: new URL(`http://127.0.0.1:${port}/${ACCOUNT}`),
+        endpoint: server.endpoint,
         container,
         prefix: 'log/',
         access: { kind: 'key', key: { read: () => ({ secret: new Secret(key) }) } },
@@ -244,10 +198,7 @@ const azurite = async (): Promise<void> => {
         ...(lock && { lock }),
       });
     const store = storeOf('evidence');
-    const url = new URL(`http://127.0.0.1:${port}/${ACCOUNT}/evidence?restype=container`);
-    const headers = { 'content-length': '0', 'x-ms-date': new Date().toUTCString(), 'x-ms-version': '2021-12-02' };
-    const authorization = sharedKey(ACCOUNT, ACCOUNT_KEY, 'PUT', url, headers);
-    equal((await fetch(url, { method: 'PUT', headers: { ...headers, authorization } })).status, 201);
+    await makeContainer(server, 'evidence');
     for (const { what, show: act } of SHARED_BEHAVIOURS) await show(`Azurite: ${what}`, () => act(store));
     await show('Azurite: conditional puts are seen to hold', () => store.verify());
     await show('Azurite: has no immutability, and is refused where that was asked for', async () => {
@@ -262,7 +213,7 @@ const azurite = async (): Promise<void> => {
     });
   } finally {
     call.close();
-    await end(server);
+    await server.end();
   }
 };
 

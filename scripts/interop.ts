@@ -17,6 +17,7 @@ const node = join(cache, 'interop', 'node');
 const jar = join(java, 'postgresql-42.7.7.jar');
 const opensearch = join(cache, 'interop', 'opensearch');
 const loki = join(cache, 'interop', 'go', 'loki');
+const collector = join(cache, 'interop', 'go', 'otel-collector');
 const minio = join(cache, 'interop', 'go', 'minio');
 const azurite = join(cache, 'interop', 'azurite', 'node_modules', '.bin', 'azurite-blob');
 const [litewitness, witnessctl] = [join(cache, 'interop', 'go', 'litewitness'), join(cache, 'interop', 'go', 'witnessctl')];
@@ -107,6 +108,12 @@ const NEEDS: readonly Need[] = [
     prints: /loki, version/,
   },
   {
+    what: 'an OpenTelemetry Collector',
+    remedy: "go build -C test/interop/collector -ldflags '-s -w' -o $PWD/.cache/interop/go/otel-collector . (some minutes)",
+    probe: [collector, '--version'],
+    prints: /version/,
+  },
+  {
     what: 'MinIO',
     remedy: 'GOBIN=$PWD/.cache/interop/go go install github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed (some minutes)',
     probe: ['ls', minio],
@@ -168,6 +175,7 @@ const exportClients: readonly Client[] = [
   { name: 'rsyslog', command: process.execPath, args: [here('export.ts'), 'rsyslog'], cwd: root },
   { name: 'opensearch', command: process.execPath, args: [here('export.ts'), 'opensearch', opensearch], cwd: root },
   { name: 'loki', command: process.execPath, args: [here('export.ts'), 'loki', loki], cwd: root },
+  { name: 'otlp', command: process.execPath, args: [here('export.ts'), 'otlp', collector], cwd: root },
 ];
 
 /** What keeps the evidence, against real stores and a real witness that they start themselves. */

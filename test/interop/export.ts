@@ -1,5 +1,5 @@
 /**
- * The export against what others wrote: `export.ts ocsf PYTHON`, `opensearch JARS`, `loki BIN`, `rsyslog`, `prometheus ADMIN_SOCKET`. Starts what it
+ * The export against what others wrote: `export.ts ocsf PYTHON`, `opensearch JARS`, `loki BIN`, `otlp BIN`, `rsyslog`, `prometheus ADMIN_SOCKET`. Starts what it
  * names, stops it while events come, starts it again, and says `ok - …` or `not ok - …` for each behaviour.
  */
 import { deepStrictEqual as equal, ok } from 'node:assert';
@@ -222,6 +222,81 @@ const loki = async (): Promise<void> => {
   });
 };
 
+/** An OpenTelemetry Collector: what it makes of a batch is a line of its file. */
+const otlp = async (): Promise<void> => {
+  const [port, out, config] = [await freePort(), join(directory, 'logs.json'), join(directory, 'collector.yaml')];
+  writeFileSync(
+    config,
+    JSON.stringify({
+      receivers: { otlp: { protocols: { http: { endpoint: `127.0.0.1:${port}` } } } },
+      exporters: { file: { path: out, append: true, flush_interval: '100ms' } },
+      service: {
+        telemetry: { metrics: { level: 'none' }, logs: { level: 'error' } },
+        pipelines: { logs: { receivers: ['otlp'], exporters: ['file'] } },
+      },
+    }),
+  );
+  const server: Server = {
+    start: () => start(program, [`--config=file:${config}`], {}, port),
+    // Its file has no journal: what it acknowledged is written when it is told to end, and may be lost when it is killed.
+    stop: (child) => ended(child, 'SIGTERM'),
+  };
+  interface Attributes {
+    readonly attributes: readonly { readonly key: string; readonly value: { readonly stringValue?: string } }[];
+  }
+  interface LogRecord extends Attributes {
+    readonly timeUnixNano: string;
+    readonly observedTimeUnixNano: string;
+    readonly severityNumber: number;
+    readonly severityText: string;
+    readonly eventName: string;
+    readonly body: { readonly stringValue: string };
+  }
+  interface Batch {
+    readonly resourceLogs: readonly {
+      readonly resource: Attributes;
+      readonly scopeLogs: readonly { readonly scope: { readonly name: string }; readonly logRecords: readonly LogRecord[] }[];
+    }[];
+  }
+  const of = ({ attributes }: Attributes): Record<string, string | undefined> =>
+    Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue]));
+  const formatter = new Formatter({ format: 'ocsf', kinds: SENT, origin: ORIGIN, version: '0' });
+  const messages = new Map(ALL.flatMap((leaf) => formatter.message(leaf) ?? []).map((message) => [message.id, message]));
+  await show('an OpenTelemetry Collector, stopped twice, has every event, with its fields as they were sent', async () => {
+    const place: Place = {
+      type: 'otlp',
+      url: `http://127.0.0.1:${port}`,
+      attributes: { 'deployment.environment': 'interop' },
+      headers: {},
+      tls: {},
+      gzip: true,
+    };
+    const told = await throughOutages(place, server, async () => {
+      const lines = existsSync(out) ? readFileSync(out, 'utf8').split('\n').slice(0, -1) : [];
+      return lines.flatMap((line) =>
+        (JSON.parse(line) as Batch).resourceLogs.flatMap(({ resource, scopeLogs }) => {
+          equal(of(resource), { 'service.name': 'sluice', 'service.version': '0', 'deployment.environment': 'interop' });
+          return scopeLogs.flatMap(({ scope, logRecords }) => {
+            equal(scope.name, 'sluice.record');
+            return logRecords.map((record) => {
+              const { 'log.record.uid': id = '', 'event.kind': eventKind } = of(record);
+              const sent = messages.get(id);
+              equal(
+                [record.body.stringValue, record.timeUnixNano, record.eventName, eventKind],
+                [sent?.json, String(sent?.unixNanos), `sluice.${sent?.kind}`, sent?.kind],
+              );
+              ok(record.severityNumber >= 9 && /^(?:INFO2?|WARN|ERROR|FATAL)$/.test(record.severityText), record.severityText);
+              return id;
+            });
+          });
+        }),
+      );
+    });
+    equal(missing(told).slice(0, 9), []);
+    process.stdout.write(`# ${told.size} events, ${repeats(told)} of them repeated\n`);
+  });
+};
+
 const rsyslog = async (): Promise<void> => {
   const [port, out, config] = [await freePort(), join(directory, 'out'), join(directory, 'rsyslog.conf')];
   const ca = authority(directory, 'ca');
@@ -405,7 +480,7 @@ const prometheus = async (): Promise<void> => {
   }
 };
 
-const KINDS_OF_TEST: Readonly<Record<string, () => Promise<void>>> = { ocsf, opensearch, loki, rsyslog, prometheus };
+const KINDS_OF_TEST: Readonly<Record<string, () => Promise<void>>> = { ocsf, opensearch, loki, otlp, rsyslog, prometheus };
 try {
   ok(eventId(ORIGIN, 0) === EXPECTED[0]);
   const run = KINDS_OF_TEST[kind];

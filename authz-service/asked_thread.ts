@@ -1,5 +1,21 @@
 /** A worker thread that is asked one thing at a time, and begun when it is first asked: one that has ended is followed by another at the next question. */
+import { setPriority } from 'node:os';
 import { Worker } from 'node:worker_threads';
+
+/** What it is given up to for those that answer somebody who waits: half of their share when all processors are busy. */
+const NICE = 3;
+
+/**
+ * Called by a thread that derives what nobody waits for. On Linux a thread has a priority of its own; elsewhere this would be the whole process's, so that nothing is done.
+ */
+export const giveWay = (): void => {
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(NICE);
+  } catch {
+    // Where that is not allowed, all are alike.
+  }
+};
 
 export interface AskedThreadOptions {
   readonly code: URL;

@@ -23,5 +23,10 @@ if (name === undefined || !Object.hasOwn(BENCHES, name)) {
   );
   process.exit(2);
 }
-const { status } = spawnSync(process.execPath, [join(root, 'test', 'bench', `${name}.ts`), ...args], { cwd: root, stdio: 'inherit' });
+/** As `./sluice` starts the service: most benches have its parts in their own process. */
+const FLAGS = ['--max-semi-space-size=64'];
+const { status } = spawnSync(process.execPath, [...FLAGS, join(root, 'test', 'bench', `${name}.ts`), ...args], {
+  cwd: root,
+  stdio: 'inherit',
+});
 process.exit(status ?? 1);

@@ -78,9 +78,9 @@ const BYTES = 2;
 const tag = (field: number, type: number): number => (field << 3) | type;
 
 const scratch = Buffer.alloc(1024);
-/** A number's bytes, little-endian as those of every machine that Node runs on; Node's own methods for them cost more than the rest of a leaf. */
-const word = new BigUint64Array(1);
-const wordBytes = new Uint8Array(word.buffer);
+/** A number's bytes on their way: Buffer's own methods for such numbers cost more than the rest of a leaf. */
+const wordBytes = new Uint8Array(8);
+const word = new DataView(wordBytes.buffer);
 const MAX_FIXED64 = (1n << 64n) - 1n;
 
 const writeVarint = (into: Buffer, value: number, at: number): number => {
@@ -123,7 +123,7 @@ const writeNumber = (into: Buffer, field: number, value: number, at: number): nu
 
 const writeFixed64 = (into: Buffer, field: number, value: bigint, at: number): number => {
   into[at] = tag(field, FIXED64);
-  word[0] = value > MAX_FIXED64 ? MAX_FIXED64 : value;
+  word.setBigUint64(0, value > MAX_FIXED64 ? MAX_FIXED64 : value, true);
   for (let i = 0; i < 8; i += 1) into[at + 1 + i] = wordBytes[i] as number;
   return at + 9;
 };

@@ -1,5 +1,6 @@
 /** The thread that publishes: see publisher_thread.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { giveWay } from '../asked_thread.ts';
 import { nodeFileSystem } from '../journal/file_system.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { TileEdge, tilePath } from '../tlog/tile.ts';
@@ -8,6 +9,7 @@ import type { FromPublisher, PublisherStart, ToPublisher } from './publisher_thr
 
 const port = parentPort;
 if (!port) throw new Error('this is a worker thread');
+giveWay();
 const { directory, size } = workerData as PublisherStart;
 const objects = localFiles(directory);
 let publisher: Publisher | undefined;

@@ -1,10 +1,12 @@
 /** The thread that writes the index of sessions: see session_index_thread.ts. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { giveWay } from '../asked_thread.ts';
 import { SqliteIndex } from './session_index.ts';
 import { type FromIndexer, sessionsOfJson, type ToIndexer } from './session_index_thread.ts';
 
 const port = parentPort;
 if (!port) throw new Error('this is a worker thread');
+giveWay();
 const index = new SqliteIndex(workerData as string);
 
 const done = (message: ToIndexer): FromIndexer => {

@@ -329,7 +329,8 @@ class RecordSink implements Sink {
   #append(events: readonly OwnEvent[], counted = true): Promise<void> {
     try {
       for (const { session, body } of events) checkSession(session, body.kind);
-      for (const { session, target, body, command, timeUnixNanos = BigInt(this.#now()) * 1_000_000n } of events) {
+      const now = BigInt(this.#now()) * 1_000_000n;
+      for (const { session, target, body, command, timeUnixNanos = now } of events) {
         const own = this.#own;
         const told: TapEvent = {
           emitter: own.id,

@@ -31,7 +31,7 @@ export const MAX_MESSAGE_BYTES = module.longest();
 
 /** Of the module's memory, which is another one when it has grown. */
 let bytes = Buffer.from(module.memory.buffer);
-let words = new Uint32Array(module.memory.buffer);
+let view = new DataView(module.memory.buffer);
 
 const aligned = (at: number): number => (at + 15) & ~15;
 
@@ -40,7 +40,7 @@ const room = (size: number): number => {
   if (at === 0) throw new RangeError(`no memory for ${size} bytes to be hashed`);
   if (bytes.length === 0 || bytes.buffer !== module.memory.buffer) {
     bytes = Buffer.from(module.memory.buffer);
-    words = new Uint32Array(module.memory.buffer);
+    view = new DataView(module.memory.buffer);
   }
   return at;
 };
@@ -56,15 +56,17 @@ export const sha256Many = (prefix: Uint8Array, source: Uint8Array, pieces: Uint3
   const digestsAt = piecesAt + 16 * count;
   bytes.set(prefix, start);
   bytes.set(source, sourceAt);
-  const word = piecesAt >>> 2;
-  for (let i = 0; i < 4 * count; i += 4) {
-    const [a, aLength, b, bLength] = [pieces[i] as number, pieces[i + 1] as number, pieces[i + 2] as number, pieces[i + 3] as number];
-    if (a + aLength > source.length || b + bLength > source.length || prefix.length + aLength + bLength > MAX_MESSAGE_BYTES)
+  for (let i = 0; i < count; i += 1) {
+    const [offset, length] = [pieces[4 * i] as number, pieces[4 * i + 1] as number];
+    const [secondOffset, secondLength] = [pieces[4 * i + 2] as number, pieces[4 * i + 3] as number];
+    const beyond = offset + length > source.length || secondOffset + secondLength > source.length;
+    if (beyond || prefix.length + length + secondLength > MAX_MESSAGE_BYTES)
       throw new RangeError('a message beyond its source, or too long');
-    words[word + i] = sourceAt + a;
-    words[word + i + 1] = aLength;
-    words[word + i + 2] = sourceAt + b;
-    words[word + i + 3] = bLength;
+    const at = piecesAt + 16 * i;
+    view.setUint32(at, sourceAt + offset, true);
+    view.setUint32(at + 4, length, true);
+    view.setUint32(at + 8, sourceAt + secondOffset, true);
+    view.setUint32(at + 12, secondLength, true);
   }
   module.hash(start, prefix.length, piecesAt, count, digestsAt);
   return bytes.subarray(digestsAt, digestsAt + HASH_BYTES * count);

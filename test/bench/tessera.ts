@@ -83,11 +83,13 @@ async function tesseraIn(directory: string): Promise<Served> {
   return { url: `http://127.0.0.1:${port}/`, key: formatVerifierKey(parseSignerKey(secret).verifier), pid, stop };
 }
 
+/** As `./sluice` starts the service. */
+const FLAGS = ['--max-semi-space-size=64'];
 const own = join(import.meta.dirname, 'tessera', 'sluice.ts');
 
 async function sluiceIn(directory: string): Promise<Served> {
   const port = await freePort();
-  const { pid, line, stop } = await started(process.execPath, [own, 'http', String(port), directory], 'pipe');
+  const { pid, line, stop } = await started(process.execPath, [...FLAGS, own, 'http', String(port), directory], 'pipe');
   return { url: `http://127.0.0.1:${port}/`, key: await line, pid, stop };
 }
 
@@ -152,7 +154,7 @@ async function hammered(serve: (directory: string) => Promise<Served>): Promise<
 function direct(): Speed & { readonly p99_ms: number } {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tessera-'));
   try {
-    const args = [own, 'direct', String(ENTRY_BYTES), String(WRITERS), String(seconds), directory];
+    const args = [...FLAGS, own, 'direct', String(ENTRY_BYTES), String(WRITERS), String(seconds), directory];
     return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }));
   } finally {
     rmSync(directory, { recursive: true, force: true });

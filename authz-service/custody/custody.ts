@@ -94,7 +94,7 @@ interface Replica {
   readonly replicator: Replicator;
 }
 
-/** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. */
+/** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. `present`: Unix milliseconds. */
 const retainUntil =
   (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }, present: () => number) =>
   (kind: ObjectKind): Date | undefined => {
@@ -130,11 +130,14 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const text = `${name}: ${standing.state === 'proven' ? [store.url, ...store.proven].join('; ') : standing.reason}`;
     record(STORE_NOTICES[standing.state], '', text).catch((error: Error) => logger.error({ err: error }, 'a notice is not recorded'));
   };
+  /** By how much the clock was behind that of a store when that answered last. Milliseconds. */
+  const behind = new Map<StoreConfig, number>();
   const opened = async (config: StoreConfig): Promise<ProvenStore> => {
-    const store: ProvenStore = new ProvenStore(
-      openStore(config, env, (date) => clock?.attest(date)),
-      { changed: (standing) => tell(config, store, standing) },
-    );
+    const dated = (date: number): void => {
+      clock?.attest(date);
+      if (Number.isFinite(date)) behind.set(config, Math.max(0, date - now()));
+    };
+    const store: ProvenStore = new ProvenStore(openStore(config, env, dated), { changed: (standing) => tell(config, store, standing) });
     stores.push({ config, store });
     await store.verify().catch((error: unknown) => {
       // A store that is away now holds up nothing; one that is not write-once does, because it was asked for.
@@ -151,7 +154,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   };
 
   let clock: RetentionClock | undefined;
-  const present = (): number => now() - Math.min(0, clock?.aheadMs ?? 0);
+  /** What locks in a store count from: its own time, where the clock is behind that. */
+  const presentAt = (config: StoreConfig) => (): number => now() + Math.max(0, -(clock?.aheadMs ?? 0), behind.get(config) ?? 0);
   const suspendedChanged = (why: string | undefined): void => {
     if (why === undefined) logger.info({}, 'the clock agrees again: retention goes on');
     else
@@ -248,7 +252,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         from: objects,
         to: store,
         open,
-        retainUntil: retainUntil(config, ages, present),
+        retainUntil: retainUntil(config, ages, presentAt(config)),
         arrived: async (detailClass, bundle) => {
           const replica = replicas.find((one) => one.store === store);
           if (replica !== undefined && isLocked(config) && (await isHeld(detailClass, bundle)))
@@ -276,7 +280,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           }),
         );
       } else {
-        const until = retainUntil(config, {}, present);
+        const until = retainUntil(config, {}, presentAt(config));
         places.push(objectPlace(config.name, await opened(config), () => until('checkpoint')));
       }
     }

@@ -1,6 +1,7 @@
 /** What is written and hashed a batch at a time, held against the plain encoders and the definition of the tree. */
+import type * as crypto from 'node:crypto';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { openJournal } from '../journal/journal.ts';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
@@ -8,6 +9,20 @@ import { mth } from '../tlog/naive.fixture.ts';
 import { encodeLeafView, type Subject } from './leaf.ts';
 import { testLog } from './log.fixture.ts';
 import { decodeRecord, encodeEventRecord } from './record.ts';
+
+/** What the system's source of random numbers has given. */
+const given = vi.hoisted(() => [] as Buffer[]);
+vi.mock('node:crypto', async (importOriginal) => {
+  const own = await importOriginal<typeof crypto>();
+  return {
+    ...own,
+    randomFillSync: (into: Buffer) => {
+      own.randomFillSync(into);
+      given.push(Buffer.from(into));
+      return into;
+    },
+  };
+});
 
 interface Staged {
   readonly subject: Subject;
@@ -74,14 +89,24 @@ describe('events that are staged', () => {
     );
   });
 
-  it('have salts that nobody else has', async () => {
+  it('have each a salt of its own from the source of random numbers of the system, also where they say the same', async () => {
     const log = await testLog({ files: new SimulatedFileSystem() });
-    const salts = new Set<string>();
-    for (let i = 0; i < 1500; i += 1)
-      log.stage({ kind: 11, timeUnixNanos: 1n, emitter: '00'.repeat(16), sequence: i, session: '', target: '' }, Buffer.of(1));
+    given.length = 0;
+    // In writes of one and of many, and of more than are drawn at once.
+    for (let i = 0; i < 1500; i += 1) {
+      log.stage({ kind: 11, timeUnixNanos: 1n, emitter: '00'.repeat(16), sequence: 1, session: '', target: '' }, Buffer.of(1));
+      if (i < 3 || i === 700) await log.settled();
+    }
     await log.settled();
-    for await (const { detail } of log.read()) salts.add(String(detail?.salt.toString('hex')));
-    expect(salts.size).toBe(1500);
+    const [salts, commitments, entries] = [[] as string[], new Set<string>(), new Set<string>()];
+    for await (const { detail, leaf, entry } of log.read()) {
+      salts.push(detail?.salt.toString('hex') ?? '');
+      commitments.add(leaf.commitment.toString('hex'));
+      entries.add(entry.toString('hex'));
+    }
+    expect([new Set(salts).size, commitments.size, entries.size]).toEqual([1500, 1500, 1500]);
+    const drawn = given.map((bytes) => bytes.toString('hex')).join('');
+    expect(drawn.startsWith(salts.join(''))).toBe(true);
     await log.close();
   });
 });

@@ -11,7 +11,7 @@ export interface Chain {
 
 /**
  * Finds the durable events of the session that `subject` is of, when it has not been heard of for long; `undefined`: there are none, because it begins or because
- * it is of no session that was ever heard of.
+ * it is of no session that was ever heard of. What it answers is signed, so it must come of the log itself; what it throws, staging throws, and nothing is staged.
  */
 export type FindChain = (subject: Subject) => Chain | undefined;
 

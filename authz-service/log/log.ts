@@ -14,7 +14,7 @@ import type { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, type SignerKey } from '../tlog/note.ts';
 import { frontierOf } from '../tlog/proof.ts';
-import { TileEdge, tilePath } from '../tlog/tile.ts';
+import { TILE_WIDTH, TileEdge, tilePath } from '../tlog/tile.ts';
 import { type Chain, Chains, type FindChain } from './chains.ts';
 import { LogError } from './error.ts';
 import { journaled, type Sourced } from './journaled.ts';
@@ -72,6 +72,8 @@ export interface Log {
   stage(subject: Subject, event: Uint8Array): number;
   /** Which one of its session's events a further one would be, from 1: as its leaf will say when it is staged next. */
   positionOf(subject: Subject): number;
+  /** Where the newest durable leaf of each of these sessions stands, as the leaves say; a session that has none is not in it. Reads from the end of the log until all are found. */
+  newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
   /** Resolves when all that was staged is durable with a committed checkpoint: one promise for all of one write. */
   settled(): Promise<void>;
   /** The durable records from `from` on. Rejects with `corrupt`, a `StorageError` or a `JournalError`. */
@@ -111,6 +113,7 @@ interface Mark {
 }
 
 const MARK_LEAVES = 256;
+const FEW_SESSIONS = 8;
 const MAX_BACKOFF_MS = 60_000;
 /** The journal's own bound is for events as the tap bounds them. */
 export const MAX_RECORD_BYTES = 1 << 17;
@@ -224,6 +227,26 @@ class TransparencyLog implements Log, OpenedLog, Seal {
 
   positionOf(subject: Subject): number {
     return subject.session === '' ? 0 : (this.#chains.get(subject)?.position ?? 0) + 1;
+  }
+
+  async newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>> {
+    const found = new Map<string, Chain>();
+    const { size = 0 } = this.#published ?? {};
+    // What is not published, or might not have been when it was looked up, is read in order.
+    for await (const { index, leaf } of this.read(size))
+      if (sessions.has(leaf.session)) found.set(leaf.session, { index, position: leaf.position });
+    const wanted = new Set([...sessions].filter((session) => !found.has(session)));
+    for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0 && wanted.size > 0; bundle -= 1) {
+      const entries = await this.reader.entries(bundle, size);
+      for (let i = entries.length - 1; i >= 0; i -= 1) {
+        const entry = entries[i] as Buffer;
+        // The name stands in the leaf as it is: for few of them most leaves need no more than a look.
+        if (wanted.size <= FEW_SESSIONS && ![...wanted].some((session) => entry.includes(session))) continue;
+        const { session, position } = decodeLeaf(entry);
+        if (wanted.delete(session)) found.set(session, { index: bundle * TILE_WIDTH + i, position });
+      }
+    }
+    return found;
   }
 
   settled(): Promise<void> {

@@ -106,6 +106,8 @@ export interface SessionIndex {
   before(filter: SessionFilter, before: number, limit: number): Session[];
   /** The last sequence of an emitter that is in; `undefined` of one that was never heard of. */
   sequenceOf(emitter: string): number | undefined;
+  /** It is not what the record says: the next opening makes it again. */
+  distrust(): Promise<void> | void;
   close(): Promise<void> | void;
 }
 
@@ -230,6 +232,10 @@ export class SqliteIndex implements SessionIndex {
   sequenceOf(emitter: string): number | undefined {
     const row = this.#database.prepare('SELECT sequence FROM emitters WHERE id = ?').get(emitter) as { sequence: number } | undefined;
     return row?.sequence;
+  }
+
+  distrust(): void {
+    this.#database.exec('UPDATE progress SET version = 0');
   }
 
   close(): void {

@@ -12,6 +12,10 @@ const index = new SqliteIndex(workerData as string);
 const done = (message: ToIndexer): FromIndexer => {
   try {
     if (message.kind === 'forget') return { count: index.forget(message.from, message.to, message.limit) };
+    if (message.kind === 'distrust') {
+      index.distrust();
+      return { count: 0 };
+    }
     const { sessions, emitters, progress } = message;
     const { applied, remembered } = progress;
     const changed = sessionsOfJson(sessions);

@@ -11,7 +11,8 @@ import type { Session, SessionFilter } from './sessions.ts';
 /** Sessions go as JSON: one text is quicker handed over than many objects. */
 export type ToIndexer =
   | { readonly kind: 'apply'; readonly sessions: string; readonly emitters: readonly HeardEmitter[]; readonly progress: Progress }
-  | { readonly kind: 'forget'; readonly from: number; readonly to: number; readonly limit: number };
+  | { readonly kind: 'forget'; readonly from: number; readonly to: number; readonly limit: number }
+  | { readonly kind: 'distrust' };
 
 /** How many sessions were written; or why none was. */
 export type FromIndexer = { readonly count: number } | { readonly failure: string };
@@ -56,6 +57,10 @@ class IndexThread implements SessionIndex {
 
   forget(from: number, to: number, limit: number): Promise<number> {
     return this.#ask({ kind: 'forget', from, to, limit });
+  }
+
+  async distrust(): Promise<void> {
+    await this.#ask({ kind: 'distrust' });
   }
 
   /** One after the other. */

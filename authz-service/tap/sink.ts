@@ -8,6 +8,8 @@
  * Transport is the server's business (server.ts); see docs/design/tap.md.
  */
 import { randomBytes } from 'node:crypto';
+import type { Chain } from '../log/chains.ts';
+import type { Subject } from '../log/leaf.ts';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
 import type { SessionIndex } from './session_index.ts';
@@ -65,6 +67,16 @@ interface AwaitedEnd extends ToldEnd {
   recording: boolean;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+}
+
+/** Where a session stands in the record is known by the index alone, which anybody may have written: the record itself has to be looked at. */
+class Unproven extends Error {
+  readonly session: string;
+
+  constructor(session: string) {
+    super(`where session ${session} stands in the record is being looked up`);
+    this.session = session;
+  }
 }
 
 /** The far end of an emitter's stream. */
@@ -264,6 +276,11 @@ class RecordSink implements Sink {
   #unwellAt = 0;
   /** When an emitter last attached: what it tells may be on its way. */
   #returnedAt = 0;
+  /** Sessions that were seen to begin: all their events are known by the record itself. */
+  readonly #begun = new WeakSet<Session>();
+  /** What the record itself has said of other sessions, until they go on; `undefined`: it has none of them. */
+  readonly #proven = new Map<string, Chain | undefined>();
+  readonly #proving = new Map<string, Promise<void>>();
   /** Sessions whose end is being recorded. */
   readonly #ending = new Set<string>();
   /** Ends that were told and wait for events, by the emitter of these. */
@@ -300,6 +317,8 @@ class RecordSink implements Sink {
     this.#store = await openStore({ findChain: (subject) => this.#findChain(subject), ...(remembered && { remembered: [remembered] }) });
     try {
       await this.#catchUp(applied);
+      // Those that others may go on with at once.
+      await this.#prove([...this.#table.open].filter((session) => !this.#begun.has(session)).map(({ summary }) => summary.id));
       await this.append([this.#openingNotice(), ...this.#interrupted()]);
     } catch (error) {
       await this.#store.close();
@@ -329,8 +348,19 @@ class RecordSink implements Sink {
   #append(events: readonly OwnEvent[], counted = true): Promise<void> {
     try {
       for (const { session, body } of events) checkSession(session, body.kind);
-      const now = BigInt(this.#now()) * 1_000_000n;
-      for (const { session, target, body, command, timeUnixNanos = now } of events) {
+      return this.#stageOwn(events, 0, counted);
+    } catch (error) {
+      return Promise.reject(error instanceof WireError ? new SinkError('malformed', error.message, error) : error);
+    }
+  }
+
+  /** Those from `first` on. */
+  #stageOwn(events: readonly OwnEvent[], first: number, counted: boolean): Promise<void> {
+    const now = BigInt(this.#now()) * 1_000_000n;
+    let at = first;
+    try {
+      for (; at < events.length; at += 1) {
+        const { session, target, body, command, timeUnixNanos = now } = events[at] as OwnEvent;
         const own = this.#own;
         const told: TapEvent = {
           emitter: own.id,
@@ -346,7 +376,10 @@ class RecordSink implements Sink {
         this.#stage(own, event, bytes, undefined);
       }
     } catch (error) {
-      return Promise.reject(error instanceof WireError ? new SinkError('malformed', error.message, error) : error);
+      if (!(error instanceof Unproven)) throw error;
+      const before = at > first ? this.#gathering?.recorded : undefined;
+      const rest = this.#prove([error.session]).then(() => this.#stageOwn(events, at, counted));
+      return Promise.all([before, rest]).then(() => {});
     }
     return this.#gathering?.recorded ?? Promise.resolve();
   }
@@ -429,10 +462,53 @@ class RecordSink implements Sink {
     if (missing !== undefined) this.append([missing]).catch(this.#onProblem);
     peer.acknowledge(emitter.durable);
 
+    const held: Buffer[] = [];
+    const hold = (bytes: Buffer): void => {
+      held.push(Buffer.from(bytes));
+      stream.waiting += bytes.length;
+      this.metrics.waitingBytes += bytes.length;
+    };
+    /** False: it must wait for a look at the record, after which all that is held is taken. */
+    const taken = (bytes: Buffer): boolean => {
+      try {
+        this.#accept(emitter, bytes);
+        return true;
+      } catch (error) {
+        if (!(error instanceof Unproven)) throw error;
+        this.#prove([error.session]).then(takeHeld, fail);
+        return false;
+      }
+    };
+    const letGo = (bytes: readonly Buffer[]): void => {
+      for (const { length } of bytes) {
+        stream.waiting -= length;
+        this.metrics.waitingBytes -= length;
+      }
+    };
+    const takeHeld = (): void => {
+      try {
+        // What another stream has taken the place of comes again there.
+        while (held.length > 0 && emitter.stream === stream) {
+          if (!taken(held[0] as Buffer)) return;
+          letGo(held.splice(0, 1));
+        }
+        letGo(held.splice(0));
+        if (emitter.stream === stream) peer.acknowledge(emitter.durable);
+      } catch (error) {
+        fail(error as SinkError);
+      }
+    };
+    const fail = (error: SinkError): void => {
+      letGo(held.splice(0));
+      if (emitter.stream === stream) peer.close(error);
+    };
+
     return {
       accept: (bytes) => {
         if (emitter.stream !== stream) throw new SinkError('superseded', 'the emitter has opened another stream');
-        this.#accept(emitter, bytes);
+        // Behind what waits for a look at the record everything waits, so that the order stays.
+        if (held.length > 0) hold(bytes);
+        else if (!taken(bytes)) hold(bytes);
       },
       get waiting() {
         return stream.waiting;
@@ -557,7 +633,7 @@ class RecordSink implements Sink {
       } catch (error) {
         throw new SinkError('unreadable', `record ${index} of the tap: ${(error as Error).message}`, error);
       }
-      this.#note(index, emitter, this.#addToTable(index, event, this.#openedAt));
+      this.#note(index, emitter, this.#addToTable(index, event, this.#openedAt, about.position === 1));
     }
   }
 
@@ -565,11 +641,15 @@ class RecordSink implements Sink {
   #note(index: number, emitter: Emitter, session: Session | undefined): void {
     this.size = this.#unindexed.applied = index + 1;
     this.#unindexed.emitters.add(emitter);
-    if (session !== undefined) this.#unindexed.sessions.set(session.summary.id, session);
+    if (session === undefined) return;
+    this.#unindexed.sessions.set(session.summary.id, session);
+    if (this.#proven.size > 0) this.#proven.delete(session.summary.id);
   }
 
-  #addToTable(index: number, event: TapEvent, now: number): Session | undefined {
+  /** `first`: it is the first event of its session. */
+  #addToTable(index: number, event: TapEvent, now: number, first: boolean): Session | undefined {
     const session = this.#table.add(index, event, now);
+    if (session !== undefined && first) this.#begun.add(session);
     if (session !== undefined || event.session === '') return session;
     // It belongs to one that ended and was forgotten, or to one of which the record has not the beginning.
     const other = this.#find(event.session) ?? begunElsewhere(event);
@@ -583,11 +663,51 @@ class RecordSink implements Sink {
     return this.#table.get(id) ?? this.#unindexed.sessions.get(id) ?? (this.#table.complete ? undefined : this.#index.get(id));
   }
 
-  #findChain({ session: id, emitter, kind }: TapRecord['about']): { index: number; position: number } | undefined {
+  #findChain({ session: id, emitter, kind }: Subject): Chain | undefined {
     // The service gives each session a new name, and tells of it for the first time once.
-    if (emitter === this.emitter && kindOf(kind) === 'session_opened') return undefined;
-    const indices = this.#find(id)?.indices;
-    return indices === undefined || indices.length === 0 ? undefined : { index: indices.at(-1) as number, position: indices.length };
+    const opens = kindOf(kind) === 'session_opened';
+    if (opens && emitter === this.emitter) return undefined;
+    const session = this.#find(id);
+    // Where nothing is known by the index alone, what is not known is not there.
+    if (this.#table.complete || (session !== undefined && this.#begun.has(session))) return session && chainOf(session);
+    if (this.#proven.has(id)) return this.#proven.get(id);
+    if (opens && session === undefined) return undefined;
+    throw new Unproven(id);
+  }
+
+  /** Looks up in the record itself where these sessions stand. Rejects with a `SinkError` (`unavailable`) when it cannot be read. */
+  async #prove(ids: readonly string[]): Promise<void> {
+    const asked = ids.filter((id) => !this.#proven.has(id) && !this.#proving.has(id));
+    if (asked.length > 0) {
+      const proving = this.#lookUp(new Set(asked)).finally(() => {
+        for (const id of asked) this.#proving.delete(id);
+      });
+      for (const id of asked) this.#proving.set(id, proving);
+    }
+    await Promise.all(ids.map((id) => this.#proving.get(id)));
+  }
+
+  async #lookUp(ids: ReadonlySet<string>): Promise<void> {
+    let found: Map<string, Chain>;
+    try {
+      found = await this.#store.newest(ids);
+    } catch (error) {
+      throw new SinkError('unavailable', `the record cannot be read: ${(error as Error).message}`, error);
+    }
+    for (const id of ids) {
+      const [chain, session] = [found.get(id), this.#find(id)];
+      this.#proven.set(id, chain);
+      const known = session && chainOf(session);
+      if (known?.index === chain?.index && known?.position === chain?.position) continue;
+      const [says, has] = [known, chain].map((each) => (each === undefined ? 'nothing' : `event ${each.position} in leaf ${each.index}`));
+      this.#onProblem(
+        new SinkError(
+          'unreadable',
+          `the index of sessions has been changed, or is damaged: of session ${id} it has ${says} as the last, and the record ${has}. The record is gone on with by what it has itself; the index is made again at the next start`,
+        ),
+      );
+      await this.#index.distrust();
+    }
   }
 
   /** The emitter as the record knows it, also from long ago. */
@@ -703,6 +823,7 @@ class RecordSink implements Sink {
     try {
       index = this.#store.stage(bytes, event);
     } catch (error) {
+      if (error instanceof Unproven) throw error;
       this.metrics.failures += 1;
       throw new SinkError('unavailable', (error as Error).message, error);
     }
@@ -732,7 +853,7 @@ class RecordSink implements Sink {
     const told = new Set<Emitter>();
     for (const { index, event, size, emitter, stream } of entries) {
       emitter.durable = Math.max(emitter.durable, event.sequence);
-      this.#note(index, emitter, this.#addToTable(index, event, now));
+      this.#note(index, emitter, this.#addToTable(index, event, now, event.body.kind === 'session_opened'));
       this.metrics.bytes += size;
       this.metrics.waitingBytes -= size;
       if (stream !== undefined) {
@@ -837,6 +958,10 @@ class RecordSink implements Sink {
     }
   }
 }
+
+/** What a session's next event goes on from. */
+const chainOf = ({ indices }: Session): Chain | undefined =>
+  indices.length === 0 ? undefined : { index: indices.at(-1) as number, position: indices.length };
 
 const endOf = ({ id: session, target }: SessionSummary, outcome: string): OwnEvent => ({
   session,

@@ -1,7 +1,8 @@
 /** Where events stand durably: what the sink knows of the log. */
 import { join } from 'node:path';
 import type { Health } from '../journal/journal.ts';
-import type { Subject } from '../log/leaf.ts';
+import type { Chain } from '../log/chains.ts';
+import type { Leaf, Subject } from '../log/leaf.ts';
 import { type Log, type LogOptions, openLog } from '../log/log.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { BODIES, type Kind, type TapEvent } from './schema.ts';
@@ -10,7 +11,7 @@ import { BODIES, type Kind, type TapEvent } from './schema.ts';
 export interface TapRecord {
   readonly index: number;
   /** What stays known of it for good. */
-  readonly about: Subject;
+  readonly about: Subject & Pick<Leaf, 'position'>;
   /** The event's bytes; `undefined` when they were deleted after their retention. */
   readonly bytes: Buffer | undefined;
 }
@@ -20,6 +21,8 @@ export interface TapStore {
   stage(event: Uint8Array, about: TapEvent): number;
   /** Which one of its session's events this one is when it is staged next, from 1. */
   positionOf(about: TapEvent): number;
+  /** Where the newest durable event of each of these sessions stands, as the record itself says: see `Log`. */
+  newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
   /** Resolves when all that was staged so far is durable: one promise for all of one write. After a rejection nothing of that write, nor staged since, counts. */
   settled(): Promise<void>;
   /** The durable events from `index` on, in order. */
@@ -74,6 +77,10 @@ class LogStore implements TapStore {
 
   positionOf(about: TapEvent): number {
     return this.#log.positionOf(subjectOf(about));
+  }
+
+  newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>> {
+    return this.#log.newest(sessions);
   }
 
   settled(): Promise<void> {

@@ -1,0 +1,205 @@
+/** The index of sessions is a file that anybody on the machine may have written: what it says of a session's place in the record is not signed unless the record says so. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
+import { encodeEvent } from './event.ts';
+import { closedBody, type TapBody } from './schema.ts';
+import { SqliteIndex } from './session_index.ts';
+import { openSessionIndex } from './session_index_thread.ts';
+import { openSink, type Sink } from './sink.ts';
+import { eventsIn, testStore } from './store.fixture.ts';
+
+const DIR = '/tap';
+const EMITTER = 'e'.repeat(32);
+let dir: string;
+let files: SimulatedFileSystem;
+let sink: Sink;
+let problems: string[];
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'session-edited-'));
+  files = new SimulatedFileSystem();
+  problems = [];
+  await open();
+});
+afterEach(async () => {
+  await sink.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const path = (): string => join(dir, 'sessions.sqlite');
+const open = async (): Promise<void> => {
+  sink = await openSink({
+    openStore: testStore(DIR, { files }).openStore,
+    index: openSessionIndex(path()),
+    onProblem: ({ message }) => problems.push(message),
+  });
+};
+const notice = (n: number): TapBody => ({ kind: 'notice', notice: 'something', text: `${n}` });
+const opened: TapBody = {
+  kind: 'session_opened',
+  protocol: 'http',
+  identity: 'corp:agent',
+  identityJson: '{}',
+  run: '',
+  onBehalfOf: '',
+  downstreamAddress: '',
+};
+const tell = (session: string, ...bodies: TapBody[]): Promise<void> =>
+  sink.append(bodies.map((body) => ({ session, target: 'demo', body })));
+
+type Edit = (index: SqliteIndex, database: DatabaseSync) => void;
+const edits: readonly (readonly [string, Edit])[] = [
+  [
+    'lacks the last events of the session',
+    (index) => {
+      const session = index.get('ses_a');
+      session?.indices.splice(3);
+      index.apply(session ? [session] : [], [], index.progress);
+    },
+  ],
+  [
+    'has an event of another session as its last',
+    (index) => {
+      const session = index.get('ses_a');
+      session?.indices.splice(4, 1, 590);
+      index.apply(session ? [session] : [], [], index.progress);
+    },
+  ],
+  [
+    'has another number of events before the last',
+    (index) => {
+      const session = index.get('ses_a');
+      session?.indices.splice(2, 1);
+      index.apply(session ? [session] : [], [], index.progress);
+    },
+  ],
+  ['does not have it', (_, database) => database.exec("DELETE FROM sessions WHERE id = 'ses_a'")],
+  [
+    'has it under another name',
+    (_, database) => database.exec("UPDATE sessions SET id = 'ses_z', told = replace(told, 'ses_a', 'ses_z') WHERE id = 'ses_a'"),
+  ],
+];
+const edited = (edit: Edit): void => {
+  const [index, database] = [new SqliteIndex(path()), new DatabaseSync(path())];
+  edit(index, database);
+  database.close();
+  index.close();
+};
+
+/** Some hundred events in bundles, and a part of one; `ses_a` has five of them. */
+const grow = async (ended: boolean): Promise<void> => {
+  await tell('ses_a', opened, notice(1));
+  for (let n = 0; n < 295; n += 1)
+    if (n === 150 || n === 260) await tell('ses_a', notice(n));
+    else await tell(`ses_${n}`, opened, closedBody('complete'));
+  await tell('ses_a', ended ? closedBody('complete') : notice(5));
+  await sink.sweep();
+  await sink.close();
+};
+const chain = async (): Promise<number> => (await eventsIn(DIR, files.copy())).filter(({ session }) => session === 'ses_a').length;
+
+describe.each([
+  ['that has ended', true],
+  ['that is open', false],
+])('an index that was edited, of a session %s,', (_, ended) => {
+  it.each(edits)('and %s: the session is gone on with as the record has it, and the index is made again', async (__, edit) => {
+    await grow(ended);
+    edited(edit);
+    await open();
+    await tell('ses_a', notice(6));
+    await tell('ses_a', notice(7));
+    // `eventsIn` finds every chain whole, or throws.
+    // One that is open is ended at the start.
+    expect(await chain()).toBeGreaterThanOrEqual(7);
+    expect(problems).toContainEqual(expect.stringMatching(/^the index of sessions has been changed.* of session ses_a it has/));
+    await sink.close();
+    problems = [];
+    await open();
+    expect(sink.indicesOf('ses_a')).toHaveLength(await chain());
+    expect((await sink.list({ limit: 1000 })).find(({ id }) => id === 'ses_a')).toMatchObject({ identity: 'corp:agent', state: 'closed' });
+    expect(problems).toEqual([]);
+  });
+
+  it('and says that more of the record is in it than is: chains stay whole', async () => {
+    await grow(ended);
+    await open();
+    const index = new SqliteIndex(path());
+    const { applied } = index.progress;
+    await tell('ses_a', notice(6));
+    // The process is killed before the index has followed, and the index says that it had.
+    files = files.afterKill();
+    await sink.close();
+    index.apply([], [], { applied: applied + 600, remembered: undefined });
+    index.close();
+    await open();
+    await tell('ses_a', notice(7));
+    expect(await chain()).toBeGreaterThanOrEqual(7);
+  });
+});
+
+it('an event of a filter, and what comes behind it, waits for the look at the record, in order', async () => {
+  await grow(true);
+  edited(edits[0]?.[1] as Edit);
+  await open();
+  let acknowledged = 0;
+  const stream = sink.attach(
+    { emitter: EMITTER, software: 'test', firstSequence: 1 },
+    {
+      acknowledge: (sequence) => {
+        acknowledged = sequence;
+      },
+      close: (error) => problems.push(`closed: ${error.message}`),
+    },
+  );
+  for (const [i, session] of ['ses_1', 'ses_a', 'ses_2', 'ses_a', 'ses_none', 'ses_a'].entries())
+    stream.accept(
+      Buffer.from(
+        encodeEvent({ emitter: EMITTER, sequence: i + 1, timeUnixNanos: 1n, session, target: '', truncated: [], body: notice(i) }),
+      ),
+    );
+  expect(stream.waiting).toBeGreaterThan(0);
+  await expect.poll(() => acknowledged, { timeout: 10_000 }).toBe(6);
+  expect(stream.waiting).toBe(0);
+  expect(sink.metrics.waitingBytes).toBe(0);
+  expect(await chain()).toBe(8);
+  expect(problems).toEqual([expect.stringContaining('of session ses_a it has event 3 in leaf')]);
+});
+
+it('what cannot be looked up is not recorded, and streams that wait for it end', async () => {
+  await grow(true);
+  let broken = true;
+  const { openStore } = testStore(DIR, { files });
+  sink = await openSink({
+    index: openSessionIndex(path()),
+    openStore: async (known) => {
+      const store = await openStore(known);
+      const newest = store.newest.bind(store);
+      store.newest = (of) => (broken ? Promise.reject(new Error('EIO')) : newest(of));
+      return store;
+    },
+  });
+  let closed = '';
+  const stream = sink.attach(
+    { emitter: EMITTER, software: 'test', firstSequence: 1 },
+    {
+      acknowledge: () => {},
+      close: ({ code }) => {
+        closed = code;
+      },
+    },
+  );
+  stream.accept(
+    Buffer.from(
+      encodeEvent({ emitter: EMITTER, sequence: 1, timeUnixNanos: 1n, session: 'ses_a', target: '', truncated: [], body: notice(1) }),
+    ),
+  );
+  await expect(tell('ses_a', notice(1))).rejects.toMatchObject({ code: 'unavailable', message: 'the record cannot be read: EIO' });
+  await expect.poll(() => closed, { timeout: 10_000 }).toBe('unavailable');
+  broken = false;
+  await tell('ses_a', notice(1));
+  expect(await chain()).toBe(6);
+});

@@ -356,6 +356,18 @@ function custody({ tap }: Damaged<Document>, { at, pathOf, whole }: Surroundings
         'must be an https URL, or a loopback address',
       );
   }
+  for (const place of (tap?.checkpoints?.to ?? []).filter(whole)) {
+    if (place.type !== 'http') continue;
+    if (place.read === undefined && tap?.requireElsewhere === true)
+      at(
+        pathOf(place),
+        'cannot be read, and `tap.require_elsewhere` demands its answer',
+        'give `read`: where it gives the newest checkpoint back',
+      );
+    // The token goes nowhere else, nor does what it says count from elsewhere.
+    if (place.read !== undefined && new URL(place.read).origin !== new URL(place.url).origin)
+      at(`${pathOf(place)}.read`, `is not at ${new URL(place.url).origin}`, 'must have the scheme, host and port of `url`');
+  }
   const { of = [], quorum = 0 } = tap?.witnesses ?? {};
   if (quorum > of.length) at('tap.witnesses.quorum', `there are ${of.length} witnesses`, 'must be at most as many as there are');
   const keys = new Map<string, string>();

@@ -707,3 +707,24 @@ describe('where the record is exported to', () => {
     expect(errors(twice).join()).toMatch(/'siem' is the name of export\[0\] already/);
   });
 });
+
+describe('places of checkpoints over HTTP', () => {
+  const placed = (more: string, beside = ''): string =>
+    `${MINIMAL}tap:\n  checkpoints: { to: [{ type: http, name: web, url: "https://kept.example/sluice"${more} }] }\n${beside}`;
+  const DEMANDED = '  require_elsewhere: true\n';
+
+  test('are read where they say so', () => {
+    const [place] = config(placed(', read: "https://kept.example/newest"', DEMANDED)).tap.checkpoints.to;
+    expect(place).toMatchObject({ read: 'https://kept.example/newest' });
+    expect(errors(placed(''))).toEqual([]);
+  });
+
+  test.each([
+    ['', DEMANDED, /tap\.checkpoints\.to\[0\]: cannot be read, and `tap\.require_elsewhere` demands its answer; give `read`/],
+    [', read: "https://other.example/newest"', '', /tap\.checkpoints\.to\[0\]\.read: is not at https:\/\/kept\.example; must have/],
+    [', read: "http://kept.example/newest"', '', /\.read: is not at/],
+    [', read: "https://user:pw@kept.example/"', '', /\.read: .*does not fit/],
+  ])('%s%s are refused', (more, beside, problem) => {
+    expect(errors(placed(more, beside)).join('\n')).toMatch(problem);
+  });
+});

@@ -406,7 +406,11 @@ const checkpointPlace = variants('type', {
     type: required(choice('http'), 'A receiver that gets each checkpoint by `POST`, as text.'),
     name: required(name, 'The name by which metrics and messages know it.'),
     url: required(webAddress, 'Where it is.'),
-    token: optional(secret(), 'A bearer token for it.'),
+    read: optional(
+      webAddress,
+      'Where the newest checkpoint that it has taken is given back to a `GET`, as text, and 404 while it has none; it may be `url` itself. Asked when the service starts. Without it the place is written to alone.',
+    ),
+    token: optional(secret(), 'A bearer token for both.'),
     tls: optional(storeTls, 'TLS towards it.'),
     timeout: preset(duration('100ms', '10m'), '30s', 'For one attempt of one call.'),
   }),
@@ -507,7 +511,7 @@ export const SCHEMA = object({
       require_elsewhere: preset(
         flag,
         'false',
-        'Whether the service starts only when every replica, witness and place of checkpoints that can be asked has said that the record is whole, and one of them knows it. `false`: those that are away are named in the log of the service.',
+        'Whether the service starts only when every replica, witness and place of checkpoints has said that the record is whole, and one of them knows it. `false`: those that are away are named in the log of the service.',
       ),
       replicas: preset(list(replica), '[]', 'Where the published log is copied to as it grows: see operations.md.'),
       retention: preset(

@@ -32,12 +32,11 @@ export const objectPlace = (name: string, store: ObjectStore, retainUntil: () =>
   },
 });
 
-/** `token`: of the bearer; empty: none. */
-export const httpPlace = (name: string, url: URL, call: Caller, token: () => string): CheckpointPlace => ({
+/** `authorization`: the header that says who sends it, if it needs one. */
+export const httpPlace = (name: string, url: URL, call: Caller, authorization: () => { authorization?: string }): CheckpointPlace => ({
   name,
   async send(note) {
-    const bearer = token();
-    const headers = { 'content-type': 'text/plain; charset=utf-8', ...(bearer && { authorization: `Bearer ${bearer}` }) };
+    const headers = { 'content-type': 'text/plain; charset=utf-8', ...authorization() };
     const { status } = await call(() => ({ method: 'POST', url, headers, body: Buffer.from(note) }));
     if (status < 200 || status > 299) throw new Error(`${url.origin} answered a checkpoint with status ${status}`);
   },

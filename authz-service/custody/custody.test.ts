@@ -371,7 +371,7 @@ describe('the custody of the log', () => {
         everyMs: 5,
         to: [
           { type: 'directory', name: 'mount', path: place },
-          { type: 'http', name: 'collector', url, token: undefined, tls: undefined, timeoutMs: 1_000 },
+          { type: 'http', name: 'collector', url, read: undefined, token: undefined, tls: undefined, timeoutMs: 1_000 },
         ],
       },
     });

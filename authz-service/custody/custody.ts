@@ -5,7 +5,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
-import { isError, secretReader } from '../credential/secret_source.ts';
 import { detailsPath } from '../log/details.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { withListed } from '../log/keys.ts';
@@ -27,7 +26,7 @@ import { Witnessing } from '../witness/witnessing.ts';
 import { CheckpointCopies, type CheckpointPlace, httpPlace, objectPlace } from './checkpoint_copies.ts';
 import { ProvenStore, type Standing } from './proven_store.ts';
 import { RetentionClock, type Uptime } from './retention_clock.ts';
-import { callerOf, isLocked, openStore, type StoreConfig } from './stores.ts';
+import { authorizationOf, callerOf, isLocked, openStore, type StoreConfig } from './stores.ts';
 
 export interface CustodyOptions {
   readonly tap: Pick<Config['tap'], 'replicas' | 'retention' | 'witnesses' | 'checkpoints'>;
@@ -271,14 +270,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       if (config.type === 'http') {
         const call = callerOf(config);
         closing.push(async () => call.close());
-        const token = config.token === undefined ? undefined : secretReader(config.token, { env, now: Date.now });
-        places.push(
-          httpPlace(config.name, new URL(config.url), call, () => {
-            const outcome = token?.read();
-            if (outcome !== undefined && isError(outcome)) throw new Error(outcome.error.message);
-            return outcome?.secret.reveal() ?? '';
-          }),
-        );
+        places.push(httpPlace(config.name, new URL(config.url), call, authorizationOf(config, env)));
       } else {
         const until = retainUntil(config, {}, presentAt(config));
         places.push(objectPlace(config.name, await opened(config), () => until('checkpoint')));

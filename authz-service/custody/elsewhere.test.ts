@@ -1,6 +1,10 @@
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LogError } from '../log/error.ts';
 import { ORIGIN, SIGNER, subject, testLog } from '../log/log.fixture.ts';
@@ -13,16 +17,52 @@ import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey, signNote } from '../tlog/note.ts';
 import { Witness } from '../witness/client.ts';
 import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
-import { objectPlace } from './checkpoint_copies.ts';
+import { httpPlace, objectPlace } from './checkpoint_copies.ts';
 import { Elsewhere, type ElsewhereOptions } from './elsewhere.ts';
-import { openStore, type StoreConfig } from './stores.ts';
+import { authorizationOf, type HttpPlaceConfig, openStore, type StoreConfig } from './stores.ts';
 
 let directory: string;
 let bucket: Bucket;
 let witness: StrictWitness;
 let logged: [string, object][];
+let receiver: Receiver;
+
+/** A plain HTTP place: gives back what was posted last, or what `answer` does. */
+class Receiver {
+  newest: string | undefined;
+  asked: IncomingHttpHeaders[] = [];
+  answer: ((response: ServerResponse) => void) | undefined;
+  readonly #server = createServer((request, response) => void this.#serve(request, response)).listen(0, '127.0.0.1');
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/newest`;
+  }
+
+  async open(): Promise<this> {
+    if (!this.#server.listening) await once(this.#server, 'listening');
+    return this;
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method === 'POST') {
+      this.newest = await text(request);
+      response.writeHead(204).end();
+      return;
+    }
+    this.asked.push(request.headers);
+    if (this.answer !== undefined) this.answer(response);
+    else if (this.newest === undefined) response.writeHead(404).end();
+    else response.writeHead(200, { 'content-type': 'text/plain' }).end(this.newest);
+  }
+}
 
 beforeEach(async () => {
+  receiver = await new Receiver().open();
   directory = mkdtempSync(join(tmpdir(), 'sluice-elsewhere-'));
   bucket = await Bucket.open();
   witness = await new StrictWitness(new MemoryLog(ORIGIN, SIGNER)).open();
@@ -30,13 +70,14 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await receiver.close();
   await bucket.close();
   await witness.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
 const state = (): string => join(directory, 'state');
-const ENV = { S3_SECRET: 'key' };
+const ENV = { S3_SECRET: 'key', WEB_TOKEN: 'secret-of-the-place' };
 const s3 = (): StoreConfig => ({
   type: 's3',
   name: 'vault',
@@ -54,6 +95,16 @@ const s3 = (): StoreConfig => ({
 });
 const folder = (name: string): StoreConfig => ({ type: 'directory', name, path: join(directory, name) });
 
+const web = (): HttpPlaceConfig => ({
+  type: 'http',
+  name: 'web',
+  url: receiver.url,
+  read: receiver.url,
+  token: { env: 'WEB_TOKEN' },
+  tls: undefined,
+  timeoutMs: 1_000,
+});
+
 type Tap = ElsewhereOptions['tap'];
 const tap = (some: Partial<Tap>): Tap => ({
   replicas: [],
@@ -67,6 +118,7 @@ const KNOWING: readonly [string, () => Partial<Tap>][] = [
   ['a replica in a directory', () => ({ replicas: [folder('copy')] })],
   ['a replica in a bucket', () => ({ replicas: [s3()] })],
   ['a place of checkpoints', () => ({ checkpoints: { everyMs: 1_000, to: [folder('mount')] } })],
+  ['a place of checkpoints over HTTP', () => ({ checkpoints: { everyMs: 1_000, to: [web()] } })],
   [
     'a witness',
     () => ({
@@ -114,6 +166,7 @@ const tellEverybody = async (): Promise<void> => {
   }
   await objectPlace('mount', localFiles(join(directory, 'mount')), () => undefined).send(note.toString(), checkpoint.size);
   const call = caller({ attempts: 1, timeoutMs: 1_000 });
+  await httpPlace('web', new URL(receiver.url), call, authorizationOf(web(), ENV)).send(note.toString(), checkpoint.size);
   const log = await opened();
   const shown = new Witness({ name: 'w1', url: witness.url, keys: [witness.key.verifier] }, call, (old, size) =>
     log.reader.proveConsistency(old, size),
@@ -145,12 +198,13 @@ describe('a log that is opened', () => {
     await grow(300);
     await tellEverybody();
     await grow(700);
-    const all = Object.assign({}, ...KNOWING.map(([, of]) => of()), { replicas: [folder('copy'), s3()] });
+    const places = { everyMs: 1_000, to: [folder('mount'), web()] };
+    const all = Object.assign({}, ...KNOWING.map(([, of]) => of()), { replicas: [folder('copy'), s3()], checkpoints: places });
     await (await opened(elsewhere({ ...all, requireElsewhere: true }))).close();
     expect(logged).toEqual(
-      Array(4).fill(['the log is what is known of it elsewhere', { who: expect.any(String), size: expect.any(Number) }]),
+      Array(5).fill(['the log is what is known of it elsewhere', { who: expect.any(String), size: expect.any(Number) }]),
     );
-    expect(logged.map(([, fields]) => (fields as { size: number }).size)).toEqual([300, 300, 300, 700]);
+    expect(logged.map(([, fields]) => (fields as { size: number }).size)).toEqual([300, 300, 300, 300, 700]);
     expect(witness.latest.size).toBe(700);
   });
 
@@ -299,13 +353,59 @@ describe('a log that is opened', () => {
     expect(logged).toEqual([['the log is what is known of it elsewhere', { who: 'the place of checkpoints mount', size: 300 }]]);
   });
 
+  it('says who asks a place over HTTP; one that has nothing yet agrees, and one that is only written to is not asked', async () => {
+    await grow(3);
+    const { read, ...rest } = web();
+    for (const to of [[web()], [{ ...rest, read: undefined }]])
+      await (await opened(elsewhere({ checkpoints: { everyMs: 1, to } }))).close();
+    expect(receiver.asked.map(({ authorization }) => authorization)).toEqual(['Bearer secret-of-the-place']);
+    expect(logged).toEqual([['the log is what is known of it elsewhere', { who: 'the place of checkpoints web', size: 0 }]]);
+    expect(read).toBe(receiver.url);
+  });
+
+  const stranger = new MemoryLog('other.example/log').add('a').checkpoint();
+  const forged = new MemoryLog(ORIGIN, parseSignerKey(generateSignerKey(ORIGIN))).add('a').checkpoint();
+  it.each<[string, (response: ServerResponse) => void, RegExp]>([
+    ['of another log', (response) => response.end(stranger), /no checkpoint of this log: /],
+    ['that another key signed', (response) => response.end(forged), /no checkpoint of this log: .*sign/],
+    ['that is none', (response) => response.end('<html>Welcome</html>'), /no checkpoint of this log: /],
+    ['that is empty', (response) => response.end(), /no checkpoint of this log: /],
+    ['without an end', (response) => response.write('x'), /no answer within 1000 ms/],
+    ['that breaks off', (response) => void response.write('x', () => response.destroy()), /cannot be reached: /],
+    ['that never comes', () => {}, /no answer within 1000 ms/],
+    [
+      'of a GiB',
+      (response) => void response.writeHead(200, { 'content-length': 1 << 30 }).write(Buffer.alloc(1 << 20)),
+      /more than 65536 bytes/,
+    ],
+    [
+      'of somewhere else',
+      (response) => response.writeHead(302, { location: 'http://127.0.0.1:9/' }).end(),
+      /gave no checkpoint back: status 302/,
+    ],
+    ['that it may not have', (response) => response.writeHead(403).end(), /gave no checkpoint back: status 403/],
+    ['of a server that fails', (response) => response.writeHead(500).end(), /gave no checkpoint back: status 500/],
+  ])('is not confirmed by an answer over HTTP %s', async (_, answer, reason) => {
+    await grow(3);
+    receiver.answer = answer;
+    const some = { checkpoints: { everyMs: 1, to: [web()] } };
+    await (await opened(elsewhere(some))).close();
+    expect(logged).toEqual([
+      ['WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE', { who: 'the place of checkpoints web', reason: expect.stringMatching(reason) }],
+    ]);
+    await expect(opened(elsewhere({ ...some, requireElsewhere: true }))).rejects.toMatchObject({
+      code: 'unconfirmed',
+      message: expect.stringMatching(reason),
+    });
+  });
+
   it('goes on while others are away, and says who; where they are demanded it does not', async () => {
     await rolledBack(290, 520);
     await bucket.close();
     const [vault, stranger] = [s3(), folder('stranger')];
     await localFiles(join(directory, 'stranger')).put('checkpoint', Buffer.from(new MemoryLog('other.example/log').add('a').checkpoint()));
     witness.away = true;
-    const some = { ...KNOWING[3]?.[1](), replicas: [vault, stranger] };
+    const some = { ...KNOWING.at(-1)?.[1](), replicas: [vault, stranger] };
     await (await opened(elsewhere(some))).close();
     expect(logged.map(([message, fields]) => [message, (fields as { who: string }).who])).toEqual(
       ['the replica vault', 'the replica stranger', 'the witness w1'].map((who) => [

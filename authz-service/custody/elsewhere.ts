@@ -17,7 +17,7 @@ import { EMPTY_ROOT } from '../tlog/hash.ts';
 import { openNote, parseVerifierKey, type SignerKey, signNote, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { Witness, WitnessError } from '../witness/client.ts';
-import { openStore, type StoreConfig } from './stores.ts';
+import { authorizationOf, callerOf, type HttpPlaceConfig, openStore, type StoreConfig } from './stores.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -55,6 +55,8 @@ interface Other {
   ask(log: OpenedLog): Promise<Answer>;
 }
 
+const PLACE = 'the place of checkpoints';
+
 export class Elsewhere {
   readonly #options: ElsewhereOptions;
   /** What was given up at this start, in words: for the record. */
@@ -83,7 +85,10 @@ export class Elsewhere {
     const of = (kind: string, config: StoreConfig): Other => storeOf(`${kind} ${config.name}`, config, signers, env);
     return [
       ...tap.replicas.map((config) => of('the replica', config)),
-      ...tap.checkpoints.to.flatMap((config) => (config.type === 'http' ? [] : [of('the place of checkpoints', config)])),
+      ...tap.checkpoints.to.flatMap((config) => {
+        if (config.type !== 'http') return [of(PLACE, config)];
+        return config.read === undefined ? [] : [httpOf(`${PLACE} ${config.name}`, config, new URL(config.read), signers, env)];
+      }),
       ...tap.witnesses.of.map(({ name, url, keys }) => witnessOf({ name, url: new URL(url), keys: keys.map(parseVerifierKey) }, signers)),
     ];
   }
@@ -172,20 +177,47 @@ const demandAnswers = ({ published }: OpenedLog, answers: readonly { readonly wh
     );
 };
 
+/** One that was copied before a change of keys has the signature of an old one alone. */
+const everSigned = async (log: OpenedLog, signers: readonly SignerKey[]): Promise<VerifierKey[]> =>
+  withListed(
+    signers.map(({ verifier }) => verifier),
+    await log.listedKeys(),
+  );
+
 /** The largest checkpoint that a store has of the log, and any that it has beyond its end. */
 const storeOf = (kind: string, config: StoreConfig, signers: readonly SignerKey[], env: Environment): Other => ({
   who: kind,
   ask: async (log) => {
     const store = openStore(config, env);
     try {
-      // One that was copied before a change of keys has the signature of an old one alone.
-      const keys = withListed(
-        signers.map(({ verifier }) => verifier),
-        await log.listedKeys(),
-      );
-      return await compared(`${kind} (${store.url})`, log, await knownTo(store, log, keys));
+      return await compared(`${kind} (${store.url})`, log, await knownTo(store, log, await everSigned(log, signers)));
     } finally {
       await store.close();
+    }
+  },
+});
+
+/** More than any checkpoint has, with the signatures of all its witnesses. */
+const MAX_NOTE_BYTES = 64 << 10;
+
+/** The newest checkpoint that a place gives back. What it says is as strange as what any stranger says. */
+const httpOf = (who: string, config: HttpPlaceConfig, url: URL, signers: readonly SignerKey[], env: Environment): Other => ({
+  who,
+  ask: async (log) => {
+    const { tls, timeoutMs } = config;
+    const call = callerOf({ tls, timeoutMs: Math.min(timeoutMs, 10_000) }, { attempts: 1, maxAnswerBytes: MAX_NOTE_BYTES });
+    try {
+      const headers = { accept: 'text/plain', 'cache-control': 'no-cache', ...authorizationOf(config, env)() };
+      const { status, body } = await call(() => ({ method: 'GET', url, headers }));
+      if (status === 404) return { kind: 'agrees', size: 0 };
+      if (status !== 200) return { kind: 'away', reason: `${url.href} gave no checkpoint back: status ${status}` };
+      const checkpoints = [openCheckpoint(body, log.origin, await everSigned(log, signers))];
+      return await compared(`${who} (${url.origin})`, log, { checkpoints, unread: undefined });
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+      return { kind: 'away', reason: `what ${url.href} gave back is no checkpoint of this log: ${error.message}` };
+    } finally {
+      call.close();
     }
   },
 });

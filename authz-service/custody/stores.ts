@@ -2,14 +2,14 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import { managedIdentity, workloadIdentity } from '../credential/azure.ts';
-import { secretReader } from '../credential/secret_source.ts';
+import { isError, secretReader } from '../credential/secret_source.ts';
 import { keptToken } from '../credential/token_source.ts';
 import { POINTERS } from '../log/replicator.ts';
 import { ambientIdentity, writtenIdentity } from '../storage/aws_credentials.ts';
 import { type AzureAccess, AzureBlobStore } from '../storage/azure_blob.ts';
-import { type Caller, caller } from '../storage/call.ts';
+import { type Caller, type CallerOptions, caller } from '../storage/call.ts';
 import { localFiles } from '../storage/local_files.ts';
-import type { ObjectStore } from '../storage/object_store.ts';
+import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { S3Store } from '../storage/s3.ts';
 
 export type StoreConfig = Config['tap']['replicas'][number];
@@ -37,9 +37,21 @@ export const openStore = (config: StoreConfig, env: Environment = process.env, o
 
 export const callerOf = (
   { tls, timeoutMs }: { readonly tls: { readonly ca: string | undefined } | undefined; readonly timeoutMs: number },
-  onDate?: (unixMs: number) => void,
-): Caller & { close(): void } =>
-  caller({ timeoutMs, ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca) }), ...(onDate !== undefined && { onDate }) });
+  options: Pick<CallerOptions, 'onDate' | 'attempts' | 'maxAnswerBytes'> = {},
+): Caller & { close(): void } => caller({ timeoutMs, ...(tls?.ca !== undefined && { ca: readFileSync(tls.ca) }), ...options });
+
+export type HttpPlaceConfig = Extract<Config['tap']['checkpoints']['to'][number], { readonly type: 'http' }>;
+
+/** The header that says who asks, read anew for each call. Throws when the secret cannot be had. */
+export const authorizationOf = ({ token }: HttpPlaceConfig, env: Environment): (() => { authorization?: string }) => {
+  const source = token && secretReader(token, surroundings(env));
+  return () => {
+    const outcome = source?.read();
+    if (outcome === undefined) return {};
+    if (isError(outcome)) throw new StorageError('forbidden', `its token: ${outcome.error.message}`);
+    return { authorization: `Bearer ${outcome.secret.reveal()}` };
+  };
+};
 
 const lockOf = ({ writeOnce }: S3Config | AzureConfig): { lock?: 'compliance' | 'governance' } =>
   writeOnce === 'no' ? {} : { lock: writeOnce };
@@ -47,7 +59,7 @@ const lockOf = ({ writeOnce }: S3Config | AzureConfig): { lock?: 'compliance' | 
 const surroundings = (env: Environment) => ({ env, now: Date.now });
 
 const s3 = (config: S3Config, env: Environment, onDate?: (unixMs: number) => void): ObjectStore => {
-  const call = callerOf(config, onDate);
+  const call = callerOf(config, { onDate });
   const { region, bucket, prefix, endpoint, pathStyle, accessKeyId, secretAccessKey } = config;
   return new S3Store({
     endpoint: new URL(endpoint ?? `https://s3.${region}.amazonaws.com`),
@@ -73,7 +85,7 @@ const azure = (config: AzureConfig, env: Environment, onDate?: (unixMs: number) 
     container,
     prefix,
     access: accessOf(config, env),
-    call: callerOf(config, onDate),
+    call: callerOf(config, { onDate }),
     pointers: POINTERS,
     ...lockOf(config),
   });

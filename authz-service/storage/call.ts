@@ -32,7 +32,7 @@ export interface CallerOptions {
   /** Default 64 MiB. */
   readonly maxAnswerBytes?: number;
   /** Told what time it is where an answer comes from, Unix milliseconds. */
-  readonly onDate?: (unixMs: number) => void;
+  readonly onDate?: ((unixMs: number) => void) | undefined;
 }
 
 /**

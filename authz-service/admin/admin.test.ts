@@ -354,7 +354,7 @@ describe('sessions', () => {
     expect((await call('GET', '/v1/run?id=other', { token: 'auditor' })).status).toBe(404);
     await call(
       'GET',
-      '/v1/sessions?identity=corp%3Aagent-7&target=demo&run=r1&effect=hold&outcome=unknown&state=held&rule=r&approver=corp%3Adana&masked=**.ssn&since=2026-03-01T12:00:00Z&until=2026-03-02T12:00:00%2B01:00&limit=5',
+      '/v1/sessions?identity=corp%3Aagent-7&target=demo&run=r1&effect=hold&answer=denied&statement=00ff&outcome=unknown&state=held&rule=r&approver=corp%3Adana&masked=**.ssn&since=2026-03-01T12:00:00Z&until=2026-03-02T12:00:00%2B01:00&limit=5',
       {
         token: 'auditor',
       },
@@ -365,6 +365,8 @@ describe('sessions', () => {
         identity: 'corp:agent-7',
         target: 'demo',
         effect: 'hold',
+        answer: 'denied',
+        statement: '00ff',
         run: 'r1',
         outcome: 'unknown',
         state: 'held',
@@ -381,6 +383,7 @@ describe('sessions', () => {
       'limit=1001',
       'limit=1e2',
       'effect=maybe',
+      'answer=perhaps',
       'since=yesterday',
       'since=2026',
       'identiy=x',

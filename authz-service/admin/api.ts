@@ -355,6 +355,7 @@ function audit(caller: Approver, auditors: readonly string[]): void {
 const MAX_LISTED = 1000;
 
 const EFFECTS = ['allow', 'deny', 'hold'] as const;
+const ANSWERS = ['approved', 'denied', 'expired', 'cancelled', 'revoked'] as const;
 const STATES = ['open', 'held', 'closed'] as const;
 
 function parseFilter(query: URLSearchParams, otherwise = 100): SessionFilter {
@@ -363,21 +364,24 @@ function parseFilter(query: URLSearchParams, otherwise = 100): SessionFilter {
     'target',
     'run',
     'effect',
+    'answer',
     'outcome',
     'state',
     'rule',
     'approver',
     'masked',
+    'statement',
     'since',
     'until',
     'limit',
   ] as const;
-  const { since, until, limit = String(otherwise), effect, state, ...words } = parameters(query, names);
+  const { since, until, limit = String(otherwise), effect, answer, state, ...words } = parameters(query, names);
   if (!/^[1-9][0-9]{0,3}$/.test(limit) || Number(limit) > MAX_LISTED)
     throw new AdminProblem('bad_request', `limit is a number from 1 to ${MAX_LISTED}.`);
   return {
     ...words,
     ...(effect === undefined ? {} : { effect: oneOf('effect', EFFECTS, effect) }),
+    ...(answer === undefined ? {} : { answer: oneOf('answer', ANSWERS, answer) }),
     ...(state === undefined ? {} : { state: oneOf('state', STATES, state) }),
     ...(since === undefined ? {} : { since: parseTime('since', since) }),
     ...(until === undefined ? {} : { until: parseTime('until', until) }),

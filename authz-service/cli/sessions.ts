@@ -32,7 +32,11 @@ const COLUMNS: readonly Column<SessionSummary>[] = [
     of: ({ target, request, commands }) => `${target}: ${request || '-'}${commands > 1 ? ` (of ${commands} commands)` : ''}`,
     flexible: true,
   },
-  { title: 'JUDGED', of: ({ effect, answer }) => (answer === '' ? effect || '-' : `${effect}, ${answer}`) },
+  {
+    title: 'JUDGED',
+    of: ({ effect, answer, commands, stopped }) =>
+      `${answer === '' ? effect || '-' : `${effect}, ${answer}`}${commands > 1 && stopped > 0 ? ` (${stopped} stopped)` : ''}`,
+  },
   { title: 'RULE', of: ({ rule }) => rule || '-', flexible: true },
   { title: 'STATUS', of: ({ status }) => (status > 0 ? String(status) : '-') },
   { title: 'MASKED', of: ({ masked }) => String(masked) },

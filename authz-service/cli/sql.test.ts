@@ -163,7 +163,7 @@ describe('sluice connect', () => {
     const child = spawn(SLUICE, ['connect', ...args], { env: { ...env, ...more }, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
-    await Promise.race([once(child, 'exit'), expect.poll(() => said, { timeout: 5_000 }).toMatch(/\n/)]);
+    await Promise.race([once(child, 'exit'), expect.poll(() => said, { timeout: 30_000 }).toMatch(/\n/)]);
     return { child, said: () => said };
   };
 

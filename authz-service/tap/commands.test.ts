@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { encodeEvent } from './event.ts';
 import type { TapBody } from './schema.ts';
+import type { SessionFilter } from './sessions.ts';
 import { openSink, type Sink } from './sink.ts';
 import { testStore } from './store.fixture.ts';
 
@@ -76,6 +77,39 @@ it('are held while one of their commands is, and open again', async () => {
   expect(await sink.list({ state: 'held' })).toHaveLength(1);
   await say({ kind: 'hold_answered', approval: 'a', answer: 'denied', by: '', reason: '' }, 1);
   expect(await sink.list({ state: 'open' })).toHaveLength(1);
+});
+
+it('are found by each judgement, each answer and each statement, and show what was stopped before what was approved later', async () => {
+  const held = async (request: string, command: number, approval: string, answer: string): Promise<void> => {
+    await say({ ...judged(request, 'hold'), statementFingerprint: `print-of-${approval}` } as TapBody, command);
+    await say({ kind: 'request_held', approval, approvers: [], quorum: 1, expiresUnixNanos: 0n, rule: 'hold', reason: '' }, command);
+    await say({ kind: 'hold_answered', approval, answer, by: 'dana', reason: '' }, command);
+  };
+  const found = async (filter: SessionFilter): Promise<number> => (await sink.list(filter)).length;
+  await letIn();
+  await held('create table x', 1, 'apr_1', 'approved');
+  expect(await sink.list()).toMatchObject([
+    { request: 'create table x', effect: 'hold', answer: 'approved', approval: 'apr_1', stopped: 0 },
+  ]);
+  expect([await found({ answer: 'approved' }), await found({ answer: 'denied' }), await found({ effect: 'deny' })]).toEqual([1, 0, 0]);
+  await held('drop table customers', 2, 'apr_2', 'denied');
+  await held('create table y', 3, 'apr_3', 'approved');
+  const shown = { request: 'drop table customers', effect: 'hold', answer: 'denied', approval: 'apr_2', stopped: 1 };
+  expect(await sink.list()).toMatchObject([shown]);
+  expect([await found({ answer: 'approved' }), await found({ answer: 'denied' })]).toEqual([1, 1]);
+  await say(judged('grant all', 'deny'), 4);
+  expect(await sink.list()).toMatchObject([{ request: 'grant all', effect: 'deny', answer: '', approval: '', stopped: 2 }]);
+  expect([await found({ effect: 'hold' }), await found({ effect: 'deny' }), await found({ effect: 'allow' })]).toEqual([1, 1, 1]);
+  expect([await found({ statement: 'print-of-apr_2' }), await found({ statement: 'another' })]).toEqual([1, 0]);
+  expect(await found({ effect: 'hold', answer: 'expired' })).toBe(0);
+});
+
+it('are found by any statement where there were too many to keep each', async () => {
+  await letIn();
+  for (let i = 0; i < 1001; i += 1) await say({ ...judged(`select ${i}`, 'allow'), statementFingerprint: `print-${i}` } as TapBody, i + 1);
+  expect(await sink.list({ statement: 'print-999' })).toHaveLength(1);
+  expect(await sink.list({ statement: 'print-1000' })).toHaveLength(1);
+  expect(await sink.list({ statement: 'never-seen' })).toHaveLength(1);
 });
 
 it('count what was masked in each', async () => {

@@ -4,6 +4,7 @@
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { forgotten, type Session, type SessionFilter, TERMS, type Term } from './sessions.ts';
+import { REST } from './tally.ts';
 
 /** A checkpoint of the log that covers everything that is indexed. */
 export interface Remembered {
@@ -18,7 +19,7 @@ export interface Progress {
   readonly remembered: Remembered | undefined;
 }
 
-const VERSION = 3;
+const VERSION = 4;
 
 /** A reader meets a writer for moments only. */
 const BUSY_MS = 1000;
@@ -38,7 +39,7 @@ const SCHEMA = `
   CREATE TABLE emitters (id TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
-const COLUMNS = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
+const COLUMNS = ['identity', 'target', 'run', 'outcome', 'state'] as const;
 
 /** Sessions that have ended, and of which more is known than leaves tell. */
 const TOLD = "open = 0 AND (identity <> '' OR run <> '' OR effect <> '' OR outcome <> '')";
@@ -200,7 +201,8 @@ export class SqliteIndex implements SessionIndex {
     for (const name of COLUMNS) if (filter[name] !== undefined) where(`${name} = ?`, filter[name]);
     if (filter.run !== undefined && filter.run !== '') where("run <> ''");
     for (const field of TERMS)
-      if (filter[field] !== undefined) where('first IN (SELECT first FROM terms WHERE term = ?)', `${field}:${filter[field]}`);
+      if (filter[field] !== undefined)
+        where('first IN (SELECT first FROM terms WHERE term IN (?, ?))', `${field}:${filter[field]}`, `${field}:${REST}`);
     if (filter.since !== undefined) where('opened_at >= ?', filter.since);
     if (filter.until !== undefined) where('opened_at < ?', filter.until);
     if (part !== undefined) where('first < ?', part.before);

@@ -3,7 +3,7 @@
  * first; one that has not is never forgotten, because its end may have to be recorded as unknown.
  */
 import { type MaskedField, type TapBody, type TapEvent, TOLD_BESIDE } from './schema.ts';
-import { newTally, type Tally, tallyEvent } from './tally.ts';
+import { newTally, REST, type Tally, tallyEvent } from './tally.ts';
 
 export type SessionState = 'open' | 'held' | 'closed';
 
@@ -19,7 +19,7 @@ export interface SessionSummary {
   /** `undefined` while it goes on. */
   closedAt: number | undefined;
   state: SessionState;
-  /** The judged request in one line; of a session's commands the last of those that were judged most strictly. */
+  /** The judged request in one line; of a session's commands the last of those that were judged most strictly, a hold that was not approved as strictly as a denial. */
   request: string;
   /** How many of its commands were judged; 0 when the session is one request. */
   commands: number;
@@ -28,8 +28,10 @@ export interface SessionSummary {
   rule: string;
   /** The hold's approval, or that of the grant that let the request through. */
   approval: string;
-  /** How the hold ended; empty when it has not or there was none. */
+  /** How the hold of that request ended; empty when it has not or there was none. */
   answer: string;
+  /** How much of what was judged was stopped: denied, or held and not approved. */
+  stopped: number;
   /** Of `session_closed`: complete, denied, cancelled, failed, pending, unknown; empty while it goes on. */
   outcome: string;
   /** The status of the response; 0 before. */
@@ -43,7 +45,7 @@ export interface SessionSummary {
 }
 
 /** What a session can be found by besides its summary: it may have several of each. */
-export const TERMS = ['rule', 'approver', 'masked'] as const;
+export const TERMS = ['effect', 'rule', 'answer', 'approver', 'masked', 'statement'] as const;
 /** As `approver:corp:dana`. */
 export type Term = `${(typeof TERMS)[number]}:${string}`;
 
@@ -61,6 +63,10 @@ export interface Session {
   held: boolean;
   /** It goes on after its opening was judged: commands follow. */
   carriesCommands: boolean;
+  /** The number of the command that the summary shows; 0: the session is one request. */
+  shown: number;
+  /** Of how many statements it has terms. */
+  statements: number;
   readonly tally: Tally;
 }
 
@@ -68,9 +74,14 @@ export interface SessionFilter {
   readonly identity?: string;
   readonly target?: string;
   readonly run?: string;
+  /** How it or one of its commands was judged. */
   readonly effect?: string;
   readonly outcome?: string;
   readonly state?: SessionState;
+  /** How one of its holds ended. */
+  readonly answer?: string;
+  /** A statement's fingerprint. */
+  readonly statement?: string;
   /** A rule that judged it or one of its commands. */
   readonly rule?: string;
   /** Who answered one of its holds, by stable identity. */
@@ -85,11 +96,12 @@ export interface SessionFilter {
   readonly limit?: number;
 }
 
-const FILTERED = ['identity', 'target', 'run', 'effect', 'outcome', 'state'] as const;
+const FILTERED = ['identity', 'target', 'run', 'outcome', 'state'] as const;
 
 export const matches = ({ summary, terms }: Session, filter: SessionFilter): boolean =>
   FILTERED.every((name) => filter[name] === undefined || summary[name] === filter[name]) &&
-  TERMS.every((field) => filter[field] === undefined || terms.has(`${field}:${filter[field]}`)) &&
+  // Some are not kept of a session that has very many: it is found by any of them, rather than missed by one.
+  TERMS.every((field) => filter[field] === undefined || terms.has(`${field}:${filter[field]}`) || terms.has(`${field}:${REST}`)) &&
   (filter.since === undefined || summary.openedAt >= filter.since) &&
   (filter.until === undefined || summary.openedAt < filter.until);
 
@@ -110,6 +122,7 @@ const newSession = ({ session: id, target, timeUnixNanos }: Pick<TapEvent, 'sess
     rule: '',
     approval: '',
     answer: '',
+    stopped: 0,
     outcome: '',
     status: 0,
     masked: 0,
@@ -122,11 +135,27 @@ const newSession = ({ session: id, target, timeUnixNanos }: Pick<TapEvent, 'sess
   letThroughAt: undefined,
   held: false,
   carriesCommands: false,
+  shown: 0,
+  statements: 0,
   tally: newTally(),
 });
 
 /** What was judged, the mildest first: a session shows the strictest of what it did. */
 const STRICTNESS: readonly string[] = ['', 'allow', 'hold', 'deny'];
+/** Ends of a hold after which what was held does not pass. */
+const STOPS: ReadonlySet<string> = new Set(['denied', 'expired', 'cancelled', 'revoked']);
+
+const strictnessOf = ({ effect, answer }: SessionSummary): number => STRICTNESS.indexOf(STOPS.has(answer) ? 'deny' : effect);
+
+/** A session may run any number of statements, and is found by so many. */
+const MOST_STATEMENTS = 1000;
+
+const findByStatement = (session: Session, fingerprint: string): void => {
+  const term = `statement:${session.statements < MOST_STATEMENTS ? fingerprint : REST}` as const;
+  if (session.terms.has(`statement:${fingerprint}`) || session.terms.has(term)) return;
+  session.terms.add(term);
+  session.statements += 1;
+};
 
 const countMasked = ({ summary, terms }: Session, masked: readonly MaskedField[]): void => {
   for (const { rule, count } of masked) {
@@ -145,23 +174,31 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
       return;
     }
     case 'request_judged': {
-      const { request, effect, rule, approval } = body;
+      const { request, effect, rule, approval, statementFingerprint } = body;
+      session.terms.add(`effect:${effect}`);
       if (rule !== '') session.terms.add(`rule:${rule}`);
+      if (statementFingerprint !== '') findByStatement(session, statementFingerprint);
       summary.commands = Math.max(summary.commands, command);
-      if (STRICTNESS.indexOf(effect) >= STRICTNESS.indexOf(summary.effect)) Object.assign(summary, { request, effect, rule, approval });
+      if (effect === 'deny') summary.stopped += 1;
+      if (STRICTNESS.indexOf(effect) >= strictnessOf(summary)) {
+        session.shown = command;
+        Object.assign(summary, { request, effect, rule, approval, answer: '' });
+      }
       // A hold with an approval is one that a grant let through.
       if (effect === 'allow' || (effect === 'hold' && approval !== '')) session.letThroughAt ??= now;
       else if (effect === 'hold' && summary.state === 'open') summary.state = 'held';
       return;
     }
     case 'request_held':
-      summary.approval = body.approval;
+      if (command === session.shown) summary.approval = body.approval;
       session.held = true;
       return;
     case 'hold_answered':
       if (body.by !== '') session.terms.add(`approver:${body.by}`);
       if (body.answer === 'vote') return;
-      summary.answer = body.answer;
+      session.terms.add(`answer:${body.answer}`);
+      if (STOPS.has(body.answer)) summary.stopped += 1;
+      if (summary.approval === '' || summary.approval === body.approval) summary.answer = body.answer;
       if (summary.state === 'closed') return;
       summary.state = 'open';
       if (body.answer === 'approved') session.letThroughAt ??= now;

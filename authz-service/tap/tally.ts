@@ -31,7 +31,8 @@ export interface Tally {
 const MOST_APPROVALS = 200;
 /** Rules are those of policies, which others write. */
 const MOST_NAMES = 500;
-const REST = '…';
+/** The name in the place of those of one kind that are not kept. */
+export const REST = '…';
 
 export const newTally = (): Tally => ({ request: '', judged: [], masked: [], approvals: [], moreApprovals: 0 });
 

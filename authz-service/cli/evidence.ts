@@ -60,7 +60,9 @@ async function run(invocation: Invocation): Promise<number> {
       if (proofs !== undefined) for (const [name, bytes] of proofFiles(found.head, leaf)) writeFileSync(join(proofs, name), bytes);
     });
     const bytes = await writeWhole(out, page);
-    say(`${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${found.head.origin}.`);
+    say(
+      `${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${found.head.origin}${found.witnessed ? ' that witnesses have cosigned' : ''}.`,
+    );
     if (bytes > OPENED_BYTES && payloads)
       say(`It has ${Math.round(bytes / 1e6)} MB, more than browsers like to open: --without-payloads leaves recorded payload out.`);
     say(`Verify it anywhere: sluice verify ${out} --key KEY`);

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { formatVerifierKey } from '../tlog/note.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { LogFixture } from '../verify/log.fixture.ts';
 import { run } from './run.ts';
 
@@ -12,12 +12,21 @@ let log: LogFixture;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-verify-'));
   log = new LogFixture().fill(300);
-  const files = [...log.publish().objects, ['keys', Buffer.from(`0 ${formatVerifierKey(log.key.verifier)}\n`)]] as const;
-  for (const [key, bytes] of files) {
-    mkdirSync(dirname(at('log', key)), { recursive: true });
-    writeFileSync(at('log', key), bytes);
-  }
+  publish(log);
 });
+
+/** In the place of what is there. */
+const publish = (of: LogFixture): void => {
+  rmSync(at('log'), { recursive: true, force: true });
+  for (const [key, bytes] of of.publish().objects) write(`log/${key}`, bytes);
+  write('log/keys', `0 ${formatVerifierKey(of.key.verifier)}\n`);
+};
+
+const write = (name: string, bytes: Buffer | string): string => {
+  mkdirSync(dirname(at(name)), { recursive: true });
+  writeFileSync(at(name), bytes);
+  return at(name);
+};
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -58,6 +67,46 @@ describe('sluice verify', () => {
     expect(await sluice('verify')).toEqual({ code: 1, told: 'No key lies beside the log: name one with --key.\n' });
     rmSync(at('log', 'checkpoint'));
     expect(await sluice('verify')).toEqual({ code: 1, told: expect.stringContaining('There is no published log at') });
+  });
+});
+
+describe('sluice verify --witness', () => {
+  const witnesses = ['w.test/one', 'w.test/two'].map((name) => parseSignerKey(generateSignerKey(name, 'cosignature')));
+  const listed = witnesses.map(({ verifier }) => `${formatVerifierKey(verifier)}\n`).join('');
+
+  it('takes what the gateway publishes as witnessed, of the log, a session, an event and a page of evidence', async () => {
+    write('log/checkpoint.witnessed', log.cosigned(witnesses.slice(0, 1), 296));
+    const keys = write('witnesses', `# two\n${listed}`);
+    for (const args of [[], ['ses_3'], ['--event', '295']]) {
+      const { code, told } = await sluice('verify', ...args, '--witness', keys, '--quorum', '1', '--json');
+      expect([code, JSON.parse(told)]).toMatchObject([0, { verified: true, level: 'witnessed', size: 300, witnessedSize: 296 }]);
+      expect(await sluice('verify', ...args, '--witness', keys)).toEqual({
+        code: 1,
+        told: expect.stringContaining('FAULT       witnesses: too few witnesses have cosigned: 1 have, and 2 of 2 must'),
+      });
+    }
+    const page = at('page.html');
+    expect((await sluice('evidence', 'ses_3', '--out', page)).told).toContain(
+      'proven against a checkpoint of sluice.test/log that witnesses',
+    );
+    const witnessed = await sluice('verify', page, '--key', at('log', 'keys'), '--witness', keys, '--quorum', '1', '--json');
+    expect([witnessed.code, JSON.parse(witnessed.told)]).toMatchObject([0, { level: 'witnessed', size: 296 }]);
+    // A session that goes on behind what they have cosigned.
+    expect((await sluice('evidence', 'ses_74', '--out', at('newer.html'))).told).not.toContain('witnesses');
+    expect(await sluice('verify', at('newer.html'), '--witness', keys, '--quorum', '1')).toMatchObject({ code: 1 });
+  });
+
+  it.each(['0', '3', '1.5', 'x'])('takes no quorum of %s among two', async (quorum) => {
+    const told = '--quorum is a number from 1 to 2, the number of witnesses.\n';
+    expect(await sluice('verify', '--witness', write('witnesses', listed), '--quorum', quorum)).toEqual({ code: 2, told });
+  });
+
+  it('is nothing to be silent about when no key is named', async () => {
+    expect(await sluice('verify', '--witness', write('witnesses', '# none yet\n'))).toMatchObject({ code: 1 });
+    expect(await sluice('verify', '--quorum', '1')).toEqual({
+      code: 2,
+      told: '--quorum says how many of the witnesses that --witness names.\n',
+    });
   });
 });
 

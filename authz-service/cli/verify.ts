@@ -17,7 +17,7 @@ import { placeDetails, placeOptions } from './place.ts';
 
 export const verify: Command = {
   name: 'verify',
-  usage: '[SESSION | FILE | --event INDEX] [--log DIR] [--key KEY] [--remember FILE]',
+  usage: '[SESSION | FILE | --event INDEX] [--log DIR] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
   summary: 'is the record whole and unchanged? Works on a copy, without the service',
   details: [
     ['SESSION', 'one session alone; without it, and without --event, the whole log'],
@@ -72,24 +72,19 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
   const objects = localFiles(logDirectory(invocation));
   try {
     const found = await objects.get('keys');
-    // What is verified is what is remembered: the log may go on meanwhile.
-    const newest = await objects.get(CHECKPOINT_PATH);
-    if (newest === undefined) throw new CommandError(`There is no published log at ${objects.url}: it has no checkpoint.`);
+    if ((await objects.get(CHECKPOINT_PATH)) === undefined)
+      throw new CommandError(`There is no published log at ${objects.url}: it has no checkpoint.`);
     const trust = trustOf(invocation, found?.toString('utf8') ?? '');
-    const fixed = Object.assign(Object.create(objects) as typeof objects, {
-      get: (key: string, range?: { from: number; to: number }) =>
-        key === CHECKPOINT_PATH ? Promise.resolve(newest) : objects.get(key, range),
-    });
     const onProgress = (checked: number, size: number): void => {
       if (process.stderr.isTTY) process.stderr.write(`\r${Math.floor((100 * checked) / size)} % of ${size.toLocaleString('en')} leaves `);
     };
     let report: Report;
-    if (session !== undefined) report = await verifyPart(fixed, trust, { session });
-    else if (event !== undefined) report = await verifyPart(fixed, trust, { index: Number(event) });
-    else report = await verifyLog({ objects: fixed, trust, onProgress });
+    if (session !== undefined) report = await verifyPart(objects, trust, { session });
+    else if (event !== undefined) report = await verifyPart(objects, trust, { index: Number(event) });
+    else report = await verifyLog({ objects, trust, onProgress });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     const remember = text(invocation, 'remember');
-    if (remember !== undefined && report.verified) keep(remember, newest);
+    if (remember !== undefined && report.verified) keep(remember, report.checkpoint);
     return report;
   } catch (error) {
     if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
@@ -109,6 +104,8 @@ function trustOf(invocation: Invocation, beside: string | undefined): Trust {
   if (checkpoint !== undefined && remember !== undefined) throw new CommandError('--checkpoint or --remember, not both.', 2);
   const kept = checkpoint ?? (remember !== undefined && existsSync(remember) ? remember : undefined);
   const witnesses = witness === undefined ? undefined : keysOf('--witness', witness);
+  if (witness === undefined && text(invocation, 'quorum') !== undefined)
+    throw new CommandError('--quorum says how many of the witnesses that --witness names.', 2);
   const quorum = Number(text(invocation, 'quorum') ?? witnesses?.length ?? 0);
   if (witnesses !== undefined && !(Number.isInteger(quorum) && quorum >= 1 && quorum <= witnesses.length))
     throw new CommandError(`--quorum is a number from 1 to ${witnesses.length}, the number of witnesses.`, 2);
@@ -149,7 +146,7 @@ function readFile(path: string): string {
 const unreadable = (path: string, error: unknown): CommandError => new CommandError(`${path} cannot be read: ${(error as Error).message}`);
 
 /** The old one or the new one, never half of one. */
-function keep(path: string, note: Buffer): void {
+function keep(path: string, note: string): void {
   try {
     writeFileSync(`${path}.new`, note);
     renameSync(`${path}.new`, path);

@@ -1,11 +1,13 @@
 /** Collects the evidence of a session out of a published log. */
 
 import { decodeLeaf } from '../log/leaf.ts';
-import { LogReader } from '../log/reader.ts';
+import { LogReader, type PublishedCheckpoint } from '../log/reader.ts';
+import { WITNESSED_PATH } from '../log/replicator.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { decodeEvent } from '../tap/event.ts';
 import { BODIES } from '../tap/schema.ts';
-import { formatProof } from '../tlog/proof.ts';
+import { TlogError } from '../tlog/error.ts';
+import { checkConsistency, formatProof } from '../tlog/proof.ts';
 import { Faults } from '../verify/report.ts';
 import { findSession, type ProvenLeaf, proveLeaves, SessionCheck } from '../verify/session.ts';
 import { EvidenceError, FORMAT, formatHead, formatLeaf, type Head } from './bundle.ts';
@@ -15,6 +17,8 @@ export interface Evidence {
   readonly head: Head;
   /** Each event of the session, once; to be read to the end. Rejects as the log's reader does. */
   leaves(): AsyncGenerator<ProvenLeaf, void>;
+  /** Whether it is proven against the checkpoint that was published as witnessed: it is the one, when it has all of the session. Otherwise the newest. */
+  readonly witnessed: boolean;
 }
 
 export interface Collecting {
@@ -29,19 +33,37 @@ export interface Collecting {
 /** Rejects with an `EvidenceError` when there is no such session, or a log that is none, and as the log's reader does. */
 export const collectEvidence = async ({ objects, session, keys, payloads }: Collecting): Promise<Evidence> => {
   const reader = new LogReader(objects);
+  // In this order: a log that goes on meanwhile has no newer one than its newest.
+  const cosigned = await reader.checkpoint(WITNESSED_PATH);
   const newest = await reader.checkpoint();
   if (newest === undefined) throw new EvidenceError('nothing of the log is published yet');
-  const { note: checkpoint, origin, size } = newest;
-  const { indices, root } = await findSession(reader, session, size);
+  const { indices, root } = await findSession(reader, session, newest.size);
   if (!root.equals(newest.root))
     throw new EvidenceError('the leaves of the log do not give the root of its checkpoint: see `sluice verify`');
-  if (indices.length === 0) throw new EvidenceError(`there is no session ${session} in the published log`);
+  const last = indices.at(-1);
+  if (last === undefined) throw new EvidenceError(`there is no session ${session} in the published log`);
+  const witnessed = cosigned !== undefined && last < cosigned.size;
+  const { note: checkpoint, origin, size } = witnessed ? await before(reader, cosigned, newest) : newest;
+  const published = newest.size;
   const found = new SessionCheck(new Faults());
-  for await (const leaf of proveLeaves(reader, indices, size, ['payloads'])) found.add(unverified(leaf));
+  for await (const leaf of proveLeaves(reader, indices, size, { without: ['payloads'], published })) found.add(unverified(leaf));
   return {
     head: { format: FORMAT, session, origin, keys, checkpoint, extent: found.extent, payloads },
-    leaves: () => proveLeaves(reader, indices, size, payloads ? [] : ['payloads']),
+    leaves: () => proveLeaves(reader, indices, size, { without: payloads ? [] : ['payloads'], published }),
+    witnessed,
   };
+};
+
+/** What witnesses have cosigned, when the newest checkpoint goes on from it. */
+const before = async (reader: LogReader, cosigned: PublishedCheckpoint, newest: PublishedCheckpoint): Promise<PublishedCheckpoint> => {
+  try {
+    if (cosigned.origin !== newest.origin) throw new TlogError('unproven', `it is of ${cosigned.origin}`);
+    checkConsistency(cosigned, newest, cosigned.size > newest.size ? [] : await reader.proveConsistency(cosigned.size, newest.size));
+    return cosigned;
+  } catch (error) {
+    if (!(error instanceof TlogError)) throw error;
+    throw new EvidenceError(`the newest checkpoint does not go on from the one that witnesses cosigned: ${error.message}`);
+  }
 };
 
 const unverified = ({ index, entry, detail }: ProvenLeaf) => {

@@ -156,6 +156,32 @@ describe('the evidence of a session', () => {
     await expect(collect(objects)).rejects.toThrow('do not give the root');
   });
 
+  describe('of a log that witnesses have cosigned', () => {
+    const witness = parseSignerKey(generateSignerKey('w.test/one', 'cosignature'));
+    const trust = { keys, witnesses: { keys: [witness.verifier], quorum: 1 } };
+    const last = evidence.leaves.at(-1)?.index as number;
+    const cosigned = (size: number, of = log): MemoryObjects => {
+      const objects = log.publish();
+      objects.objects.set('checkpoint.witnessed', of.cosigned([witness], size));
+      return objects;
+    };
+
+    test.each([
+      [0, 700, false],
+      [1, last + 1, true],
+      [100, last + 100, true],
+    ])('is proven against what they cosigned, if that reaches %i leaves beyond its last', async (beyond, size, witnessed) => {
+      const page = await pageOf(await collect(cosigned(last + beyond)));
+      expect(await verified(page)).toMatchObject({ verified: true, level: 'self-consistent', size });
+      expect(await verified(page, trust)).toMatchObject({ verified: witnessed, level: witnessed ? 'witnessed' : 'unverified', size });
+    });
+
+    test('is not made where they cosigned another log, or more of it', async () => {
+      const other = new LogFixture(log.key).fill(299).add('ses_x', opened).fill(900);
+      for (const size of [500, 700, 800]) await expect(collect(cosigned(size, other))).rejects.toThrow('does not go on from');
+    });
+  });
+
   test('is nothing without its key', async () => {
     const other = parseSignerKey(generateSignerKey(log.key.verifier.name)).verifier;
     expect(await verified(page, { keys: [other] })).toMatchObject({ verified: false, faults: [{ code: 'signature' }] });

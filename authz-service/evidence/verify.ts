@@ -46,7 +46,16 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
     await page.close();
   }
   const what = `evidence of session ${session || '?'}`;
-  return conclude({ what, started, faults, remarks, seen, kept, trust: { ...trust, keysAreTheLogsOwn: own }, checked, extent });
+  return conclude({
+    what,
+    started,
+    faults,
+    remarks,
+    heads: { seen, kept, witnessed: seen },
+    trust: { ...trust, keysAreTheLogsOwn: own },
+    checked,
+    extent,
+  });
 };
 
 /** Everything behind the head: each event, and that the page shows what all of this says, and nothing else. */

@@ -5,8 +5,9 @@ import type { ObjectStore } from '../storage/object_store.ts';
 import { encodeEvent } from '../tap/event.ts';
 import { BODIES, closedBody, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
+import { cosign } from '../tlog/cosignature.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
-import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
+import { formatNote, generateSignerKey, parseNote, parseSignerKey, type SignerKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
 
 export const ORIGIN = 'sluice.test/log';
@@ -117,6 +118,12 @@ export class LogFixture {
 
   checkpoint(size = this.records.length): string {
     return signCheckpoint({ origin: ORIGIN, size, root: this.root(size) }, [this.key]);
+  }
+
+  /** As it is published when these have cosigned it, at a time in Unix seconds. */
+  cosigned(by: readonly SignerKey[], size = this.records.length, at = 1_790_000_500): Buffer {
+    const { text, signatures } = parseNote(this.checkpoint(size));
+    return Buffer.from(formatNote({ text, signatures: [...signatures, ...by.map((key) => cosign(text, key, at))] }));
   }
 
   publish(): MemoryObjects {

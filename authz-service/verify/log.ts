@@ -4,7 +4,7 @@ import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from '../lo
 import type { ObjectStore } from '../storage/object_store.ts';
 import { Frontier, HASH_BYTES, leafHash } from '../tlog/hash.ts';
 import { decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
-import { conclude, keptCheckpoint, newest } from './head.ts';
+import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
 import { Chains, checkEvent, Deletions, Emitters } from './record.ts';
 import { Faults, type Report } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
@@ -32,15 +32,11 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
   const remarks: string[] = [];
   const counts: Counts = { leaves: 0, tiles: 0, events: 0, deletedEvents: 0, sessions: 0, bytes: 0 };
 
-  const seen = await newest(objects, trust, faults);
-  const kept = keptCheckpoint(trust, faults);
-  if (seen !== undefined) {
-    if (kept !== undefined && kept.size > seen.size)
-      faults.add('rolled-back', `it has ${seen.size} leaves, and had ${kept.size} when the checkpoint was kept`);
-    await new Walk(objects, seen, kept, { faults, remarks, counts, onProgress }).run();
-  }
+  const heads = await readHeads(objects, trust, faults);
+  const { seen } = heads;
+  if (seen !== undefined) await new Walk(objects, seen, earlierOnes(heads, faults), { faults, remarks, counts, onProgress }).run();
   const what = `the log ${seen?.origin ?? trust.origin ?? objects.url}`;
-  return conclude({ what, started, faults, remarks, seen, kept, trust, checked: { ...counts } });
+  return conclude({ what, started, faults, remarks, heads, trust, checked: { ...counts } });
 };
 
 interface Found {
@@ -64,7 +60,7 @@ interface Bundle {
 class Walk {
   readonly #objects: ObjectStore;
   readonly #seen: Seen;
-  readonly #kept: Seen | undefined;
+  readonly #earlier: readonly Earlier[];
   readonly #found: Found;
   readonly #edge = new TileEdge();
   readonly #chains: Chains;
@@ -72,10 +68,10 @@ class Walk {
   readonly #deletions: Deletions;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
-  constructor(objects: ObjectStore, seen: Seen, kept: Seen | undefined, found: Found) {
+  constructor(objects: ObjectStore, seen: Seen, earlier: readonly Earlier[], found: Found) {
     this.#objects = objects;
     this.#seen = seen;
-    this.#kept = kept;
+    this.#earlier = earlier;
     this.#found = found;
     this.#chains = new Chains(found.faults);
     this.#emitters = new Emitters(found);
@@ -106,7 +102,7 @@ class Walk {
     this.#chains.tell(this.#found.remarks);
     this.#deletions.tell(this.#found.remarks);
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
-    this.#checkKept();
+    if (size === 0) this.#checkEarlier();
     const computed = this.#root();
     if (!computed.equals(root))
       faults.add('root', `the root of ${size} leaves is ${computed.toString('base64')}, and ${root.toString('base64')} is signed`);
@@ -157,7 +153,7 @@ class Walk {
     else counts.tiles += 1;
     for (const hash of hashes) {
       this.#edge.append(hash, (full, bytes) => full.level > 0 && this.#filled.push({ tile: full, bytes }));
-      if (this.#edge.size === this.#kept?.size) this.#checkKept();
+      this.#checkEarlier();
     }
     if (entries !== undefined) this.#takeLeaves(first, entries, details);
     counts.leaves += width;
@@ -224,12 +220,11 @@ class Walk {
     else counts.tiles += 1;
   }
 
-  /** Called when the tree is as large as the kept one was. */
-  #checkKept(): void {
-    const kept = this.#kept;
-    if (kept === undefined || this.#edge.size !== kept.size) return;
-    if (!this.#root().equals(kept.root))
-      this.#found.faults.add('forked', `its first ${kept.size} leaves are not those that the kept checkpoint was of`);
+  /** Called for each size of the tree. */
+  #checkEarlier(): void {
+    for (const { size, root, which } of this.#earlier)
+      if (size === this.#edge.size && !this.#root().equals(root))
+        this.#found.faults.add('forked', `its first ${size} leaves are not those of ${which}`);
   }
 }
 

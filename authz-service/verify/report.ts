@@ -14,8 +14,8 @@ export const FAULTS = {
   chain: "a session's events do not follow one another",
   sequence: "an emitter's events do not follow one another",
   inclusion: 'a leaf is not proven to stand in the tree',
-  'rolled-back': 'the log is shorter than a checkpoint that was kept',
-  forked: 'the log is not the one that a kept checkpoint was of',
+  'rolled-back': 'the log is shorter than an earlier checkpoint of it',
+  forked: 'the log does not go on from an earlier checkpoint of it',
   witnesses: 'too few witnesses have cosigned',
   'not-found': 'there is no such session or event',
   altered: 'a file of the bundle is not what its evidence gives',
@@ -59,9 +59,13 @@ export interface Report {
   readonly size: number;
   /** Base64; empty when no checkpoint could be read. */
   readonly root: string;
+  /** The newest checkpoint as it was signed; empty likewise. */
+  readonly checkpoint: string;
   readonly signedBy: readonly string[];
   readonly keysAreTheLogsOwn: boolean;
   readonly witnesses: readonly { readonly name: string; readonly at: string }[];
+  /** The size of the checkpoint that they have cosigned, where they are asked for. */
+  readonly witnessedSize?: number;
   /** Lines of signatures on the checkpoint that nothing is made of: their keys are not known to the verifier, or they repeat one. */
   readonly otherSignatures: number;
   /** The size of the checkpoint that was kept, when there was one. */
@@ -129,6 +133,8 @@ const countedInWords = (
   return `complete: ${all} of ${all} events, none can follow ${at}${beside}; ${behind}`;
 };
 
+const leavesOf = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? 'leaf' : 'leaves'}`;
+
 const SINGULAR: Readonly<Record<string, string>> = { leaves: 'leaf' };
 
 /** `deletedEvents` → `deleted events`, or `deleted event` when it is one. */
@@ -144,14 +150,15 @@ const checkedInWords = (checked: Report['checked']): string =>
 
 /** The report in words. */
 export const inWords = (report: Report): string => {
-  const { verified, level, what, origin, size, root, signedBy, witnesses, rememberedSize, faults, moreFaults, remarks } = report;
+  const { verified, level, what, origin, size, root, signedBy, witnesses, witnessedSize, rememberedSize, faults, moreFaults, remarks } =
+    report;
   const lines = [
     `${verified ? 'VERIFIED' : 'NOT VERIFIED'}: ${what}`,
     ...(origin === '' ? [] : [`  log         ${origin}, ${size.toLocaleString('en')} leaves, root ${root}`]),
     ...(signedBy.length === 0
       ? []
       : [`  signed by   ${signedBy.join(', ')}${report.keysAreTheLogsOwn ? ' (a key that came with it)' : ''}`]),
-    ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}`),
+    ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}${witnessedSize === undefined ? '' : `, ${leavesOf(witnessedSize)}`}`),
     ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
     ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),
     `  checked     ${checkedInWords(report.checked)}, in ${report.seconds.toFixed(1)} s`,

@@ -9,7 +9,7 @@ import { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash, rootOf } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '../tlog/proof.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
-import { conclude, keptCheckpoint, newest } from './head.ts';
+import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
 import { Chains, checkEvent, comesLate, countedEnd } from './record.ts';
 import { Faults, type Report, type SessionExtent } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
@@ -150,14 +150,21 @@ export const findSession = async (reader: LogReader, session: string, size: numb
   return { indices: indices.reverse(), root: tree.root() };
 };
 
-/** The leaves at these indices, ascending, with proofs against the tree of `size`; of each class in `without` the leaves alone. Rejects with a `LogError`, a `TlogError` or a `StorageError`. */
+export interface Proving {
+  /** Of each of these classes the leaves alone. */
+  readonly without?: readonly DetailClass[];
+  /** The size of the published tree, when proofs are against an earlier one: the edge of that one may be gone. Default: the same. */
+  readonly published?: number;
+}
+
+/** The leaves at these indices, ascending, with proofs against the tree of `size`. Rejects with a `LogError`, a `TlogError` or a `StorageError`. */
 export async function* proveLeaves(
   reader: LogReader,
   indices: readonly number[],
   size: number,
-  without: readonly DetailClass[] = [],
+  { without = [], published = size }: Proving = {},
 ): AsyncGenerator<ProvenLeaf, void> {
-  const nodes = reader.nodes(size);
+  const nodes = reader.nodes(published);
   const classes = CLASSES.filter((each) => !without.includes(each));
   let at = -1;
   let entries: Buffer[] = [];
@@ -165,8 +172,8 @@ export async function* proveLeaves(
   for (const index of indices) {
     const bundle = Math.floor(index / TILE_WIDTH);
     if (bundle !== at) {
-      entries = await reader.entries(bundle, size);
-      const read = await Promise.all(classes.map((each) => reader.details(each, bundle, size)));
+      entries = await reader.entries(bundle, published);
+      const read = await Promise.all(classes.map((each) => reader.details(each, bundle, published)));
       details = new Map(read.flatMap((each) => [...each]));
       at = bundle;
     }
@@ -183,16 +190,18 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
   const faults = new Faults();
   const remarks: string[] = [];
   const reader = new LogReader(objects);
-  const seen = await newest(objects, trust, faults);
-  const kept = keptCheckpoint(trust, faults);
+  const heads = await readHeads(objects, trust, faults);
+  const { seen } = heads;
   let checked: Report['checked'] = { leaves: 0, events: 0, deletedEvents: 0 };
   let extent: SessionExtent | undefined;
+  let reaches = 0;
   if (seen !== undefined) {
     const leaves = new LeafCheck(seen, faults);
     try {
-      await checkKept(reader, seen, kept, faults);
+      for (const earlier of earlierOnes(heads, faults)) await checkEarlier(reader, seen, earlier, faults);
       const indices = 'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i < seen.size);
       if (indices.length === 0) faults.add('not-found', 'session' in part ? part.session : `leaf ${part.index} of ${seen.size}`);
+      reaches = (indices.at(-1) ?? -1) + 1;
       const session = new SessionCheck(faults);
       for await (const leaf of proveLeaves(reader, indices, seen.size)) {
         const event = leaves.add(leaf);
@@ -207,7 +216,7 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
     ({ checked } = leaves);
   }
   const what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
-  return conclude({ what, started, faults, remarks, seen, kept, trust, checked, extent });
+  return conclude({ what, started, faults, remarks, heads, reaches, trust, checked, extent });
 };
 
 /** Where the session stands, by all leaves that the checkpoint signs: one that was left out, or changed so that it is not found, gives another root. */
@@ -221,17 +230,12 @@ const followed = async (reader: LogReader, session: string, { size, root }: Seen
   return found.indices;
 };
 
-/** The tree goes on from the kept one. */
-const checkKept = async (reader: LogReader, seen: Seen, kept: Seen | undefined, faults: Faults): Promise<void> => {
-  if (kept === undefined) return;
-  if (kept.size > seen.size) {
-    faults.add('rolled-back', `it has ${seen.size} leaves, and had ${kept.size} when the checkpoint was kept`);
-    return;
-  }
+/** The tree goes on from an earlier one. */
+const checkEarlier = async (reader: LogReader, seen: Seen, earlier: Earlier, faults: Faults): Promise<void> => {
   try {
-    checkConsistency(kept, seen, await reader.proveConsistency(kept.size, seen.size));
+    checkConsistency(earlier, seen, await reader.proveConsistency(earlier.size, seen.size));
   } catch (error) {
     if (!(error instanceof TlogError)) throw error;
-    faults.add(error.code === 'unproven' ? 'forked' : 'missing', error.message);
+    faults.add(error.code === 'unproven' ? 'forked' : 'missing', `${earlier.which}: ${error.message}`);
   }
 };

@@ -30,10 +30,12 @@ export const MEANING: Readonly<Record<Level, string>> = {
   'self-consistent':
     "what was checked fits a checkpoint that the log's key signed; whoever holds the key could have written another log in its place (keep a checkpoint, or have witnesses)",
   remembered: 'the log goes on from the checkpoint that you kept: nothing before it was removed or changed since',
-  witnessed: 'independent witnesses have seen this checkpoint: there is no other history that they saw',
+  witnessed: 'independent witnesses have seen the log up to where they cosigned it: there is no other history of that which they saw',
 };
 
 export interface Seen extends Checkpoint {
+  /** As it was signed. */
+  readonly note: string;
   /** Names of the log's keys that signed. */
   readonly signedBy: readonly string[];
   /** Names of the witnesses that cosigned, and when, Unix milliseconds. */
@@ -57,6 +59,7 @@ export const openSigned = (note: string | Uint8Array, trust: Trust): Seen => {
   }
   return {
     ...checkpoint,
+    note: typeof note === 'string' ? note : Buffer.from(note).toString('utf8'),
     signedBy: signed.map(({ key }) => key.name),
     witnesses: cosigned.map((of) => ({ name: of.key.name, at: cosignatureTime(of) * 1000 })),
     others: others.map(({ name }) => name),

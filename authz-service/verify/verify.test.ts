@@ -4,7 +4,7 @@ import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { encodeLeaf } from '../log/leaf.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { cosign } from '../tlog/cosignature.ts';
-import { formatNote, generateSignerKey, parseNote, parseSignerKey, signNote } from '../tlog/note.ts';
+import { formatNote, generateSignerKey, parseNote, parseSignerKey, type SignerKey, signNote } from '../tlog/note.ts';
 import { judged, LogFixture, type MemoryObjects, ORIGIN, opened } from './log.fixture.ts';
 import { verifyLog } from './log.ts';
 import type { FaultCode, Report } from './report.ts';
@@ -206,9 +206,7 @@ describe('witnesses', () => {
   const witnesses = ['w.test/one', 'w.test/two', 'w.test/three'].map((name) => parseSignerKey(generateSignerKey(name, 'cosignature')));
   const cosigned = (count: number): MemoryObjects => {
     const objects = log.publish();
-    const note = parseNote(objects.objects.get('checkpoint') as Buffer);
-    const signatures = [...note.signatures, ...witnesses.slice(0, count).map((key) => cosign(note.text, key, 1_790_000_500))];
-    objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures })));
+    objects.objects.set('checkpoint', log.cosigned(witnesses.slice(0, count)));
     return objects;
   };
   const trust = { keys, witnesses: { keys: witnesses.map(({ verifier }) => verifier), quorum: 2 } };
@@ -249,6 +247,81 @@ describe('witnesses', () => {
     const signatures = note.signatures.map((each, i) => (i === 2 ? { ...each, signature: Buffer.alloc(72, 1) } : each));
     objects.objects.set('checkpoint', Buffer.from(formatNote({ ...note, signatures })));
     expect(codes(await verifyLog({ objects, trust }))).toEqual(['signature']);
+  });
+
+  /** As a gateway publishes it: the newest checkpoint, and beside it what witnesses have cosigned, which may be older. */
+  const beside = (size: number, count = 2, of = log): MemoryObjects => {
+    const objects = log.publish();
+    objects.objects.set('checkpoint.witnessed', of.cosigned(witnesses.slice(0, count), size));
+    return objects;
+  };
+  const of = async (
+    objects: MemoryObjects,
+    more: Partial<Trust> = {},
+  ): Promise<readonly [whole: Report, session: Report, event: Report]> => [
+    await verifyLog({ objects, trust: { ...trust, ...more } }),
+    await verifyPart(objects, { ...trust, ...more }, { session: 'ses_3' }),
+    await verifyPart(objects, { ...trust, ...more }, { index: 299 }),
+  ];
+
+  test('have cosigned the checkpoint beside the newest one: what it covers is witnessed, and what is behind it is said', async () => {
+    for (const report of await of(beside(1_000))) {
+      expect(report).toMatchObject({ verified: true, level: 'witnessed', size: SIZE, witnessedSize: 1_000, faults: [] });
+      expect(report.witnesses).toHaveLength(2);
+      expect(report.remarks).toEqual([expect.stringMatching(/^witnesses have cosigned the first 1,000 leaves; the 300 behind them/)]);
+      expect(inWords(report)).toContain('witness     w.test/one, 2026-09-21T14:21:40.000Z, 1,000 leaves');
+    }
+    for (const report of await of(beside(SIZE))) expect(report).toMatchObject({ level: 'witnessed', witnessedSize: SIZE, remarks: [] });
+  });
+
+  test('are behind a session, or an event, that is newer', async () => {
+    const [whole, session, event] = await of(beside(299));
+    expect(whole).toMatchObject({ level: 'witnessed', witnessedSize: 299 });
+    expect(session).toMatchObject({ level: 'witnessed' });
+    expect(event).toMatchObject({ verified: false, level: 'unverified', faults: [{ code: 'witnesses' }] });
+    expect(event.faults[0]?.detail).toBe('they have cosigned the first 299 leaves, and this reaches to leaf 299');
+    expect((await of(beside(15)))[1]).toMatchObject({ verified: false, faults: [{ code: 'witnesses' }] });
+    expect((await of(beside(16)))[1]).toMatchObject({ verified: true });
+  });
+
+  test('have cosigned another history, or more of it', async () => {
+    const other = new LogFixture(log.key)
+      .fill(500)
+      .add('ses_x', opened)
+      .fill(SIZE + 100);
+    for (const report of await of(beside(1_000, 2, other))) expect(codes(report)).toEqual(['forked']);
+    for (const report of await of(beside(1_350, 2, other))) expect(codes(report)).toEqual(['rolled-back']);
+    // Before they differ, it is the same log.
+    for (const report of await of(beside(500, 2, other))) expect(report).toMatchObject({ verified: true, level: 'witnessed' });
+  });
+
+  test('count where there are enough of them, in one place', async () => {
+    for (const report of await of(beside(1_000, 1))) {
+      expect(codes(report)).toEqual(['witnesses']);
+      expect(report.faults[0]?.detail).toBe('1 have, and 2 of 3 must');
+    }
+    for (const report of await of(log.publish())) expect(report.faults[0]?.detail).toBe('0 have, and 2 of 3 must');
+    const both = beside(1_000);
+    both.objects.set('checkpoint', log.cosigned(witnesses));
+    for (const report of await of(both)) expect(report).toMatchObject({ level: 'witnessed', witnessedSize: SIZE });
+  });
+
+  test('cannot stand in for the log: what they cosigned must be signed by it', async () => {
+    const objects = beside(1_000, 2, new LogFixture().fill(SIZE));
+    for (const report of await of(objects)) expect(codes(report)).toContain('signature');
+    objects.objects.set('checkpoint.witnessed', Buffer.from('nonsense\n'));
+    for (const report of await of(objects)) expect(codes(report)).toContain('malformed');
+    // Who asks for no witnesses does not look there.
+    expect(await verified(objects)).toMatchObject({ verified: true, level: 'self-consistent' });
+  });
+
+  test('of one name are one, however many keys it has', async () => {
+    const two = [witnesses[0], parseSignerKey(generateSignerKey('w.test/one', 'cosignature'))] as SignerKey[];
+    const objects = log.publish();
+    objects.objects.set('checkpoint.witnessed', log.cosigned(two));
+    const named = { keys: two.map(({ verifier }) => verifier), quorum: 2 };
+    for (const report of await of(objects, { witnesses: named })) expect(codes(report)).toEqual(['witnesses']);
+    for (const report of await of(objects, { witnesses: { ...named, quorum: 1 } })) expect(report).toMatchObject({ level: 'witnessed' });
   });
 });
 

@@ -1,22 +1,26 @@
 /** Witnesses against a real one: `witness.ts LITEWITNESS WITNESSCTL`, of filippo.io/torchwood. Says `ok - …` or `not ok - …` for each behaviour. */
 import { deepStrictEqual as equal, ok } from 'node:assert';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Elsewhere } from '../../authz-service/custody/elsewhere.ts';
 import { LogError } from '../../authz-service/log/error.ts';
-import type { LogReader } from '../../authz-service/log/reader.ts';
+import { LogReader } from '../../authz-service/log/reader.ts';
 import { caller } from '../../authz-service/storage/call.ts';
+import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { openCheckpoint } from '../../authz-service/tlog/checkpoint.ts';
-import { formatVerifierKey, type VerifierKey, verifierKey } from '../../authz-service/tlog/note.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey, type VerifierKey, verifierKey } from '../../authz-service/tlog/note.ts';
 import { Witness, WitnessError } from '../../authz-service/witness/client.ts';
 import { MemoryLog } from '../../authz-service/witness/witness.fixture.ts';
 import { Witnessing } from '../../authz-service/witness/witnessing.ts';
+import { Sluice } from '../e2e/sluice.fixture.ts';
 import { end, freePort, outcome, show, start } from './server.ts';
 
 const [litewitness = '', witnessctl = ''] = process.argv.slice(2);
+const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'sluice-witness-'));
 const at = (name: string): string => join(directory, name);
 const NAME = 'witness.example/real';
@@ -77,6 +81,55 @@ const startWith = async (of: MemoryLog): Promise<string> => {
       listedKeys: async () => '',
     }),
   );
+};
+
+/** What the gateway itself writes, and the witness cosigns, before the command that auditors use. */
+const verifyGateway = async (): Promise<void> => {
+  const sluice = await Sluice.start((document) => {
+    document.tap = { witnesses: { quorum: 1, of: [{ name: 'real', url: url.href, keys: [formatVerifierKey(key)] }] } };
+  });
+  try {
+    const published = join(sluice.dir, 'state/tap/log');
+    const [, own = ''] = readFileSync(join(published, 'keys'), 'utf8').trim().split(' ');
+    const origin = own.slice(0, own.indexOf('+'));
+    control('add-log', '-origin', origin);
+    control('add-key', '-origin', origin, '-key', own);
+    equal((await sluice.ask('/customers/1', { token: await sluice.token() })).status, 200);
+    const { text } = await sluice.admin('GET', '/v1/sessions', await sluice.approver('olga', ['audit']));
+    const { id } = JSON.parse(text).sessions[0];
+    await sluice.events(id);
+    const cosigned = async (): Promise<number> =>
+      (await new LogReader(localFiles(published)).checkpoint('checkpoint.witnessed'))?.size ?? 0;
+    for (const deadline = Date.now() + 90_000; (await cosigned()) < 3; await sleep(100))
+      if (Date.now() > deadline) throw new Error(`the witness has cosigned ${await cosigned()} leaves of the gateway's`);
+    const keys = at('log.pub');
+    writeFileSync(keys, `${own}\n`);
+    const run = (...args: string[]) => {
+      const { status, stdout, stderr } = spawnSync(SLUICE, args, { cwd: sluice.dir, encoding: 'utf8' });
+      return { status, said: stdout + stderr };
+    };
+    const verify = (...args: string[]) =>
+      run('verify', ...args, '--key', keys, '--witness', formatVerifierKey(key), '--quorum', '1', '--json');
+    const levels = (...runs: ReturnType<typeof run>[]) => runs.map(({ status, said }) => [status, JSON.parse(said).level]);
+    await show(
+      'litewitness: what it cosigned of a gateway, `sluice verify --witness` says is witnessed: the log, a session, an event',
+      async () => equal(levels(verify(), verify(id), verify('--event', '0')), Array(3).fill([0, 'witnessed'])),
+    );
+    await show('litewitness: `sluice evidence` is proven against that, and is witnessed anywhere', async () => {
+      const { status, said } = run('evidence', id, '--out', at('page.html'));
+      equal([status, said.includes('that witnesses have cosigned')], [0, true]);
+      equal(levels(verify(at('page.html'))), [[0, 'witnessed']]);
+    });
+    await show('litewitness: nothing is witnessed by another key, nor without its checkpoint', async () => {
+      const other = formatVerifierKey(parseSignerKey(generateSignerKey(NAME, 'cosignature')).verifier);
+      equal(levels(run('verify', '--witness', other, '--json')), [[1, 'unverified']]);
+      await sluice.stopService();
+      rmSync(join(published, 'checkpoint.witnessed'));
+      equal(levels(verify()), [[1, 'unverified']]);
+    });
+  } finally {
+    await sluice.close();
+  }
 };
 
 let server = await startWitness();
@@ -148,6 +201,7 @@ try {
     log.add('on');
     ok((await ask(log)).length > 0);
   });
+  await verifyGateway();
 } finally {
   call.close();
   await end(server);

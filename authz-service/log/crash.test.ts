@@ -23,8 +23,14 @@ interface Told {
   readonly seen: { readonly size: number; readonly root: Buffer }[];
 }
 
+type Work = (files: SimulatedFileSystem) => Promise<Told>;
+
 /** Batches that fill bundles, roll segments and release them, published in between; ends with the first thing that fails, or after all. */
-const work = async (files: SimulatedFileSystem): Promise<Told> => {
+const settledFirst: Work = (files) => worked(files, async () => {});
+/** The same, while what was there before each batch is published. */
+const underWay: Work = (files) => worked(files, (log) => log.publish());
+
+const worked = async (files: SimulatedFileSystem, meanwhile: (log: Log) => Promise<void>): Promise<Told> => {
   const told: Told = { acknowledged: [], seen: [] };
   let log: Log | undefined;
   try {
@@ -32,10 +38,13 @@ const work = async (files: SimulatedFileSystem): Promise<Told> => {
     for (const [round, count] of [3, 1, 253, 4].entries()) {
       const from = log.size;
       const texts = Array.from({ length: count }, (_, i) => `${round}: event ${from + i}`);
+      const publishing = meanwhile(log);
+      publishing.catch(() => {});
       for (const [i, text] of texts.entries())
         log.stage(subject(from + i + 1, `ses_${(from + i) % 3}`, i % 4 === 0 ? 17 : 11), Buffer.from(text));
       await log.settled();
       told.acknowledged.push(...texts);
+      await publishing;
       if (round !== 1) await log.publish();
       if (log.published !== undefined) told.seen.push(log.published);
     }
@@ -70,7 +79,7 @@ const recovers = async (files: SimulatedFileSystem, { acknowledged, seen }: Told
 const SHARE = Number(process.env.FUZZ_SHARE ?? 1);
 const step = (): number => (SHARE < 1 ? 1 + Math.floor((2 * Math.random()) / SHARE) : 1);
 
-const counted = async (): Promise<number> => {
+const counted = async (work: Work): Promise<number> => {
   const disk = new SimulatedFileSystem();
   expect((await work(disk)).acknowledged.length).toBe(261);
   return disk.operations;
@@ -89,30 +98,44 @@ const FAULTS: readonly Fault[] = [
 ];
 
 describe('after a crash, nothing acknowledged is missing, and the log is the one that it was', () => {
-  it('killed before any operation, with the power or without', async () => {
-    const operations = await counted();
-    expect(operations).toBeGreaterThan(60);
-    for (let number = 1; number <= operations + 1; number += step()) {
-      let left: SimulatedFileSystem | undefined;
-      const disk = new SimulatedFileSystem();
-      disk.fault = (operation) => {
-        if (operation.number === number) left = disk.copy();
-        return operation.number >= number ? { code: 'EIO' } : undefined;
-      };
-      const told = await work(disk);
-      left ??= disk.copy();
-      await recovers(afterCrash(left, number), told);
-    }
-  }, 120_000);
+  it.each([
+    ['publication of what has settled', settledFirst],
+    ['events under way while others are published', underWay],
+  ])(
+    'killed before any operation, with the power or without: %s',
+    async (_, work) => {
+      const operations = await counted(work);
+      expect(operations).toBeGreaterThan(60);
+      for (let number = 1; number <= operations + 1; number += step()) {
+        let left: SimulatedFileSystem | undefined;
+        const disk = new SimulatedFileSystem();
+        disk.fault = (operation) => {
+          if (operation.number === number) left = disk.copy();
+          return operation.number >= number ? { code: 'EIO' } : undefined;
+        };
+        const told = await work(disk);
+        left ??= disk.copy();
+        await recovers(afterCrash(left, number), told);
+      }
+    },
+    120_000,
+  );
 
   it.each(
-    FAULTS.map(
-      (fault) => [`${fault.code}, ${100 * (fault.kept ?? 0)} % on the disk${fault.seen ? ', all in the page cache' : ''}`, fault] as const,
+    FAULTS.flatMap((fault) =>
+      (fault === FAULTS[2] ? [settledFirst, underWay] : [settledFirst]).map(
+        (work) =>
+          [
+            `${fault.code}, ${100 * (fault.kept ?? 0)} % on the disk${fault.seen ? ', all in the page cache' : ''}${work === underWay ? ', events under way' : ''}`,
+            fault,
+            work,
+          ] as const,
+      ),
     ),
   )(
     'any operation that fails: %s',
-    async (_, fault) => {
-      const operations = await counted();
+    async (_, fault, work) => {
+      const operations = await counted(work);
       for (let number = 1; number <= operations; number += step()) {
         const disk = new SimulatedFileSystem();
         disk.fault = (operation) => (operation.number === number ? fault : undefined);

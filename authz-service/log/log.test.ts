@@ -95,6 +95,32 @@ describe('the log', () => {
     await again.close();
   });
 
+  it.each(['in this thread', 'in one of its own'])(
+    'keeps in the journal what a publication that runs has not got yet: %s',
+    async (where) => {
+      const texts: string[] = [];
+      const log = await testLog({
+        directory,
+        journal: { segmentBytes: 4096, batchBytes: 2048 },
+        ...(where !== 'in this thread' && { publishedIn: join(directory, 'log') }),
+      });
+      for (let round = 0; round < 4; round += 1) {
+        texts.push(...stageAll(log, texts.length, 150));
+        await log.settled();
+        const publishing = log.publish();
+        // Several bundles, and segments, become durable meanwhile.
+        for (let n = 0; n < 8; n += 1) {
+          texts.push(...stageAll(log, texts.length, 100));
+          await log.settled();
+        }
+        await publishing;
+        expect(textsOf(await recordsOf(log))).toEqual(texts);
+      }
+      await log.close();
+      expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
+    },
+  );
+
   it('acknowledges with a signed checkpoint for each write, and not before', async () => {
     const disk = new SimulatedFileSystem();
     const log = await testLog({ files: disk });

@@ -257,7 +257,17 @@ describe('a log that is opened', () => {
     const [text = ''] = JSON.parse(line).split('\n\n');
     const [next, other] = [parseSignerKey(generateSignerKey(ORIGIN)), parseSignerKey(generateSignerKey(ORIGIN))];
     const both = { signers: [SIGNER, next] };
+    const lost = JSON.parse(text.split('\n')[2] ?? '') as { who: string; size: number; root: string };
+    /** What the log's own key has signed of something else. */
+    const signed = (of: object, origin = ORIGIN): string =>
+      JSON.stringify(signNote(`${origin}\naccepted loss\n${JSON.stringify({ ...lost, ...of })}\n`, [SIGNER]));
+    expect(signed({})).toBe(line);
     for (const forged of [
+      signed({ size: 519 }),
+      signed({ size: 521 }),
+      signed({ root: Buffer.alloc(32).toString('base64') }),
+      signed({ who: 'the replica vault' }),
+      signed({}, 'other.example/log'),
       text.split('\n')[2],
       JSON.stringify(text),
       JSON.stringify(signNote(`${text}\n`, [other])),

@@ -1,15 +1,17 @@
 /** Each kind of place against a real server of this machine: what is sent, and what every answer means. */
 import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import type { ServerOptions } from 'node:https';
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTls } from 'node:tls';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { authority } from '../../test/e2e/certificates.fixture.ts';
 import { everything, heldHttpSession, leavesOf } from './events.fixture.ts';
 import { Formatter, KINDS, type Message } from './format.ts';
 import { openDestination, type Place } from './places.ts';
 import { type Receiver, receiver } from './receivers.fixture.ts';
+import type { TlsConfig } from './secrets.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -250,6 +252,45 @@ describe('what is sent', () => {
   });
 });
 
+describe('TLS of places that take HTTP', () => {
+  let files: string;
+  let ca: ReturnType<typeof authority>;
+  beforeAll(() => {
+    files = mkdtempSync(join(tmpdir(), 'destination-tls-'));
+    ca = authority(files, 'ca');
+  });
+  afterAll(() => rmSync(files, { recursive: true, force: true }));
+
+  /** What comes of sending to a receiver whose certificate is for `name`, and how many requests it got. */
+  const sending = async (type: HttpType, name: string, tls: TlsConfig, more: ServerOptions = {}) => {
+    const { certificate, key } = ca.issue(`for-${name}`, [name]);
+    const secure = { cert: readFileSync(certificate), key: readFileSync(key), ...more };
+    await using at = await receiver((_, response) => response.end(SUCCESS[type]), 0, secure);
+    const destination = open({ ...placeOf(type, at), tls } as Place);
+    const outcome = await destination.send(messagesOf(), never);
+    await destination.close();
+    return { outcome, requests: at.received.length };
+  };
+  const refused = (why: RegExp) => ({ outcome: { kind: 'away', reason: expect.stringMatching(why) }, requests: 0 });
+  const taken = { outcome: { kind: 'taken' }, requests: 1 };
+
+  it.each(HTTP_TYPES)('%s: a CA that is not known is refused, and so is a wrong name; an own CA is taken', async (type) => {
+    expect(await sending(type, '127.0.0.1', {})).toEqual(refused(/certificate/));
+    expect(await sending(type, 'siem.example', { ca: ca.certificate })).toEqual(refused(/altnames/));
+    expect(await sending(type, '127.0.0.1', { ca: ca.certificate })).toEqual(taken);
+    expect(await sending(type, 'siem.example', { ca: ca.certificate, serverName: 'siem.example' })).toEqual(taken);
+    const other = authority(dir, 'other');
+    expect(await sending(type, '127.0.0.1', { ca: other.certificate })).toEqual(refused(/certificate/));
+  });
+
+  it('shows a certificate of its own to who asks for one', async () => {
+    const asks = { requestCert: true, rejectUnauthorized: true, ca: readFileSync(ca.certificate) };
+    const { certificate, key } = ca.issue('gateway', ['gateway.example']);
+    expect(await sending('webhook', '127.0.0.1', { ca: ca.certificate, certificate, key }, asks)).toEqual(taken);
+    expect(await sending('webhook', '127.0.0.1', { ca: ca.certificate }, asks)).toMatchObject({ outcome: { kind: 'away' }, requests: 0 });
+  });
+});
+
 describe('what a receiver says of single events', () => {
   const outcome = async (type: HttpType, body: string, status = 200) => {
     await using at = await receiver((_, response) => response.writeHead(status).end(body));
@@ -387,6 +428,8 @@ describe('syslog', () => {
 
     const stranger = open(place(server.port, {}));
     expect(await stranger.send(messages, never)).toMatchObject({ kind: 'away', reason: expect.stringMatching(/certificate/) });
+    const misnamed = open(place(server.port, { ca: ca.certificate, serverName: 'siem.example' }));
+    expect(await misnamed.send(messages, never)).toMatchObject({ kind: 'away', reason: expect.stringMatching(/altnames/) });
   });
 
   const slow = (socket: Socket) => {

@@ -1,5 +1,6 @@
 /** Receivers of HTTP made of Node's own server, whose answers a test scripts. */
-import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 
@@ -17,9 +18,10 @@ export interface Receiver {
 
 export type Respond = (request: Received, response: ServerResponse, nth: number) => void;
 
-export async function receiver(respond: Respond, port = 0): Promise<Receiver> {
+/** `tls`: it speaks HTTPS. */
+export async function receiver(respond: Respond, port = 0, tls?: ServerOptions): Promise<Receiver> {
   const received: Received[] = [];
-  const server: Server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
@@ -29,10 +31,11 @@ export async function receiver(respond: Respond, port = 0): Promise<Receiver> {
       received.push(one);
       respond(one, response, received.length);
     });
-  });
+  };
+  const server: Server = tls === undefined ? createServer(listener) : createSecureServer(tls, listener);
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     received,
     [Symbol.asyncDispose]: () => {
       server.closeAllConnections();

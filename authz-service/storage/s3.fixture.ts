@@ -14,7 +14,17 @@ interface Version {
 }
 
 /** What is wrong with a store that is not write-once. */
-export type Flaw = 'no_object_lock' | 'no_conditional_put' | 'ignores_lock' | 'shortens' | 'deletes' | 'overwrites' | 'lets_nobody_delete';
+export type Flaw =
+  | 'no_object_lock'
+  | 'no_conditional_put'
+  | 'ignores_lock'
+  | 'locks_weakly'
+  | 'locks_briefly'
+  | 'weakens'
+  | 'shortens'
+  | 'deletes'
+  | 'overwrites'
+  | 'lets_nobody_delete';
 
 interface Reply {
   readonly status: number;
@@ -145,8 +155,9 @@ export class Bucket {
     const until = Date.parse(String(headers['x-amz-object-lock-retain-until-date'] ?? ''));
     const locked = !this.flaws.has('ignores_lock') && !Number.isNaN(until);
     if (locked && headers['x-amz-checksum-sha256'] === undefined) return failure(400, 'InvalidRequest', 'a lock needs a checksum');
-    const mode = locked ? String(headers['x-amz-object-lock-mode']) : '';
-    this.#add(key, { marker: false, bytes, mode, until: locked ? until : 0 });
+    const asked = this.flaws.has('locks_weakly') ? 'GOVERNANCE' : String(headers['x-amz-object-lock-mode']);
+    const kept = this.flaws.has('locks_briefly') ? Math.min(until, this.now() + 60_000) : until;
+    this.#add(key, { marker: false, bytes, mode: locked ? asked : '', until: locked ? kept : 0 });
     return { status: 200 };
   }
 
@@ -188,7 +199,8 @@ export class Bucket {
     const until = Date.parse(/<RetainUntilDate>([^<]+)</.exec(xml)?.[1] ?? '');
     const version = this.objects.get(key)?.find(({ id }) => id === query.get('versionId'));
     if (version && until < version.until && !this.flaws.has('shortens')) return this.#refusal('retention');
-    return this.#change(key, query, (one) => void (one.until = until));
+    const mode = this.flaws.has('weakens') ? 'GOVERNANCE' : (/<Mode>([^<]+)</.exec(xml)?.[1] ?? '');
+    return this.#change(key, query, (one) => void Object.assign(one, { until, mode }));
   }
 
   #get(key: string, id: string | null, range: string | undefined): Reply {

@@ -5,6 +5,7 @@ import type { ObjectStore } from '../storage/object_store.ts';
 import { Frontier, HASH_BYTES, leafHash } from '../tlog/hash.ts';
 import { decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
 import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
+import { KeptCheckpoints, keptNames } from './kept.ts';
 import { Chains, checkEvent, Deletions, Emitters } from './record.ts';
 import { Faults, type Report } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
@@ -22,6 +23,8 @@ interface Counts {
   events: number;
   deletedEvents: number;
   sessions: number;
+  /** Checkpoints that the log keeps beside its newest. */
+  checkpoints: number;
   bytes: number;
 }
 
@@ -30,11 +33,17 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
   const started = performance.now();
   const faults = new Faults();
   const remarks: string[] = [];
-  const counts: Counts = { leaves: 0, tiles: 0, events: 0, deletedEvents: 0, sessions: 0, bytes: 0 };
+  const counts: Counts = { leaves: 0, tiles: 0, events: 0, deletedEvents: 0, sessions: 0, checkpoints: 0, bytes: 0 };
 
+  const names = await keptNames(objects);
   const heads = await readHeads(objects, trust, faults);
   const { seen } = heads;
-  if (seen !== undefined) await new Walk(objects, seen, earlierOnes(heads, faults), { faults, remarks, counts, onProgress }).run();
+  if (seen !== undefined) {
+    const earlier = earlierOnes(heads, faults);
+    const kept = new KeptCheckpoints(faults);
+    await kept.read(objects, names, seen, trust);
+    await new Walk(objects, seen, earlier, kept, { faults, remarks, counts, onProgress }).run();
+  }
   const what = `the log ${seen?.origin ?? trust.origin ?? objects.url}`;
   return conclude({ what, started, faults, remarks, heads, trust, checked: { ...counts } });
 };
@@ -61,6 +70,7 @@ class Walk {
   readonly #objects: ObjectStore;
   readonly #seen: Seen;
   readonly #earlier: readonly Earlier[];
+  readonly #kept: KeptCheckpoints;
   readonly #found: Found;
   readonly #edge = new TileEdge();
   readonly #chains: Chains;
@@ -68,10 +78,11 @@ class Walk {
   readonly #deletions: Deletions;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
-  constructor(objects: ObjectStore, seen: Seen, earlier: readonly Earlier[], found: Found) {
+  constructor(objects: ObjectStore, seen: Seen, earlier: readonly Earlier[], kept: KeptCheckpoints, found: Found) {
     this.#objects = objects;
     this.#seen = seen;
     this.#earlier = earlier;
+    this.#kept = kept;
     this.#found = found;
     this.#chains = new Chains(found.faults);
     this.#emitters = new Emitters(found);
@@ -82,6 +93,7 @@ class Walk {
     const { size, root } = this.#seen;
     const { faults, counts, onProgress } = this.#found;
     const bundles = Math.ceil(size / TILE_WIDTH);
+    this.#kept.grown(0, () => this.#root());
     const ahead: Promise<Bundle>[] = [];
     const read = (bundle: number): void => {
       const reading = this.#read(bundle);
@@ -100,6 +112,8 @@ class Walk {
     counts.sessions = this.#chains.sessions;
     this.#emitters.tell();
     this.#chains.tell(this.#found.remarks);
+    this.#kept.tell(this.#found.remarks);
+    counts.checkpoints = this.#kept.checked;
     this.#deletions.tell(this.#found.remarks);
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
     if (size === 0) this.#checkEarlier();
@@ -154,6 +168,7 @@ class Walk {
     for (const hash of hashes) {
       this.#edge.append(hash, (full, bytes) => full.level > 0 && this.#filled.push({ tile: full, bytes }));
       this.#checkEarlier();
+      if (this.#edge.size === this.#kept.next) this.#kept.grown(this.#edge.size, () => this.#root());
     }
     if (entries !== undefined) this.#takeLeaves(first, entries, details);
     counts.leaves += width;

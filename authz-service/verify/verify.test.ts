@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { encodeLeaf } from '../log/leaf.ts';
+import { keptCheckpointPath } from '../log/publisher.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { cosign } from '../tlog/cosignature.ts';
 import { formatNote, generateSignerKey, parseNote, parseSignerKey, type SignerKey, signNote } from '../tlog/note.ts';
@@ -81,6 +82,65 @@ const reencoded = (leaf: Parameters<typeof encodeLeaf>[0], changed: object) => {
   const now = { ...leaf, ...changed };
   return { leaf: now, entry: encodeLeaf(now) };
 };
+
+describe('checkpoints that are kept beside the newest', () => {
+  const keeping = (...sizes: readonly number[]): MemoryObjects => {
+    const objects = log.publish();
+    for (const size of sizes) objects.objects.set(keptCheckpointPath(size), Buffer.from(log.checkpoint(size)));
+    return objects;
+  };
+  const set = (objects: MemoryObjects, size: number, note: string): MemoryObjects => {
+    objects.objects.set(keptCheckpointPath(size), Buffer.from(note));
+    return objects;
+  };
+
+  test('are of the same history, each of them', async () => {
+    const objects = keeping(0, 1, 255, 256, 257, 700, SIZE);
+    expect(await verified(objects)).toMatchObject({ verified: true, remarks: [], checked: { checkpoints: 7 } });
+  });
+
+  test('tell of a fork, wherever it begins', async () => {
+    for (const size of [1, 256, 300, SIZE]) {
+      const other = new LogFixture(log.key).fill(size - 1).add('ses_other', opened);
+      const report = await verified(set(keeping(200, 400), size, other.checkpoint()));
+      expect(report.faults).toEqual([{ code: 'forked', detail: expect.stringContaining(`${keptCheckpointPath(size)} was signed of`) }]);
+      expect(report.checked.checkpoints).toBe(2);
+    }
+  });
+
+  test('ahead of the newest show that it was set back', async () => {
+    const objects = keeping(300, 700);
+    objects.objects.set('checkpoint', Buffer.from(log.checkpoint(500)));
+    const report = await verified(objects);
+    expect(codes(report)).toContain('rolled-back');
+    expect(inWords(report)).toContain(
+      `${keptCheckpointPath(700)} is a checkpoint of 700 leaves that the log has signed, and the newest is of 500`,
+    );
+  });
+
+  test('that were changed, or moved to another name, are at fault', async () => {
+    const flipped = Buffer.from(log.checkpoint(300));
+    flipped[ORIGIN.length + 8] = (flipped[ORIGIN.length + 8] as number) ^ 1;
+    expect(codes(await verified(set(keeping(), 300, flipped.toString())))).toEqual(['signature']);
+    expect((await verified(set(keeping(), 301, log.checkpoint(300)))).faults).toMatchObject([
+      { code: 'malformed', detail: expect.stringContaining('0301 is a checkpoint of 300 leaves') },
+    ]);
+    expect(codes(await verified(set(keeping(), 300, 'nonsense')))).toEqual(['malformed']);
+    expect(codes(await verified(set(keeping(), 300, log.checkpoint(300).replace(ORIGIN, 'other.test/log'))))).toEqual(['signature']);
+  });
+
+  test('by a key that the verifier does not know say nothing, and that is said', async () => {
+    const former = new LogFixture(parseSignerKey(generateSignerKey(ORIGIN))).fill(300);
+    const forged = new LogFixture(parseSignerKey(generateSignerKey(ORIGIN))).add('ses_other', opened);
+    const report = await verified(set(set(keeping(400), 300, former.checkpoint()), 1, forged.checkpoint()));
+    expect(report).toMatchObject({ verified: true, checked: { checkpoints: 1 } });
+    expect(report.remarks).toEqual([
+      expect.stringMatching(/^2 kept checkpoints are signed by no key known to this verifier, the first checkpoints\/0{15}1:/),
+    ]);
+    const both = await verifyLog({ objects: set(keeping(), 300, former.checkpoint()), trust: { keys: [...keys, former.key.verifier] } });
+    expect(both).toMatchObject({ verified: true, remarks: [], checked: { checkpoints: 1 } });
+  });
+});
 
 describe('tampering', () => {
   const tampered: [string, (objects: Map<string, Buffer>) => void, FaultCode[]][] = [

@@ -1,0 +1,92 @@
+/** The checkpoints that a log keeps beside its newest one: each is of the same history, or something is wrong with one of the two. */
+import { keptCheckpointPath } from '../log/publisher.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import type { TlogError } from '../tlog/error.ts';
+import { parseNote } from '../tlog/note.ts';
+import type { Faults } from './report.ts';
+import { openSigned, type Seen, type Trust } from './trust.ts';
+
+/** Where they are. To be asked for before the newest checkpoint is read: what is kept later may be ahead of that. */
+export const keptNames = async (objects: ObjectStore): Promise<readonly string[]> => {
+  const names: string[] = [];
+  for await (const name of objects.list('checkpoints/')) names.push(name);
+  return names;
+};
+
+interface Kept {
+  readonly name: string;
+  readonly size: number;
+  readonly root: Buffer;
+}
+
+export class KeptCheckpoints {
+  readonly #faults: Faults;
+  /** Those that the tree has not grown to yet, the smallest first. */
+  #waiting: Kept[] = [];
+  readonly #unsigned: string[] = [];
+  /** How many were found to be of this history. */
+  checked = 0;
+
+  constructor(faults: Faults) {
+    this.#faults = faults;
+  }
+
+  /** Reads them, and holds them against the newest one. Rejects with a `StorageError`. */
+  async read(objects: ObjectStore, names: readonly string[], seen: Seen, trust: Trust): Promise<void> {
+    for (const name of names) {
+      const note = await objects.get(name);
+      // Witnesses are asked for of the newest alone.
+      const kept = note && this.#opened(name, note, { keys: trust.keys, origin: seen.origin });
+      if (kept === undefined) continue;
+      if (name !== keptCheckpointPath(kept.size)) this.#faults.add('malformed', `${name} is a checkpoint of ${kept.size} leaves`);
+      else if (kept.size > seen.size)
+        this.#faults.add(
+          'rolled-back',
+          `${name} is a checkpoint of ${kept.size} leaves that the log has signed, and the newest is of ${seen.size}: it was set back, or the log went on while it was copied`,
+        );
+      else this.#waiting.push({ name, size: kept.size, root: kept.root });
+    }
+    this.#waiting.sort((a, b) => a.size - b.size);
+  }
+
+  /** `undefined`: nothing is to be made of it. */
+  #opened(name: string, note: Buffer, trust: Trust): Seen | undefined {
+    try {
+      return openSigned(note, trust);
+    } catch (error) {
+      const { code, message } = error as TlogError;
+      // A key that has gone since signed it, it may be: anybody can write one that no key has signed.
+      if (code === 'signature' && !this.#isKnown(note, trust)) this.#unsigned.push(name);
+      else this.#faults.add(code === 'signature' ? 'signature' : 'malformed', `${name}: ${message}`);
+      return undefined;
+    }
+  }
+
+  /** Whether a line of it is by one of the keys, so that what it says was changed. */
+  #isKnown(note: Buffer, { keys }: Trust): boolean {
+    return parseNote(note).signatures.some(({ name, id }) => keys.some((key) => key.name === name && key.id === id));
+  }
+
+  /** The next size that is to be looked at; never one that is behind. */
+  get next(): number | undefined {
+    return this.#waiting[0]?.size;
+  }
+
+  /** The tree has this size and root. */
+  grown(size: number, root: () => Buffer): void {
+    for (let kept = this.#waiting[0]; kept !== undefined && kept.size <= size; kept = this.#waiting[0]) {
+      this.#waiting.shift();
+      if (kept.size === size && kept.root.equals(root())) this.checked += 1;
+      else this.#faults.add('forked', `its first ${kept.size} leaves are not those that ${kept.name} was signed of`);
+    }
+  }
+
+  tell(remarks: string[]): void {
+    const [first] = this.#unsigned;
+    if (first === undefined) return;
+    const count = this.#unsigned.length === 1 ? '1 kept checkpoint is' : `${this.#unsigned.length} kept checkpoints are`;
+    remarks.push(
+      `${count} signed by no key known to this verifier, the first ${first}: name the keys that the log has had, or it says nothing`,
+    );
+  }
+}

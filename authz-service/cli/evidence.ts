@@ -78,7 +78,7 @@ async function run(invocation: Invocation): Promise<number> {
 const OPENED_BYTES = 100e6;
 
 /** All of it, or no file of this name. @returns bytes */
-async function writeWhole(path: string, pieces: AsyncIterable<string>): Promise<number> {
+export async function writeWhole(path: string, pieces: AsyncIterable<string>): Promise<number> {
   const unfinished = `${path}.unfinished`;
   try {
     const file = createWriteStream(unfinished, { highWaterMark: 1 << 20 });

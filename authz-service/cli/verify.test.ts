@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { DRAWING } from '../evidence/page.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { LogFixture } from '../verify/log.fixture.ts';
 import { run } from './run.ts';
@@ -107,6 +108,41 @@ describe('sluice verify --witness', () => {
       code: 2,
       told: '--quorum says how many of the witnesses that --witness names.\n',
     });
+  });
+});
+
+describe('a page that another version drew', () => {
+  it('is verified by its evidence, said to be no more, and drawn again', async () => {
+    const page = at('page.html');
+    await sluice('evidence', 'ses_3', '--out', page);
+    const own = readFileSync(page, 'utf8');
+    writeFileSync(
+      at('other.html'),
+      own.replace(`"drawing":${DRAWING}`, '"drawing":1000').replaceAll('by corp:agent-7', 'by somebody else'),
+    );
+    expect(await sluice('verify', at('other.html'), '--redraw', at('again.html'))).toEqual({
+      code: 0,
+      told: expect.stringMatching(
+        /^VERIFIED[\s\S]*READABLE PART WAS NOT COMPARED[\s\S]*again.html: drawn again by this version, and verified.\n$/,
+      ),
+    });
+    expect(readFileSync(at('again.html'), 'utf8')).toBe(own);
+    for (const [out, message] of [
+      ['again.html', 'is there already'],
+      ['none/again.html', 'cannot be written: ENOENT'],
+    ] as const)
+      expect(await sluice('verify', at('other.html'), '--redraw', at(out))).toMatchObject({
+        code: 1,
+        told: expect.stringContaining(message),
+      });
+    expect(await sluice('verify', 'ses_3', '--redraw', at('x.html'))).toMatchObject({ code: 2, told: '--redraw is of a FILE.\n' });
+    // Nothing is drawn of what does not verify.
+    writeFileSync(
+      at('bad.html'),
+      own.replace('"outcome":"complete"', '"outcome":"denied"').replace(`"drawing":${DRAWING}`, '"drawing":1000'),
+    );
+    expect((await sluice('verify', at('bad.html'), '--redraw', at('x.html'))).code).toBe(1);
+    expect(readdirSync(directory)).not.toContain('x.html');
   });
 });
 

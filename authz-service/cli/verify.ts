@@ -1,5 +1,7 @@
 /** `sluice verify`: is the record whole and unchanged? It reads what was published, needs no service, and works on a copy. */
-import { createReadStream, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { EvidenceError } from '../evidence/bundle.ts';
+import { redraw } from '../evidence/redraw.ts';
 import { verifyBundle } from '../evidence/verify.ts';
 import { listedKeys } from '../log/keys.ts';
 import { localFiles } from '../storage/local_files.ts';
@@ -8,20 +10,26 @@ import type { TlogError } from '../tlog/error.ts';
 import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
-import { inWords, type Report } from '../verify/report.ts';
+import { inWords, type Report, type SessionExtent } from '../verify/report.ts';
 import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
+import { writeWhole } from './evidence.ts';
 import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const verify: Command = {
   name: 'verify',
-  usage: '[SESSION | FILE | --event INDEX] [--log DIR] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
+  usage:
+    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log DIR] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
   summary: 'is the record whole and unchanged? Works on a copy, without the service',
   details: [
     ['SESSION', 'one session alone; without it, and without --event, the whole log'],
     ['FILE', 'what `sluice evidence` wrote'],
+    [
+      '--redraw OUT',
+      'with FILE: what it proves is drawn again as a page of this version; where another one drew it, its readable part is not verified',
+    ],
     ['--event INDEX', 'the event of one leaf alone'],
     ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
     ['--key KEY', "the log's public key, or a file with one on each line; default the one beside the log, which proves less"],
@@ -36,7 +44,10 @@ export const verify: Command = {
   options: {
     config: placeOptions.config,
     ...Object.fromEntries(
-      ['event', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map((name) => [name, { type: 'string' as const }]),
+      ['event', 'redraw', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map((name) => [
+        name,
+        { type: 'string' as const },
+      ]),
     ),
     json: { type: 'boolean' },
   },
@@ -52,12 +63,35 @@ async function run(invocation: Invocation): Promise<number> {
   if (event !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(event)) throw new CommandError('--event is the index of a leaf, from 0.', 2);
   if (what !== undefined && !existsSync(what) && !isSessionName(what))
     throw new CommandError(`There is no file ${JSON.stringify(what)}, and it is no session's name.`, 2);
+  const redrawn = text(invocation, 'redraw');
+  if (redrawn !== undefined && (what === undefined || !existsSync(what))) throw new CommandError('--redraw is of a FILE.', 2);
+  if (redrawn !== undefined && existsSync(redrawn)) throw new CommandError(`${redrawn} is there already: name another file.`);
   const report =
     what !== undefined && existsSync(what)
       ? await verifyFile(what, trustOf(invocation, undefined))
       : await verifyPublished(invocation, what, event);
   say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
+  if (redrawn !== undefined && report.extent !== undefined && report.verified)
+    return drawnAgain(what as string, redrawn, report.extent, trustOf(invocation, undefined));
   return report.verified ? 0 : 1;
+}
+
+/** Not without being verified in its turn: the page may have been another when it was read again. */
+async function drawnAgain(path: string, out: string, extent: SessionExtent, trust: Trust): Promise<number> {
+  try {
+    await writeWhole(out, redraw(createReadStream(path, { highWaterMark: 1 << 18 }), extent));
+  } catch (error) {
+    if (error instanceof EvidenceError || (error as NodeJS.ErrnoException).syscall !== undefined) throw unreadable(path, error);
+    throw error;
+  }
+  const { verified, faults } = await verifyFile(out, trust);
+  if (verified) {
+    complain(`${out}: drawn again by this version, and verified.`);
+    return 0;
+  }
+  rmSync(out, { force: true });
+  complain(`${path} could not be drawn again: ${faults.map(({ code, detail }) => `${code}: ${detail}`).join('; ')}`);
+  return 1;
 }
 
 async function verifyFile(path: string, trust: Trust): Promise<Report> {

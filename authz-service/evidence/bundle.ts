@@ -10,6 +10,8 @@ export const FORMAT = 'sluice-evidence/2';
 
 export interface Head {
   readonly format: typeof FORMAT;
+  /** Which version of the readable part stands around the evidence (page.ts); 1, which is not written: one from before they were counted. */
+  readonly drawing: number;
   readonly session: string;
   readonly origin: string;
   /** Verifier keys as signed notes name them. They lie beside what they verify: compare them with those that you were given. */
@@ -37,9 +39,17 @@ interface WrittenLeaf {
 /** In a page, where `<` must not begin markup. */
 const written = (value: object): string => JSON.stringify(value).replaceAll('<', '\\u003c');
 
-export const formatHead = ({ session, origin, keys, checkpoint, extent: { events, end }, payloads }: Omit<Head, 'format'>): string => {
+export const formatHead = ({
+  drawing,
+  session,
+  origin,
+  keys,
+  checkpoint,
+  extent: { events, end },
+  payloads,
+}: Omit<Head, 'format'>): string => {
   const extent = { events, ...(end !== undefined && { end: endOf(end) }) };
-  return written({ format: FORMAT, session, origin, keys, checkpoint, extent, payloads } satisfies Head);
+  return written({ format: FORMAT, ...(drawing !== 1 && { drawing }), session, origin, keys, checkpoint, extent, payloads });
 };
 
 /** Its members in the order in which they are written. */
@@ -133,11 +143,12 @@ const extentOf = (value: unknown): SessionExtent => {
 
 /** Reads what somebody hands in: throws an `EvidenceError`, and nothing else. Nothing of what it says is verified. */
 export const parseHead = (line: string): Head => {
-  const { format, session, origin, keys, checkpoint, extent, payloads } = parsed(line, 'the evidence');
+  const { format, drawing = 1, session, origin, keys, checkpoint, extent, payloads } = parsed(line, 'the evidence');
   if (format !== FORMAT) throw wrong(`the evidence is not of the format ${FORMAT}`);
   if (typeof payloads !== 'boolean') throw wrong('whether there is payload is not said');
   const head = {
     format: FORMAT,
+    drawing: countOf(drawing, 'the version of the drawing'),
     session: textOf(session, 'the session'),
     origin: textOf(origin, 'the origin'),
     keys: listOf(keys, 'keys').map((key) => textOf(key, 'a key')),

@@ -11,7 +11,7 @@ import { checkConsistency, formatProof } from '../tlog/proof.ts';
 import { Faults } from '../verify/report.ts';
 import { findSession, type ProvenLeaf, proveLeaves, SessionCheck } from '../verify/session.ts';
 import { EvidenceError, FORMAT, formatHead, formatLeaf, type Head } from './bundle.ts';
-import { BEGINNING, closing, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
+import { BEGINNING, closing, DRAWING, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
 
 export interface Evidence {
   readonly head: Head;
@@ -48,7 +48,7 @@ export const collectEvidence = async ({ objects, session, keys, payloads }: Coll
   const found = new SessionCheck(new Faults());
   for await (const leaf of proveLeaves(reader, indices, size, { without: ['payloads'], published })) found.add(unverified(leaf));
   return {
-    head: { format: FORMAT, session, origin, keys, checkpoint, extent: found.extent, payloads },
+    head: { format: FORMAT, drawing: DRAWING, session, origin, keys, checkpoint, extent: found.extent, payloads },
     leaves: () => proveLeaves(reader, indices, size, { without: payloads ? [] : ['payloads'], published }),
     witnessed,
   };

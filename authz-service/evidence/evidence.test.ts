@@ -7,11 +7,13 @@ import { leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkInclusion, parseProof } from '../tlog/proof.ts';
 import { judged, LogFixture, type MemoryObjects, opened } from '../verify/log.fixture.ts';
-import { inWords, type Report } from '../verify/report.ts';
+import { inWords, type Report, type SessionExtent } from '../verify/report.ts';
 import { type ProvenLeaf, proveLeaves } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import type { Head } from './bundle.ts';
 import { collectEvidence, proofFiles, writePage } from './collect.ts';
+import { DRAWING } from './page.ts';
+import { redraw } from './redraw.ts';
 import { verifyBundle } from './verify.ts';
 
 const SESSION = 'ses_evil';
@@ -59,13 +61,11 @@ const collect = async (objects: MemoryObjects, of: { session?: string; payloads?
 const pageOf = async ({ head, leaves }: Evidence): Promise<Buffer> =>
   Buffer.from((await gathered(writePage({ head, leaves: () => leaves }))).join(''));
 
-const verified = (page: Buffer, trust: Trust = { keys }, piece = 1 << 16): Promise<Report> =>
-  verifyBundle(
-    (async function* () {
-      for (let at = 0; at < page.length; at += piece) yield page.subarray(at, at + piece);
-    })(),
-    trust,
-  );
+async function* pieces(page: Buffer, size: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < page.length; at += size) yield page.subarray(at, at + size);
+}
+
+const verified = (page: Buffer, trust: Trust = { keys }, piece = 1 << 16): Promise<Report> => verifyBundle(pieces(page, piece), trust);
 
 const codes = async (page: Buffer): Promise<string[]> => (await verified(page)).faults.map(({ code }) => code);
 
@@ -195,6 +195,69 @@ describe('the evidence of a session', () => {
     }
     for (const cut of [0, 1, page.length >> 1, page.length - 1]) expect((await verified(page.subarray(0, cut))).verified).toBe(false);
     expect(await codes(Buffer.concat([page, Buffer.from('\n')]))).toEqual(['altered']);
+  });
+
+  const drawnBy = async (drawing: number, of = evidence): Promise<Buffer> => pageOf({ ...of, head: { ...of.head, drawing } });
+  const redrawn = async (bytes: Buffer, { extent }: Report): Promise<Buffer> =>
+    Buffer.from((await gathered(redraw(pieces(bytes, 100), extent as SessionExtent))).join(''));
+
+  test('of another drawing is verified by what is in it, which is drawn again', async () => {
+    for (const drawing of [1, DRAWING + 1, 99]) {
+      const html = await drawnBy(drawing);
+      // What it shows is another version's: whatever that is.
+      const other = Buffer.from(
+        html.toString().replace('DELETE /&lt;script', 'GET /&lt;script').replace('<h1>Session', '<h1>The session of'),
+      );
+      for (const piece of [1, 100, 1 << 20]) {
+        const report = await verified(other, { keys }, piece);
+        expect(report).toMatchObject({ verified: true, extent: { events: 5 }, checked: { leaves: 5 }, page: { drawing, compared: false } });
+        expect(inWords(report)).toContain(`its READABLE PART WAS NOT COMPARED with the evidence: drawing ${drawing}`);
+      }
+      const again = await redrawn(other, await verified(other));
+      expect(again.equals(page)).toBe(true);
+      expect(await verified(again)).toMatchObject({ verified: true, page: { drawing: DRAWING, compared: true } });
+    }
+    expect(inWords(await verified(page))).toContain('page        shows what its evidence says, and nothing else');
+  });
+
+  test('of another drawing fails all the same when its evidence was changed, cut off, or is of more than the session', async () => {
+    const html = (await drawnBy(99)).toString();
+    const marks = [...html.matchAll(/<script type="application\/json">(.*)<\/script>\n/g)];
+    expect(marks).toHaveLength(5);
+    for (const { 0: line, 1: json = '', index } of marks) {
+      const flipped = json.replace(/"leaf":"(.)/, (_, first) => `"leaf":"${first === 'A' ? 'B' : 'A'}`);
+      expect((await verified(Buffer.from(html.replace(json, flipped)))).verified).toBe(false);
+      expect(await codes(Buffer.from(html.replace(line, '')))).not.toEqual([]);
+      expect(await codes(Buffer.from(html.slice(0, index + 60)))).not.toEqual([]);
+      expect(await codes(Buffer.from(html.replace(line, line + line)))).toContain('chain');
+    }
+    const [first, last] = [marks[0]?.[0] as string, marks[4]?.[0] as string];
+    expect(await codes(Buffer.from(html.replace(first, '').replace(last, first + last)))).toContain('chain');
+    const { verified: ok, page: shown } = await verified(Buffer.from(html.replace('"events":5', '"events":4')));
+    expect([ok, shown]).toEqual([false, { drawing: 99, compared: false }]);
+  });
+
+  test('of this drawing cannot be passed off as one of another, but that is said; a number that is none is none', async () => {
+    const forged = Buffer.from(page.toString().replace(`"drawing":${DRAWING}`, '"drawing":77').replace('approved by', 'asked for by'));
+    const report = await verified(forged);
+    expect(report).toMatchObject({ verified: true, page: { drawing: 77, compared: false } });
+    expect((await redrawn(forged, report)).equals(page)).toBe(true);
+    for (const drawing of ['1', '0.5', '-1', '"2"', '02'])
+      expect(await codes(Buffer.from(page.toString().replace(`"drawing":${DRAWING}`, `"drawing":${drawing}`)))).toEqual(['malformed']);
+  });
+
+  test('of before ends counted events is held against what it says of its end', async () => {
+    const of = new LogFixture(log.key).add(SESSION, opened).end(SESSION).add(SESSION, judged('deny'));
+    const all = await collect(of.publish());
+    const extent = { events: 3, end: { leaf: 1, outcome: 'complete', after: 1 } };
+    const old = await pageOf({ ...all, head: { ...all.head, drawing: 1, extent } });
+    expect(await verified(old)).toMatchObject({ verified: true, extent: { end: { late: 1 } } });
+    for (const end of [
+      { ...extent.end, after: 0 },
+      { ...extent.end, leaf: 2 },
+      { ...extent.end, outcome: 'denied' },
+    ])
+      expect(await codes(await pageOf({ ...all, head: { ...all.head, drawing: 1, extent: { events: 3, end } } }))).toEqual(['altered']);
   });
 
   test('with an event left out, or of another session, fails although the page is written anew', async () => {

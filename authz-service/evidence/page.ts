@@ -1,5 +1,6 @@
 /**
- * The evidence as a page: readable without anything, and the same bytes for the same evidence, so that a page that says otherwise than its evidence shows.
+ * The evidence as a page: readable without anything, and the same bytes for the same evidence, so that a page that says otherwise than its evidence shows. What stands
+ * between the evidence and changes from one version to the next has a number, `DRAWING`; a verifier of another one verifies the evidence, and can draw it again.
  *
  *     <script id="evidence">HEAD</script>       what the page is, and what it proves
  *     <script>LEAF</script>                     a row of the table; for each event
@@ -32,6 +33,10 @@ tr.gone td { color: #6e7781 } pre { white-space: pre-wrap; background: #f6f8fa; 
 
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
+/** Of what a page shows around its evidence: every change of it is a new one. drawing.test.ts knows what this one draws. */
+export const DRAWING = 2;
+
+/** With what every page begins, whatever draws it: it lets no script run. */
 export const BEGINNING = `<!doctype html>
 <html lang="en">
 <head>

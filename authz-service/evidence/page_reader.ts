@@ -3,6 +3,8 @@ import { EvidenceError } from './bundle.ts';
 
 /** Longer lines are not looked at: an event has at most 64,512 bytes, a third more in base64. */
 const MAX_LINE_BYTES = 1 << 18;
+/** Looked through at once. */
+const SKIPPED_BYTES = 1 << 16;
 
 export class PageReader {
   readonly #pieces: AsyncIterator<Uint8Array>;
@@ -37,6 +39,22 @@ export class PageReader {
       const text = bytes.toString('utf8');
       if (!Buffer.from(text).equals(bytes)) throw new EvidenceError('a line of the evidence is not UTF-8');
       return text;
+    }
+  }
+
+  /** Lets all go that is before this mark, and the mark. False: it does not come any more, and nothing is left. */
+  async skipPast(mark: string): Promise<boolean> {
+    const length = Buffer.byteLength(mark);
+    for (;;) {
+      await this.#hold(SKIPPED_BYTES);
+      const at = this.#held.indexOf(mark);
+      if (at >= 0) {
+        this.#held = this.#held.subarray(at + length);
+        return true;
+      }
+      // What is held may end with the beginning of the mark.
+      this.#held = this.#ended ? Buffer.alloc(0) : Buffer.from(this.#held.subarray(Math.max(0, this.#held.length - length + 1)));
+      if (this.#ended) return false;
     }
   }
 

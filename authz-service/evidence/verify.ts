@@ -7,7 +7,7 @@ import { extentInWords, Faults, type Report, type SessionExtent } from '../verif
 import { LeafCheck, SessionCheck, type VerifiedEvent } from '../verify/session.ts';
 import { openSigned, type Seen, type Trust } from '../verify/trust.ts';
 import { EvidenceError, type Head, parseHead, parseLeaf } from './bundle.ts';
-import { BEGINNING, closing, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
+import { BEGINNING, closing, DRAWING, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
 import { PageReader } from './page_reader.ts';
 
 /**
@@ -24,11 +24,12 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
   let session = '';
   let checked: Report['checked'] = { leaves: 0, events: 0, deletedEvents: 0 };
   let extent: SessionExtent | undefined;
+  let drawing = DRAWING;
   let own = trust.keysAreTheLogsOwn === true;
   try {
     if (!(await page.takes(BEGINNING + HEAD_MARK))) throw new EvidenceError('the file is no evidence bundle');
     const head = parseHead(await page.upTo(END_MARK));
-    ({ session } = head);
+    ({ session, drawing } = head);
     own = trust.keys.length === 0;
     const used = { ...trust, keys: own ? head.keys.map(parseVerifierKey) : trust.keys };
     checkKeys(head, used, own, faults, remarks);
@@ -55,14 +56,17 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
     trust: { ...trust, keysAreTheLogsOwn: own },
     checked,
     extent,
+    ...((drawing !== DRAWING || faults.none) && { page: { drawing, compared: drawing === DRAWING } }),
   });
 };
 
-/** Everything behind the head: each event, and that the page shows what all of this says, and nothing else. */
+/** Everything behind the head: each event, and, where this version has drawn it, that the page shows what all of this says, and nothing else. */
 const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults: Faults): Promise<SessionExtent | undefined> => {
   const followed = new SessionCheck(faults);
   const rows = new Rows(head);
+  const drawn = head.drawing === DRAWING;
   const shows = async (what: () => string, where: string): Promise<boolean> => {
+    if (!drawn) return true;
     let expected: string | undefined;
     try {
       expected = what();
@@ -70,11 +74,11 @@ const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults
       // What cannot be read cannot have given this page: the leaf tells what is wrong with it.
     }
     if (expected !== undefined && (await page.takes(expected))) return true;
-    faults.add('altered', `${where} the page does not show what its evidence says, or another version of Sluice wrote it`);
+    faults.add('altered', `${where} the page does not show what its evidence says`);
     return false;
   };
   if (!(await shows(() => opening(head), 'at its beginning'))) return undefined;
-  while (await page.takes(LEAF_MARK)) {
+  while (drawn ? await page.takes(LEAF_MARK) : await page.skipPast(LEAF_MARK)) {
     const leaf = parseLeaf(await page.upTo(END_MARK));
     const event = events.add(leaf);
     if (event !== undefined) {
@@ -90,9 +94,16 @@ const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults
     faults.add('not-found', 'the bundle has no events of a session');
     return undefined;
   }
-  const [said, found] = [head.extent, extent].map(extentInWords);
+  const [said, found] = [head.extent, drawn ? extent : asFarAsSaid(head.extent, extent)].map(extentInWords);
   if (said !== found) faults.add('altered', `the page says "${said}", and its events "${found}"`);
   return extent;
+};
+
+/** Another version may have said less of the end. */
+const asFarAsSaid = ({ end: said }: SessionExtent, { events, end }: SessionExtent): SessionExtent => {
+  if (said?.of !== undefined || end === undefined) return { events, ...(end !== undefined && { end }) };
+  const { leaf, outcome, after } = end;
+  return { events, end: { leaf, outcome, after } };
 };
 
 const checkBelongs = ({ index, leaf }: VerifiedEvent, shown: boolean, head: Head, faults: Faults): void => {

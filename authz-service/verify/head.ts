@@ -75,10 +75,11 @@ export interface Findings {
   readonly trust: Trust;
   readonly checked: Report['checked'];
   readonly extent?: SessionExtent | undefined;
+  readonly page?: Report['page'];
 }
 
 /** The report: whatever was verified, the level of trust is come by in this one way. */
-export const conclude = ({ what, started, faults, remarks, heads, reaches = 0, trust, checked, extent }: Findings): Report => {
+export const conclude = ({ what, started, faults, remarks, heads, reaches = 0, trust, checked, extent, page }: Findings): Report => {
   const { seen, kept, witnessed } = heads;
   if (seen !== undefined) {
     checkWitnessed(heads, reaches, trust, faults, remarks);
@@ -99,6 +100,7 @@ export const conclude = ({ what, started, faults, remarks, heads, reaches = 0, t
     keysAreTheLogsOwn: trust.keysAreTheLogsOwn === true,
     ...(kept !== undefined && { rememberedSize: kept.size }),
     ...(extent !== undefined && { extent }),
+    ...(page !== undefined && { page }),
     checked,
     faults: faults.listed,
     moreFaults: faults.more,

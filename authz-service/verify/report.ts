@@ -72,6 +72,8 @@ export interface Report {
   readonly rememberedSize?: number;
   /** Of a session alone. */
   readonly extent?: SessionExtent;
+  /** Of a page of evidence alone: which version drew its readable part, and whether that was compared with the evidence. */
+  readonly page?: { readonly drawing: number; readonly compared: boolean };
   readonly checked: Readonly<Record<string, number>>;
   readonly faults: readonly Fault[];
   /** Faults beyond those that are listed. */
@@ -135,6 +137,11 @@ const countedInWords = (
 
 const leavesOf = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? 'leaf' : 'leaves'}`;
 
+const pageInWords = ({ drawing, compared }: NonNullable<Report['page']>): string =>
+  compared
+    ? 'shows what its evidence says, and nothing else'
+    : `its READABLE PART WAS NOT COMPARED with the evidence: drawing ${drawing}, which it says it is, is of another version. What was verified is drawn again by \`sluice verify FILE --redraw OUT\`: read that`;
+
 const SINGULAR: Readonly<Record<string, string>> = { leaves: 'leaf' };
 
 /** `deletedEvents` → `deleted events`, or `deleted event` when it is one. */
@@ -161,6 +168,7 @@ export const inWords = (report: Report): string => {
     ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}${witnessedSize === undefined ? '' : `, ${leavesOf(witnessedSize)}`}`),
     ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
     ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),
+    ...(report.page === undefined ? [] : [`  page        ${pageInWords(report.page)}`]),
     `  checked     ${checkedInWords(report.checked)}, in ${report.seconds.toFixed(1)} s`,
     `  trust       ${level}: ${MEANING[level]}`,
     ...remarks.map((remark) => `  note        ${remark}`),

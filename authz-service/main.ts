@@ -38,7 +38,7 @@ import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
 import { accessLogService, tapSinkService } from './tap/envoy/services.ts';
-import { aboutToJson, eventToJson } from './tap/event.ts';
+import { aboutToJson, eventToJson, noticeOf } from './tap/event.ts';
 import { runDetail, runsOf } from './tap/runs.ts';
 import { type TapServiceOptions, tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
@@ -280,6 +280,8 @@ async function start(
     record: (kind, session, text) => sink.append([{ session, target: '', body: { kind: 'notice', notice: kind, text } }]),
     leavesOf: async (session) => sink.indicesOf(session),
     forget: async (from, to) => void (await sink.forget(from, to)),
+    undisturbed: (work) => parts.log().undisturbed(work),
+    noticeOf,
     logger,
   });
   opened(() => custody.close());

@@ -86,10 +86,10 @@ export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>,
     keys: signers.map(({ verifier }) => verifier),
     openStore: logStore(places.dir, {
       ...(options.objects === undefined && { publishedIn: places.published }),
+      segmentMs: segmentMs(tap.retention),
       ...options,
       objects,
       signers,
-      segmentMs: segmentMs(tap.retention),
       onOpen: (opened) => {
         log = opened;
       },

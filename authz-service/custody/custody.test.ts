@@ -74,6 +74,8 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
     directory,
     record: async (notice, session, text) => void recorded.push(`${notice} ${session}: ${text}`),
     forget: async (from, to) => void forgotten.push([from, to]),
+    undisturbed: (work) => work(),
+    noticeOf: () => undefined,
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
     proveMs: 10,
     logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },

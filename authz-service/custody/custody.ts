@@ -45,10 +45,16 @@ export interface CustodyOptions {
   readonly leavesOf: (session: string) => Promise<readonly number[]>;
   /** Lets go what was derived of events that are deleted: those of the leaves from `from` to before `to`. */
   readonly forget: (from: number, to: number) => Promise<void>;
+  /** Runs while nothing is published. */
+  readonly undisturbed: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  /** The name of a notice; `undefined` of any other event. */
+  readonly noticeOf: (event: Buffer) => string | undefined;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
   readonly proveMs?: number;
+  /** From one look of a replicator to the next. Milliseconds, default 10,000. */
+  readonly replicateMs?: number;
   /** Unix milliseconds. */
   readonly now?: () => number;
   readonly uptime?: () => Uptime;
@@ -252,6 +258,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         to: store,
         open,
         retainUntil: retainUntil(config, ages, presentAt(config)),
+        ...(options.replicateMs !== undefined && { intervalMs: options.replicateMs }),
         arrived: async (detailClass, bundle) => {
           const replica = replicas.find((one) => one.store === store);
           if (replica !== undefined && isLocked(config) && (await isHeld(detailClass, bundle)))
@@ -317,6 +324,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       ages,
       held: (session) => holdsOf().holds(session),
       forget: options.forget,
+      undisturbed: options.undisturbed,
+      tellsOfDeletions: (event) => options.noticeOf(event) === DELETED_NOTICE,
       now: () => clock?.deletionTime,
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: (going) => record(DELETED_NOTICE, '', goingText(going)),
@@ -326,10 +335,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       while (!stopped.signal.aborted) {
         try {
           if (!(await holdInReplicas())) swept.failures += 1;
-          const { deleted, locked } = await retention.sweep();
+          const { deleted, single, locked } = await retention.sweep();
           swept.deleted += deleted;
           swept.locked = locked;
-          if (deleted > 0) logger.info({ bundles: deleted }, 'events were deleted: their retention is over');
+          if (deleted + single > 0) logger.info({ bundles: deleted, events: single }, 'events were deleted: their retention is over');
         } catch (error) {
           swept.failures += 1;
           logger.error({ err: error }, 'a sweep of the retention failed; it is tried again');

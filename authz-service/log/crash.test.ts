@@ -1,6 +1,6 @@
 /**
  * What a crash leaves, at every operation that changes the disk: those that commit (a write of the journal, a new segment) and those that publish (tiles, bundles,
- * details, the checkpoint, the release of the journal's front).
+ * details, the checkpoint, the renewal of the journal's segment and the release of all before).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,7 +34,7 @@ const worked = async (files: SimulatedFileSystem, meanwhile: (log: Log) => Promi
   const told: Told = { acknowledged: [], seen: [] };
   let log: Log | undefined;
   try {
-    log = await testLog({ files, journal: { segmentBytes: 6000, batchBytes: 5000, retryMs: 1 } });
+    log = await testLog({ files, segmentMs: 0, journal: { segmentBytes: 6000, batchBytes: 5000, retryMs: 1 } });
     for (const [round, count] of [3, 1, 253, 4].entries()) {
       const from = log.size;
       const texts = Array.from({ length: count }, (_, i) => `${round}: event ${from + i}`);

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { localFiles } from '../storage/local_files.ts';
+import { StorageError } from '../storage/object_store.ts';
 import { openCheckpoint, readCheckpoint } from '../tlog/checkpoint.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
+import { decodeDetails, encodeDetails } from './details.ts';
 import { checkChains, ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
 import type { Log } from './log.ts';
 
@@ -84,9 +86,8 @@ describe('the log', () => {
     await go(300);
     expect(inJournal()).toBe(true);
     seconds = 60;
+    // None of those that are published need stay: not even while their bundle is not full.
     await go(1);
-    // The last 256 to 512 leaves stay: what is published next may need them.
-    await go(600);
     expect(inJournal()).toBe(false);
     expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
     await log.close();
@@ -120,6 +121,113 @@ describe('the log', () => {
       expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
     },
   );
+
+  it('lets go of it while nothing happens any more, and opens again with a journal that has no event', async () => {
+    const journal = (): string =>
+      fs
+        .readdirSync(join(directory, 'journal'))
+        .map((name) => fs.readFileSync(join(directory, 'journal', name), 'latin1'))
+        .join('');
+    let log = await testLog({ directory, segmentMs: 40, publishMs: 1 });
+    stageAll(log, 0, 300);
+    await log.settled();
+    await vi.waitFor(() => expect(journal()).not.toContain('event 299'), { timeout: 5000 });
+    expect(journal()).toContain(ORIGIN);
+    const idle = log.totals.writes;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    // Nothing is written for its own sake.
+    expect(log.totals.writes).toBe(idle);
+    const texts = Array.from({ length: 300 }, (_, i) => `event ${i}`);
+    expect(textsOf(await recordsOf(log))).toEqual(texts);
+    await log.close();
+    for (let opening = 0; opening < 3; opening += 1) {
+      log = await testLog({ directory, segmentMs: 40, publishMs: 1 });
+      expect(textsOf(await recordsOf(log))).toEqual(texts);
+      texts.push(...stageAll(log, texts.length, opening));
+      await log.settled();
+      await log.close();
+    }
+    expect(textsOf((await verifyPublished(objects())) ?? [])).toEqual(texts);
+    // Without its newest checkpoint it is a journal of before.
+    const [first, ...rest] = fs.readdirSync(join(directory, 'journal')).filter((name) => name.endsWith('.journal'));
+    for (const name of rest) fs.rmSync(join(directory, 'journal', name));
+    fs.writeFileSync(
+      join(directory, 'journal', first as string),
+      fs.readFileSync(join(directory, 'journal', first as string)).subarray(0, 32),
+    );
+    expect(await codeOf(testLog({ directory }))).toBe('rolled_back');
+  });
+
+  it('goes on with a bundle of which some details were deleted, and refuses one that is damaged', async () => {
+    let log = await testLog({ directory, segmentMs: 0 });
+    stageAll(log, 0, 100);
+    await log.settled();
+    await log.publish();
+    const events = join(directory, 'log/details/events/000.p/100');
+    const kept = decodeDetails(fs.readFileSync(events), 0).filter(({ index }) => index >= 50);
+    await log.undisturbed(async () => {
+      fs.writeFileSync(events, encodeDetails(kept));
+      fs.rmSync(join(directory, 'log/details/payloads/000.p/100'));
+    });
+    const missing = async (): Promise<number[]> => {
+      const records = await recordsOf(log);
+      return records.filter(({ detail }) => detail === undefined).map(({ index }) => index);
+    };
+    const gone = Array.from({ length: 100 }, (_, i) => i).filter((i) => i < 50 || i % 5 === 0);
+    for (const count of [1, 200, 300]) {
+      stageAll(log, log.size, count);
+      await log.settled();
+      await log.publish();
+      expect(await missing()).toEqual(gone);
+    }
+    await log.close();
+    log = await testLog({ directory });
+    expect(await missing()).toEqual(gone);
+    await log.close();
+
+    const path = join(directory, 'log/details/events/002.p/89');
+    const bytes = fs.readFileSync(path);
+    for (const [damaged, code] of [
+      [bytes.subarray(0, 100), 'malformed'],
+      [Buffer.from(bytes.toString('latin1').replace('event 592', 'EVENT 592'), 'latin1'), 'corrupt'],
+    ] as const) {
+      fs.writeFileSync(path, damaged);
+      expect(await codeOf(testLog({ directory }))).toBe(code);
+    }
+    fs.writeFileSync(path, bytes);
+    const entries = join(directory, 'log/tile/entries/002.p/89');
+    const whole = fs.readFileSync(entries);
+    fs.rmSync(entries);
+    expect(await codeOf(testLog({ directory }))).toBe('corrupt');
+    fs.writeFileSync(entries, Buffer.from(whole.toString('latin1').replaceAll('ses_1', 'ses_2'), 'latin1'));
+    expect(await codeOf(testLog({ directory }))).toBe('corrupt');
+  });
+
+  it('puts right what an attempt that failed has put there of details that were deleted since', async () => {
+    const store = objects();
+    const put = store.put.bind(store);
+    let away = false;
+    store.put = async (key, bytes, options) => {
+      if (away && key === 'checkpoint') throw new StorageError('unavailable', 'away');
+      return await put(key, bytes, options);
+    };
+    const log = await testLog({ directory, objects: store });
+    stageAll(log, 0, 100);
+    await log.settled();
+    await log.publish();
+    stageAll(log, 100, 400);
+    await log.settled();
+    away = true;
+    expect(await codeOf(log.publish())).toBe('unavailable');
+    away = false;
+    expect(await store.get('details/events/000')).toBeDefined();
+    const key = 'details/events/000.p/100';
+    const kept = decodeDetails((await store.get(key)) as Buffer, 0).slice(70);
+    await log.undisturbed(async () => void (await store.put(key, encodeDetails(kept))));
+    await log.publish();
+    expect((await recordsOf(log)).filter(({ detail }) => detail === undefined).length).toBe(70);
+    await log.close();
+  });
 
   it('acknowledges with a signed checkpoint for each write, and not before', async () => {
     const disk = new SimulatedFileSystem();

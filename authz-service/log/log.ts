@@ -14,12 +14,12 @@ import type { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, type SignerKey } from '../tlog/note.ts';
 import { frontierOf } from '../tlog/proof.ts';
-import { TILE_WIDTH, TileEdge, tilePath } from '../tlog/tile.ts';
+import { TILE_WIDTH, TileEdge } from '../tlog/tile.ts';
 import { type Chain, Chains, type FindChain } from './chains.ts';
 import { LogError } from './error.ts';
 import { journaled, type Sourced } from './journaled.ts';
 import { decodeLeaf, type Subject } from './leaf.ts';
-import { type Committed, neededFrom, Publisher, type PublisherOptions, type Publishing } from './publisher.ts';
+import { type Committed, Publisher, type PublisherOptions, type Publishing, publishedEdge } from './publisher.ts';
 import { PublisherThread } from './publisher_thread.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
 import { decodeRecord, encodeCheckpointRecord } from './record.ts';
@@ -86,6 +86,8 @@ export interface Log {
   readonly reader: LogReader;
   /** Publishes what is committed now. Rejects with what kept it from that; it is tried again anyway. */
   publish(): Promise<void>;
+  /** Runs while nothing is published: for who changes what is published already. Settles as `work` does. */
+  undisturbed<Result>(work: () => Promise<Result>): Promise<Result>;
   readonly health: Health;
   /** Bytes of an unfinished write that recovery cut off. */
   readonly tornBytes: number;
@@ -115,6 +117,7 @@ interface Mark {
 const MARK_LEAVES = 256;
 const FEW_SESSIONS = 8;
 const MAX_BACKOFF_MS = 60_000;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 /** The journal's own bound is for events as the tap bounds them. */
 export const MAX_RECORD_BYTES = 1 << 17;
 
@@ -145,6 +148,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   #publishing: Promise<void> | undefined;
   #backoffMs = 0;
   #segmentSince = Number.NEGATIVE_INFINITY;
+  /** The first leaf behind the last renewal of the segment. */
+  #renewedAt = -1;
+  #renewal: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(options: LogOptions) {
@@ -181,6 +187,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       throw error;
     }
     this.#schedule();
+    this.#scheduleRenewal();
   }
 
   get #files(): FileSystem {
@@ -323,6 +330,21 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     if (this.#failed !== undefined) throw this.#failed;
   }
 
+  async undisturbed<Result>(work: () => Promise<Result>): Promise<Result> {
+    while (this.#publishing !== undefined) await this.#publishing.catch(() => {});
+    const working = work();
+    this.#publishing = working.then(
+      () => {},
+      () => {},
+    );
+    try {
+      return await working;
+    } finally {
+      this.#publishing = undefined;
+      this.#schedule();
+    }
+  }
+
   async goesOnFrom({ size, root }: Remembered): Promise<void> {
     if (size > (this.#committed?.size ?? 0))
       throw new LogError('rolled_back', `a checkpoint of ${size} is remembered, and the log has ${this.#committed?.size ?? 0}`);
@@ -340,6 +362,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     this.#closed = true;
     await this.publish().catch(() => {});
     clearTimeout(this.#timer);
+    clearTimeout(this.#renewal);
     await this.#publishing?.catch(() => {});
     await this.#publisher.close();
     await this.#journal.close();
@@ -381,10 +404,10 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   async #publishNow(): Promise<void> {
     try {
       const target = this.#committed as Committed;
-      await this.#publisher.publish(target, this.#extents(neededFrom(this.#publisher.size)));
+      await this.#publisher.publish(target, this.#extents(this.#publisher.size));
       this.#published = { origin: this.origin, ...target };
       this.#backoffMs = 0;
-      await this.#rotate();
+      await this.#renew();
       await this.#release();
     } catch (error) {
       if (error instanceof LogError) this.#failed = error;
@@ -394,23 +417,59 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     } finally {
       this.#publishing = undefined;
       this.#schedule();
+      this.#scheduleRenewal();
     }
   }
 
   /** A segment that is written to is never let go of, and on a quiet day it fills slowly. What a start finds is of unknown age. */
-  async #rotate(): Promise<void> {
-    const { segmentMs, monotonic = () => performance.now() } = this.#options;
-    if (segmentMs === undefined || monotonic() - this.#segmentSince < segmentMs) return;
-    await this.#journal.rotate();
-    this.#segmentSince = monotonic();
+  async #renew(): Promise<void> {
+    if (this.#untilRenewal() > 0) return;
+    this.#segmentSince = this.#monotonic();
+    const leaf = this.#staged.size;
+    const rotated = this.#journal.rotate();
+    this.#marks.push({ leaf, journal: this.#journal.next });
+    // All before goes at once, perhaps. A journal without the newest checkpoint would be one that was rolled back.
+    const { size, note } = this.#committed as Committed;
+    await Promise.all([rotated, size === leaf && this.#journal.append(encodeCheckpointRecord(note))]);
+    this.#renewedAt = leaf;
+  }
+
+  /** Milliseconds; infinite when there is no need. */
+  #untilRenewal(): number {
+    const { segmentMs } = this.#options;
+    if (segmentMs === undefined || this.#committed === undefined || this.#staged.size === this.#renewedAt) return Number.POSITIVE_INFINITY;
+    return this.#segmentSince + segmentMs - this.#monotonic();
+  }
+
+  #monotonic(): number {
+    return (this.#options.monotonic ?? (() => performance.now()))();
+  }
+
+  /** While nothing happens nothing is published, and segments go all the same. */
+  #scheduleRenewal(): void {
+    const wait = this.#untilRenewal();
+    if (this.#renewal !== undefined || wait === Number.POSITIVE_INFINITY || this.#closed || this.#failed !== undefined) return;
+    this.#renewal = setTimeout(
+      () => {
+        this.#renewal = undefined;
+        this.undisturbed(async () => {
+          await this.#renew();
+          await this.#release();
+        })
+          .catch((error: Error) => this.#options.onProblem?.(error))
+          .finally(() => this.#scheduleRenewal());
+      },
+      Math.min(Math.max(wait, this.#journal.health.ok ? 0 : MAX_BACKOFF_MS), MAX_TIMER_MS),
+    ).unref();
   }
 
   /** Lets the journal's segments go that hold nothing but what is published. */
   async #release(): Promise<void> {
-    const keep = this.#marks.findLastIndex(({ leaf }) => leaf <= neededFrom(this.#publisher.size));
-    if (keep <= 0) return;
-    await this.#journal.release((this.#marks[keep] as Mark).journal);
-    while ((this.#marks[0] as Mark).journal < this.#journal.first) this.#marks.shift();
+    const keep = this.#marks.findLastIndex(({ leaf }) => leaf <= this.#publisher.size);
+    if (keep < 0) return;
+    // Whoever reads finds what is before it among what is published, from now on.
+    this.#marks.splice(0, keep);
+    await this.#journal.release((this.#marks[0] as Mark).journal);
   }
 
   async #refuseOldFormat(files: FileSystem): Promise<void> {
@@ -434,13 +493,10 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       return;
     }
     this.#verify(published.note, `the published checkpoint (${objects.url})`, signers);
-    const edge = await TileEdge.of(published.size, (tile) => objects.get(tilePath(tile)));
-    const frontier = Frontier.of(published.size, edge.roots());
-    if (!frontier.root().equals(published.root))
-      throw new LogError('corrupt', `${objects.url}: the tiles do not give the root of the published checkpoint of ${published.size}`);
+    const { edge } = (await publishedEdge(objects)) as { edge: TileEdge };
     this.#publisher = this.#newPublisher(edge);
     this.#published = published;
-    recovery.begin(published, frontier);
+    recovery.begin(published, Frontier.of(published.size, edge.roots()));
   }
 
   #newPublisher(edge: TileEdge): Publishing {

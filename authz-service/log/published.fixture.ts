@@ -8,6 +8,7 @@ import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tilePath } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { CLASSES, classOf, decodeLeaf, encodeLeafView, SALT_BYTES } from './leaf.ts';
+import { LogReader } from './reader.ts';
 
 export interface TestEvent {
   readonly session: string;
@@ -54,7 +55,7 @@ export class PublishedLog {
     return signCheckpoint({ origin: this.key.verifier.name, size: tree.size, root: tree.root() }, [this.key]);
   }
 
-  /** As the service does: full objects once, the edge as it is now, the checkpoint last. What was deleted of full objects stays so. */
+  /** As the service does: full objects once, the edge as it is now, the checkpoint last. What was deleted stays so. */
   async publish(): Promise<this> {
     const before = (await this.objects.get(CHECKPOINT_PATH)) ?? undefined;
     const published = before === undefined ? 0 : this.open(before).size;
@@ -65,19 +66,24 @@ export class PublishedLog {
     for (const { tile, bytes } of edge.partial()) tiles.push([tilePath(tile), bytes]);
     for (const [key, bytes] of tiles) await this.objects.put(key, bytes);
     for (let bundle = Math.floor(published / TILE_WIDTH); bundle * TILE_WIDTH < this.entries.length; bundle += 1)
-      await this.#putBundle(bundle);
+      await this.#putBundle(bundle, published);
     if (published % TILE_WIDTH > 0 && published < this.entries.length)
       for (const each of CLASSES) await this.objects.delete(detailsPath(each, Math.floor(published / TILE_WIDTH), published % TILE_WIDTH));
     await this.objects.put(CHECKPOINT_PATH, Buffer.from(this.checkpoint()));
     return this;
   }
 
-  async #putBundle(bundle: number): Promise<void> {
+  async #putBundle(bundle: number, published: number): Promise<void> {
     const [from, to] = [bundle * TILE_WIDTH, (bundle + 1) * TILE_WIDTH];
     const entries = this.entries.slice(from, to);
     await this.objects.put(tilePath({ level: 'entries', index: bundle, width: entries.length }), encodeBundle(entries));
     for (const each of CLASSES) {
-      const details = this.details.slice(from, to).filter(({ index }) => classOf(decodeLeaf(this.entries[index] as Buffer).kind) === each);
+      const there = published > from ? await new LogReader(this.objects).details(each, bundle, published) : new Map<number, Detail>();
+      const details = this.details
+        .slice(from, to)
+        .filter(
+          ({ index }) => classOf(decodeLeaf(this.entries[index] as Buffer).kind) === each && (index >= published || there.has(index)),
+        );
       if (details.length > 0) await this.objects.put(detailsPath(each, bundle, entries.length), encodeDetails(details));
     }
   }

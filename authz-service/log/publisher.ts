@@ -1,17 +1,18 @@
 /**
- * Derives from the journal what the world sees: tiles, entry bundles and details, and after them the checkpoint that they belong to. What is derived is the
- * same byte for byte however often and from wherever it is done, so a crash at any point is mended by doing it again; and an object that is there with other
- * bytes is the end of it, because going on would fork the log.
+ * Derives from the journal, and from the end of what is published already, what the world sees: tiles, entry bundles and details, and after them the checkpoint
+ * that they belong to. Tiles and bundles are the same byte for byte however often and from wherever it is done, so a crash at any point is mended by doing it again;
+ * and one that is there with other bytes is the end of it, because going on would fork the log. Details may have become fewer.
  */
 import type { FileSystem } from '../journal/file_system.ts';
 import type { Extent } from '../journal/segment.ts';
-import type { ObjectStore } from '../storage/object_store.ts';
+import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
-import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, type TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
+import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, TileEdge, tileOfEntries, tilePath, widthAt } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
-import { journaled, type Sourced } from './journaled.ts';
+import { journaled } from './journaled.ts';
 import { CLASSES, classOf, type DetailClass, kindOfEntry } from './leaf.ts';
+import { LogReader, type PublishedCheckpoint } from './reader.ts';
 
 export interface Committed {
   readonly size: number;
@@ -38,15 +39,12 @@ export interface Publishing {
   /** The size of the tree whose tiles and checkpoint stand in the store. */
   readonly size: number;
   /**
-   * Publishes a committed checkpoint with all that it stands for; one at a time. `journal`: where its records stand, from index `neededFrom(size)` on or before. After a
-   * rejection nothing is changed that counts, and the same or a later one may be tried. Rejects with a `StorageError`, a `JournalError`, or a `LogError` (`forked`).
+   * Publishes a committed checkpoint with all that it stands for; one at a time. `journal`: where its records stand, from index `size` on or before. After a rejection
+   * nothing is changed that counts, and the same or a later one may be tried. Rejects with a `StorageError`, a `JournalError`, or a `LogError` (`forked`, `corrupt`).
    */
   publish(target: Committed, journal: readonly Extent[]): Promise<void>;
   close(): Promise<void>;
 }
-
-/** From where on records are still needed when so many are published: the beginning of the bundle that is not full. */
-export const neededFrom = (size: number): number => size - (size % TILE_WIDTH);
 
 type HashTile = Tile & { readonly level: number };
 
@@ -70,7 +68,21 @@ class Puts {
 
   /** Resolves when there is room for the next one; rejects when one has failed. */
   async add(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
-    const put = this.#put(key, bytes, retainUntil).then(
+    await this.#run(this.#put(key, bytes, retainUntil));
+  }
+
+  /** Likewise of details: what an attempt that failed has put there, before some of them were deleted, is put right. */
+  async addDetails(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
+    await this.#run(this.#putDetails(key, bytes, retainUntil));
+  }
+
+  async done(): Promise<void> {
+    await Promise.all(this.#running);
+    if (this.#error !== undefined) throw this.#error;
+  }
+
+  async #run(work: Promise<void>): Promise<void> {
+    const put = work.then(
       () => {},
       (error: unknown) => {
         this.#error ??= error;
@@ -82,21 +94,31 @@ class Puts {
     if (this.#error !== undefined) throw this.#error;
   }
 
-  async done(): Promise<void> {
-    await Promise.all(this.#running);
-    if (this.#error !== undefined) throw this.#error;
+  async #put(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
+    if (!(await this.#isThere(key, bytes, retainUntil)))
+      throw new LogError('forked', `${this.#objects.url}: ${key} is there already, and is not what this log has at its place`);
   }
 
-  async #put(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
+  /** Leaves say which details are theirs, so that other ones fork nothing. */
+  async #putDetails(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
+    if (await this.#isThere(key, bytes, retainUntil)) return;
+    try {
+      await this.#objects.put(key, bytes, { ...(retainUntil !== undefined && { retainUntil }) });
+    } catch (error) {
+      // It goes when its lock is over.
+      if (!(error instanceof StorageError && error.code === 'retained')) throw error;
+    }
+  }
+
+  /** Puts what is not there. @returns false when there is something else */
+  async #isThere(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<boolean> {
     const options = { ifAbsent: true, ...(retainUntil !== undefined && { retainUntil }) } as const;
-    if ((await this.#objects.put(key, bytes, options)) === 'stored') return;
-    const there = await this.#objects.get(key);
-    if (there === undefined || !there.equals(bytes))
-      throw new LogError('forked', `${this.#objects.url}: ${key} is there already, and is not what this log has at its place`);
+    if ((await this.#objects.put(key, bytes, options)) === 'stored') return true;
+    return (await this.#objects.get(key))?.equals(bytes) === true;
   }
 }
 
-/** A bundle of the tree while it is read from the journal. */
+/** A bundle of the tree while it is gathered. */
 class Bundle {
   readonly index: number;
   readonly entries: Buffer[] = [];
@@ -106,11 +128,38 @@ class Bundle {
     this.index = index;
   }
 
-  add(record: Sourced): void {
-    this.entries.push(record.entry);
-    this.details[classOf(kindOfEntry(record.entry))].push(record);
+  /** `detail`: `undefined` when it was deleted after its retention. */
+  add(entry: Buffer, detail: Detail | undefined): void {
+    this.entries.push(entry);
+    if (detail !== undefined) this.details[classOf(kindOfEntry(entry))].push(detail);
   }
 }
+
+/** What is published, its signatures not verified, and the right edge of its tree; `undefined`: nothing is. Rejects with a `LogError` (`corrupt`), a `TlogError` or a `StorageError`. */
+export const publishedEdge = async (
+  objects: ObjectStore,
+): Promise<{ readonly checkpoint: PublishedCheckpoint; readonly edge: TileEdge } | undefined> => {
+  const checkpoint = await new LogReader(objects).checkpoint();
+  if (checkpoint === undefined) return undefined;
+  const { size, root } = checkpoint;
+  const edge = await TileEdge.of(size, (tile) => objects.get(tilePath(tile)));
+  if (!Frontier.of(size, edge.roots()).root().equals(root))
+    throw new LogError('corrupt', `${objects.url}: the tiles do not give the root of the published checkpoint of ${size}`);
+  await begunBundle(objects, edge);
+  return { checkpoint, edge };
+};
+
+/** The bundle that is not full, as it is published. Rejects with a `LogError` (`corrupt`) unless its entries give the hashes of the tree and each of its details fits its leaf. */
+const begunBundle = async (objects: ObjectStore, edge: TileEdge): Promise<Bundle> => {
+  const { size } = edge;
+  const bundle = new Bundle(Math.floor(size / TILE_WIDTH));
+  if (size % TILE_WIDTH === 0) return bundle;
+  for (const { entry, detail } of await new LogReader(objects).records(bundle.index, size)) bundle.add(entry, detail);
+  const [lowest] = edge.partial();
+  if (lowest === undefined || !tileOfEntries(bundle.entries).equals(lowest.bytes))
+    throw new LogError('corrupt', `${objects.url}: the newest entries are not those of the published checkpoint of ${size}`);
+  return bundle;
+};
 
 export class Publisher implements Publishing {
   readonly #options: PublisherOptions;
@@ -134,13 +183,13 @@ export class Publisher implements Publishing {
     const puts = new Puts(objects);
     const before = this.#edge.size;
     const edge = this.#edge.clone();
-    const needed = neededFrom(before);
-    let bundle = new Bundle(needed / TILE_WIDTH);
+    // Read again each time: meanwhile some of its details may have been deleted.
+    let bundle = await begunBundle(objects, edge);
     const full: [HashTile, Buffer][] = [];
-    for await (const records of journaled(files, journal, needed, target.size))
+    for await (const records of journaled(files, journal, before, target.size))
       for (const record of records) {
-        bundle.add(record);
-        if (record.index >= before) edge.append(leafHash(record.entry), (tile, bytes) => full.push([tile, bytes]));
+        bundle.add(record.entry, record);
+        edge.append(leafHash(record.entry), (tile, bytes) => full.push([tile, bytes]));
         if (bundle.entries.length < TILE_WIDTH) continue;
         // Tiles of hashes become full with a bundle.
         for (const [tile, bytes] of full.splice(0)) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
@@ -166,7 +215,8 @@ export class Publisher implements Publishing {
     const until = (kind: ObjectKind): Date | undefined => (full ? this.#retainUntil(kind) : undefined);
     await puts.add(tilePath({ level: 'entries', index, width: entries.length }), encodeBundle(entries), until('entries'));
     for (const each of CLASSES)
-      if (details[each].length > 0) await puts.add(detailsPath(each, index, entries.length), encodeDetails(details[each]), until(each));
+      if (details[each].length > 0)
+        await puts.addDetails(detailsPath(each, index, entries.length), encodeDetails(details[each]), until(each));
   }
 
   #retainUntil(kind: ObjectKind): Date | undefined {

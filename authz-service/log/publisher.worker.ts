@@ -3,19 +3,20 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { giveWay } from '../asked_thread.ts';
 import { nodeFileSystem } from '../journal/file_system.ts';
 import { localFiles } from '../storage/local_files.ts';
-import { TileEdge, tilePath } from '../tlog/tile.ts';
-import { Publisher } from './publisher.ts';
+import { TileEdge } from '../tlog/tile.ts';
+import { Publisher, publishedEdge } from './publisher.ts';
 import type { FromPublisher, PublisherStart, ToPublisher } from './publisher_thread.ts';
 
 const port = parentPort;
 if (!port) throw new Error('this is a worker thread');
 giveWay();
-const { directory, size } = workerData as PublisherStart;
+const { directory } = workerData as PublisherStart;
 const objects = localFiles(directory);
 let publisher: Publisher | undefined;
 
 const publish = async ({ target, journal }: ToPublisher): Promise<void> => {
-  publisher ??= new Publisher({ objects, files: nodeFileSystem }, await TileEdge.of(size, (tile) => objects.get(tilePath(tile))));
+  // The one before may have ended behind its checkpoint: what the log was told last may have been replaced.
+  publisher ??= new Publisher({ objects, files: nodeFileSystem }, (await publishedEdge(objects))?.edge ?? new TileEdge());
   // A buffer comes as plain bytes.
   await publisher.publish({ ...target, root: Buffer.from(target.root) }, journal);
 };

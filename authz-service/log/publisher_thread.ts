@@ -17,8 +17,6 @@ export type FromPublisher = { readonly name: string; readonly code: string | und
 export interface PublisherStart {
   /** Where the published log stands. */
   readonly directory: string;
-  /** How much of it is published. */
-  readonly size: number;
 }
 
 /** More than enough for a window of the journal and the bundles of it; past it the thread ends, and another one goes on where this one began. */
@@ -32,7 +30,7 @@ const errorOf = ({ name, code, message }: NonNullable<FromPublisher>): Error => 
 };
 
 export class PublisherThread implements Publishing {
-  /** One that has ended is followed by one that begins with what was published last: what the first has done since is done again, and is the same. */
+  /** One that has ended is followed by one that goes on from the published checkpoint. */
   readonly #thread: AskedThread<ToPublisher, FromPublisher>;
   #size: number;
 
@@ -41,7 +39,7 @@ export class PublisherThread implements Publishing {
     this.#size = size;
     this.#thread = new AskedThread({
       code: new URL('./publisher.worker.ts', import.meta.url),
-      start: () => ({ directory, size: this.#size }) satisfies PublisherStart,
+      start: () => ({ directory }) satisfies PublisherStart,
       maxHeapMb: MAX_HEAP_MB,
       ended: 'the thread that publishes has ended',
     });

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localFiles } from '../storage/local_files.ts';
 import { type ObjectStore, type PutOptions, StorageError } from '../storage/object_store.ts';
+import { decodeDetails, encodeDetails } from './details.ts';
 import { PublishedLog } from './published.fixture.ts';
 import { LogReader } from './reader.ts';
 import { Replicator, type ReplicatorOptions } from './replicator.ts';
@@ -201,6 +202,34 @@ describe('a replica', () => {
     await log.objects.delete('details/events/000');
     await replicatorOf().round();
     expect(await keysOf(to, 'details/')).toEqual(['details/events/001', 'details/events/002.p/88']);
+  });
+
+  it('follows details of the bundle that is not full that were deleted, also behind an attempt that failed', async () => {
+    await log.fill(20).fill(20, { session: 's', kind: 17 }).publish();
+    const failing = through({
+      put: async (key, bytes, options) => {
+        if (key === 'checkpoint') throw new StorageError('unavailable', 'away');
+        return await to.put(key, bytes, options);
+      },
+    });
+    const replicator = replicatorOf({ to: failing });
+    await expect(replicator.round()).rejects.toMatchObject({ code: 'unavailable' });
+    const events = decodeDetails((await log.objects.get('details/events/000.p/40')) as Buffer, 0);
+    await log.objects.put('details/events/000.p/40', encodeDetails(events.slice(5)));
+    await log.objects.delete('details/payloads/000.p/40');
+    await replicatorOf().round();
+    expect(await keysOf(to, 'details/')).toEqual(['details/events/000.p/40']);
+    expect(decodeDetails((await to.get('details/events/000.p/40')) as Buffer, 0)[0]?.index).toBe(5);
+    // What attempts that failed have put of other sizes goes, too.
+    for (const count of [1, 3]) {
+      await log.fill(count).publish();
+      await expect(replicator.round()).rejects.toMatchObject({ code: 'unavailable' });
+    }
+    expect(await keysOf(to, 'details/')).toEqual(['details/events/000.p/40', 'details/events/000.p/41', 'details/events/000.p/44']);
+    await log.fill(300).publish();
+    Object.assign(failing, { put: to.put.bind(to) });
+    await replicator.round();
+    expect(await keysOf(to, 'details/')).toEqual(['details/events/000', 'details/events/001.p/88']);
   });
 
   it('has the keys and what witnesses have cosigned', async () => {

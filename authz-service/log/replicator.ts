@@ -70,6 +70,10 @@ export class Replicator {
   /** Bundles from here on are not in `to` yet, of those below the newest pointer's that a failed attempt has copied. */
   #copied = 0;
   readonly #put = new Map<string, string>();
+  /** An attempt has failed, here or before the start. */
+  #mayHaveMore = true;
+  /** Details of bundles that were not full that this has put: only the newest stay. */
+  readonly #edgeDetails = new Set<string>();
   #running: Promise<void> | undefined;
 
   constructor(options: ReplicatorOptions) {
@@ -103,7 +107,9 @@ export class Replicator {
       }
       this.#failure = '';
       this.#behindSince = 0;
+      this.#mayHaveMore = false;
     } catch (error) {
+      this.#mayHaveMore = true;
       this.#failure = (error as Error).message;
       throw error;
     }
@@ -130,8 +136,9 @@ export class Replicator {
     this.#replicated ??= await this.#whatIsThere(target);
     if (this.#replicated < target.size) {
       await this.#copyFull(this.#replicated, target.size);
-      const edge = await this.#edge(target.size);
-      for (const [key, bytes] of edge) await this.#putOnce(key, bytes, undefined);
+      const { tree, details } = await this.#edge(target.size);
+      for (const [key, bytes] of tree) await this.#putOnce(key, bytes, undefined);
+      for (const [key, bytes] of details) await this.#putDetails(key, bytes);
       await this.#keep(target.size, note);
       await to.put(CHECKPOINT_PATH, note);
       const before = this.#replicated;
@@ -203,14 +210,14 @@ export class Replicator {
   }
 
   /** What stands at the right edge of the tree of `size` leaves: read at once, since the next publication replaces it. */
-  async #edge(size: number): Promise<[string, Buffer][]> {
+  async #edge(size: number): Promise<{ readonly tree: [string, Buffer][]; readonly details: [string, Buffer | undefined][] }> {
     const { from } = this.#options;
     const width = size % TILE_WIDTH;
     const bundle = Math.floor(size / TILE_WIDTH);
     const keys: string[] = partialTiles(size).map(tilePath);
     if (width > 0) keys.push(tilePath({ level: 'entries', index: bundle, width }));
-    const needed = await Promise.all(keys.map(async (key): Promise<[string, Buffer]> => [key, await this.#read(key)]));
-    if (width === 0) return needed;
+    const tree = await Promise.all(keys.map(async (key): Promise<[string, Buffer]> => [key, await this.#read(key)]));
+    if (width === 0) return { tree, details: [] };
     const details = await Promise.all(
       CLASSES.map(async (each): Promise<[string, Buffer | undefined]> => {
         const key = detailsPath(each, bundle, width);
@@ -220,7 +227,7 @@ export class Replicator {
     // Details that have gone may have been replaced by wider ones: only if nothing was published meanwhile is it known that there are none.
     const newest = await from.get(CHECKPOINT_PATH);
     if (newest === undefined || readCheckpoint(newest).size !== size) throw new Overtaken(`a checkpoint of ${size} was overtaken`);
-    return [...needed, ...details.filter((one): one is [string, Buffer] => one[1] !== undefined)];
+    return { tree, details };
   }
 
   async #read(key: string): Promise<Buffer> {
@@ -237,6 +244,19 @@ export class Replicator {
     const there = await to.get(key);
     if (there === undefined) throw new StorageError('unavailable', `${to.url}: ${key} is there, and cannot be read`);
     if (!there.equals(bytes)) throw new LogError('forked', `${to.url}: ${key} is there already, and is not what this log has at its place`);
+  }
+
+  /** Of the bundle that is not full. What an attempt that failed has put there may have been more; where a store keeps versions the first one counts, so it goes before. */
+  async #putDetails(key: string, bytes: Buffer | undefined): Promise<void> {
+    const { to } = this.#options;
+    if (bytes === undefined) {
+      if (this.#mayHaveMore) await to.delete(key);
+      return;
+    }
+    this.#edgeDetails.add(key);
+    if ((await to.put(key, bytes, { ifAbsent: true })) === 'stored' || (await to.get(key))?.equals(bytes)) return;
+    await to.delete(key);
+    await to.put(key, bytes);
   }
 
   /** Locks a checkpoint now and then: whoever takes the gateway over can move the pointer, and not take back what was said. */
@@ -286,9 +306,17 @@ export class Replicator {
     const [width, bundle] = [before % TILE_WIDTH, Math.floor(before / TILE_WIDTH)];
     const keep = new Set(partialTiles(size).map(tilePath));
     const old = partialTiles(before).map(tilePath);
-    if (width > 0)
-      old.push(tilePath({ level: 'entries', index: bundle, width }), ...CLASSES.map((each) => detailsPath(each, bundle, width)));
+    if (width > 0) {
+      old.push(tilePath({ level: 'entries', index: bundle, width }));
+      for (const each of CLASSES) this.#edgeDetails.add(detailsPath(each, bundle, width));
+    }
     for (const key of old) if (!keep.has(key)) await to.delete(key);
+    const newest = CLASSES.map((each) => detailsPath(each, Math.floor(size / TILE_WIDTH), size % TILE_WIDTH));
+    for (const key of this.#edgeDetails) {
+      if (newest.includes(key)) continue;
+      await to.delete(key);
+      this.#edgeDetails.delete(key);
+    }
   }
 }
 

@@ -69,7 +69,7 @@ export const restoreLog = async (options: RestoreOptions): Promise<Restored> => 
   const checkpoint = await newestOf(from, reader, signers);
   const journal = await Journaling.open(options);
   try {
-    const edge = await copyTree(options, reader, checkpoint, journal);
+    const edge = await copyTree(options, reader, checkpoint);
     await copyBeside(from, objects, checkpoint);
     const tree = Frontier.of(edge.size, edge.roots());
     for await (const record of beyond(from, reader, checkpoint.size)) {
@@ -159,7 +159,6 @@ const copyTree = async (
   { from, objects, onRecord }: RestoreOptions,
   reader: LogReader,
   { size, root }: PublishedCheckpoint,
-  journal: Journaling,
 ): Promise<TileEdge> => {
   const edge = new TileEdge();
   for await (const [bundle, records] of bundles(reader, size)) {
@@ -167,7 +166,6 @@ const copyTree = async (
     for (const record of records) {
       edge.append(leafHash(record.entry), (tile, bytes) => full.push([tilePath(tile), bytes]));
       onRecord?.(record);
-      if (records.length < TILE_WIDTH) await journal.add(record);
     }
     const entries = records.map(({ entry }) => entry);
     await objects.put(tilePath({ level: 'entries', index: bundle, width: entries.length }), encodeBundle(entries));
@@ -226,9 +224,10 @@ async function* beyond(from: ObjectStore, reader: LogReader, size: number): Asyn
       !known.every((entry, i) => entry.equals(records[i]?.entry as Buffer))
     )
       throw new LogError('forked', `${from.url}: ${entries} does not go on from its checkpoint of ${size}`);
+    const behind = records.slice(known.length);
     // Its events follow the entries: what has not come is lost, and what is behind it with it.
-    if (records.some(({ detail }) => detail === undefined)) return;
-    yield* records.slice(known.length);
+    if (behind.some(({ detail }) => detail === undefined)) return;
+    yield* behind;
     known = [];
   }
 }
@@ -236,7 +235,7 @@ async function* beyond(from: ObjectStore, reader: LogReader, size: number): Asyn
 /** Records that are made durable at once. */
 const BATCH = 256;
 
-/** The journal that the log goes on from: the events of the bundle that is not full, those behind it, and the checkpoint that covers them. */
+/** The journal that the log goes on from: the events behind what is published, and the checkpoint that covers them. */
 class Journaling {
   readonly #journal: Journal;
   #staged = 0;
@@ -250,9 +249,7 @@ class Journaling {
   }
 
   async add({ index, entry, detail }: LogRecord): Promise<void> {
-    if (detail === undefined)
-      throw new LogError('corrupt', `the event of leaf ${index} is not in the copy, and its bundle is not full yet`);
-    const { salt, event }: Detail = detail;
+    const { salt, event } = detail as Detail;
     this.#journal.stage(encodeEventRecord(index, salt, entry, event));
     this.#staged += 1;
     if (this.#staged % BATCH === 0) await this.#journal.settled();

@@ -6,6 +6,7 @@ import { localFiles } from '../storage/local_files.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
+import { decodeDetails } from './details.ts';
 import { LegalHolds } from './legal_holds.ts';
 import { PublishedLog } from './published.fixture.ts';
 import { LogReader } from './reader.ts';
@@ -58,9 +59,9 @@ describe('retention', () => {
       .publish();
     const retention = retentionOf();
     now = START + 10 * DAY;
-    expect(await retention.sweep()).toEqual({ deleted: 0, held: 0, locked: 0 });
+    expect(await retention.sweep()).toEqual({ deleted: 0, single: 0, held: 0, locked: 0 });
     now += 1;
-    expect(await retention.sweep()).toEqual({ deleted: 1, held: 0, locked: 0 });
+    expect(await retention.sweep()).toEqual({ deleted: 1, single: 0, held: 0, locked: 0 });
     expect(await keysOf(log.objects)).toEqual([
       'details/events/001',
       'details/events/002',
@@ -75,8 +76,75 @@ describe('retention', () => {
     ]);
     now += 1000 * DAY;
     await retention.sweep();
-    // What is not full yet changes still, and waits.
-    expect(await keysOf(log.objects)).toEqual(['details/events/004.p/10']);
+    expect(await keysOf(log.objects)).toEqual([]);
+  });
+
+  it('lets the events of the bundle that is not full go one by one, held ones not, and tells again of all that went', async () => {
+    await days(1)
+      .fill(5, { session: 's1', at: START + DAY })
+      .fill(5, { session: 's2', at: START + DAY })
+      .fill(2, { session: 's2', at: START + DAY, kind: 17 })
+      .fill(5, { session: 's3', at: START + 2 * DAY })
+      .publish();
+    const forgotten: [number, number][] = [];
+    const retention = retentionOf({ forget: async (from, to) => void forgotten.push([from, to]) });
+    const left = async (): Promise<number[]> => [...(await new LogReader(log.objects).details('events', 1, log.entries.length)).keys()];
+    held.add('s1');
+    now = START + 11 * DAY + 1;
+    expect(await retention.sweep()).toEqual({ deleted: 1, single: 5, held: 0, locked: 0 });
+    expect(await left()).toEqual([256, 257, 258, 259, 260, 268, 269, 270, 271, 272]);
+    now += DAY;
+    held.clear();
+    await retention.sweep();
+    expect(await keysOf(log.objects)).toEqual(['details/payloads/001.p/17']);
+    expect(recorded.map(({ leaves }) => leaves)).toEqual([[{ from: 0, to: 256 }], [{ from: 261, to: 266 }], [{ from: 256, to: 273 }]]);
+    expect(forgotten.slice(-1)).toEqual([[256, 273]]);
+    // Again at each sweep, while it can be told from nothing else.
+    await retention.sweep();
+    expect(recorded).toHaveLength(3);
+    expect(forgotten.slice(-1)).toEqual([[256, 273]]);
+    await log.fill(300, { session: 's4', at: START + 90 * DAY }).publish();
+    await retention.sweep();
+    expect(await keysOf(log.objects)).toEqual(['details/events/001', 'details/events/002.p/61', 'details/payloads/001']);
+  });
+
+  it('does not delete what tells of deletions alone, which would never end', async () => {
+    await log
+      .fill(3, { session: 's', at: START })
+      .add({ session: '', text: 'deleted', at: START + DAY })
+      .publish();
+    const retention = retentionOf({ tellsOfDeletions: (event) => String(event) === 'deleted' });
+    now = START + 10 * DAY + 1;
+    expect((await retention.sweep()).single).toBe(3);
+    now += DAY;
+    expect((await retention.sweep()).single).toBe(0);
+    await log.fill(1, { session: 's', at: START + 2 * DAY }).publish();
+    now += DAY;
+    expect((await retention.sweep()).single).toBe(2);
+  });
+
+  it('takes what is due out of every form of the newest bundle, out of the published one last; replicas follow', async () => {
+    await log.fill(40, { session: 's', at: START }).publish();
+    const replica = localFiles(join(directory, 'replica'));
+    const replicator = new Replicator({ from: log.objects, to: replica, open: log.open });
+    await replicator.round();
+    await log.fill(20, { session: 's', at: START + 50 * DAY }).publish();
+    // An attempt that failed has left these.
+    for (const key of ['details/events/000', 'details/events/000.p/200'])
+      await log.objects.put(key, (await log.objects.get('details/events/000.p/60')) as Buffer);
+    const changed: string[] = [];
+    const put = log.objects.put.bind(log.objects);
+    log.objects.put = async (key, bytes, options) => {
+      changed.push(key);
+      return await put(key, bytes, options);
+    };
+    now = START + 11 * DAY;
+    expect(await retentionOf().sweep()).toMatchObject({ single: 40 });
+    expect(changed).toEqual(['details/events/000', 'details/events/000.p/200', 'details/events/000.p/60']);
+    for (const key of changed) expect(decodeDetails((await log.objects.get(key)) as Buffer, 0)[0]?.index).toBe(40);
+    await replicator.round();
+    expect(await keysOf(replica)).toEqual(['details/events/000.p/60']);
+    expect(decodeDetails((await replica.get('details/events/000.p/60')) as Buffer, 0)[0]?.index).toBe(40);
   });
 
   it('does not believe the times of leaves that cannot be as old, and does nothing while the time is not known', async () => {
@@ -159,7 +227,7 @@ describe('retention', () => {
     await days(3).publish();
     held.add('s1');
     now = START + 100 * DAY;
-    expect(await retentionOf().sweep()).toEqual({ deleted: 2, held: 1, locked: 0 });
+    expect(await retentionOf().sweep()).toEqual({ deleted: 2, single: 0, held: 1, locked: 0 });
     expect(await keysOf(log.objects)).toEqual(['details/events/001']);
     held.clear();
     await retentionOf().sweep();
@@ -221,7 +289,7 @@ describe('retention', () => {
     };
     now = START + 100 * DAY;
     const retention = retentionOf({ replicas: [locked] });
-    expect(await retention.sweep()).toEqual({ deleted: 2, held: 0, locked: 2 });
+    expect(await retention.sweep()).toEqual({ deleted: 2, single: 0, held: 0, locked: 2 });
     held.add('s1');
     until = 0;
     await retention.sweep();

@@ -454,3 +454,13 @@ export const aboutToJson = ({ emitter, sequence, timeUnixNanos, session, target,
   kind: messageOfNumber.get(kind)?.kind ?? String(kind),
   deleted: true,
 });
+
+/** The name of a notice; `undefined` of any other event, and of bytes that this version does not know. */
+export const noticeOf = (bytes: Buffer): string | undefined => {
+  try {
+    const { body } = decodeEvent(bytes);
+    return body.kind === 'notice' ? body.notice : undefined;
+  } catch {
+    return undefined;
+  }
+};

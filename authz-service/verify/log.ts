@@ -114,7 +114,7 @@ class Walk {
     this.#chains.tell(this.#found.remarks);
     this.#kept.tell(this.#found.remarks);
     counts.checkpoints = this.#kept.checked;
-    this.#deletions.tell(this.#found.remarks);
+    this.#deletions.tell(this.#found);
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
     if (size === 0) this.#checkEarlier();
     const computed = this.#root();
@@ -205,9 +205,7 @@ class Walk {
       if (detail === undefined) {
         counts.deletedEvents += 1;
         this.#chains.add(index, leaf, undefined);
-        this.#deletions.missing(classOf(leaf.kind), index);
-        // What is deleted is the whole of a class.
-        if (bundles.has(classOf(leaf.kind))) faults.add('missing', `the event of leaf ${index}, beside others of its bundle and class`);
+        this.#deletions.missing(index, leaf, bundles.has(classOf(leaf.kind)));
       } else {
         const event = checkEvent(index, leaf, detail, faults);
         this.#chains.add(index, leaf, event);

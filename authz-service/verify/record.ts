@@ -1,7 +1,7 @@
 /** What the leaves say of each other, and of the events beside them. */
 import type { Detail } from '../log/details.ts';
-import { DELETED_NOTICE, goneBundles } from '../log/going.ts';
-import { commitmentOf, type DetailClass, type Leaf } from '../log/leaf.ts';
+import { DELETED_NOTICE, goneLeaves } from '../log/going.ts';
+import { CLASSES, classOf, commitmentOf, type DetailClass, type Leaf } from '../log/leaf.ts';
 import { decodeEvent } from '../tap/event.ts';
 import { BODIES, type TapBodyOf, type TapEvent, TOLD_BESIDE } from '../tap/schema.ts';
 import { kindOf } from '../tap/store.ts';
@@ -134,44 +134,77 @@ interface Range {
   readonly to: number;
 }
 
-/** Events that are not there, held against the deletions that the log itself records. They go by whole bundles, and only when those are full. */
+/**
+ * Events that are not there, held against the deletions that the log itself records. Of a full bundle they go all at once, of one that is not full yet one by one: where
+ * one is missing beside others and no notice tells of it, that is a fault, unless notices behind it have lost their events, too.
+ */
 export class Deletions {
-  /** By class: how many events of a bundle are not there. */
-  readonly #missing = new Map<DetailClass, Map<number, number>>();
+  readonly #missing: Missing[] = [];
+  readonly #newest = new Map<DetailClass, Missing>();
   readonly #recorded: { readonly detailClass: DetailClass; readonly ranges: readonly Range[] }[] = [];
-  readonly #full: number;
+  #lastLostNotice = -1;
+  /** The first leaf of the bundle that is not full. */
+  readonly #edge: number;
 
   constructor(size: number) {
-    this.#full = Math.floor(size / TILE_WIDTH);
+    this.#edge = size - (size % TILE_WIDTH);
   }
 
-  missing(detailClass: DetailClass, index: number): void {
-    const bundles = this.#missing.get(detailClass) ?? new Map<number, number>();
-    const bundle = Math.floor(index / TILE_WIDTH);
-    this.#missing.set(detailClass, bundles.set(bundle, (bundles.get(bundle) ?? 0) + 1));
+  /** In the order of the log. `beside`: others of its bundle and class are there. */
+  missing(index: number, { kind }: Leaf, beside: boolean): void {
+    const detailClass = classOf(kind);
+    if (kind === BODIES.notice.number) this.#lastLostNotice = index;
+    const newest = this.#newest.get(detailClass);
+    if (!beside && newest?.beside === false && Math.floor(newest.first / TILE_WIDTH) === Math.floor(index / TILE_WIDTH)) {
+      newest.last = index;
+      newest.count += 1;
+      return;
+    }
+    const missing = { detailClass, first: index, last: index, count: 1, beside };
+    this.#missing.push(missing);
+    this.#newest.set(detailClass, missing);
   }
 
   add({ body }: TapEvent): void {
-    const gone = body.kind === 'notice' && body.notice === DELETED_NOTICE ? goneBundles(body.text) : undefined;
+    const gone = body.kind === 'notice' && body.notice === DELETED_NOTICE ? goneLeaves(body.text) : undefined;
     if (gone !== undefined) this.#recorded.push(gone);
   }
 
-  tell(remarks: string[]): void {
-    for (const [detailClass, bundles] of this.#missing) {
+  tell({ faults, remarks }: { readonly faults: Faults; readonly remarks: string[] }): void {
+    for (const detailClass of CLASSES) {
       const ranges = this.#recorded.filter((each) => each.detailClass === detailClass).flatMap((each) => each.ranges);
-      const unexplained = [...bundles].filter(
-        ([bundle]) => bundle < this.#full && !ranges.some(({ from, to }) => from <= bundle && bundle < to),
+      const untold = this.#missing.filter(
+        (each) => each.detailClass === detailClass && !ranges.some(({ from, to }) => from <= each.first && each.last < to),
       );
-      const [first] = unexplained;
-      if (first !== undefined)
-        remarks.push(
-          `${unexplained.reduce((sum, [, count]) => sum + count, 0)} ${detailClass}, the first behind leaf ${first[0] * TILE_WIDTH}, are not there, and no notice "${DELETED_NOTICE}" that is left tells of their deletion`,
+      const [removed, lost, atEdge]: [Missing[], Missing[], Missing[]] = [[], [], []];
+      for (const each of untold)
+        if (each.first >= this.#edge) atEdge.push(each);
+        else if (each.beside && each.first > this.#lastLostNotice) removed.push(each);
+        else lost.push(each);
+      for (const { first } of removed)
+        faults.add(
+          'missing',
+          `the event of leaf ${first}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
         );
-      const atEdge = bundles.get(this.#full);
-      if (atEdge !== undefined)
+      if (lost.length > 0)
         remarks.push(
-          `${atEdge} of the newest ${detailClass} are not there: the log went on while it was read, or they were taken away; verify it again`,
+          `${counted(lost)} ${detailClass}, the first behind leaf ${lost[0]?.first}, are not there, and no notice "${DELETED_NOTICE}" that is left tells of their deletion`,
+        );
+      if (atEdge.length > 0)
+        remarks.push(
+          `${counted(atEdge)} of the newest ${detailClass} are not there: the log went on while it was read, or they were taken away; verify it again`,
         );
     }
   }
 }
+
+/** Events that are not there, of one bundle: one of them, or all. */
+interface Missing {
+  readonly detailClass: DetailClass;
+  readonly first: number;
+  last: number;
+  count: number;
+  readonly beside: boolean;
+}
+
+const counted = (missing: readonly Missing[]): number => missing.reduce((sum, { count }) => sum + count, 0);

@@ -117,6 +117,8 @@ const comesBack = async (port: number): Promise<void> => {
       directory: `${directory}-log`,
       record: async (notice, _, text) => void recorded.push(`${notice}: ${text}`),
       forget: async () => {},
+      undisturbed: (work) => work(),
+      noticeOf: () => undefined,
       leavesOf: async () => [],
       logger: { info() {}, error() {} },
       env: { S3_SECRET: MINIO_PASSWORD },

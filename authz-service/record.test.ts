@@ -1,0 +1,150 @@
+/** The record with all that keeps it, on a gateway that nobody uses: what is due goes, from everywhere, and nothing has to happen for it. */
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Custody, startCustody } from './custody/custody.ts';
+import { listedKeys } from './log/keys.ts';
+import { recordParts, recordPlaces } from './record.ts';
+import { localFiles } from './storage/local_files.ts';
+import { noticeOf } from './tap/event.ts';
+import type { TapBody } from './tap/schema.ts';
+import { openSink, type Sink } from './tap/sink.ts';
+import { parseVerifierKey } from './tlog/note.ts';
+import { verifyLog } from './verify/log.ts';
+import type { Report } from './verify/report.ts';
+
+const IDENTITY = 'corp:somebody-to-forget';
+const PAYLOAD = 'a balance of 4,711';
+const HELD = 'corp:somebody-who-is-held';
+
+let stateDir: string;
+let sink: Sink | undefined;
+let custody: Custody | undefined;
+beforeEach(() => {
+  stateDir = fs.mkdtempSync(join(tmpdir(), 'sluice-record-'));
+});
+afterEach(async () => {
+  await custody?.close();
+  await sink?.close();
+  fs.rmSync(stateDir, { recursive: true, force: true });
+});
+
+const replica = (): string => join(stateDir, 'replica');
+
+/** Seconds where an operator has months. */
+const start = async (): Promise<Sink> => {
+  const retention = { eventsMs: 6000, payloadsMs: 3000, everyMs: 50, clockBoundMs: 86_400_000 };
+  const parts = recordParts(
+    { stateDir, tap: { key: undefined, origin: 'gateway.example/sluice', retention } as never },
+    { segmentMs: 300, publishMs: 10 },
+  );
+  const opened = await openSink({ openStore: parts.openStore, index: parts.index });
+  sink = opened;
+  custody = await startCustody({
+    tap: {
+      replicas: [{ type: 'directory', name: 'copy', path: replica() }],
+      retention,
+      witnesses: { quorum: 0, intervalMs: 1000, of: [] },
+      checkpoints: { everyMs: 1000, to: [] },
+    },
+    objects: parts.objects,
+    origin: parts.log().origin,
+    keys: parts.keys,
+    size: () => opened.size,
+    directory: stateDir,
+    record: (notice, session, text) => opened.append([{ session, target: '', body: { kind: 'notice', notice, text } }]),
+    leavesOf: async (session) => opened.indicesOf(session),
+    forget: async (from, to) => void (await opened.forget(from, to)),
+    undisturbed: (work) => parts.log().undisturbed(work),
+    noticeOf,
+    logger: { info() {}, error() {} },
+    replicateMs: 20,
+    clockMs: 20,
+  });
+  return opened;
+};
+
+const session = (id: string, identity: string): { session: string; target: string; body: TapBody }[] =>
+  (
+    [
+      { kind: 'session_opened', protocol: 'http', identity, identityJson: '{}', run: '', onBehalfOf: '', downstreamAddress: '' },
+      {
+        kind: 'payload_chunk',
+        direction: 'response',
+        offset: 0,
+        data: Buffer.from(PAYLOAD),
+        last: true,
+        truncated: false,
+        contentType: '',
+        contentEncoding: '',
+        reason: '',
+      },
+      { kind: 'session_closed', outcome: 'complete', events: 0, missingEmitter: '', missingFrom: 0, missingTo: 0 },
+    ] as const
+  ).map((body) => ({ session: id, target: 'bank', body }));
+
+/** Files below the state directory in which these bytes stand. */
+const where = (text: string): string[] =>
+  fs
+    .readdirSync(stateDir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => {
+      try {
+        return fs.readFileSync(path).includes(text);
+      } catch {
+        return false;
+      }
+    })
+    .map((path) => path.slice(stateDir.length + 1));
+
+const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
+  for (const deadline = Date.now() + 20_000; !(await holds()); await sleep(20))
+    if (Date.now() > deadline) throw new Error(`it does not come: ${what}: ${where(IDENTITY)} ${where(PAYLOAD)}`);
+};
+
+describe('a gateway that nobody uses any more', () => {
+  it('deletes what is due: from the journal, what is published, the replica and the index; held sessions stay', async () => {
+    const record = await start();
+    await record.append([...session('ses_1', IDENTITY), ...session('ses_2', HELD)]);
+    await custody?.legalHolds.add('ses_2', 'corp:dana', 'case 7');
+    const places = ['tap/journal/', 'tap/log/details/', 'replica/details/', 'tap/sessions.sqlite'];
+    const placesOf = (text: string): string[] => places.filter((place) => where(text).some((path) => path.startsWith(place)));
+    const seen = new Set<string>();
+    await until('a copy everywhere', () => {
+      for (const place of placesOf(IDENTITY)) seen.add(place);
+      return seen.size === places.length;
+    });
+    await until('the deletion', () => where(IDENTITY).length === 0);
+    await until('what is held', () => String(placesOf(HELD)) === String(places.slice(1)));
+    // Only the held session's payload is left.
+    const payloads = where(PAYLOAD);
+    expect(payloads.every((path) => path.includes('details/payloads/'))).toBe(true);
+    const size = record.size;
+    await sleep(7000);
+    // Deleting what tells of deletions would go on for ever.
+    expect(record.size - size).toBeLessThanOrEqual(2);
+
+    await custody?.close();
+    await record.close();
+    const again = await start();
+    expect(await again.list({})).toMatchObject([
+      { id: 'ses_2', identity: HELD, events: 4 },
+      { id: 'ses_1', identity: '', events: 3 },
+    ]);
+    expect(where(IDENTITY)).toEqual([]);
+    for (const directory of [recordPlaces(stateDir).published, replica()]) {
+      let report: Report | undefined;
+      await until(`no remark on ${directory}`, async () => {
+        const keys = listedKeys(fs.readFileSync(join(directory, 'keys'), 'utf8')).map(parseVerifierKey);
+        report = await verifyLog({ objects: localFiles(directory), trust: { keys } });
+        return !report.verified || report.remarks.length === 0;
+      });
+      expect(report).toMatchObject({ verified: true, faults: [] });
+    }
+    await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');
+    await until('the deletion of what was held', () => where(HELD).length === 0 && where(PAYLOAD).length === 0);
+  }, 60_000);
+});

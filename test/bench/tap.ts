@@ -1,46 +1,33 @@
 /**
- * Durable events a second through the sink and its log, fsync on: many who wait at once, each for the events of one answer. `ratio` is over what this disk gives at all: a
- * bare file, written as the journal's are (`O_DSYNC`), in pieces as large as the log's own writes were. Both in turns, in one process. What is derived of a round's events
- * (tiles, the index of sessions) is finished before the bare file is written, and its CPU counts as theirs.
+ * Durable events a second through the sink and its log, fsync on: many who wait at once, each for the events of one answer; and over gRPC, told by another process. `ratio` is
+ * over what this disk gives at all: a bare file, written as the journal's are (`O_DSYNC`), in pieces as large as the log's own writes were. Both in turns. What is derived of a
+ * round's events (tiles, the index of sessions) is finished before the bare file is written; its CPU counts as theirs, and `derived_events_a_second` has its time counted as well.
  */
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { constants, mkdtempSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Log } from '../../authz-service/log/log.ts';
 import { recordParts } from '../../authz-service/record.ts';
-import { closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
+import { tapService } from '../../authz-service/tap/server.ts';
 import { type OwnEvent, openSink, type Sink } from '../../authz-service/tap/sink.ts';
-import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { median, quantile, report, rounded } from './figures.ts';
+import { BODIES } from './tap/bodies.ts';
+import type { Emitted } from './tap/emitter.ts';
 
-const ROUNDS = 7;
+const ROUNDS = 5;
 const ROUND_MS = 2000;
 const WARM_UP_MS = 2000;
 /** Answers that wait at once: as many as the bench of decisions has under way, and a crowd. The ratio that counts is the crowd's. */
 const WAITING = [64, 512] as const;
+/** Over gRPC: as many filters, and as many of their events under way. */
+const STREAMS = 4;
+const EVENTS_UNDER_WAY = 4096;
 const GOAL = 0.5;
-
-/** What a request that is let through leaves in the record by the service, and by the filter. */
-const BODIES: readonly (readonly TapBody[])[] = [
-  [opened, judged('allow')],
-  [
-    { kind: 'request_forwarded', emitter: '' },
-    {
-      kind: 'response_finished',
-      outcome: 'complete',
-      status: 200,
-      requestBytes: 0,
-      responseBytes: 1077,
-      durationMicros: 5210,
-      firstByteMicros: 4810,
-      masked: [{ rule: '**.ssn', count: 1 }],
-      reason: '',
-    },
-    closedBody('complete'),
-  ],
-];
 
 interface Measured {
   readonly sink: Sink;
@@ -63,23 +50,41 @@ interface Round {
 
 let sessions = 0;
 
-async function appended({ sink, log }: Measured, waiting: number, forMs: number): Promise<Round> {
+/** Tells events for so long and resolves when all are acknowledged: how long that took, and how long some of them waited. */
+type Tell = (forMs: number) => Promise<Pick<Round, 'seconds' | 'waitedMs'>>;
+
+const fromWithin =
+  (sink: Sink, waiting: number): Tell =>
+  async (forMs) => {
+    const waitedMs: number[] = [];
+    const started = performance.now();
+    const client = async (): Promise<void> => {
+      while (performance.now() - started < forMs) {
+        sessions += 1;
+        const session = `ses_${sessions}`;
+        for (const bodies of BODIES) {
+          const since = performance.now();
+          await sink.append(bodies.map((body): OwnEvent => ({ session, target: 'demo', body })));
+          waitedMs.push(performance.now() - since);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: waiting }, client));
+    return { seconds: (performance.now() - started) / 1000, waitedMs };
+  };
+
+const overGrpc =
+  (port: number): Tell =>
+  async (forMs) => {
+    const args = [join(import.meta.dirname, 'tap', 'emitter.ts'), port, STREAMS, EVENTS_UNDER_WAY, forMs].map(String);
+    const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: 1 << 28 });
+    return JSON.parse(stdout) as Emitted;
+  };
+
+async function appended({ sink, log }: Measured, tell: Tell, forMs: number): Promise<Round> {
   const { bytes, writes } = log.totals;
   const before = { bytes, writes, events: sink.metrics.events, cpu: process.cpuUsage(), thread: process.threadCpuUsage() };
-  const waitedMs: number[] = [];
-  const started = performance.now();
-  const client = async (): Promise<void> => {
-    while (performance.now() - started < forMs) {
-      sessions += 1;
-      const session = `ses_${sessions}`;
-      for (const bodies of BODIES) {
-        const since = performance.now();
-        await sink.append(bodies.map((body): OwnEvent => ({ session, target: 'demo', body })));
-        waitedMs.push(performance.now() - since);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: waiting }, client));
+  const { waitedMs, seconds } = await tell(forMs);
   const ended = performance.now();
   await Promise.all([log.publish(), sink.sweep()]);
   const [all, thread] = [process.cpuUsage(before.cpu), process.threadCpuUsage(before.thread)];
@@ -88,7 +93,7 @@ async function appended({ sink, log }: Measured, waiting: number, forMs: number)
     events: sink.metrics.events - before.events,
     bytes: after.bytes - before.bytes,
     writes: after.writes - before.writes,
-    seconds: (ended - started) / 1000,
+    seconds,
     cpuMicros: all.user + all.system,
     threadMicros: thread.user + thread.system,
     behindMs: performance.now() - ended,
@@ -112,14 +117,14 @@ async function bare(directory: string, bytesPerWrite: number, forMs: number): Pr
 
 type Compared = Round & { readonly ratio: number; readonly bare: Awaited<ReturnType<typeof bare>> };
 
-async function compared(directory: string, measured: Measured, waiting: number): Promise<Compared[]> {
-  const { bytes, writes } = await appended(measured, waiting, WARM_UP_MS);
+async function compared(directory: string, measured: Measured, tell: Tell): Promise<Compared[]> {
+  const { bytes, writes } = await appended(measured, tell, WARM_UP_MS);
   let size = Math.round(bytes / writes);
   const rounds: Compared[] = [];
   for (let i = 0; i < ROUNDS; i += 1) {
     // The bare file on both sides of each round: what disk and neighbours do changes by the second.
     const first = await bare(directory, size, ROUND_MS / 2);
-    const round = await appended(measured, waiting, ROUND_MS);
+    const round = await appended(measured, tell, ROUND_MS);
     size = Math.round(round.bytes / round.writes);
     const second = await bare(directory, size, ROUND_MS / 2);
     const limit = {
@@ -138,6 +143,7 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
     ratio: of(({ ratio }) => ratio, 3),
     ratios: rounds.map(({ ratio }) => rounded(ratio, 3)),
     events_a_second: of(({ events, seconds }) => events / seconds),
+    derived_events_a_second: of(({ events, seconds, behindMs }) => events / (seconds + behindMs / 1000)),
     acknowledged_after_ms: { p50: rounded(quantile(waited, 0.5)), p99: rounded(quantile(waited, 0.99)) },
     cpu_micros_an_event: of(({ cpuMicros, events }) => cpuMicros / events, 1),
     main_thread_micros_an_event: of(({ threadMicros, events }) => threadMicros / events, 1),
@@ -155,11 +161,18 @@ const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tap-'));
 try {
   const { openStore, index, log } = recordParts({ stateDir: directory, tap: { retention: {} } as never });
   const sink = await openSink({ openStore, index });
+  const measured = { sink, log: log() };
   const [few, crowd] = WAITING;
-  const waiting64 = figures(await compared(directory, { sink, log: log() }, few));
-  const waiting512 = figures(await compared(directory, { sink, log: log() }, crowd));
+  const waiting64 = figures(await compared(directory, measured, fromWithin(sink, few)));
+  const waiting512 = figures(await compared(directory, measured, fromWithin(sink, crowd)));
+  const server = new Server();
+  const { definition, implementation } = tapService(sink);
+  server.addService(definition, implementation);
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
+  const grpc = figures(await compared(directory, measured, overGrpc(port)));
+  server.forceShutdown();
   await sink.close();
-  report({ name: 'tap', ratio: waiting512.ratio, goal: GOAL, load: loadavg()[0], waiting_64: waiting64, waiting_512: waiting512 });
+  report({ name: 'tap', ratio: waiting512.ratio, goal: GOAL, load: loadavg()[0], waiting_64: waiting64, waiting_512: waiting512, grpc });
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

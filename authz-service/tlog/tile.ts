@@ -5,7 +5,8 @@
  *     tile/entries/N   entries from 256·N on, each behind a uint16    tile/entries/N.p/W
  */
 import { malformed, TlogError } from './error.ts';
-import { HASH_BYTES, leafHash, nodeHash } from './hash.ts';
+import { HASH_BYTES, leafHashes } from './hash.ts';
+import { foldLevel } from './many.ts';
 
 /** Hashes of a full tile, entries of a full bundle. */
 export const TILE_WIDTH = 256;
@@ -104,10 +105,12 @@ export const hashesOf = (bytes: Buffer, width: number): Buffer[] => {
 };
 
 /** The root over a tile's hashes from `from` on, `count` of them: a power of two. */
-const perfectRoot = (tile: Buffer, from: number, count: number): Buffer =>
-  count === 1
-    ? tile.subarray(from * HASH_BYTES, (from + 1) * HASH_BYTES)
-    : nodeHash(perfectRoot(tile, from, count / 2), perfectRoot(tile, from + count / 2, count / 2));
+const perfectRoot = (tile: Buffer, from: number, count: number): Buffer => {
+  let level = tile.subarray(from * HASH_BYTES, (from + count) * HASH_BYTES);
+  if (count === 1) return level;
+  while (level.length > HASH_BYTES) level = foldLevel(undefined, level);
+  return Buffer.from(level);
+};
 
 /** Reads a tile of hashes as it stands somewhere: as wide as it is in some tree that holds `width` of it. `undefined` when it is not there. */
 export type ReadTile = (tile: Tile & { readonly level: number }) => Promise<Buffer | undefined>;
@@ -142,8 +145,17 @@ export const nodesOfTiles = (size: number, readTile: ReadTile): ReadNode => {
   };
 };
 
-/** Where each of the entries of a bundle stands in the tree: the level-0 tile beside the bundle. */
-export const tileOfEntries = (entries: readonly Uint8Array[]): Buffer => Buffer.concat(entries.map(leafHash));
+/** The leaf hashes of entries, one behind the other: of a bundle's, the level-0 tile beside it. */
+export const tileOfEntries = (entries: readonly Uint8Array[]): Buffer => {
+  const pieces = new Uint32Array(4 * entries.length);
+  let at = 0;
+  for (const [i, { length }] of entries.entries()) {
+    pieces[4 * i] = at;
+    pieces[4 * i + 1] = length;
+    at += length;
+  }
+  return Buffer.from(leafHashes(Buffer.concat(entries, at), pieces, entries.length));
+};
 
 /** The tiles of a tree as it grows: what it hands out is what stands in storage, full tiles once and the right edge as often as it is asked for. */
 export class TileEdge {
@@ -186,6 +198,11 @@ export class TileEdge {
       full({ level, index: hashesAt(level, this.#size) / TILE_WIDTH - 1, width: TILE_WIDTH }, bytes);
       hash = perfectRoot(bytes, 0, TILE_WIDTH);
     }
+  }
+
+  /** As many `append`s, of leaf hashes that stand one behind the other. */
+  appendAll(leaves: Buffer, full: (tile: Tile & { readonly level: number }, bytes: Buffer) => void): void {
+    for (let at = 0; at < leaves.length; at += HASH_BYTES) this.append(leaves.subarray(at, at + HASH_BYTES), full);
   }
 
   /** The tiles that are not full. */

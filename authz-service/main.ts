@@ -18,7 +18,7 @@ import { sessionId } from './check/session_id.ts';
 import { Targets } from './check/targets.ts';
 import { type Config, formatConfigError, type PostgresTarget } from './config/config.ts';
 import { watchConfig } from './config/watch.ts';
-import { startCustody } from './custody/custody.ts';
+import { type Custody, startCustody } from './custody/custody.ts';
 import { Elsewhere } from './custody/elsewhere.ts';
 import type { RecordedEvent } from './decision/ports.ts';
 import { type RecordSource, startExporter } from './export/exporter.ts';
@@ -185,12 +185,18 @@ async function start(
   const journal = await openJournal(join(stateDir, 'approvals'));
   opened(() => journal.close());
   const ended = approvalMetrics(metrics);
+  /** Until it is known what is held, all is. */
+  let custody: Custody | undefined;
+  /** With a store that is not what was asked for nothing new passes, as with a record that cannot be written. */
+  const withheld = (): string | undefined => (config.tap.require ? custody?.refusal : undefined);
   const approvals = await createApprovals({
     store: journalStore(journal),
     record: (events) => sink.append(events),
     maxOpen: terms.maxOpen,
     maxTtlMs: terms.maxTtlMs,
     grantTtlMs: terms.grantTtlMs,
+    mustKeep: (session) => custody?.legalHolds.holds(session) ?? true,
+    withheld,
     onEnded: ended.onEnded,
     onFault: (error) => logger.error({ err: error }, 'a step of an approval could not be recorded'),
   });
@@ -199,11 +205,11 @@ async function start(
 
   const limitsOf: LimitsOf = (target) => targets.limits(target);
   const passages = new Passages();
-  /** With a store that is not what was asked for nothing new passes, as with a record that cannot be written. What is denied, and what ends, is recorded. */
+  /** What is denied, and what ends, is recorded whatever the stores are. */
   const recordWhileFit = async (events: readonly RecordedEvent[]): Promise<void> => {
-    const { refusal } = custody;
     const passes = events.some(({ body }) => body.kind === 'request_judged' && body.effect !== 'deny');
-    if (refusal !== undefined && passes && config.tap.require) throw new Error(refusal);
+    const why = passes ? withheld() : undefined;
+    if (why !== undefined) throw new Error(why);
     return record(events);
   };
   const shared = {
@@ -270,7 +276,7 @@ async function start(
     read: (index) => present(sink.read(index)),
     recall: (session, before) => present(sink.recall(session, before)),
   };
-  const custody = await startCustody({
+  const keeping = (custody = await startCustody({
     tap: config.tap,
     objects: parts.objects,
     origin: parts.log().origin,
@@ -282,11 +288,12 @@ async function start(
     forget: async (from, to) => void (await sink.forget(from, to)),
     undisturbed: (work) => parts.log().undisturbed(work),
     noticeOf,
+    forgetEnded: (before) => approvals.forgetEnded(before),
     logger,
-  });
-  opened(() => custody.close());
-  custodyMetrics(metrics, custody);
-  health.check('stores', () => (custody.refusal === undefined ? { ok: true } : { ok: false, reason: custody.refusal }));
+  }));
+  opened(() => keeping.close());
+  custodyMetrics(metrics, keeping);
+  health.check('stores', () => (keeping.refusal === undefined ? { ok: true } : { ok: false, reason: keeping.refusal }));
   const admin: Admin = createAdmin({
     approvals,
     record: readable,
@@ -296,8 +303,8 @@ async function start(
     health,
     auditors: config.admin.auditors,
     custodians: config.admin.custodians,
-    legalHolds: custody.legalHolds,
-    clock: { state: () => custody.status.clock, confirm: (by, reason) => custody.confirmClock(by, reason) },
+    legalHolds: keeping.legalHolds,
+    clock: { state: () => keeping.status.clock, confirm: (by, reason) => keeping.confirmClock(by, reason) },
     verifier,
     logger,
   });

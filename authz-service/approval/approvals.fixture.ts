@@ -50,6 +50,7 @@ export class CrashableDisk {
   records: string[] = [];
   fates: Fate[] = [];
   compactions = 0;
+  compactionFails = false;
   #process = 0;
 
   /** The store of a new process. Whatever an older one does from now on reaches nothing and never resolves. */
@@ -75,6 +76,7 @@ export class CrashableDisk {
         const later = this.records.length;
         const snapshot = records.map((record) => JSON.stringify(record));
         await alive();
+        if (this.compactionFails) throw new Error('no space left on device');
         this.records = [...snapshot, ...this.records.slice(later)];
         this.compactions += 1;
       },

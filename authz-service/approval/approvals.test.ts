@@ -428,3 +428,93 @@ describe('the store', () => {
     expect(saidOf(self.tap)).toContain('expired');
   });
 });
+
+describe('what ended', () => {
+  const DAY = 86_400_000;
+  /** Ends at once: denied. */
+  const denied = async (self: Awaited<ReturnType<typeof bench>>, session: string): Promise<string> => {
+    const { id } = await self.approvals.hold(heldRequest({ session, fingerprint: session, summary: `DELETE /of/${session}` }));
+    await self.approvals.answer(id, approver('dana'), 'deny', `no, ${session}`);
+    return id;
+  };
+  const stored = ({ store }: Awaited<ReturnType<typeof bench>>): string => store.records.join('\n');
+
+  it('is forgotten here and in the store once its age is over, but for what must be kept; what is open stays', async () => {
+    const kept = new Set(['ses_held']);
+    const self = await bench({ mustKeep: (session) => kept.has(session) });
+    const terms = { approvers: ['group:leads'], quorum: 1, ttlMs: 100 * DAY };
+    const old = await denied(self, 'ses_old');
+    const held = await denied(self, 'ses_held');
+    await self.clock.advance(10 * DAY);
+    const recent = await denied(self, 'ses_recent');
+    const open = await self.approvals.hold(heldRequest({ session: 'ses_open', terms }));
+    await self.approvals.forgetEnded(self.clock.now() - DAY);
+    expect(self.approvals.list().map(({ id }) => id)).toEqual(expect.arrayContaining([held, recent, open.id]));
+    expect(self.approvals.get(old)).toBeUndefined();
+    expect(stored(self)).not.toContain('ses_old');
+    for (const session of ['ses_held', 'ses_recent', 'ses_open']) expect(stored(self)).toContain(session);
+    const { compactions } = self.store;
+    await self.approvals.forgetEnded(self.clock.now() - DAY);
+    expect(self.store.compactions).toBe(compactions);
+
+    // The hold is released, and the service begins anew.
+    await self.restart();
+    expect(self.approvals.get(held)).toBeDefined();
+    kept.clear();
+    await self.approvals.forgetEnded(self.clock.now() - DAY);
+    expect(stored(self)).not.toContain('ses_held');
+    expect(self.approvals.get(open.id)?.progress.state).toBe('pending');
+  });
+
+  it('is forgotten in the store also where it is not shown any more, and what must be kept is shown on', async () => {
+    const self = await bench({ keepEnded: 2, mustKeep: (session) => session === 'ses_0' });
+    const ids: string[] = [];
+    for (let n = 0; n < 5; n += 1) ids.push(await denied(self, `ses_${n}`));
+    expect(ids.filter((id) => self.approvals.get(id))).toEqual([ids[0], ids[4]]);
+    expect(stored(self)).toContain('ses_2');
+    await self.restart();
+    await self.clock.advance(DAY);
+    await self.approvals.forgetEnded(self.clock.now());
+    expect(stored(self)).not.toMatch(/ses_[1234]/);
+    expect(stored(self)).toContain('ses_0');
+  });
+
+  it('is tried again when the store does not take it, and loses no step that comes meanwhile', async () => {
+    const self = await bench();
+    await denied(self, 'ses_old');
+    await self.clock.advance(DAY);
+    self.store.compactionFails = true;
+    await expect(self.approvals.forgetEnded(self.clock.now())).rejects.toThrow('no space left');
+    expect(stored(self)).toContain('ses_old');
+    self.store.compactionFails = false;
+    const [handle] = await Promise.all([
+      self.approvals.hold(heldRequest({ session: 'ses_new' })),
+      self.approvals.forgetEnded(self.clock.now()),
+    ]);
+    expect(stored(self)).not.toContain('ses_old');
+    await self.restart();
+    expect(self.approvals.list('pending').map(({ id }) => id)).toEqual([handle.id]);
+  });
+});
+
+describe('while nothing may be set free', () => {
+  it('an approval frees nobody, says why, and waits as a grant; it frees one request once that is over', async () => {
+    let why: string | undefined;
+    const self = await bench({ withheld: () => why });
+    const handle = await self.approvals.hold(heldRequest());
+    why = 'the vault has no locks';
+    expect(await self.approvals.answer(handle.id, approver('dana'), 'approve', '')).toMatchObject({ ok: true });
+    expect(await handle.outcome).toMatchObject({
+      state: 'interrupted',
+      reason: expect.stringMatching(/was approved, and nothing new passes: the vault has no locks\. .*send it again/),
+    });
+    expect(self.approvals.get(handle.id)?.progress.state).toBe('approved');
+    await expect(self.approvals.findGrant('f1', OWN)).rejects.toMatchObject({
+      code: 'withheld',
+      message: expect.stringContaining('the vault has no locks'),
+    });
+    why = undefined;
+    expect(await self.approvals.findGrant('f1', OWN)).toMatchObject({ approval: handle.id });
+    expect(await self.approvals.findGrant('f1', OWN)).toBeUndefined();
+  });
+});

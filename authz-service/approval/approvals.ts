@@ -47,6 +47,10 @@ export interface ApprovalsOptions {
   readonly grantTtlMs?: number;
   /** Ended approvals that are kept to be shown; the record has them all. Default 1,000. */
   readonly keepEnded?: number;
+  /** Whether what belongs to this session must be kept, whatever its age. Default: no. */
+  readonly mustKeep?: (session: string) => boolean;
+  /** Why nothing may be set free at present; the default: it may. */
+  readonly withheld?: () => string | undefined;
   /** Told of each end, and after how many milliseconds. */
   readonly onEnded?: (state: ApprovalState, heldMs: number) => void;
   /** Told of a failure that no caller can be told of. */
@@ -125,6 +129,8 @@ export class Approvals {
   readonly #counts = { pending: 0, approved: 0 };
   /** The ids of ended ones that are still shown, oldest first. */
   #ended: string[] = [];
+  /** When the first ended of those that are not shown any more, and that the store may still have; infinity when there are none. */
+  #leftInStore = Number.POSITIVE_INFINITY;
   /** Holds that are being written. */
   #opening = 0;
   #alarm: { readonly at: number; readonly off: () => void } | undefined;
@@ -138,6 +144,8 @@ export class Approvals {
       maxTtlMs: 86_400_000,
       grantTtlMs: 900_000,
       keepEnded: 1_000,
+      mustKeep: () => false,
+      withheld: () => undefined,
       onEnded: quiet,
       onFault: quiet,
       ...options,
@@ -146,8 +154,7 @@ export class Approvals {
     this.#record = record;
     this.#clock = clock;
     this.#writes = new WriteGate(store, records, () => this.#snapshot(), this.#options.onFault);
-    const endedAt = ({ progress }: Approval): number => ('endedAt' in progress ? progress.endedAt : Number.POSITIVE_INFINITY);
-    for (const approval of [...recovered].sort((a, b) => endedAt(a) - endedAt(b))) this.#enter(new Entry(approval));
+    for (const approval of [...recovered].sort((a, b) => endOf(a) - endOf(b))) this.#enter(new Entry(approval));
     this.#arm();
   }
 
@@ -229,7 +236,7 @@ export class Approvals {
 
   /**
    * Consumes a grant for this request. Of requests that ask at once, one gets it; that it is used is durable when it resolves.
-   * Rejects with `not_durable` when it could not be stored (the grant stays), or with `closed`.
+   * Rejects with `not_durable` when it could not be stored, with `withheld` when nothing may be set free (the grant stays), or with `closed`.
    */
   async findGrant(fingerprint: string, identityId: string): Promise<Grant | undefined> {
     if (!this.hasGrants(fingerprint)) return undefined;
@@ -238,6 +245,8 @@ export class Approvals {
       ({ approval, caller, taken }) => approval.progress.state === 'approved' && !caller && !taken,
     );
     if (!entry) return undefined;
+    const why = this.#options.withheld();
+    if (why !== undefined) throw new ApprovalError('withheld', `the request is approved, and nothing new passes: ${why}`);
     entry.taken = true;
     return this.#inTurn(entry, async () => {
       try {
@@ -259,6 +268,30 @@ export class Approvals {
     if (this.#closed) return { ok: false, code: 'not_durable', detail: 'The service is stopping. Try again when it is back.' };
     const bar = barred(entry.approval, approver);
     return bar ?? this.#inTurn(entry, () => this.#answer(entry, approver, verdict, reason.trim()));
+  }
+
+  /**
+   * Forgets what ended before this time, Unix milliseconds, here and in the store: who asked for what, and who answered. What must be kept is kept.
+   * Rejects when the store did not take it: then it is to be asked again.
+   */
+  async forgetEnded(before: number): Promise<void> {
+    const kept: string[] = [];
+    for (const id of this.#ended) {
+      const entry = this.#entries.get(id);
+      if (entry === undefined) continue;
+      if (endOf(entry.approval) >= before || this.#options.mustKeep(entry.approval.request.session)) kept.push(id);
+      else this.#drop(entry);
+    }
+    this.#ended = kept;
+    if (this.#leftInStore >= before) return;
+    const left = this.#leftInStore;
+    this.#leftInStore = Number.POSITIVE_INFINITY;
+    try {
+      await this.#writes.renew();
+    } catch (error) {
+      this.#leftInStore = Math.min(left, this.#leftInStore);
+      throw error;
+    }
   }
 
   /** Ends every wait clearly; what is held stays held for the next start. Resolves when nothing is being written. */
@@ -291,6 +324,12 @@ export class Approvals {
   /** Lets the waiting caller through, once that is stored. Otherwise the approval stays a grant, for its retry. */
   async #release(entry: Entry): Promise<void> {
     const { answers } = entry.approval.progress;
+    const why = this.#options.withheld();
+    if (why !== undefined)
+      return this.#interrupt(
+        entry,
+        `The request was approved, and nothing new passes: ${why}. The approval waits for it: send it again once that is put right.`,
+      );
     try {
       const next = used(entry.approval, this.#clock.now());
       if (!next) throw new ApprovalError('not_durable', `${entry.approval.id} was approved, and its time passed before that was stored`);
@@ -444,8 +483,19 @@ export class Approvals {
   #forgetOldest(ended: string): void {
     this.#ended.push(ended);
     if (this.#ended.length <= this.#options.keepEnded) return;
-    const oldest = this.#ended.shift();
-    if (oldest !== undefined) this.#entries.delete(oldest);
+    const oldest = this.#ended.findIndex((id) => {
+      const session = this.#entries.get(id)?.approval.request.session;
+      return session === undefined || !this.#options.mustKeep(session);
+    });
+    if (oldest < 0) return;
+    const [id = ''] = this.#ended.splice(oldest, 1);
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) this.#drop(entry);
+  }
+
+  #drop({ approval }: Entry): void {
+    this.#entries.delete(approval.id);
+    this.#leftInStore = Math.min(this.#leftInStore, endOf(approval));
   }
 
   /** One timer, for the earliest deadline. */
@@ -479,6 +529,9 @@ export class Approvals {
   }
 }
 
+/** When it ended; infinity while it has not. */
+const endOf = ({ progress }: Approval): number => ('endedAt' in progress ? progress.endedAt : Number.POSITIVE_INFINITY);
+
 const ANSWERS: Partial<Record<ApprovalState, HoldAnswered['answer']>> = {
   pending: 'vote',
   approved: 'approved',
@@ -497,6 +550,8 @@ class WriteGate {
   /** While writes wait for a snapshot to be taken. */
   #shut: PromiseWithResolvers<void> | undefined;
   #compacting: Promise<void> | undefined;
+  /** Why the last snapshot was not taken. */
+  #fault: unknown;
 
   constructor(store: ApprovalStore, records: number, snapshot: () => Iterable<ApprovalRecord>, onFault: (error: unknown) => void) {
     this.#store = store;
@@ -524,6 +579,17 @@ class WriteGate {
     }
   }
 
+  /** Replaces what the store has by what there is now. Rejects when the store does not take it. */
+  async renew(): Promise<void> {
+    while (this.#compacting) await this.#compacting;
+    this.#shut ??= Promise.withResolvers();
+    const taken = this.#shut.promise;
+    if (this.#writing === 0) this.#compact();
+    await taken;
+    await this.#compacting;
+    if (this.#fault !== undefined) throw this.#fault;
+  }
+
   /** Resolves when nothing is being written. */
   async idle(): Promise<void> {
     while (this.#writing > 0 || this.#shut || this.#compacting) await (this.#compacting ?? new Promise(setImmediate));
@@ -536,8 +602,10 @@ class WriteGate {
       .then(
         () => {
           this.#kept = records.length;
+          this.#fault = undefined;
         },
         (error: unknown) => {
+          this.#fault = error;
           // It goes on with what it has, and tries again when that much more has come.
           this.#kept = this.#records;
           this.#onFault(error);

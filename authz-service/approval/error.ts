@@ -4,6 +4,8 @@ export type ApprovalErrorCode =
   /** The store or the tap did not take it: nothing was held, answered or released. */
   | 'not_durable'
   | 'store_unreadable'
+  /** It is approved, and nothing may be set free at present. */
+  | 'withheld'
   /** The service is stopping. */
   | 'closed';
 

@@ -24,6 +24,7 @@ let recorded: string[];
 let logged: string[];
 let custody: Custody | undefined;
 let forgotten: [number, number][];
+let endedBefore: number | undefined;
 /** How far the clock is off. */
 let off: number;
 
@@ -31,7 +32,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-custody-'));
   log = new PublishedLog(join(directory, 'log'));
   bucket = await Bucket.open();
-  [recorded, logged, custody, off, forgotten] = [[], [], undefined, 0, []];
+  [recorded, logged, custody, off, forgotten, endedBefore] = [[], [], undefined, 0, [], undefined];
 });
 
 afterEach(async () => {
@@ -76,6 +77,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
     forget: async (from, to) => void forgotten.push([from, to]),
     undisturbed: (work) => work(),
     noticeOf: () => undefined,
+    forgetEnded: async (before) => void (endedBefore = before),
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
     proveMs: 10,
     logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },
@@ -273,6 +275,7 @@ describe('the custody of the log', () => {
       expect(logged.some((line) => line.startsWith('NOTHING IS DELETED'))).toBe(true);
       await sleep(100);
       expect([await kept(), custody?.status.clock?.suspended !== undefined]).toEqual([true, true]);
+      expect(endedBefore).toBeLessThan(Date.now() - 364 * DAY);
       await custody?.close();
       await start({ retention });
       await sleep(100);
@@ -280,6 +283,7 @@ describe('the custody of the log', () => {
       expect(await custody?.confirmClock('corp:dana', 'looked')).toBe(true);
       expect(recorded.some((line) => /^clock-confirmed : 20.*: looked \(corp:dana\)$/.test(line))).toBe(true);
       await until(async () => !(await kept()));
+      await until(() => (endedBefore ?? 0) > Date.now() + 34 * DAY);
     });
 
     it('deletes nothing either when it was set forward while the service was stopped, and is not held up by that when a store says the same', async () => {

@@ -49,6 +49,8 @@ export interface CustodyOptions {
   readonly undisturbed: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /** The name of a notice; `undefined` of any other event. */
   readonly noticeOf: (event: Buffer) => string | undefined;
+  /** Lets go what is kept beside the record of requests that ended before this time, Unix milliseconds, but for sessions under a legal hold. Default: there is nothing. */
+  readonly forgetEnded?: (before: number) => Promise<void>;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
@@ -331,18 +333,31 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       record: (going) => record(DELETED_NOTICE, '', goingText(going)),
     });
     const swept = { deleted: 0, failures: 0, locked: 0 };
+    /** Beside the record its events' age counts. When the clock stood behind, times of then say little: nothing of before the end of that is due. */
+    const forgetEnded = async (): Promise<void> => {
+      const now = clock?.deletionTime;
+      if (now === undefined || ages.events === undefined) return;
+      const before = now - ages.events;
+      if ((clock?.notBefore(0, options.size()) ?? 0) <= before) await options.forgetEnded?.(before);
+    };
+    const attempt = async (work: () => Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        swept.failures += 1;
+        logger.error({ err: error }, 'a sweep of the retention failed; it is tried again');
+      }
+    };
     const sweeping = async (): Promise<void> => {
       while (!stopped.signal.aborted) {
-        try {
+        await attempt(async () => {
           if (!(await holdInReplicas())) swept.failures += 1;
           const { deleted, single, locked } = await retention.sweep();
           swept.deleted += deleted;
           swept.locked = locked;
           if (deleted + single > 0) logger.info({ bundles: deleted, events: single }, 'events were deleted: their retention is over');
-        } catch (error) {
-          swept.failures += 1;
-          logger.error({ err: error }, 'a sweep of the retention failed; it is tried again');
-        }
+        });
+        await attempt(forgetEnded);
         await sleep(tap.retention.everyMs, undefined, { signal: stopped.signal }).catch(() => {});
       }
     };

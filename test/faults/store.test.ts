@@ -15,29 +15,32 @@ const until = async (holds: () => Promise<boolean>): Promise<void> => {
     if (Date.now() > deadline) throw new Error('it does not come');
 };
 
+/** As `tap.replicas` has it. */
+const vaultAt = (port: string): object => ({
+  type: 's3',
+  name: 'vault',
+  bucket: 'evidence',
+  region: 'eu-test-1',
+  endpoint: `http://127.0.0.1:${port}`,
+  access_key_id: 'id',
+  secret_access_key: { env: 'STORE_SECRET' },
+  write_once: 'compliance',
+  lock: '30d',
+  timeout: '1s',
+});
+const stateIs = async (gateway: Sluice, name: string): Promise<boolean> =>
+  (await gateway.admin('GET', '/metrics')).text.includes(`sluice_store_state{store="vault",state="${name}"} 1`);
+
 test('a store that is away at the start and comes back without its locks: nothing is written there, and nothing new passes', async () => {
   const { port } = (bucket = await Bucket.open()).endpoint;
   await bucket.close();
   process.env.STORE_SECRET = 'key';
-  const vault = {
-    type: 's3',
-    name: 'vault',
-    bucket: 'evidence',
-    region: 'eu-test-1',
-    endpoint: `http://127.0.0.1:${port}`,
-    access_key_id: 'id',
-    secret_access_key: { env: 'STORE_SECRET' },
-    write_once: 'compliance',
-    lock: '30d',
-    timeout: '1s',
-  };
   sluice = await Sluice.start((document) => {
-    document.tap = { replicas: [vault] };
+    document.tap = { replicas: [vaultAt(port)] };
   });
   const gateway = sluice;
   const token = await gateway.token();
-  const state = async (name: string): Promise<boolean> =>
-    (await gateway.admin('GET', '/metrics')).text.includes(`sluice_store_state{store="vault",state="${name}"} 1`);
+  const state = (name: string): Promise<boolean> => stateIs(gateway, name);
   expect(await state('away')).toBe(true);
   expect((await gateway.ask('/tickets', { token })).status).toBe(200);
 
@@ -60,3 +63,38 @@ test('a store that is away at the start and comes back without its locks: nothin
   expect((await gateway.ask('/tickets', { token })).status).toBe(200);
   await until(async () => bucket?.keys().includes('checkpoint') === true);
 }, 240_000);
+
+test('a request that is held, and approved when a store has lost its locks: it gets 503 with the reason, and passes when that is put right', async () => {
+  bucket = await Bucket.open();
+  const { port } = bucket.endpoint;
+  process.env.STORE_SECRET = 'key';
+  sluice = await Sluice.start((document) => {
+    document.tap = { replicas: [vaultAt(port)] };
+    document.approvals = { grant_ttl: '1h' };
+  });
+  const gateway = sluice;
+  const token = await gateway.token();
+  expect(await stateIs(gateway, 'proven')).toBe(true);
+  const deletion = { method: 'DELETE', token };
+  const held = gateway.ask('/customers/1', deletion);
+  const [{ id = '' } = {}] = await gateway.approvals();
+  await bucket.close();
+  await until(() => stateIs(gateway, 'away'));
+  bucket = await Bucket.open(Number(port));
+  bucket.flaws.add('shortens');
+  await until(() => stateIs(gateway, 'unfit'));
+
+  expect((await gateway.answer(id, 'approve')).status).toBe(200);
+  const { status, text } = await held;
+  expect(status).toBe(503);
+  expect(text).toMatch(/was approved, and nothing new passes: not what was asked for, and nothing is written there: vault/);
+  // The retry finds the approval, and the reason.
+  const again = await gateway.ask('/customers/1', deletion);
+  expect([again.status, again.text]).toEqual([503, expect.stringContaining('nothing is written there: vault')]);
+  expect(gateway.seen).toEqual([]);
+
+  bucket.flaws.clear();
+  await until(() => stateIs(gateway, 'proven'));
+  expect((await gateway.ask('/customers/1', deletion)).status).toBe(200);
+  expect(gateway.seen.map(({ method, url }) => `${method} ${url}`)).toEqual(['DELETE /customers/1']);
+}, 300_000);

@@ -37,6 +37,7 @@ import { createSessions } from './session/door.ts';
 import { Generations } from './session/generations.ts';
 import { sessionMethods } from './session/messages.ts';
 import type { SessionPorts } from './session/ports.ts';
+import { checkStateDirectory } from './state_directory.ts';
 import { accessLogService, tapSinkService } from './tap/envoy/services.ts';
 import { aboutToJson, eventToJson, noticeOf } from './tap/event.ts';
 import { runDetail, runsOf } from './tap/runs.ts';
@@ -91,6 +92,7 @@ async function start(
 ): Promise<() => Promise<void>> {
   const { stateDir, runDir, masking, approvals: terms, service } = config;
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  checkStateDirectory(config, logger);
   const metrics = new Metrics();
   metrics.process();
   const health = new Health();

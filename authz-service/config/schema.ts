@@ -430,6 +430,11 @@ const AGE = duration('1m', '36500d');
 export const SCHEMA = object({
   version: required(version(1), 'The version of this format.'),
   state_dir: preset(path('new directory'), 'data', 'Where the record, approvals, sockets and the generated Envoy configuration are kept.'),
+  state_on_network: preset(
+    flag,
+    'false',
+    'Whether the service starts with a `state_dir` on a network file system (NFS, SMB and the like), where its index and its locks cannot be relied on.',
+  ),
   listeners: required(list(listener, { least: 1 }), 'Where agents come in.'),
   issuers: required(list(issuer, { least: 1 }), 'Whose tokens are accepted.'),
   targets: required(list(target), 'What is behind the gateway.'),

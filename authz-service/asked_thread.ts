@@ -21,21 +21,31 @@ export interface AskedThreadOptions {
   readonly code: URL;
   /** What it begins with, as of then: its `workerData`. */
   readonly start: () => unknown;
+  /** One that runs out of it is followed by one with twice as much, up to four times this. */
   readonly maxHeapMb: number;
   /** What is said when it ends in the middle of a question, and gave no reason. */
   readonly ended: string;
 }
 
+/** The thread has ended in the middle of a question. */
+export class ThreadEnded extends Error {
+  override readonly name = 'ThreadEnded';
+}
+
+const MOST_HEAP = 4;
+
 export class AskedThread<Question, Answer> {
   readonly #options: AskedThreadOptions;
   #worker: Worker | undefined;
   #waiting: PromiseWithResolvers<Answer> | undefined;
+  #heapMb: number;
 
   constructor(options: AskedThreadOptions) {
     this.#options = options;
+    this.#heapMb = options.maxHeapMb;
   }
 
-  /** Not before the answer to the last one. Rejects when the thread ends instead. */
+  /** Not before the answer to the last one. Rejects with a `ThreadEnded` when the thread ends instead. */
   async ask(question: Question): Promise<Answer> {
     const worker = (this.#worker ??= this.#begin());
     this.#waiting = Promise.withResolvers();
@@ -56,15 +66,21 @@ export class AskedThread<Question, Answer> {
 
   #begin(): Worker {
     const { code, start, maxHeapMb, ended } = this.#options;
+    const heapMb = this.#heapMb;
     const worker = new Worker(code, {
       workerData: start(),
       env: {},
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
+      resourceLimits: { maxOldGenerationSizeMb: heapMb },
     });
     worker.on('message', (answer: Answer) => this.#waiting?.resolve(answer));
-    worker.on('error', (error) => this.#lose(worker, error));
-    worker.on('exit', () => this.#lose(worker, new Error(ended)));
+    worker.on('error', (error: NodeJS.ErrnoException) => {
+      const outOfMemory = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
+      if (outOfMemory) this.#heapMb = Math.min(2 * heapMb, MOST_HEAP * maxHeapMb);
+      const why = outOfMemory ? `it ran out of its ${heapMb} MB of memory` : error.message;
+      this.#lose(worker, new ThreadEnded(`${ended}: ${why}`, { cause: error }));
+    });
+    worker.on('exit', () => this.#lose(worker, new ThreadEnded(ended)));
     return worker;
   }
 

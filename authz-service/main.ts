@@ -268,6 +268,7 @@ async function start(
 
   health.check('policy', () => (policy.load().workers > 0 ? { ok: true } : { ok: false, reason: 'no decision worker serves' }));
   health.check('record', () => sink.healthy);
+  health.check('publication', () => parts.log().publication);
   health.check('approvals', () => approvals.health);
   const exportDir = join(stateDir, 'export');
   const readable: RecordSource = {

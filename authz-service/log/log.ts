@@ -5,6 +5,7 @@
  * See docs/design/log.md for the format, what a crash leaves, and why it never forks.
  */
 import { join } from 'node:path';
+import { ThreadEnded } from '../asked_thread.ts';
 import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
 import { type Health, type Journal, type JournalOptions, openJournal, type Seal } from '../journal/journal.ts';
 import type { Extent } from '../journal/segment.ts';
@@ -89,6 +90,8 @@ export interface Log {
   /** Runs while nothing is published: for who changes what is published already. Settles as `work` does. */
   undisturbed<Result>(work: () => Promise<Result>): Promise<Result>;
   readonly health: Health;
+  /** Not ok: the thread that publishes has ended again and again. What is recorded is durable all the same. */
+  readonly publication: { readonly ok: true } | { readonly ok: false; readonly reason: string };
   /** Bytes of an unfinished write that recovery cut off. */
   readonly tornBytes: number;
   readonly totals: { readonly records: number; readonly bytes: number; readonly writes: number };
@@ -118,6 +121,9 @@ const MARK_LEAVES = 256;
 const FEW_SESSIONS = 8;
 const MAX_BACKOFF_MS = 60_000;
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** A thread that publishes may end so often in a row; then another one is begun seldom, and somebody has to look. */
+const MOST_ENDS = 5;
+const STUCK_MS = 600_000;
 /** The journal's own bound is for events as the tap bounds them. */
 export const MAX_RECORD_BYTES = 1 << 17;
 
@@ -147,6 +153,8 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   #timer: NodeJS.Timeout | undefined;
   #publishing: Promise<void> | undefined;
   #backoffMs = 0;
+  /** How often the thread that publishes has ended in a row, and why the last time. */
+  #ends = { count: 0, why: '' };
   #segmentSince = Number.NEGATIVE_INFINITY;
   /** The first leaf behind the last renewal of the segment. */
   #renewedAt = -1;
@@ -208,6 +216,13 @@ class TransparencyLog implements Log, OpenedLog, Seal {
 
   get tornBytes(): number {
     return this.#journal.tornBytes;
+  }
+
+  get publication(): Log['publication'] {
+    const { count, why } = this.#ends;
+    if (count < MOST_ENDS) return { ok: true };
+    const behind = (this.#committed?.size ?? 0) - this.#publisher.size;
+    return { ok: false, reason: `${why}, ${count} times in a row: ${behind} events are recorded and not published` };
   }
 
   get health(): Health {
@@ -407,12 +422,23 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       await this.#publisher.publish(target, this.#extents(this.#publisher.size));
       this.#published = { origin: this.origin, ...target };
       this.#backoffMs = 0;
+      this.#ends = { count: 0, why: '' };
       await this.#renew();
       await this.#release();
     } catch (error) {
       if (error instanceof LogError) this.#failed = error;
       this.#backoffMs = Math.min(Math.max(2 * this.#backoffMs, 1000), MAX_BACKOFF_MS);
-      this.#options.onProblem?.(error as Error);
+      this.#ends = error instanceof ThreadEnded ? { count: this.#ends.count + 1, why: error.message } : { count: 0, why: '' };
+      const { publication } = this;
+      if (!publication.ok) this.#backoffMs = STUCK_MS;
+      this.#options.onProblem?.(
+        publication.ok
+          ? (error as Error)
+          : new ThreadEnded(
+              `NOTHING IS PUBLISHED ANY MORE: ${publication.reason}. They are durable in the journal, which grows. It is tried again each ${STUCK_MS / 60_000} minutes, and at the next start`,
+              { cause: error },
+            ),
+      );
       throw error;
     } finally {
       this.#publishing = undefined;

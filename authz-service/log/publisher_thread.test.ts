@@ -2,7 +2,8 @@
 import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ThreadEnded } from '../asked_thread.ts';
 import { openJournal } from '../journal/journal.ts';
 import type { Extent } from '../journal/segment.ts';
 import { localFiles } from '../storage/local_files.ts';
@@ -100,6 +101,35 @@ describe('the thread that publishes', () => {
     expect(fs.existsSync(join(published(), 'checkpoint'))).toBe(false);
     await thread.close();
   });
+
+  it('that runs out of memory again and again is told of, and not begun without end; what is recorded is durable, and published at the next start', async () => {
+    const problems: Error[] = [];
+    const why = 'the thread that publishes has ended: it ran out of its 256 MB of memory';
+    const publishing = vi.spyOn(PublisherThread.prototype, 'publish').mockImplementation(() => Promise.reject(new ThreadEnded(why)));
+    const log = await open({ onProblem: (error) => problems.push(error) });
+    await grow(log, 10);
+    for (let i = 0; i < 5; i += 1) {
+      expect(log.publication).toEqual({ ok: true });
+      await expect(log.publish()).rejects.toThrow(why);
+    }
+    expect(log.publication).toEqual({
+      ok: false,
+      reason: `${why}, 5 times in a row: 10 events are recorded and not published`,
+    });
+    expect(problems.at(-1)?.message).toMatch(/^NOTHING IS PUBLISHED ANY MORE: .* tried again each 10 minutes/);
+    expect(problems).toHaveLength(5);
+    await grow(log, 10);
+    expect(log.health.ok).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(problems).toHaveLength(5);
+    await log.close();
+    publishing.mockRestore();
+    const again = await open();
+    await again.publish();
+    expect(again.publication).toEqual({ ok: true });
+    expect((await verifyPublished(objects()))?.length).toBe(20);
+    await again.close();
+  }, 60_000);
 
   it('may end at any time: another one goes on where it began', async () => {
     const { target, extents } = await journaledOnly(2000);

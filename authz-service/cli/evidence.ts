@@ -9,6 +9,7 @@ import { listedKeys } from '../log/keys.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
+import { missingInWords } from '../verify/report.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
 import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
@@ -65,14 +66,19 @@ async function run(invocation: Invocation): Promise<number> {
     );
     if (bytes > OPENED_BYTES && payloads)
       say(`It has ${Math.round(bytes / 1e6)} MB, more than browsers like to open: --without-payloads leaves recorded payload out.`);
+    const { missing } = found.head;
+    if (missing !== undefined) say(`Not on it, their leaves remaining: ${missingInWords(missing)}.`);
     say(`Verify it anywhere: sluice verify ${out} --key KEY`);
-    return 0;
+    return missing === undefined || missing.unexplained === 0 ? 0 : INCOMPLETE;
   } catch (error) {
     if (error instanceof EvidenceError || error instanceof LogError || error instanceof StorageError || error instanceof TlogError)
       throw new CommandError(`There is no evidence: ${error.message}`);
     throw error;
   }
 }
+
+/** As of `sluice verify`: the page is there, and events that were recorded are not. */
+export const INCOMPLETE = 4;
 
 /** Pages beyond this are hard on a browser. */
 const OPENED_BYTES = 100e6;

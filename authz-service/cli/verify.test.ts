@@ -71,6 +71,37 @@ describe('sluice verify', () => {
   });
 });
 
+describe('of a copy whose events were removed', () => {
+  const reported = async (...args: string[]) => {
+    const { code, told } = await sluice('verify', ...args, '--json');
+    return [code, JSON.parse(told)];
+  };
+
+  it('the log, a session, an event and a page are incomplete, with an exit code of its own', async () => {
+    rmSync(at('log', 'details'), { recursive: true });
+    const { code, told } = await sluice('verify');
+    expect([code, told]).toEqual([4, expect.stringMatching(/^INCOMPLETE: .*\n(?:.*\n)*.*missing {5}300 events, and nothing records why/)]);
+    for (const args of [['ses_3'], ['--event', '7']])
+      expect(await reported(...args)).toMatchObject([4, { verified: true, complete: false, missing: { deleted: 0, withheld: 0 } }]);
+    const written = await sluice('evidence', 'ses_3', '--out', at('page.html'));
+    expect(written).toEqual({
+      code: 4,
+      told: expect.stringContaining('Not on it, their leaves remaining: 4 events, and nothing records why'),
+    });
+    expect(await reported(at('page.html'))).toMatchObject([4, { complete: false, missing: { unexplained: 4 } }]);
+    // What the keeper of the copy says is only of payload.
+    expect(await reported('--without-payloads')).toMatchObject([4, { missing: { withheld: 75, unexplained: 225 } }]);
+  });
+
+  it('is complete where it was made without payload, and that is said', async () => {
+    rmSync(at('log', 'details', 'payloads'), { recursive: true });
+    for (const args of [[], ['ses_3'], ['--event', '14']])
+      expect(await reported(...args, '--without-payloads')).toMatchObject([0, { complete: true, missing: { unexplained: 0 } }]);
+    expect((await sluice('evidence', 'ses_3', '--out', at('page.html'), '--without-payloads')).code).toBe(0);
+    expect(await reported(at('page.html'))).toMatchObject([0, { complete: true, missing: { withheld: 1 } }]);
+  });
+});
+
 describe('sluice verify --witness', () => {
   const witnesses = ['w.test/one', 'w.test/two'].map((name) => parseSignerKey(generateSignerKey(name, 'cosignature')));
   const listed = witnesses.map(({ verifier }) => `${formatVerifierKey(verifier)}\n`).join('');

@@ -10,18 +10,18 @@ import type { TlogError } from '../tlog/error.ts';
 import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
-import { inWords, type Report, type SessionExtent } from '../verify/report.ts';
+import { inWords, type Report } from '../verify/report.ts';
 import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
-import { writeWhole } from './evidence.ts';
+import { INCOMPLETE, writeWhole } from './evidence.ts';
 import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
 
 export const verify: Command = {
   name: 'verify',
   usage:
-    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log DIR] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
+    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log DIR] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
   summary: 'is the record whole and unchanged? Works on a copy, without the service',
   details: [
     ['SESSION', 'one session alone; without it, and without --event, the whole log'],
@@ -38,6 +38,7 @@ export const verify: Command = {
     ['--remember FILE', 'as --checkpoint when the file is there; the newest checkpoint is kept in it when all is well'],
     ['--witness KEY', "a witness' public key, or a file with one on each line"],
     ['--quorum N', 'so many witnesses must have cosigned; default all'],
+    ['--without-payloads', 'the copy was made without recorded payload: that it is not there is no fault of it'],
     ['--json', 'the report for programs'],
     placeDetails[0],
   ],
@@ -49,13 +50,17 @@ export const verify: Command = {
         { type: 'string' as const },
       ]),
     ),
+    'without-payloads': { type: 'boolean' },
     json: { type: 'boolean' },
   },
   takes: [0, 1],
   run,
 };
 
-/** 0: verified. 1: not, or it could not be read. 2: not said right. */
+/** A gateway publishes each second. */
+const PATIENCE_MS = 2_000;
+
+/** 0: verified. 1: not, or it could not be read. 2: not said right. 4: incomplete. */
 async function run(invocation: Invocation): Promise<number> {
   const [what] = invocation.positionals;
   const event = text(invocation, 'event');
@@ -72,14 +77,15 @@ async function run(invocation: Invocation): Promise<number> {
       : await verifyPublished(invocation, what, event);
   say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
   if (redrawn !== undefined && report.extent !== undefined && report.verified)
-    return drawnAgain(what as string, redrawn, report.extent, trustOf(invocation, undefined));
-  return report.verified ? 0 : 1;
+    return drawnAgain(what as string, redrawn, { ...report, extent: report.extent }, trustOf(invocation, undefined));
+  if (!report.verified) return 1;
+  return report.complete ? 0 : INCOMPLETE;
 }
 
 /** Not without being verified in its turn: the page may have been another when it was read again. */
-async function drawnAgain(path: string, out: string, extent: SessionExtent, trust: Trust): Promise<number> {
+async function drawnAgain(path: string, out: string, found: Parameters<typeof redraw>[1], trust: Trust): Promise<number> {
   try {
-    await writeWhole(out, redraw(createReadStream(path, { highWaterMark: 1 << 18 }), extent));
+    await writeWhole(out, redraw(createReadStream(path, { highWaterMark: 1 << 18 }), found));
   } catch (error) {
     if (error instanceof EvidenceError || (error as NodeJS.ErrnoException).syscall !== undefined) throw unreadable(path, error);
     throw error;
@@ -113,9 +119,10 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
       if (process.stderr.isTTY) process.stderr.write(`\r${Math.floor((100 * checked) / size)} % of ${size.toLocaleString('en')} leaves `);
     };
     let report: Report;
-    if (session !== undefined) report = await verifyPart(objects, trust, { session });
-    else if (event !== undefined) report = await verifyPart(objects, trust, { index: Number(event) });
-    else report = await verifyLog({ objects, trust, onProgress });
+    const looking = { withheld: flag(invocation, 'without-payloads') ? (['payloads'] as const) : [], patienceMs: PATIENCE_MS };
+    if (session !== undefined) report = await verifyPart(objects, trust, { session }, looking);
+    else if (event !== undefined) report = await verifyPart(objects, trust, { index: Number(event) }, looking);
+    else report = await verifyLog({ objects, trust, onProgress, ...looking });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     const remember = text(invocation, 'remember');
     if (remember !== undefined && report.verified) keep(remember, report.checkpoint);

@@ -3,7 +3,7 @@
  * in the tree. It is written as one HTML page that a person can read (page.ts), with each of these as a line of JSON inside, so that it is written and read in memory
  * for one event, however long the session is.
  */
-import type { SessionExtent } from '../verify/report.ts';
+import type { MissingEvents, SessionExtent } from '../verify/report.ts';
 import type { ProvenLeaf } from '../verify/session.ts';
 
 export const FORMAT = 'sluice-evidence/2';
@@ -22,6 +22,8 @@ export interface Head {
   readonly extent: SessionExtent;
   /** Whether recorded payload is there, as far as it was when the page was written; false: its leaves alone. */
   readonly payloads: boolean;
+  /** What the page says of events that are not on it, when there are such; they must agree likewise. What records deletions is on the page. */
+  readonly missing?: MissingEvents;
 }
 
 /** Bytes are in base64. */
@@ -47,10 +49,21 @@ export const formatHead = ({
   checkpoint,
   extent: { events, end },
   payloads,
+  missing,
 }: Omit<Head, 'format'>): string => {
   const extent = { events, ...(end !== undefined && { end: endOf(end) }) };
-  return written({ format: FORMAT, ...(drawing !== 1 && { drawing }), session, origin, keys, checkpoint, extent, payloads });
+  const head = { format: FORMAT, ...(drawing !== 1 && { drawing }), session, origin, keys, checkpoint, extent, payloads };
+  return written({ ...head, ...(missing !== undefined && { missing: inOrder(missing) }) });
 };
+
+const inOrder = ({ deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained }: MissingEvents): MissingEvents => ({
+  deleted,
+  noticesGone,
+  recordedBy,
+  withheld,
+  unexplained,
+  ...(firstUnexplained !== undefined && { firstUnexplained }),
+});
 
 /** Its members in the order in which they are written. */
 const endOf = ({ leaf, outcome, after, of, late, missing }: NonNullable<SessionExtent['end']>): NonNullable<SessionExtent['end']> => ({
@@ -141,9 +154,21 @@ const extentOf = (value: unknown): SessionExtent => {
   };
 };
 
+const notThere = (value: unknown): MissingEvents => {
+  const { deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained: first } = membersOf(value, 'what is not there');
+  return {
+    deleted: countOf(deleted, 'the number of deleted events'),
+    noticesGone: countOf(noticesGone, 'the number of those whose notices are gone'),
+    recordedBy: listOf(recordedBy, 'the leaves that record deletions').map((leaf) => countOf(leaf, 'a leaf that records a deletion')),
+    withheld: countOf(withheld, 'the number of withheld events'),
+    unexplained: countOf(unexplained, 'the number of events that are missing'),
+    ...(first !== undefined && { firstUnexplained: countOf(first, 'the first leaf whose event is missing') }),
+  };
+};
+
 /** Reads what somebody hands in: throws an `EvidenceError`, and nothing else. Nothing of what it says is verified. */
 export const parseHead = (line: string): Head => {
-  const { format, drawing = 1, session, origin, keys, checkpoint, extent, payloads } = parsed(line, 'the evidence');
+  const { format, drawing = 1, session, origin, keys, checkpoint, extent, payloads, missing } = parsed(line, 'the evidence');
   if (format !== FORMAT) throw wrong(`the evidence is not of the format ${FORMAT}`);
   if (typeof payloads !== 'boolean') throw wrong('whether there is payload is not said');
   const head = {
@@ -155,6 +180,7 @@ export const parseHead = (line: string): Head => {
     checkpoint: textOf(checkpoint, 'the checkpoint'),
     extent: extentOf(extent),
     payloads,
+    ...(missing !== undefined && { missing: notThere(missing) }),
   } as const;
   // Members that are not known, and other ways to write the same, would stand in the file unseen.
   if (formatHead(head) !== line) throw wrong('the evidence is not written as it should be');

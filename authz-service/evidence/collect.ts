@@ -1,6 +1,6 @@
 /** Collects the evidence of a session out of a published log. */
 
-import { decodeLeaf } from '../log/leaf.ts';
+import { type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { LogReader, type PublishedCheckpoint } from '../log/reader.ts';
 import { WITNESSED_PATH } from '../log/replicator.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
@@ -8,7 +8,8 @@ import { decodeEvent } from '../tap/event.ts';
 import { BODIES } from '../tap/schema.ts';
 import { TlogError } from '../tlog/error.ts';
 import { checkConsistency, formatProof } from '../tlog/proof.ts';
-import { Faults } from '../verify/report.ts';
+import { Missing, readNotices } from '../verify/missing.ts';
+import { Faults, isSome } from '../verify/report.ts';
 import { findSession, type ProvenLeaf, proveLeaves, SessionCheck } from '../verify/session.ts';
 import { EvidenceError, FORMAT, formatHead, formatLeaf, type Head } from './bundle.ts';
 import { BEGINNING, closing, DRAWING, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
@@ -42,14 +43,33 @@ export const collectEvidence = async ({ objects, session, keys, payloads }: Coll
     throw new EvidenceError('the leaves of the log do not give the root of its checkpoint: see `sluice verify`');
   const last = indices.at(-1);
   if (last === undefined) throw new EvidenceError(`there is no session ${session} in the published log`);
-  const witnessed = cosigned !== undefined && last < cosigned.size;
-  const { note: checkpoint, origin, size } = witnessed ? await before(reader, cosigned, newest) : newest;
-  const published = newest.size;
+  const without: readonly DetailClass[] = payloads ? [] : ['payloads'];
   const found = new SessionCheck(new Faults());
-  for await (const leaf of proveLeaves(reader, indices, size, { without: ['payloads'], published })) found.add(unverified(leaf));
+  const missing = new Missing(without);
+  for await (const leaf of proveLeaves(reader, indices, newest.size, { without })) {
+    const event = unverified(leaf);
+    found.add(event);
+    if (leaf.detail === undefined) missing.add(leaf.index, event.leaf);
+  }
+  // What records that they were deleted comes along.
+  if (missing.first !== undefined) await readNotices(reader, { from: missing.first, to: newest.size }, newest, missing, new Faults());
+  const notThere = missing.events;
+  const shown = [...indices, ...notThere.recordedBy].sort((a, b) => a - b);
+  const witnessed = cosigned !== undefined && (shown.at(-1) ?? last) < cosigned.size;
+  const { note: checkpoint, origin, size } = witnessed ? await before(reader, cosigned, newest) : newest;
   return {
-    head: { format: FORMAT, drawing: DRAWING, session, origin, keys, checkpoint, extent: found.extent, payloads },
-    leaves: () => proveLeaves(reader, indices, size, { without: payloads ? [] : ['payloads'], published }),
+    head: {
+      format: FORMAT,
+      drawing: DRAWING,
+      session,
+      origin,
+      keys,
+      checkpoint,
+      extent: found.extent,
+      payloads,
+      ...(isSome(notThere) && { missing: notThere }),
+    },
+    leaves: () => proveLeaves(reader, shown, size, { without, published: newest.size }),
     witnessed,
   };
 };

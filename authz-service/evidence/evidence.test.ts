@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { back } from '../../test/wasm/postgres_wire.fixture.ts';
+import { DELETED_NOTICE, goingText } from '../log/going.ts';
+import { type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
@@ -79,7 +81,8 @@ describe('the evidence of a session', () => {
       level: 'self-consistent',
       keysAreTheLogsOwn: false,
       extent: { events: 5, end: { outcome: 'complete', after: 0 } },
-      checked: { leaves: 5, events: 5, deletedEvents: 0 },
+      checked: { leaves: 5, events: 5 },
+      complete: true,
       faults: [],
       remarks: [],
     });
@@ -198,8 +201,8 @@ describe('the evidence of a session', () => {
   });
 
   const drawnBy = async (drawing: number, of = evidence): Promise<Buffer> => pageOf({ ...of, head: { ...of.head, drawing } });
-  const redrawn = async (bytes: Buffer, { extent }: Report): Promise<Buffer> =>
-    Buffer.from((await gathered(redraw(pieces(bytes, 100), extent as SessionExtent))).join(''));
+  const redrawn = async (bytes: Buffer, { extent, missing }: Report): Promise<Buffer> =>
+    Buffer.from((await gathered(redraw(pieces(bytes, 100), { extent: extent as SessionExtent, missing }))).join(''));
 
   test('of another drawing is verified by what is in it, which is drawn again', async () => {
     for (const drawing of [1, DRAWING + 1, 99]) {
@@ -315,18 +318,68 @@ describe('the evidence of a session', () => {
     }
   });
 
-  test('remains evidence when what was recorded has been deleted', async () => {
-    const objects = log.publish();
+  const deleted = (detailClass: DetailClass, from: number, to: number): TapBody => ({
+    kind: 'notice',
+    notice: DELETED_NOTICE,
+    text: goingText({ detailClass, ageMs: 86_400_000, leaves: [{ from, to }] }),
+  });
+  const [paid] = evidence.leaves.filter(({ entry }) => decodeLeaf(entry).kind === 17).map(({ index }) => index) as [number];
+  /** The log goes on with these, and its payloads of the session's bundle are gone. */
+  const gone = (...further: TapBody[]): MemoryObjects => {
+    const of = new LogFixture(log.key);
+    of.records.push(...log.records);
+    for (const [i, body] of further.entries())
+      of.fill(800 + 256 * i)
+        .skip(100_000)
+        .add('', body);
+    const objects = of.publish();
     objects.objects.delete('details/payloads/001');
-    const later = await pageOf(await collect(objects));
-    expect(later.toString()).toContain('payload_chunk: deleted after its retention');
+    return objects;
+  };
+
+  test('is incomplete when nothing tells why an event is not there, and says so', async () => {
+    const later = await pageOf(await collect(gone()));
+    expect(later.toString()).toContain('payload_chunk: not in the record any more; its leaf remains');
+    expect(later.toString()).toContain(
+      `Not on this page, their leaves remaining: 1 event, and nothing records why, the first of leaf ${paid}.`,
+    );
     expect(await verified(later)).toMatchObject({
       verified: true,
-      checked: { leaves: 5, events: 4, deletedEvents: 1 },
-      remarks: [
-        expect.stringMatching(/^1 of its events, the first of leaf \d+, are not in the bundle: deleted after their retention, or withheld/),
-      ],
+      complete: false,
+      checked: { leaves: 5, events: 4 },
+      missing: { unexplained: 1, firstUnexplained: paid },
     });
+  });
+
+  test('shows what was deleted after its retention by the leaf that records that, proven as the others are', async () => {
+    const later = await collect(gone(deleted('payloads', 256, 512)));
+    const html = await pageOf(later);
+    expect(later.leaves).toHaveLength(6);
+    expect(html.toString()).toContain('1 event, deleted when their retention was over, as recorded in leaf 800.');
+    const report = await verified(html);
+    expect(report).toMatchObject({ verified: true, complete: true, extent: { events: 5 }, missing: { deleted: 1, recordedBy: [800] } });
+    // Without that leaf it would have to say otherwise.
+    const cut = { ...later, leaves: later.leaves.slice(0, 5) };
+    expect(await codes(await pageOf(cut))).toEqual(['altered']);
+    const { missing: _, ...silent } = later.head;
+    expect(await codes(await pageOf({ ...later, head: silent }))).toEqual(['altered']);
+  });
+
+  test('shows the notice that has gone since by its leaf, and by the leaf that records that', async () => {
+    const objects = gone(deleted('payloads', 256, 512), deleted('events', 768, 1_024));
+    objects.objects.delete('details/events/003');
+    const later = await collect(objects);
+    const html = await pageOf(later);
+    expect(html.toString()).toContain('notice: not in the record any more; its leaf remains');
+    expect(await verified(html)).toMatchObject({ complete: true, missing: { deleted: 1, noticesGone: 1, recordedBy: [800, 1_056] } });
+  });
+
+  test('of another drawing, from before it told what is missing, is incomplete by what is in it', async () => {
+    const { missing: _, ...head } = (await collect(gone())).head;
+    const old = await pageOf({ head: { ...head, drawing: 1 }, leaves: (await collect(gone())).leaves });
+    const report = await verified(old);
+    expect(report).toMatchObject({ verified: true, complete: false, missing: { unexplained: 1 } });
+    expect(await verified(await redrawn(old, report))).toMatchObject({ verified: true, complete: false, page: { compared: true } });
   });
 
   test('may be written without recorded payload, and says so', async () => {
@@ -334,13 +387,20 @@ describe('the evidence of a session', () => {
     const html = await pageOf(without);
     expect(html.toString()).not.toContain(Buffer.from('{"ssn":"***"}').toString('base64').slice(0, 12));
     expect(html.toString()).toContain('payload_chunk: left out of this page, or deleted before');
+    expect(html.toString()).toContain('Not on this page, their leaves remaining: 1 event of payload, withheld.');
     expect(await verified(html)).toMatchObject({
       verified: true,
+      complete: true,
       checked: { leaves: 5, events: 4 },
-      remarks: [expect.stringContaining('withheld')],
+      missing: { withheld: 1 },
     });
     const said = await pageOf({ ...evidence, head: { ...evidence.head, payloads: false } });
     expect(await codes(said)).toEqual(['altered']);
+    // Payload alone can be left out like this.
+    const objects = log.publish();
+    objects.objects.delete('details/events/001');
+    const both = await verified(await pageOf(await collect(objects, { payloads: false })));
+    expect(both).toMatchObject({ verified: true, complete: false, missing: { withheld: 1, unexplained: 4 } });
   });
 });
 

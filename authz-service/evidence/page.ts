@@ -12,7 +12,7 @@ import { printable } from '../replay/printable.ts';
 import { type ReplayedEvent, tell } from '../replay/tell.ts';
 import { decodeEvent, eventToJson, timeText } from '../tap/event.ts';
 import { kindOf } from '../tap/store.ts';
-import { extentInWords } from '../verify/report.ts';
+import { extentInWords, missingInWords } from '../verify/report.ts';
 import type { ProvenLeaf } from '../verify/session.ts';
 import type { Head } from './bundle.ts';
 
@@ -34,7 +34,7 @@ tr.gone td { color: #6e7781 } pre { white-space: pre-wrap; background: #f6f8fa; 
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 /** Of what a page shows around its evidence: every change of it is a new one. drawing.test.ts knows what this one draws. */
-export const DRAWING = 2;
+export const DRAWING = 3;
 
 /** With what every page begins, whatever draws it: it lets no script run. */
 export const BEGINNING = `<!doctype html>
@@ -49,7 +49,7 @@ export const LEAF_MARK = '<script type="application/json">';
 export const END_MARK = '</script>\n';
 
 /** What is shown of the head, behind it. */
-export const opening = ({ session, origin, extent, payloads }: Head): string => `<title>Evidence: ${escaped(session)}</title>
+export const opening = ({ session, origin, extent, payloads, missing }: Head): string => `<title>Evidence: ${escaped(session)}</title>
 <style>${STYLE}
 </style>
 </head>
@@ -58,7 +58,7 @@ export const opening = ({ session, origin, extent, payloads }: Head): string => 
 <p>${extent.events.toLocaleString('en')} events of the log <code>${escaped(origin)}</code>, each proven to stand in it by the checkpoint below. Sensitive values are masked, as they were for whoever saw them.${
   payloads ? '' : ' Recorded payload was left out of this page: its leaves are here, and prove that there was some.'
 }</p>
-<p>${escaped(sentence(extentInWords(extent)))}</p>
+<p>${escaped(sentence(extentInWords(extent)))}</p>${missing === undefined ? '' : `\n<p>Not on this page, their leaves remaining: ${escaped(missingInWords(missing))}.</p>`}
 <p class="hint">This page proves nothing by itself: <code>sluice verify FILE --key KEY</code> does, with the log's public key as you were given it, and needs no access to the gateway. It fails when a single byte of this file was changed.</p>
 <table>
 <thead><tr><th>leaf</th><th>time (UTC)</th><th>what happened</th></tr></thead>
@@ -93,8 +93,8 @@ export class Rows {
     const time = timeText(leaf.timeUnixNanos);
     if (detail === undefined) {
       const why =
-        this.#leftOut && classOf(leaf.kind) === 'payloads' ? 'left out of this page, or deleted before' : 'deleted after its retention';
-      return row(index, time, `${escaped(`${kind}: ${why} (${classOf(leaf.kind)}); its leaf remains`)}`, true);
+        this.#leftOut && classOf(leaf.kind) === 'payloads' ? 'left out of this page, or deleted before' : 'not in the record any more';
+      return row(index, time, escaped(`${kind}: ${why}; its leaf remains`), true);
     }
     if (known === undefined) return row(index, time, escaped(`${kind}: this version does not know it`), true);
     const event = eventToJson(decodeEvent(detail.event)) as unknown as ReplayedEvent;

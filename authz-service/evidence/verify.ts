@@ -3,7 +3,8 @@ import { classOf } from '../log/leaf.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
 import { conclude, keptCheckpoint } from '../verify/head.ts';
-import { extentInWords, Faults, type Report, type SessionExtent } from '../verify/report.ts';
+import { isOwnNotice, Missing } from '../verify/missing.ts';
+import { extentInWords, Faults, type MissingEvents, missingInWords, type Report, type SessionExtent } from '../verify/report.ts';
 import { LeafCheck, SessionCheck, type VerifiedEvent } from '../verify/session.ts';
 import { openSigned, type Seen, type Trust } from '../verify/trust.ts';
 import { EvidenceError, type Head, parseHead, parseLeaf } from './bundle.ts';
@@ -22,7 +23,8 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
   let seen: Seen | undefined;
   let kept: Seen | undefined;
   let session = '';
-  let checked: Report['checked'] = { leaves: 0, events: 0, deletedEvents: 0 };
+  let checked: Report['checked'] = { leaves: 0, events: 0 };
+  let missing = new Missing();
   let extent: SessionExtent | undefined;
   let drawing = DRAWING;
   let own = trust.keysAreTheLogsOwn === true;
@@ -36,10 +38,11 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
     seen = openSigned(head.checkpoint, used);
     if (seen.origin !== head.origin) faults.add('altered', `the evidence says ${head.origin}, and the checkpoint ${seen.origin}`);
     kept = sameSize(keptCheckpoint(used, faults), seen, faults, remarks);
-    const events = new LeafCheck(seen, faults);
+    missing = new Missing(head.payloads ? [] : ['payloads']);
+    const events = new LeafCheck(seen, missing, faults, session);
     extent = await checkPage(page, head, events, faults);
     ({ checked } = events);
-    events.tell('in the bundle', remarks);
+    if (extent !== undefined) checkMissing(head, missing.events, faults);
   } catch (error) {
     if (page.failure !== undefined) throw page.failure;
     faults.add((error as TlogError).code === 'signature' ? 'signature' : 'malformed', (error as Error).message);
@@ -55,6 +58,7 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
     heads: { seen, kept, witnessed: seen },
     trust: { ...trust, keysAreTheLogsOwn: own },
     checked,
+    missing: missing.events,
     extent,
     ...((drawing !== DRAWING || faults.none) && { page: { drawing, compared: drawing === DRAWING } }),
   });
@@ -82,7 +86,7 @@ const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults
     const leaf = parseLeaf(await page.upTo(END_MARK));
     const event = events.add(leaf);
     if (event !== undefined) {
-      followed.add(event);
+      if (!isOwnNotice(event.leaf)) followed.add(event);
       checkBelongs(event, leaf.detail !== undefined, head, faults);
     }
     if (!(await shows(() => rows.next(leaf), `at leaf ${leaf.index}`))) return undefined;
@@ -99,6 +103,15 @@ const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults
   return extent;
 };
 
+/** Earlier versions said nothing of it. */
+const checkMissing = ({ missing: said = NOTHING_MISSING, drawing }: Head, found: MissingEvents, faults: Faults): void => {
+  const [one, other] = [said, found].map(missingInWords);
+  if (one !== other && (drawing === DRAWING || said !== NOTHING_MISSING))
+    faults.add('altered', `the page says of events that are not on it "${one}", and what it has shows "${other}"`);
+};
+
+const NOTHING_MISSING = new Missing().events;
+
 /** Another version may have said less of the end. */
 const asFarAsSaid = ({ end: said }: SessionExtent, { events, end }: SessionExtent): SessionExtent => {
   if (said?.of !== undefined || end === undefined) return { events, ...(end !== undefined && { end }) };
@@ -107,7 +120,7 @@ const asFarAsSaid = ({ end: said }: SessionExtent, { events, end }: SessionExten
 };
 
 const checkBelongs = ({ index, leaf }: VerifiedEvent, shown: boolean, head: Head, faults: Faults): void => {
-  if (leaf.session !== head.session) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
+  if (leaf.session !== head.session && !isOwnNotice(leaf)) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
   if (shown && !head.payloads && classOf(leaf.kind) === 'payloads')
     faults.add('altered', `the page says that payload was left out, and has that of leaf ${index}`);
 };

@@ -4,6 +4,7 @@
  */
 import type { ObjectStore } from '../storage/object_store.ts';
 import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
+import { HASH_BYTES } from '../tlog/hash.ts';
 import { proveConsistency, proveInclusion } from '../tlog/proof.ts';
 import { CHECKPOINT_PATH, decodeBundle, nodesOfTiles, type ReadNode, TILE_WIDTH, tilePath, widthAt } from '../tlog/tile.ts';
 import { type Detail, decodeDetails, detailsPath } from './details.ts';
@@ -24,6 +25,35 @@ export interface LogRecord {
   readonly detail: Detail | undefined;
 }
 
+/** Objects at the right edge are replaced by wider ones while the log goes on. */
+const ATTEMPTS = 5;
+
+/** A tile or an object of a bundle, in its form of this width or a wider one that has taken its place; `undefined`: there is none. Rejects with a `StorageError`. */
+export const objectAtEdge = async (
+  objects: ObjectStore,
+  path: (width: number) => string,
+  width: number,
+): Promise<{ readonly bytes: Buffer; readonly width: number } | undefined> => {
+  const at = async (each: number) => {
+    const bytes = await objects.get(path(each));
+    return bytes && { bytes, width: each };
+  };
+  const first = await at(width);
+  if (first !== undefined || width === TILE_WIDTH) return first;
+  const partial = `${path(TILE_WIDTH)}.p/`;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    let wider = TILE_WIDTH;
+    for await (const key of objects.list(partial)) {
+      const listed = Number(key.slice(partial.length));
+      if (listed > width && listed < wider) wider = listed;
+    }
+    // The full one comes before its partial forms go, so that it is looked for behind them.
+    const found = (await at(wider)) ?? (await at(TILE_WIDTH));
+    if (found !== undefined || wider === TILE_WIDTH) return found;
+  }
+  return undefined;
+};
+
 export class LogReader {
   readonly #objects: ObjectStore;
 
@@ -39,7 +69,10 @@ export class LogReader {
 
   /** The hashes of the tree of `size` leaves: a part of it is read for each proof, never the whole. */
   nodes(size: number): ReadNode {
-    return nodesOfTiles(size, (tile) => this.#objects.get(tilePath(tile)));
+    return nodesOfTiles(size, async (tile) => {
+      const found = await objectAtEdge(this.#objects, (width) => tilePath({ ...tile, width }), tile.width);
+      return found?.bytes.subarray(0, tile.width * HASH_BYTES);
+    });
   }
 
   proveInclusion(index: number, size: number): Promise<Buffer[]> {
@@ -53,28 +86,22 @@ export class LogReader {
   /** The entries of a bundle of the tree of `size` leaves. Rejects with `corrupt` when it is not there or not whole. */
   async entries(bundle: number, size: number): Promise<Buffer[]> {
     const width = widthAt(0, bundle, size);
-    for (const each of width < TILE_WIDTH ? [width, TILE_WIDTH] : [width]) {
-      const path = tilePath({ level: 'entries', index: bundle, width: each });
-      const bytes = await this.#objects.get(path);
-      if (bytes === undefined) continue;
-      try {
-        return decodeBundle(bytes, each).slice(0, width);
-      } catch (error) {
-        throw new LogError('corrupt', `${path}: ${(error as Error).message}`, error);
-      }
+    const path = (each: number): string => tilePath({ level: 'entries', index: bundle, width: each });
+    const found = await objectAtEdge(this.#objects, path, width);
+    if (found === undefined) throw new LogError('corrupt', `${path(width)} is not there`);
+    try {
+      return decodeBundle(found.bytes, found.width).slice(0, width);
+    } catch (error) {
+      throw new LogError('corrupt', `${path(found.width)}: ${(error as Error).message}`, error);
     }
-    throw new LogError('corrupt', `${tilePath({ level: 'entries', index: bundle, width })} is not there`);
   }
 
   /** The events of one class of a bundle, by index: those that were not deleted. */
   async details(detailClass: DetailClass, bundle: number, size: number): Promise<Map<number, Detail>> {
     const width = widthAt(0, bundle, size);
-    for (const each of width < TILE_WIDTH ? [width, TILE_WIDTH] : [width]) {
-      const bytes = await this.#objects.get(detailsPath(detailClass, bundle, each));
-      if (bytes === undefined) continue;
-      return new Map(decodeDetails(bytes, bundle).map((detail) => [detail.index, detail]));
-    }
-    return new Map();
+    const found = await objectAtEdge(this.#objects, (each) => detailsPath(detailClass, bundle, each), width);
+    const details = found === undefined ? [] : decodeDetails(found.bytes, bundle);
+    return new Map(details.filter(({ index }) => index < size).map((detail) => [detail.index, detail]));
   }
 
   /** The records of a bundle. Rejects with `corrupt` when an event is not the one that its leaf commits to. */

@@ -3,7 +3,7 @@ import { WITNESSED_PATH } from '../log/replicator.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
-import type { Faults, Report, SessionExtent } from './report.ts';
+import type { Faults, MissingEvents, Report, SessionExtent } from './report.ts';
 import { isWitnessed, type Level, openSigned, type Seen, type Trust } from './trust.ts';
 
 /** The checkpoints that something is verified against: as far as they are there, and the log has signed them. */
@@ -74,12 +74,25 @@ export interface Findings {
   readonly reaches?: number;
   readonly trust: Trust;
   readonly checked: Report['checked'];
+  readonly missing: MissingEvents;
   readonly extent?: SessionExtent | undefined;
   readonly page?: Report['page'];
 }
 
 /** The report: whatever was verified, the level of trust is come by in this one way. */
-export const conclude = ({ what, started, faults, remarks, heads, reaches = 0, trust, checked, extent, page }: Findings): Report => {
+export const conclude = ({
+  what,
+  started,
+  faults,
+  remarks,
+  heads,
+  reaches = 0,
+  trust,
+  checked,
+  missing,
+  extent,
+  page,
+}: Findings): Report => {
   const { seen, kept, witnessed } = heads;
   if (seen !== undefined) {
     checkWitnessed(heads, reaches, trust, faults, remarks);
@@ -87,6 +100,7 @@ export const conclude = ({ what, started, faults, remarks, heads, reaches = 0, t
   }
   return {
     verified: faults.none,
+    complete: faults.none && missing.unexplained === 0,
     level: levelOf(faults, heads, trust),
     what,
     origin: seen?.origin ?? '',
@@ -102,6 +116,7 @@ export const conclude = ({ what, started, faults, remarks, heads, reaches = 0, t
     ...(extent !== undefined && { extent }),
     ...(page !== undefined && { page }),
     checked,
+    missing,
     faults: faults.listed,
     moreFaults: faults.more,
     remarks,

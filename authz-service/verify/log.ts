@@ -1,18 +1,24 @@
 /** Verifies a whole log as it was published: checkpoint, tree, leaves, events. Nothing that is read is believed, but what the verifier's keys have signed. */
 import { type Detail, decodeDetails, detailsPath } from '../log/details.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
+import { objectAtEdge } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { Frontier, HASH_BYTES, leafHash } from '../tlog/hash.ts';
 import { decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
 import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
 import { KeptCheckpoints, keptNames } from './kept.ts';
-import { Chains, checkEvent, Deletions, Emitters } from './record.ts';
-import { Faults, type Report } from './report.ts';
+import { explain, Missing } from './missing.ts';
+import { Chains, checkEvent, Emitters } from './record.ts';
+import { addFault, Faults, type Report } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
 
 export interface Verification {
   readonly objects: ObjectStore;
   readonly trust: Trust;
+  /** Classes whose events the verifier knows to be left out of this copy. */
+  readonly withheld?: readonly DetailClass[];
+  /** How long the notice of a deletion is waited for that was done while the log was read, milliseconds; default 0. */
+  readonly patienceMs?: number;
   /** Told now and then: leaves checked, of how many. */
   readonly onProgress?: (checked: number, size: number) => void;
 }
@@ -21,7 +27,6 @@ interface Counts {
   leaves: number;
   tiles: number;
   events: number;
-  deletedEvents: number;
   sessions: number;
   /** Checkpoints that the log keeps beside its newest. */
   checkpoints: number;
@@ -29,12 +34,19 @@ interface Counts {
 }
 
 /** Rejects with a `StorageError` when the objects cannot be read; whatever they say, it is a report. */
-export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verification): Promise<Report> => {
+export const verifyLog = async ({
+  objects,
+  trust,
+  withheld = [],
+  patienceMs = 0,
+  onProgress = () => {},
+}: Verification): Promise<Report> => {
   const started = performance.now();
   const faults = new Faults();
   const remarks: string[] = [];
-  const counts: Counts = { leaves: 0, tiles: 0, events: 0, deletedEvents: 0, sessions: 0, checkpoints: 0, bytes: 0 };
+  const counts: Counts = { leaves: 0, tiles: 0, events: 0, sessions: 0, checkpoints: 0, bytes: 0 };
 
+  const missing = new Missing(withheld);
   const names = await keptNames(objects);
   const heads = await readHeads(objects, trust, faults);
   const { seen } = heads;
@@ -42,16 +54,23 @@ export const verifyLog = async ({ objects, trust, onProgress = () => {} }: Verif
     const earlier = earlierOnes(heads, faults);
     const kept = new KeptCheckpoints(faults);
     await kept.read(objects, names, seen, trust);
-    await new Walk(objects, seen, earlier, kept, { faults, remarks, counts, onProgress }).run();
+    await new Walk(objects, seen, earlier, kept, { faults, remarks, counts, missing, onProgress }).run();
+    try {
+      if (faults.none) await explain(missing, { objects, trust, seen, from: seen.size, patienceMs }, faults, remarks);
+      missing.tell(faults);
+    } catch (error) {
+      addFault(error, faults);
+    }
   }
   const what = `the log ${seen?.origin ?? trust.origin ?? objects.url}`;
-  return conclude({ what, started, faults, remarks, heads, trust, checked: { ...counts } });
+  return conclude({ what, started, faults, remarks, heads, trust, checked: { ...counts }, missing: missing.events });
 };
 
 interface Found {
   readonly faults: Faults;
   readonly remarks: string[];
   readonly counts: Counts;
+  readonly missing: Missing;
   readonly onProgress: (checked: number, size: number) => void;
 }
 
@@ -75,7 +94,6 @@ class Walk {
   readonly #edge = new TileEdge();
   readonly #chains: Chains;
   readonly #emitters: Emitters;
-  readonly #deletions: Deletions;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
   constructor(objects: ObjectStore, seen: Seen, earlier: readonly Earlier[], kept: KeptCheckpoints, found: Found) {
@@ -86,7 +104,6 @@ class Walk {
     this.#found = found;
     this.#chains = new Chains(found.faults);
     this.#emitters = new Emitters(found);
-    this.#deletions = new Deletions(seen.size);
   }
 
   async run(): Promise<void> {
@@ -114,7 +131,6 @@ class Walk {
     this.#chains.tell(this.#found.remarks);
     this.#kept.tell(this.#found.remarks);
     counts.checkpoints = this.#kept.checked;
-    this.#deletions.tell(this.#found);
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
     if (size === 0) this.#checkEarlier();
     const computed = this.#root();
@@ -129,23 +145,17 @@ class Walk {
   async #read(bundle: number): Promise<Bundle> {
     const { size } = this.#seen;
     const width = widthAt(0, bundle, size);
-    // Published since the checkpoint was read: a full one has taken the partial one's place.
-    const either = async (path: (width: number) => string): Promise<readonly [Buffer | undefined, number]> => {
-      const bytes = await this.#objects.get(path(width));
-      if (bytes !== undefined || width === TILE_WIDTH) return [bytes, width];
-      return [await this.#objects.get(path(TILE_WIDTH)), TILE_WIDTH];
-    };
-    const [[entries, entriesWidth], [tile], ...details] = await Promise.all([
-      either((each) => tilePath({ level: 'entries', index: bundle, width: each })),
-      either((each) => tilePath({ level: 0, index: bundle, width: each })),
-      ...CLASSES.map(async (each) => [each, (await either((w) => detailsPath(each, bundle, w)))[0]] as const),
+    const [entries, tile, ...details] = await Promise.all([
+      objectAtEdge(this.#objects, (each) => tilePath({ level: 'entries', index: bundle, width: each }), width),
+      objectAtEdge(this.#objects, (each) => tilePath({ level: 0, index: bundle, width: each }), width),
+      ...CLASSES.map(async (each) => [each, await objectAtEdge(this.#objects, (w) => detailsPath(each, bundle, w), width)] as const),
     ]);
-    const there = details.flatMap(([each, bytes]) => (bytes === undefined ? [] : [[each, bytes] as const]));
+    const there = details.flatMap(([each, bytes]) => (bytes === undefined ? [] : [[each, bytes.bytes] as const]));
     const path = tilePath({ level: 'entries', index: bundle, width });
-    const rest = { tile: tile?.subarray(0, HASH_BYTES * width), details: new Map(there) };
+    const rest = { tile: tile?.bytes.subarray(0, HASH_BYTES * width), details: new Map(there) };
     if (entries === undefined) return { entries: undefined, problem: `${path} is not there`, ...rest };
     try {
-      return { entries: decodeBundle(entries, entriesWidth).slice(0, width), problem: '', ...rest };
+      return { entries: decodeBundle(entries.bytes, entries.width).slice(0, width), problem: '', ...rest };
     } catch (error) {
       return { entries: undefined, problem: `${path}: ${(error as Error).message}`, ...rest };
     }
@@ -176,14 +186,15 @@ class Walk {
   }
 
   #takeLeaves(first: number, entries: readonly Buffer[], bundles: Bundle['details']): void {
-    const { faults, counts } = this.#found;
+    const { faults, counts, missing } = this.#found;
     const details = { events: new Map<number, Detail>(), payloads: new Map<number, Detail>() } satisfies Record<
       DetailClass,
       Map<number, Detail>
     >;
     for (const [detailClass, bytes] of bundles) {
       try {
-        for (const detail of decodeDetails(bytes, first / TILE_WIDTH)) details[detailClass].set(detail.index, detail);
+        for (const detail of decodeDetails(bytes, first / TILE_WIDTH))
+          if (detail.index < this.#seen.size) details[detailClass].set(detail.index, detail);
       } catch (error) {
         faults.add('malformed', `${detailsPath(detailClass, first / TILE_WIDTH, TILE_WIDTH)}: ${(error as Error).message}`);
       }
@@ -203,13 +214,12 @@ class Walk {
       const detail = ofClass.get(index);
       ofClass.delete(index);
       if (detail === undefined) {
-        counts.deletedEvents += 1;
         this.#chains.add(index, leaf, undefined);
-        this.#deletions.missing(index, leaf, bundles.has(classOf(leaf.kind)));
+        missing.add(index, leaf, bundles.has(classOf(leaf.kind)));
       } else {
         const event = checkEvent(index, leaf, detail, faults);
         this.#chains.add(index, leaf, event);
-        if (event !== undefined) this.#deletions.add(event);
+        missing.deletions.add(index, event);
         counts.events += 1;
         counts.bytes += detail.event.length;
       }
@@ -225,11 +235,9 @@ class Walk {
   async #checkTile(tile: Tile, bytes: Buffer): Promise<void> {
     if (tile.level === 0) return;
     const { faults, counts } = this.#found;
-    const stored =
-      (await this.#objects.get(tilePath(tile))) ??
-      (tile.width < TILE_WIDTH ? await this.#objects.get(tilePath({ ...tile, width: TILE_WIDTH })) : undefined);
+    const stored = await objectAtEdge(this.#objects, (width) => tilePath({ ...tile, width }), tile.width);
     if (stored === undefined) faults.add('missing', `${tilePath(tile)} is not there`);
-    else if (!stored.subarray(0, bytes.length).equals(bytes)) faults.add('tile', tilePath(tile));
+    else if (!stored.bytes.subarray(0, bytes.length).equals(bytes)) faults.add('tile', tilePath(tile));
     else counts.tiles += 1;
   }
 

@@ -1,11 +1,9 @@
 /** What the leaves say of each other, and of the events beside them. */
 import type { Detail } from '../log/details.ts';
-import { DELETED_NOTICE, goneLeaves } from '../log/going.ts';
-import { CLASSES, classOf, commitmentOf, type DetailClass, type Leaf } from '../log/leaf.ts';
+import { commitmentOf, type Leaf } from '../log/leaf.ts';
 import { decodeEvent } from '../tap/event.ts';
 import { BODIES, type TapBodyOf, type TapEvent, TOLD_BESIDE } from '../tap/schema.ts';
 import { kindOf } from '../tap/store.ts';
-import { TILE_WIDTH } from '../tlog/tile.ts';
 import type { Faults } from './report.ts';
 
 /** The event of a leaf; `undefined` when it is not the one that the leaf commits to, or says otherwise than the leaf: then that is among the faults. */
@@ -128,83 +126,3 @@ export class Emitters {
       this.#told.remarks.push(`${this.#gaps} times an emitter went on beyond what the log has of it: the notices "tap-gap" say when`);
   }
 }
-
-interface Range {
-  readonly from: number;
-  readonly to: number;
-}
-
-/**
- * Events that are not there, held against the deletions that the log itself records. Of a full bundle they go all at once, of one that is not full yet one by one: where
- * one is missing beside others and no notice tells of it, that is a fault, unless notices behind it have lost their events, too.
- */
-export class Deletions {
-  readonly #missing: Missing[] = [];
-  readonly #newest = new Map<DetailClass, Missing>();
-  readonly #recorded: { readonly detailClass: DetailClass; readonly ranges: readonly Range[] }[] = [];
-  #lastLostNotice = -1;
-  /** The first leaf of the bundle that is not full. */
-  readonly #edge: number;
-
-  constructor(size: number) {
-    this.#edge = size - (size % TILE_WIDTH);
-  }
-
-  /** In the order of the log. `beside`: others of its bundle and class are there. */
-  missing(index: number, { kind }: Leaf, beside: boolean): void {
-    const detailClass = classOf(kind);
-    if (kind === BODIES.notice.number) this.#lastLostNotice = index;
-    const newest = this.#newest.get(detailClass);
-    if (!beside && newest?.beside === false && Math.floor(newest.first / TILE_WIDTH) === Math.floor(index / TILE_WIDTH)) {
-      newest.last = index;
-      newest.count += 1;
-      return;
-    }
-    const missing = { detailClass, first: index, last: index, count: 1, beside };
-    this.#missing.push(missing);
-    this.#newest.set(detailClass, missing);
-  }
-
-  add({ body }: TapEvent): void {
-    const gone = body.kind === 'notice' && body.notice === DELETED_NOTICE ? goneLeaves(body.text) : undefined;
-    if (gone !== undefined) this.#recorded.push(gone);
-  }
-
-  tell({ faults, remarks }: { readonly faults: Faults; readonly remarks: string[] }): void {
-    for (const detailClass of CLASSES) {
-      const ranges = this.#recorded.filter((each) => each.detailClass === detailClass).flatMap((each) => each.ranges);
-      const untold = this.#missing.filter(
-        (each) => each.detailClass === detailClass && !ranges.some(({ from, to }) => from <= each.first && each.last < to),
-      );
-      const [removed, lost, atEdge]: [Missing[], Missing[], Missing[]] = [[], [], []];
-      for (const each of untold)
-        if (each.first >= this.#edge) atEdge.push(each);
-        else if (each.beside && each.first > this.#lastLostNotice) removed.push(each);
-        else lost.push(each);
-      for (const { first } of removed)
-        faults.add(
-          'missing',
-          `the event of leaf ${first}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
-        );
-      if (lost.length > 0)
-        remarks.push(
-          `${counted(lost)} ${detailClass}, the first behind leaf ${lost[0]?.first}, are not there, and no notice "${DELETED_NOTICE}" that is left tells of their deletion`,
-        );
-      if (atEdge.length > 0)
-        remarks.push(
-          `${counted(atEdge)} of the newest ${detailClass} are not there: the log went on while it was read, or they were taken away; verify it again`,
-        );
-    }
-  }
-}
-
-/** Events that are not there, of one bundle: one of them, or all. */
-interface Missing {
-  readonly detailClass: DetailClass;
-  readonly first: number;
-  last: number;
-  count: number;
-  readonly beside: boolean;
-}
-
-const counted = (missing: readonly Missing[]): number => missing.reduce((sum, { count }) => sum + count, 0);

@@ -1,4 +1,6 @@
 /** What a verification found, for people and for programs. */
+import { StorageError } from '../storage/object_store.ts';
+import { TlogError } from '../tlog/error.ts';
 import { type Level, MEANING } from './trust.ts';
 
 /** What is wrong. One row each: the sentence is for people, the code for programs. */
@@ -51,8 +53,29 @@ export interface SessionExtent {
   readonly searchedTo?: number;
 }
 
+/** Events whose leaves are there, and which are not: how many, and why. */
+export interface MissingEvents {
+  /** Gone when their retention was over, as the log records. */
+  readonly deleted: number;
+  /** Of these: the notice that told of it has been deleted itself since, as the log records. */
+  readonly noticesGone: number;
+  /** The leaves that record the deletions, ascending. */
+  readonly recordedBy: readonly number[];
+  /** Of a class that the verifier, or the page of evidence, says was left out. */
+  readonly withheld: number;
+  /** Nothing says why. */
+  readonly unexplained: number;
+  /** The first leaf of these, where there are some. */
+  readonly firstUnexplained?: number;
+}
+
+export const isSome = ({ deleted, withheld, unexplained }: MissingEvents): boolean => deleted + withheld + unexplained > 0;
+
 export interface Report {
+  /** What is there is what was recorded, and nothing that must be there is missing from the tree. */
   readonly verified: boolean;
+  /** Besides: every event is there, or it is explained why it is not. */
+  readonly complete: boolean;
   readonly level: Level;
   readonly what: string;
   readonly origin: string;
@@ -75,6 +98,7 @@ export interface Report {
   /** Of a page of evidence alone: which version drew its readable part, and whether that was compared with the evidence. */
   readonly page?: { readonly drawing: number; readonly compared: boolean };
   readonly checked: Readonly<Record<string, number>>;
+  readonly missing: MissingEvents;
   readonly faults: readonly Fault[];
   /** Faults beyond those that are listed. */
   readonly moreFaults: number;
@@ -99,6 +123,15 @@ export class Faults {
     return this.listed.length === 0;
   }
 }
+
+/** What the log's reader rejected with, as a fault: rejects with all that is none of the log's. */
+export const addFault = (error: unknown, faults: Faults): void => {
+  if (error instanceof StorageError) throw error;
+  const code = error instanceof TlogError ? error.code : undefined;
+  const { message } = error as Error;
+  if (code === 'missing' || code === 'signature') faults.add(code, message);
+  else faults.add(code === 'unproven' ? 'forked' : 'malformed', message);
+};
 
 const counted = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? 'event' : 'events'}`;
 
@@ -144,23 +177,45 @@ const pageInWords = ({ drawing, compared }: NonNullable<Report['page']>): string
 
 const SINGULAR: Readonly<Record<string, string>> = { leaves: 'leaf' };
 
-/** `deletedEvents` → `deleted events`, or `deleted event` when it is one. */
-const words = (what: string, count: number): string => {
-  const plural = what.replace(/([A-Z])/g, ' $1').toLowerCase();
-  return count === 1 ? (SINGULAR[plural] ?? plural.replace(/s$/, '')) : plural;
-};
+const words = (plural: string, count: number): string => (count === 1 ? (SINGULAR[plural] ?? plural.replace(/s$/, '')) : plural);
 
 const checkedInWords = (checked: Report['checked']): string =>
   Object.entries(checked)
     .map(([what, count]) => `${count.toLocaleString('en')} ${words(what, count)}`)
     .join(', ');
 
+const NAMED_LEAVES = 4;
+
+const leavesInWords = (leaves: readonly number[]): string => {
+  const more = leaves.length - NAMED_LEAVES;
+  const named = leaves.slice(0, NAMED_LEAVES).join(', ');
+  return `${leaves.length === 1 ? 'leaf' : 'leaves'} ${named}${more > 0 ? ` and ${more} more` : ''}`;
+};
+
+/** Which events are not there, and why; empty when all are. */
+export const missingInWords = ({ deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained }: MissingEvents): string => {
+  const gone = noticesGone === 0 ? '' : `; the notices of ${noticesGone.toLocaleString('en')} of them are gone likewise`;
+  const kinds = [
+    ...(unexplained === 0 ? [] : [`${counted(unexplained)}, and nothing records why, the first of leaf ${firstUnexplained}`]),
+    ...(deleted === 0
+      ? []
+      : [`${counted(deleted)}, deleted when their retention was over, as recorded in ${leavesInWords(recordedBy)}${gone}`]),
+    ...(withheld === 0 ? [] : [`${counted(withheld)} of payload, withheld`]),
+  ];
+  return kinds.join('; ');
+};
+
+const verdictOf = ({ verified, complete, what }: Pick<Report, 'verified' | 'complete' | 'what'>): string => {
+  if (!verified) return `NOT VERIFIED: ${what}`;
+  return complete ? `VERIFIED: ${what}` : `INCOMPLETE: ${what}: what is there is verified, and events that were recorded are not there`;
+};
+
 /** The report in words. */
 export const inWords = (report: Report): string => {
-  const { verified, level, what, origin, size, root, signedBy, witnesses, witnessedSize, rememberedSize, faults, moreFaults, remarks } =
-    report;
+  const { level, origin, size, root, signedBy, witnesses, witnessedSize, rememberedSize, faults, moreFaults, remarks } = report;
+  const missing = missingInWords(report.missing);
   const lines = [
-    `${verified ? 'VERIFIED' : 'NOT VERIFIED'}: ${what}`,
+    verdictOf(report),
     ...(origin === '' ? [] : [`  log         ${origin}, ${size.toLocaleString('en')} leaves, root ${root}`]),
     ...(signedBy.length === 0
       ? []
@@ -170,6 +225,7 @@ export const inWords = (report: Report): string => {
     ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),
     ...(report.page === undefined ? [] : [`  page        ${pageInWords(report.page)}`]),
     `  checked     ${checkedInWords(report.checked)}, in ${report.seconds.toFixed(1)} s`,
+    ...(missing === '' ? [] : [`  missing     ${missing}`]),
     `  trust       ${level}: ${MEANING[level]}`,
     ...remarks.map((remark) => `  note        ${remark}`),
     ...faults.map(({ code, detail }) => `  FAULT       ${code}: ${FAULTS[code]}: ${detail}`),

@@ -3,15 +3,17 @@
 import type { Detail } from '../log/details.ts';
 import { CLASSES, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
-import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
 import { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash, rootOf } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '../tlog/proof.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
 import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
+import type { Verification } from './log.ts';
+import { explain, isOwnNotice, Missing } from './missing.ts';
 import { Chains, checkEvent, comesLate, countedEnd } from './record.ts';
-import { Faults, type Report, type SessionExtent } from './report.ts';
+import { addFault, Faults, type Report, type SessionExtent } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
 
 /** A leaf with what proves that it stands in the tree. */
@@ -33,12 +35,15 @@ export interface VerifiedEvent {
 export class LeafCheck {
   readonly #seen: Seen;
   readonly #faults: Faults;
-  readonly #checked = { leaves: 0, events: 0, deletedEvents: 0 };
-  #missing = 0;
-  #firstMissing = 0;
+  readonly #checked = { leaves: 0, events: 0 };
+  readonly #missing: Missing;
+  readonly #session: string | undefined;
 
-  constructor(seen: Seen, faults: Faults) {
+  /** `session`: the one that it is about; notices of the gateway's own that stand among its leaves are there to tell what was deleted. */
+  constructor(seen: Seen, missing: Missing, faults: Faults, session?: string) {
     this.#seen = seen;
+    this.#session = session;
+    this.#missing = missing;
     this.#faults = faults;
   }
 
@@ -60,19 +65,16 @@ export class LeafCheck {
       this.#faults.add('malformed', `leaf ${index}: ${(error as Error).message}`);
       return undefined;
     }
-    if (detail === undefined && (this.#missing += 1) === 1) this.#firstMissing = index;
-    const event = detail === undefined ? undefined : checkEvent(index, leaf, detail, this.#faults);
     this.#checked.leaves += 1;
-    this.#checked[event === undefined ? 'deletedEvents' : 'events'] += 1;
+    if (detail === undefined) {
+      if (this.#session !== undefined && isOwnNotice(leaf)) this.#missing.deletions.gone(index);
+      else this.#missing.add(index, leaf);
+      return { index, leaf, event: undefined };
+    }
+    const event = checkEvent(index, leaf, detail, this.#faults);
+    this.#missing.deletions.add(index, event);
+    this.#checked.events += 1;
     return { index, leaf, event };
-  }
-
-  /** Events that are not shown with their leaves are remarked on: a leaf proves that there was one, and not why it is missing. */
-  tell(where: string, remarks: string[]): void {
-    if (this.#missing > 0)
-      remarks.push(
-        `${this.#missing} of its events, the first of leaf ${this.#firstMissing}, are not ${where}: deleted after their retention, or withheld; \`sluice verify\` of the whole log tells which deletions it records`,
-      );
   }
 }
 
@@ -185,18 +187,24 @@ export async function* proveLeaves(
 export type Part = { readonly session: string } | { readonly index: number };
 
 /** Verifies a session, or the event of one leaf. Rejects with a `StorageError` when the objects cannot be read; whatever they say, it is a report. */
-export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part): Promise<Report> => {
+export const verifyPart = async (
+  objects: ObjectStore,
+  trust: Trust,
+  part: Part,
+  { withheld = [], patienceMs = 0 }: Pick<Verification, 'withheld' | 'patienceMs'> = {},
+): Promise<Report> => {
   const started = performance.now();
   const faults = new Faults();
   const remarks: string[] = [];
   const reader = new LogReader(objects);
   const heads = await readHeads(objects, trust, faults);
   const { seen } = heads;
-  let checked: Report['checked'] = { leaves: 0, events: 0, deletedEvents: 0 };
+  let checked: Report['checked'] = { leaves: 0, events: 0 };
+  const missing = new Missing(withheld);
   let extent: SessionExtent | undefined;
   let reaches = 0;
   if (seen !== undefined) {
-    const leaves = new LeafCheck(seen, faults);
+    const leaves = new LeafCheck(seen, missing, faults);
     try {
       for (const earlier of earlierOnes(heads, faults)) await checkEarlier(reader, seen, earlier, faults);
       const indices = 'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i < seen.size);
@@ -207,16 +215,15 @@ export const verifyPart = async (objects: ObjectStore, trust: Trust, part: Part)
         const event = leaves.add(leaf);
         if (event !== undefined && 'session' in part) session.add(event);
       }
-      leaves.tell('beside the log', remarks);
+      if (missing.first !== undefined) await explain(missing, { objects, trust, seen, from: missing.first, patienceMs }, faults, remarks);
       if ('session' in part && indices.length > 0) extent = { ...session.extent, searchedTo: seen.size };
     } catch (error) {
-      if (error instanceof StorageError) throw error;
-      faults.add(error instanceof TlogError && error.code === 'missing' ? 'missing' : 'malformed', (error as Error).message);
+      addFault(error, faults);
     }
     ({ checked } = leaves);
   }
   const what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
-  return conclude({ what, started, faults, remarks, heads, reaches, trust, checked, extent });
+  return conclude({ what, started, faults, remarks, heads, reaches, trust, checked, missing: missing.events, extent });
 };
 
 /** Where the session stands, by all leaves that the checkpoint signs: one that was left out, or changed so that it is not found, gives another root. */

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
-import { encodeLeaf } from '../log/leaf.ts';
+import { type DetailClass, encodeLeaf } from '../log/leaf.ts';
 import { keptCheckpointPath } from '../log/publisher.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { cosign } from '../tlog/cosignature.ts';
 import { formatNote, generateSignerKey, parseNote, parseSignerKey, type SignerKey, signNote } from '../tlog/note.ts';
-import { judged, LogFixture, type MemoryObjects, ORIGIN, opened } from './log.fixture.ts';
+import { judged, LogFixture, type MemoryObjects, ORIGIN, opened, type Written } from './log.fixture.ts';
 import { verifyLog } from './log.ts';
 import type { FaultCode, Report } from './report.ts';
 import { inWords } from './report.ts';
@@ -24,7 +24,8 @@ describe('a log as it was written', () => {
   test('is verified, all of it', async () => {
     const report = await verified(log.publish());
     expect(report).toMatchObject({ verified: true, level: 'self-consistent', origin: ORIGIN, size: SIZE, faults: [], remarks: [] });
-    expect(report.checked).toMatchObject({ leaves: SIZE, events: SIZE, deletedEvents: 0, sessions: SIZE / 4 });
+    expect(report.checked).toMatchObject({ leaves: SIZE, events: SIZE, sessions: SIZE / 4 });
+    expect(report).toMatchObject({ complete: true, missing: { deleted: 0, withheld: 0, unexplained: 0, recordedBy: [] } });
     expect(inWords(report)).toMatch(/^VERIFIED: the log sluice\.test\/log\n/);
   });
 
@@ -42,58 +43,6 @@ describe('a log as it was written', () => {
       });
   });
 
-  test('may lack events that were deleted: they are counted', async () => {
-    const objects = log.publish();
-    objects.objects.delete('details/payloads/001');
-    const report = await verified(objects);
-    expect(report).toMatchObject({ verified: true, checked: { deletedEvents: 64, events: SIZE - 64 } });
-    expect(report.remarks).toEqual([expect.stringMatching(/^64 payloads, the first behind leaf 258, are not there, and no notice/)]);
-  });
-
-  test('lacks events that it says were deleted, and those alone are not remarked on', async () => {
-    const text = goingText({ detailClass: 'payloads', ageMs: 86_400_000, leaves: [{ from: 256, to: 768 }] });
-    const objects = new LogFixture(log.key).fill(SIZE).add('', { kind: 'notice', notice: DELETED_NOTICE, text }).publish();
-    objects.objects.delete('details/payloads/001');
-    objects.objects.delete('details/payloads/002');
-    expect(await verified(objects)).toMatchObject({ verified: true, checked: { deletedEvents: 128 }, remarks: [] });
-    objects.objects.delete('details/payloads/003');
-    objects.objects.delete('details/events/001');
-    objects.objects.delete('details/payloads/005.p/21');
-    expect((await verified(objects)).remarks).toEqual([
-      expect.stringMatching(/^192 events, the first behind leaf 256,/),
-      expect.stringMatching(/^64 payloads, the first behind leaf 770,/),
-      expect.stringMatching(/^5 of the newest payloads/),
-    ]);
-  });
-
-  test('lacks single events of a bundle that was not full when it says that they were deleted', async () => {
-    const told = (...leaves: { from: number; to: number }[]): string => goingText({ detailClass: 'events', ageMs: 86_400_000, leaves });
-    const without = (objects: ReturnType<LogFixture['publish']>, key: string, ...indices: number[]): typeof objects => {
-      const bundle = Number(key.split('/')[2]?.slice(0, 3));
-      const details = decodeDetails(objects.objects.get(key) as Buffer, bundle).filter(({ index }) => !indices.includes(index));
-      objects.objects.set(key, encodeDetails(details));
-      return objects;
-    };
-    const noticed = new LogFixture(log.key)
-      .fill(300)
-      .add('', { kind: 'notice', notice: DELETED_NOTICE, text: told({ from: 260, to: 262 }) });
-    const edge = noticed.publish();
-    expect(await verified(without(edge, 'details/events/001.p/45', 260, 261))).toMatchObject({ verified: true, remarks: [] });
-    // Its notice may be on its way.
-    expect((await verified(without(edge, 'details/events/001.p/45', 263))).remarks).toEqual([
-      expect.stringMatching(/^1 of the newest events/),
-    ]);
-    const full = noticed.fill(1000);
-    expect(await verified(without(full.publish(), 'details/events/001', 260, 261))).toMatchObject({ verified: true, remarks: [] });
-    expect(codes(await verified(without(full.publish(), 'details/events/001', 260, 261, 263)))).toEqual(['missing']);
-    // What told of it may have been deleted since: an event that was no notice did not.
-    expect(codes(await verified(without(full.publish(), 'details/events/001', 260, 303)))).toEqual(['missing']);
-    expect((await verified(without(full.publish(), 'details/events/001', 260, 300))).remarks).toEqual([
-      expect.stringMatching(/^2 events, the first behind leaf 260, are not there/),
-    ]);
-    expect(codes(await verified(without(full.publish(), 'details/events/001', 300, 303)))).toEqual(['missing']);
-  });
-
   test('with a gap in what an emitter told is remarked on', async () => {
     const gap = new LogFixture(log.key).fill(8);
     const last = gap.records[7] as (typeof gap.records)[number];
@@ -103,6 +52,182 @@ describe('a log as it was written', () => {
     expect(codes(await verified(gap.publish()))).toEqual(['leaf']);
     const skipped = new LogFixture(log.key).fill(8).skip(3).add('ses_9', opened);
     expect((await verified(skipped.publish())).remarks).toEqual([expect.stringContaining('tap-gap')]);
+  });
+});
+
+describe('events that are not there', () => {
+  const notice = (detailClass: DetailClass, ...leaves: { from: number; to: number }[]): TapBody => ({
+    kind: 'notice',
+    notice: DELETED_NOTICE,
+    text: goingText({ detailClass, ageMs: 86_400_000, leaves }),
+  });
+  const without = (of: LogFixture, ...keys: string[]): MemoryObjects => {
+    const objects = of.publish();
+    for (const key of keys) expect(objects.objects.delete(key)).toBe(true);
+    return objects;
+  };
+  const trimmed = (objects: MemoryObjects, key: string, ...indices: number[]): MemoryObjects => {
+    const bundle = Number(key.split('/')[2]?.slice(0, 3));
+    const details = decodeDetails(objects.objects.get(key) as Buffer, bundle).filter(({ index }) => !indices.includes(index));
+    objects.objects.set(key, encodeDetails(details));
+    return objects;
+  };
+  const incomplete = (unexplained: number, firstUnexplained: number, more: object = {}) => ({
+    verified: true,
+    complete: false,
+    missing: { unexplained, firstUnexplained, deleted: 0, withheld: 0, ...more },
+    faults: [],
+  });
+
+  test('and of which nothing tells make it incomplete: the log, their session, each of them; the newest as well', async () => {
+    const objects = without(log, 'details/payloads/001', 'details/payloads/005.p/20');
+    const report = await verified(objects);
+    expect(report).toMatchObject({ ...incomplete(64 + 5, 258), level: 'self-consistent', checked: { events: SIZE - 69 }, remarks: [] });
+    expect(inWords(report)).toMatch(
+      /^INCOMPLETE: the log sluice.test\/log: what is there is verified, and events that were recorded are not there\n/,
+    );
+    expect(inWords(report)).toContain('  missing     69 events, and nothing records why, the first of leaf 258\n');
+    expect(await verifyPart(objects, { keys }, { session: 'ses_64' })).toMatchObject({
+      ...incomplete(1, 258),
+      checked: { leaves: 4, events: 3 },
+    });
+    expect(await verifyPart(objects, { keys }, { index: 1_298 })).toMatchObject(incomplete(1, 1_298));
+    for (const part of [{ session: 'ses_63' }, { index: 259 }])
+      expect(await verifyPart(objects, { keys }, part)).toMatchObject({ verified: true, complete: true });
+  });
+
+  test('all of them', async () => {
+    const objects = log.publish();
+    for (const key of objects.objects.keys()) if (key.startsWith('details/')) objects.objects.delete(key);
+    expect(await verified(objects)).toMatchObject({ ...incomplete(SIZE, 0), checked: { leaves: SIZE, events: 0 } });
+    expect(await verifyPart(objects, { keys }, { session: 'ses_7' })).toMatchObject(incomplete(4, 28));
+    expect(await verifyPart(objects, { keys }, { index: 7 })).toMatchObject(incomplete(1, 7));
+  });
+
+  test('because they were deleted, as the log records, are explained by the leaf that does; others are not', async () => {
+    const of = new LogFixture(log.key)
+      .fill(SIZE)
+      .add('', notice('payloads', { from: 256, to: 768 }))
+      .fill(SIZE + 100);
+    const objects = without(of, 'details/payloads/001', 'details/payloads/002');
+    const report = await verified(objects);
+    expect(report).toMatchObject({
+      verified: true,
+      complete: true,
+      remarks: [],
+      missing: { deleted: 128, recordedBy: [SIZE], unexplained: 0 },
+    });
+    expect(inWords(report)).toContain(`missing     128 events, deleted when their retention was over, as recorded in leaf ${SIZE}\n`);
+    for (const part of [{ session: 'ses_64' }, { index: 258 }])
+      expect(await verifyPart(objects, { keys }, part)).toMatchObject({ complete: true, missing: { deleted: 1, recordedBy: [SIZE] } });
+    for (const key of ['details/payloads/003', 'details/events/001']) objects.objects.delete(key);
+    expect(await verified(objects)).toMatchObject(incomplete(64 + 192, 256, { deleted: 128 }));
+    expect(await verifyPart(objects, { keys }, { session: 'ses_64' })).toMatchObject(incomplete(3, 256, { deleted: 1 }));
+  });
+
+  test('are not explained by what stands before them, is of a session, or is no such notice', async () => {
+    const early = new LogFixture(log.key).add('', notice('payloads', { from: 0, to: 2_000 })).fill(SIZE);
+    const foreign = new LogFixture(log.key).fill(SIZE).add('ses_x', notice('payloads', { from: 0, to: SIZE }));
+    const other = new LogFixture(log.key).fill(SIZE).add('', { ...notice('payloads', { from: 0, to: SIZE }), notice: 'note' } as TapBody);
+    for (const of of [early, foreign, other]) {
+      const objects = without(of, 'details/payloads/001');
+      expect(await verified(objects)).toMatchObject({ verified: true, complete: false, missing: { deleted: 0 } });
+      const { leaf } = of.records.slice(256).find((each) => each.leaf.kind === 17) as Written;
+      expect(await verifyPart(objects, { keys }, { session: leaf.session })).toMatchObject({ complete: false, missing: { deleted: 0 } });
+    }
+  });
+
+  test('by a notice that is gone since, as another records; not by one that is simply gone', async () => {
+    const of = new LogFixture(log.key)
+      .fill(600)
+      .add('', notice('payloads', { from: 0, to: 256 }))
+      .fill(SIZE);
+    const gone = ['details/payloads/000', 'details/events/002'];
+    expect(await verified(without(of, ...gone))).toMatchObject({ complete: false, missing: { deleted: 0 } });
+    of.add('', notice('events', { from: 512, to: 768 }));
+    for (const report of [await verified(without(of, ...gone)), await verifyPart(without(of, ...gone), { keys }, { session: 'ses_3' })]) {
+      expect(report).toMatchObject({ complete: true, missing: { unexplained: 0, recordedBy: [600, SIZE] } });
+      expect(inWords(report)).toContain('are gone likewise');
+    }
+    // It stood at 600, and told of nothing that came later.
+    expect(await verified(without(of, ...gone, 'details/payloads/003'))).toMatchObject({ complete: false, missing: { unexplained: 64 } });
+  });
+
+  test('because they were withheld are those of payload, when the verifier says so', async () => {
+    const keysOf = (o: MemoryObjects, prefix: string) => [...o.objects.keys()].filter((key) => key.startsWith(prefix));
+    const objects = without(log, ...keysOf(log.publish(), 'details/payloads/'));
+    const looking = { withheld: ['payloads'] as const };
+    const payloads = log.records.filter(({ leaf }) => leaf.kind === 17).length;
+    const report = await verifyLog({ objects, trust: { keys }, ...looking });
+    expect(report).toMatchObject({ verified: true, complete: true, missing: { withheld: payloads, unexplained: 0 } });
+    expect(inWords(report)).toContain(`missing     ${payloads} events of payload, withheld\n`);
+    expect(await verifyPart(objects, { keys }, { session: 'ses_3' }, looking)).toMatchObject({ complete: true, missing: { withheld: 1 } });
+    objects.objects.delete('details/events/000');
+    expect(await verifyPart(objects, { keys }, { session: 'ses_3' }, looking)).toMatchObject(incomplete(3, 12, { withheld: 1 }));
+  });
+
+  test('one by one, of a bundle that was not full, when it says that they were deleted', async () => {
+    const noticed = new LogFixture(log.key).fill(300).add('', notice('events', { from: 260, to: 262 }));
+    const [edge, full] = ['details/events/001.p/45', 'details/events/001'];
+    expect(await verified(trimmed(noticed.publish(), edge, 260, 261))).toMatchObject({ complete: true, missing: { deleted: 2 } });
+    expect(codes(await verified(trimmed(noticed.publish(), edge, 263)))).toEqual(['missing']);
+    noticed.fill(1_000);
+    expect(await verified(trimmed(noticed.publish(), full, 260, 261))).toMatchObject({ complete: true, missing: { recordedBy: [300] } });
+    for (const gone of [
+      [260, 261, 263],
+      [260, 303],
+      [260, 300],
+      [300, 303],
+    ])
+      expect(codes(await verified(trimmed(noticed.publish(), full, ...gone)))).toEqual(['missing']);
+    // Beside others nothing is looked at for one session: it is incomplete.
+    expect(await verifyPart(trimmed(noticed.publish(), full, 260, 263), { keys }, { index: 263 })).toMatchObject(incomplete(1, 263));
+  });
+
+  describe('while the log goes on', () => {
+    /** What is read first is the log as it was; `then` is there from the next look at its checkpoint on. */
+    const going = (first: MemoryObjects, then: MemoryObjects): MemoryObjects => {
+      const objects = Object.assign(new LogFixture(log.key).publish(), { objects: new Map(first.objects) });
+      let looks = 0;
+      objects.get = async (key: string) => {
+        if (key === 'checkpoint' && (looks += 1) > 1) objects.objects.clear();
+        if (objects.objects.size === 0) for (const [each, bytes] of then.objects) objects.objects.set(each, bytes);
+        return objects.objects.get(key);
+      };
+      return objects;
+    };
+    const later = new LogFixture(log.key)
+      .fill(SIZE)
+      .add('', notice('payloads', { from: 256, to: 512 }))
+      .fill(SIZE + 50);
+
+    test('are explained by what it has recorded since', async () => {
+      const gone = 'details/payloads/001';
+      const objects = (): MemoryObjects => going(without(log, gone), without(later, gone));
+      const report = await verified(objects());
+      expect(report).toMatchObject({ complete: true, size: SIZE, missing: { deleted: 64, recordedBy: [SIZE] } });
+      expect(report.remarks).toEqual([expect.stringMatching(/^the log went on while it was read, to 1,350 leaves/)]);
+      expect(await verifyPart(objects(), { keys }, { session: 'ses_64' })).toMatchObject({ complete: true, missing: { deleted: 1 } });
+      // And by nothing else that is newer.
+      const more = new LogFixture(log.key).fill(SIZE + 50);
+      expect(await verified(going(without(log, gone), without(more, gone)))).toMatchObject(incomplete(64, 258));
+    });
+
+    test('are not by another history', async () => {
+      const other = new LogFixture(log.key)
+        .fill(SIZE - 1)
+        .add('ses_x', opened)
+        .add('', notice('payloads', { from: 256, to: 512 }));
+      const report = await verified(going(without(log, 'details/payloads/001'), without(other, 'details/payloads/001')));
+      expect(codes(report)).toEqual(['forked']);
+    });
+
+    test('are no more than were read: wider objects take the place of those at the edge', async () => {
+      const objects = later.publish();
+      objects.objects.set('checkpoint', Buffer.from(log.checkpoint()));
+      expect(await verified(objects)).toMatchObject({ verified: true, complete: true, size: SIZE, missing: { unexplained: 0 } });
+      expect(await verifyPart(objects, { keys }, { session: 'ses_324' })).toMatchObject({ verified: true, complete: true });
+    });
   });
 });
 
@@ -472,15 +597,6 @@ describe('a part', () => {
     const objects = log.publish();
     flip(objects.objects, 'tile/entries/000', 60);
     expect(codes(await verifyPart(objects, { keys }, { index: 0 }))).toEqual(expect.arrayContaining(['inclusion']));
-  });
-
-  test('whose events are not there is remarked on', async () => {
-    const objects = log.publish();
-    objects.objects.delete('details/payloads/000');
-    expect(await verifyPart(objects, { keys }, { session: 'ses_0' })).toMatchObject({
-      verified: true,
-      remarks: [expect.stringMatching(/^1 of its events, the first of leaf 2, are not beside the log/)],
-    });
   });
 
   const end = (outcome: string) => closedBody(outcome);

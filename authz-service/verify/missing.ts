@@ -1,0 +1,238 @@
+/** Events that do not stand beside their leaves, and why: by a deletion that the log itself records, by what the verifier says was withheld, or by nothing. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DELETED_NOTICE, goneLeaves } from '../log/going.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, kindOfEntry, type Leaf } from '../log/leaf.ts';
+import { LogReader } from '../log/reader.ts';
+import type { ObjectStore } from '../storage/object_store.ts';
+import { BODIES, type TapEvent } from '../tap/schema.ts';
+import { TlogError } from '../tlog/error.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
+import { CHECKPOINT_PATH, TILE_WIDTH } from '../tlog/tile.ts';
+import { checkEvent } from './record.ts';
+import type { Faults, MissingEvents } from './report.ts';
+import { openSigned, type Seen, type Trust } from './trust.ts';
+
+/** Whether this is a notice of the gateway's own: one of these tells of each deletion. */
+export const isOwnNotice = ({ kind, session }: Pick<Leaf, 'kind' | 'session'>): boolean => kind === BODIES.notice.number && session === '';
+
+/** Why an event is not there. */
+interface Explanation {
+  /** Leaves that show it. */
+  readonly by: readonly number[];
+  /** The notice was deleted itself since, as another records. */
+  readonly noticeGone: boolean;
+}
+
+/** Leaves from `from` to before `to`, whose events the notice of a leaf behind them says were deleted. */
+interface Recorded {
+  readonly from: number;
+  readonly to: number;
+  readonly leaf: number;
+}
+
+/** What the log itself records of deletions. */
+export class Deletions {
+  readonly #recorded: { readonly [C in DetailClass]: Recorded[] } = { events: [], payloads: [] };
+  readonly #gone: number[] = [];
+
+  /** An event as far as it can be read: those that tell of deletions count, from the gateway itself. */
+  add(leaf: number, event: TapEvent | undefined): void {
+    if (event?.body.kind !== 'notice' || event.session !== '' || event.body.notice !== DELETED_NOTICE) return;
+    const { detailClass, ranges } = goneLeaves(event.body.text) ?? { detailClass: 'events', ranges: [] };
+    // What is deleted stands before what tells of it.
+    for (const { from, to } of ranges) if (to <= leaf) this.#recorded[detailClass].push({ from, to, leaf });
+  }
+
+  /** A notice of the gateway's own, whose event is not there. */
+  gone(leaf: number): void {
+    this.#gone.push(leaf);
+  }
+
+  /** What explains that the event of a leaf is not there; `undefined`: nothing does. */
+  explainer(): (detailClass: DetailClass, index: number) => Explanation | undefined {
+    const recorded = { events: disjoint(this.#recorded.events), payloads: disjoint(this.#recorded.payloads) };
+    // Notices are events, and go as these do: one that went, and is known to, may have told of anything before it.
+    const last = this.#gone.filter((leaf) => foundIn(recorded.events, leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
+    return (detailClass, index) => {
+      const by = foundIn(recorded[detailClass], index);
+      if (by !== undefined) return { by: [by.leaf], noticeGone: false };
+      return index < last ? { by: [last, foundIn(recorded.events, last)?.leaf ?? last], noticeGone: true } : undefined;
+    };
+  }
+}
+
+/** Ascending, none over another: what is told of twice counts as told of first. */
+const disjoint = (recorded: readonly Recorded[]): readonly Recorded[] => {
+  const found: Recorded[] = [];
+  for (const each of recorded.toSorted((a, b) => a.from - b.from || a.leaf - b.leaf)) {
+    const from = Math.max(each.from, found.at(-1)?.to ?? 0);
+    if (from < each.to) found.push({ ...each, from });
+  }
+  return found;
+};
+
+const foundIn = (recorded: readonly Recorded[], index: number): Recorded | undefined => {
+  let [low, high] = [0, recorded.length];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if ((recorded[middle] as Recorded).to <= index) low = middle + 1;
+    else high = middle;
+  }
+  const found = recorded[low];
+  return found !== undefined && found.from <= index ? found : undefined;
+};
+
+/** Of one class and bundle. */
+interface NotThere {
+  /** A bit for each leaf of the bundle. */
+  readonly leaves: Uint8Array;
+  /** Whether others of the class are there. */
+  readonly beside: boolean;
+}
+
+const BITS = 8;
+
+export class Missing {
+  readonly deletions = new Deletions();
+  readonly #withheld: readonly DetailClass[];
+  readonly #notThere: { readonly [C in DetailClass]: Map<number, NotThere> } = { events: new Map(), payloads: new Map() };
+
+  /** `withheld`: classes that are not to be looked for. */
+  constructor(withheld: readonly DetailClass[] = []) {
+    this.#withheld = withheld;
+  }
+
+  /** In the order of the log. `beside`: others of its class are there in the bundle. */
+  add(index: number, leaf: Leaf, beside = false): void {
+    const bundles = this.#notThere[classOf(leaf.kind)];
+    const bundle = Math.floor(index / TILE_WIDTH);
+    const { leaves } = bundles.get(bundle) ?? { leaves: new Uint8Array(TILE_WIDTH / BITS) };
+    const offset = index % TILE_WIDTH;
+    leaves[Math.floor(offset / BITS)] = (leaves[Math.floor(offset / BITS)] as number) | (1 << (offset % BITS));
+    bundles.set(bundle, { leaves, beside });
+    if (isOwnNotice(leaf)) this.deletions.gone(index);
+  }
+
+  /** The first leaf whose event is not there; `undefined`: all are. */
+  get first(): number | undefined {
+    return [...this.#each()].reduce<number | undefined>(
+      (first, { index }) => (first === undefined || index < first ? index : first),
+      undefined,
+    );
+  }
+
+  get events(): MissingEvents {
+    const explain = this.deletions.explainer();
+    const by = new Set<number>();
+    const found = { deleted: 0, noticesGone: 0, withheld: 0, unexplained: 0 };
+    let first = Number.POSITIVE_INFINITY;
+    for (const { detailClass, index } of this.#each()) {
+      const explanation = explain(detailClass, index);
+      if (explanation !== undefined) {
+        found.deleted += 1;
+        if (explanation.noticeGone) found.noticesGone += 1;
+        for (const leaf of explanation.by) by.add(leaf);
+      } else if (this.#withheld.includes(detailClass)) found.withheld += 1;
+      else {
+        found.unexplained += 1;
+        first = Math.min(first, index);
+      }
+    }
+    const recordedBy = [...by].sort((a, b) => a - b);
+    return { ...found, recordedBy, ...(found.unexplained > 0 && { firstUnexplained: first }) };
+  }
+
+  /** An event that was taken out from among others is a fault of what is there. */
+  tell(faults: Faults): void {
+    const explain = this.deletions.explainer();
+    for (const { detailClass, index, beside } of this.#each())
+      if (beside && explain(detailClass, index) === undefined)
+        faults.add(
+          'missing',
+          `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
+        );
+  }
+
+  *#each(): Generator<{ readonly detailClass: DetailClass; readonly index: number; readonly beside: boolean }> {
+    for (const detailClass of CLASSES)
+      for (const [bundle, { leaves, beside }] of this.#notThere[detailClass])
+        for (let offset = 0; offset < TILE_WIDTH; offset += 1)
+          if (((leaves[Math.floor(offset / BITS)] as number) >> (offset % BITS)) & 1)
+            yield { detailClass, index: bundle * TILE_WIDTH + offset, beside };
+  }
+}
+
+/**
+ * The gateway's own notices from leaf `from` to before `to`, proven against a tree that has them. Rejects as the log's reader does.
+ */
+export const readNotices = async (
+  reader: LogReader,
+  { from, to }: { readonly from: number; readonly to: number },
+  tree: { readonly size: number; readonly root: Uint8Array },
+  { deletions }: Missing,
+  faults: Faults,
+): Promise<void> => {
+  for (let bundle = Math.floor(from / TILE_WIDTH); bundle * TILE_WIDTH < to; bundle += 1) {
+    const entries = await reader.entries(bundle, tree.size);
+    const notices = entries.flatMap((entry, i) => {
+      const index = bundle * TILE_WIDTH + i;
+      if (index < from || index >= to || kindOfEntry(entry) !== BODIES.notice.number) return [];
+      const leaf = decodeLeaf(entry);
+      return isOwnNotice(leaf) ? [{ index, entry, leaf }] : [];
+    });
+    if (notices.length === 0) continue;
+    const details = await reader.details('events', bundle, tree.size);
+    for (const { index, entry, leaf } of notices) {
+      checkInclusion(leafHash(entry), index, tree, await reader.proveInclusion(index, tree.size));
+      const detail = details.get(index);
+      if (detail === undefined) deletions.gone(index);
+      else deletions.add(index, checkEvent(index, leaf, detail, faults));
+    }
+  }
+};
+
+export interface Looking {
+  readonly objects: ObjectStore;
+  readonly trust: Trust;
+  /** What the verification is against. */
+  readonly seen: Seen;
+  /** Up to here notices were looked at already. */
+  readonly from: number;
+  /** Events of the newest bundle go just before the notice that tells of it is published: how long that is waited for, milliseconds. */
+  readonly patienceMs: number;
+}
+
+/**
+ * Looks for what explains missing events behind the leaves that were looked at: to the end of the tree, and in what the log has gone on by while it was read. Of
+ * the latter nothing but deletions is made. Rejects as the log's reader does.
+ */
+export const explain = async (missing: Missing, looking: Looking, faults: Faults, remarks: string[]): Promise<void> => {
+  const { objects, trust, seen, from, patienceMs } = looking;
+  const reader = new LogReader(objects);
+  const isExplained = (): boolean => missing.events.unexplained === 0;
+  if (isExplained()) return;
+  await readNotices(reader, { from, to: seen.size }, seen, missing, faults);
+  let before = seen;
+  for (const deadline = performance.now() + patienceMs; !isExplained(); await sleep(Math.min(PAUSE_MS, patienceMs))) {
+    const later = await newest(objects, trust);
+    if (later.size > before.size) {
+      checkConsistency(before, later, await reader.proveConsistency(before.size, later.size));
+      await readNotices(reader, { from: before.size, to: later.size }, later, missing, faults);
+      before = later;
+    }
+    if (performance.now() >= deadline) break;
+  }
+  if (before.size > seen.size)
+    remarks.push(
+      `the log went on while it was read, to ${before.size.toLocaleString('en')} leaves: of these, deletions alone were looked at`,
+    );
+};
+
+const PAUSE_MS = 200;
+
+const newest = async (objects: ObjectStore, trust: Trust): Promise<Seen> => {
+  const note = await objects.get(CHECKPOINT_PATH);
+  if (note === undefined) throw new TlogError('missing', `there is no checkpoint at ${objects.url} any more`);
+  return openSigned(note, trust);
+};

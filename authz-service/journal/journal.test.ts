@@ -53,6 +53,38 @@ describe('a journal on a real disk', () => {
 
   const segments = (): string[] => fs.readdirSync(directory).filter((name) => name.endsWith('.journal'));
 
+  it.skipIf(process.platform !== 'linux')(
+    'writes to files whose writes the kernel makes durable: new ones, and those that it goes on with',
+    async () => {
+      /** By name: of each segment that this process has open to write to, whether a write to it returns when it is on the disk (open(2): O_DSYNC). */
+      const durable = (): Record<string, boolean> => {
+        const found: Record<string, boolean> = {};
+        for (const fd of fs.readdirSync('/proc/self/fd')) {
+          let path = '';
+          try {
+            path = fs.readlinkSync(`/proc/self/fd/${fd}`);
+          } catch {}
+          if (!path.startsWith(directory) || !path.endsWith('.journal')) continue;
+          const flags = Number.parseInt(/^flags:\s+([0-7]+)$/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '', 8);
+          if ((flags & 3) !== fs.constants.O_RDONLY)
+            found[path.slice(directory.length + 1)] = (flags & fs.constants.O_DSYNC) === fs.constants.O_DSYNC;
+        }
+        return found;
+      };
+      let journal = await openJournal(directory);
+      await journal.append(record('a'));
+      expect(durable()).toEqual({ '0000000000000000.journal': true });
+      await journal.rotate();
+      await journal.append(record('b'));
+      expect(durable()).toEqual({ '0000000000000001.journal': true });
+      await journal.close();
+      journal = await openJournal(directory);
+      await journal.append(record('c'));
+      expect(durable()).toEqual({ '0000000000000001.journal': true });
+      await journal.close();
+    },
+  );
+
   it('begins another segment when it is told to, between writes, and not behind nothing', async () => {
     const journal = await openJournal(directory, { released: true });
     await journal.rotate();

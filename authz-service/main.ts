@@ -288,6 +288,10 @@ async function start(
     directory: stateDir,
     record: (kind, session, text) => sink.append([{ session, target: '', body: { kind: 'notice', notice: kind, text } }]),
     leavesOf: async (session) => sink.indicesOf(session),
+    publish: async () => {
+      await sink.finish();
+      await parts.log().publish();
+    },
     forget: async (from, to) => void (await sink.forget(from, to)),
     undisturbed: (work) => parts.log().undisturbed(work),
     noticeOf,

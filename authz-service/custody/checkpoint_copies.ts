@@ -45,6 +45,8 @@ export const httpPlace = (name: string, url: URL, call: Caller, authorization: (
 export class CheckpointCopies {
   readonly #options: CheckpointCopiesOptions;
   readonly #stopped = new AbortController();
+  /** The next round is the last one. */
+  readonly #ending = new AbortController();
   /** By place: the size that it has, and why the last attempt failed. */
   readonly #states: { readonly place: CheckpointPlace; size: number; failure: string }[];
   #running: Promise<void> | undefined;
@@ -62,9 +64,15 @@ export class CheckpointCopies {
     this.#running ??= this.#run();
   }
 
+  /** Sends what is the newest by now, and then no more. Resolves also when that failed. */
+  async finish(): Promise<void> {
+    this.#ending.abort();
+    await this.#running;
+  }
+
   async close(): Promise<void> {
     this.#stopped.abort();
-    await this.#running;
+    await this.finish();
   }
 
   async round(): Promise<void> {
@@ -80,7 +88,7 @@ export class CheckpointCopies {
             Object.assign(state, { size, failure: '' });
           } catch (error) {
             const { message } = error as Error;
-            if (message !== state.failure) this.#options.onProblem(error as Error, state.place.name);
+            if (message !== state.failure && !this.#stopped.signal.aborted) this.#options.onProblem(error as Error, state.place.name);
             state.failure = message;
           }
         }),
@@ -89,9 +97,10 @@ export class CheckpointCopies {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
-    while (!signal.aborted) {
+    for (let last = false; !last && !signal.aborted; ) {
+      last = this.#ending.signal.aborted;
       await this.round().catch((error: Error) => this.#options.onProblem(error, ''));
-      await sleep(this.#options.everyMs, undefined, { signal }).catch(() => {});
+      if (!last) await sleep(this.#options.everyMs, undefined, { signal: this.#ending.signal }).catch(() => {});
     }
   }
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -57,7 +57,7 @@ const s3 = (writeOnce: 'no' | 'compliance' = 'compliance'): StoreConfig => ({
   tls: undefined,
 });
 
-const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody> => {
+const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<CustodyOptions> = {}): Promise<Custody> => {
   custody = await startCustody({
     tap: {
       replicas: [],
@@ -82,6 +82,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}): Promise<Custody>
     proveMs: 10,
     logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },
     env: ENV,
+    ...more,
   });
   return custody;
 };
@@ -168,6 +169,42 @@ describe('the custody of the log', () => {
       await until(() => held('events/000') === true);
       await until(() => bucket.keys().includes('gw/checkpoint'));
       expect(held('events/001')).toBe(false);
+    });
+  });
+
+  describe('at the end', () => {
+    const slow = { everyMs: 3_600_000, to: [{ type: 'directory' as const, name: 'mount', path: '' }] };
+    const checkpoints = () => ({ ...slow, to: [{ ...slow.to[0], path: join(directory, 'mount') } as (typeof slow.to)[0]] });
+    const sizeIn = (note: Buffer | undefined): number | undefined =>
+      note && openCheckpoint(note, log.key.verifier.name, [log.key.verifier]).size;
+    const replicated = () => sizeIn(bucket.objects.get('gw/checkpoint')?.[0]?.bytes);
+
+    it('copies what was recorded since the last look, to replicas and places', async () => {
+      await log.fill(300).publish();
+      await start({ replicas: [s3()], checkpoints: checkpoints() }, { publish: async () => void (await log.fill(9).publish()) });
+      await until(() => replicated() === 300 && custody?.status.places[0]?.lag === 0);
+      await custody?.close();
+      expect(replicated()).toBe(309);
+      expect(await log.objects.get('checkpoint')).toEqual(bucket.objects.get('gw/checkpoint')?.[0]?.bytes);
+      expect(existsSync(join(directory, 'mount/checkpoints/0000000000000309'))).toBe(true);
+    });
+
+    it.each([
+      ['away', () => undefined],
+      ['silent', () => 'silence' as const],
+    ])('is not held up by a store that is %s, and gives the others theirs', async (_, fault) => {
+      await log.fill(300).publish();
+      const publish = async (): Promise<void> => {
+        Object.assign(bucket, { faults: { length: 1, shift: fault } });
+        await log.fill(9).publish();
+      };
+      await start({ replicas: [{ ...s3(), timeoutMs: 60_000 } as StoreConfig], checkpoints: checkpoints() }, { publish, lastMs: 300 });
+      await until(() => replicated() === 300 && custody?.status.places[0]?.lag === 0);
+      const begun = performance.now();
+      await custody?.close();
+      // Five attempts, or one of a minute, would take longer.
+      expect(performance.now() - begun).toBeLessThan(20_000);
+      expect([replicated(), existsSync(join(directory, 'mount/checkpoints/0000000000000309'))]).toEqual([300, true]);
     });
   });
 

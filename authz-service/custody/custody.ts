@@ -43,6 +43,10 @@ export interface CustodyOptions {
   readonly record: (notice: string, session: string, text: string) => Promise<void>;
   /** The indices of a session's leaves. */
   readonly leavesOf: (session: string) => Promise<readonly number[]>;
+  /** Publishes all of the record, to which nothing more comes: asked at the end, before the last copies are made. */
+  readonly publish?: () => Promise<void>;
+  /** How long the last copies may take at the end. Milliseconds, default 5,000. */
+  readonly lastMs?: number;
   /** Lets go what was derived of events that are deleted: those of the leaves from `from` to before `to`. */
   readonly forget: (from: number, to: number) => Promise<void>;
   /** Runs while nothing is published. */
@@ -97,7 +101,7 @@ export const CLOCK_NOTICES = { suspended: 'retention-suspended', resumed: 'reten
 
 interface Replica {
   readonly config: StoreConfig;
-  readonly store: ObjectStore;
+  readonly store: ProvenStore;
   readonly replicator: Replicator;
 }
 
@@ -124,6 +128,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   let started = false;
   const tell = (config: StoreConfig, store: ProvenStore, standing: Standing): void => {
     const { name } = config;
+    // Broken off at the end.
+    if (stopped.signal.aborted) return;
     if (standing.state === 'proven')
       logger.info({ store: name, url: store.url, writeOnce: isLocked(config), proven: store.proven }, 'a store is ready');
     else if (standing.state === 'away')
@@ -344,6 +350,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       try {
         await work();
       } catch (error) {
+        if (stopped.signal.aborted) return;
         swept.failures += 1;
         logger.error({ err: error }, 'a sweep of the retention failed; it is tried again');
       }
@@ -377,6 +384,12 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     // What stores and witnesses say of the time is known by now.
     await clock?.tick();
     const [sweeps, proofs, ticks] = [sweeping(), proving(), ticking()];
+    /** Whoever can be reached gets what was recorded up to the end. */
+    const lastCopies = async (): Promise<void> => {
+      await options.publish?.().catch((error: Error) => logger.error({ err: error }, 'the end of the record is not published'));
+      const reached = replicas.filter(({ store }) => store.standing.state === 'proven');
+      await Promise.all([...reached.map(({ replicator }) => replicator.finish()), copies.finish()]);
+    };
     const size = (): number =>
       Math.max(0, ...replicas.map(({ replicator }) => replicator.progress.published), witnessing?.progress.newest ?? 0);
     return {
@@ -419,15 +432,14 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       },
       async close() {
         stopped.abort();
-        await Promise.all([
-          ...replicas.map(({ replicator }) => replicator.close()),
-          copies.close(),
-          witnessing?.close(),
-          sweeps,
-          proofs,
-          ticks,
-        ]);
+        const late = new AbortController();
+        const deadline = sleep(options.lastMs ?? 5_000, undefined, { signal: late.signal }).catch(() => {});
+        const own = Promise.all([sweeps, proofs, ticks]);
+        await Promise.race([own.then(lastCopies), deadline]);
+        late.abort();
+        // What is under way still is broken off.
         await Promise.all([...stores.map(({ store }) => store.close()), ...closing.map((close) => close())]);
+        await Promise.all([...replicas.map(({ replicator }) => replicator.close()), copies.close(), witnessing?.close(), own]);
       },
     };
   } catch (error) {

@@ -60,6 +60,8 @@ class Overtaken extends Error {}
 export class Replicator {
   readonly #options: Required<Omit<ReplicatorOptions, 'retainUntil' | 'arrived'>> & Pick<ReplicatorOptions, 'retainUntil' | 'arrived'>;
   readonly #stopped = new AbortController();
+  /** The next round is the last one. */
+  readonly #ending = new AbortController();
   /** What is in `to`; unknown before the first look. */
   #replicated: number | undefined;
   #published = 0;
@@ -89,9 +91,15 @@ export class Replicator {
     this.#running ??= this.#run();
   }
 
+  /** Copies what is published by now, and then no more. Resolves also when that failed. */
+  async finish(): Promise<void> {
+    this.#ending.abort();
+    await this.#running;
+  }
+
   async close(): Promise<void> {
     this.#stopped.abort();
-    await this.#running;
+    await this.finish();
   }
 
   /** Brings the other store up to what is published now. Rejects with a `StorageError`, or with a `LogError` when the two are not the same log. */
@@ -117,12 +125,13 @@ export class Replicator {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopped;
-    while (!signal.aborted) {
+    for (let last = false; !last && !signal.aborted; ) {
+      last = this.#ending.signal.aborted;
       const before = this.#failure;
       await this.round().catch((error: Error) => {
         if (!signal.aborted && error.message !== before) this.#options.onProblem(error);
       });
-      await sleep(this.#options.intervalMs, undefined, { signal }).catch(() => {});
+      if (!last) await sleep(this.#options.intervalMs, undefined, { signal: this.#ending.signal }).catch(() => {});
     }
   }
 

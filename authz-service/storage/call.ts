@@ -49,6 +49,7 @@ export const caller = (options: CallerOptions = {}): Caller & { close(): void } 
   const sockets = { keepAlive: true, maxSockets: concurrency, timeout: timeoutMs };
   const plain = new PlainAgent(sockets);
   const tls = new TlsAgent({ ...sockets, ...(ca !== undefined && { ca }) });
+  const closed = new AbortController();
 
   const send = ({ method, url, headers, body }: Call, signal: AbortSignal | undefined): Promise<Answer> =>
     new Promise((resolve, reject) => {
@@ -58,7 +59,7 @@ export const caller = (options: CallerOptions = {}): Caller & { close(): void } 
         method,
         agent: secure ? tls : plain,
         headers: { ...headers, ...(body !== undefined && { 'content-length': body.length }) },
-        signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+        signal: AbortSignal.any([closed.signal, limit, ...(signal === undefined ? [] : [signal])]),
       });
       request.on('response', (response) => {
         const chunks: Buffer[] = [];
@@ -92,18 +93,21 @@ export const caller = (options: CallerOptions = {}): Caller & { close(): void } 
       const date = failed ? Number.NaN : Date.parse(outcome.headers.date ?? '');
       if (!Number.isNaN(date)) onDate?.(date);
       if (!failed && !again(outcome.status)) return outcome;
-      if (attempt >= attempts) {
+      if (attempt >= attempts || closed.signal.aborted) {
         if (!failed) return outcome;
         const { code, message } = outcome as NodeJS.ErrnoException;
         throw new StorageError('unavailable', `${prepared.url.origin} cannot be reached: ${message || code}`, outcome);
       }
       const asked = failed ? 0 : 1000 * Number(outcome.headers['retry-after'] ?? 0) || 0;
       const wait = Math.random() * firstWaitMs * 2 ** (attempt - 1);
-      await sleep(Math.min(MAX_WAIT_MS, Math.max(asked, wait)), undefined, { ...(signal && { signal }) });
+      const given = AbortSignal.any([closed.signal, ...(signal === undefined ? [] : [signal])]);
+      await sleep(Math.min(MAX_WAIT_MS, Math.max(asked, wait)), undefined, { signal: given }).catch(() => signal?.throwIfAborted());
     }
   };
   return Object.assign(call, {
+    /** What is under way is broken off. */
     close: () => {
+      closed.abort();
       plain.destroy();
       tls.destroy();
     },

@@ -186,7 +186,9 @@ export interface Sink {
   attach(hello: { readonly emitter: string; readonly software: string; readonly firstSequence: number }, peer: Peer): Attachment;
   /** Records the ends that nobody will tell any more. Runs by itself every second. */
   sweep(): Promise<void>;
-  /** Ends the streams and waits for what was accepted. */
+  /** Ends the streams, takes nothing more, and waits for what was accepted; it can still be read. */
+  finish(): Promise<void>;
+  /** Finishes, and lets go. */
   close(): Promise<void>;
 }
 
@@ -287,6 +289,8 @@ class RecordSink implements Sink {
   readonly #awaited = new Map<string, Set<AwaitedEnd>>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  #finished: Promise<void> | undefined;
+  #released: Promise<void> | undefined;
 
   constructor({
     index,
@@ -593,13 +597,24 @@ class RecordSink implements Sink {
     for (let i = 0; i < ends.length; i += 1000) await this.#endUnknown(ends.slice(i, i + 1000));
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  finish(): Promise<void> {
+    return (this.#finished ??= this.#finish());
+  }
+
+  close(): Promise<void> {
+    return (this.#released ??= this.#release());
+  }
+
+  async #finish(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
     for (const { stream } of this.#emitters.values()) stream?.peer.close(new SinkError('unavailable', 'the sink is closing'));
     await this.#gathering?.recorded.catch(() => {});
     await Promise.all(this.#awaitedEnds.map((end) => this.#recordEnd(end)));
+  }
+
+  async #release(): Promise<void> {
+    await this.finish();
     await this.#updateIndex().catch(this.#onProblem);
     await this.#store.close();
     await this.#index.close();

@@ -1,6 +1,6 @@
 /** The record of a real gateway, kept elsewhere: a replica and a witnessed checkpoint verify without it, and a legal hold is an event of the session. */
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -70,4 +70,20 @@ test('the copy verifies by itself, and goes on from a checkpoint that was sent e
   expect(metrics).toContain('sluice_replica_failing{replica="copy"} 0');
   expect(metrics).toContain('sluice_checkpoint_place_failing{place="mount"} 0');
   expect(metrics).toMatch(/sluice_legal_holds 1/);
+});
+
+test('a clean stop leaves nothing behind: replica and place have what was recorded last, and the record is restored from it', async () => {
+  for (let n = 0; n < 5; n += 1) expect((await sluice.ask('/customers/1', { token: await sluice.token() })).status).toBe(200);
+  await sluice.stopService();
+  const [log, copy] = [join(sluice.dir, 'state/tap/log'), join(sluice.dir, 'copy')];
+  const note = readFileSync(join(log, 'checkpoint'), 'utf8');
+  expect(readFileSync(join(copy, 'checkpoint'), 'utf8')).toBe(note);
+  const size = note.split('\n')[1] ?? '';
+  expect(existsSync(join(sluice.dir, `mount/checkpoints/${size.padStart(16, '0')}`))).toBe(true);
+  const remembered = join(sluice.dir, 'remembered');
+  cpSync(join(log, 'checkpoint'), remembered);
+  for (const part of ['journal', 'log', 'sessions.sqlite', 'sessions.sqlite-wal', 'sessions.sqlite-shm'])
+    rmSync(join(sluice.dir, 'state/tap', part), { recursive: true, force: true });
+  const said = execFileSync(SLUICE, ['log', 'restore', 'copy', '--checkpoint', remembered], { cwd: sluice.dir, encoding: 'utf8' });
+  expect(said).toContain(`: ${size} leaves.`);
 });

@@ -42,7 +42,7 @@ export interface JournalOptions {
   readonly maxRecordBytes?: number;
   /** Bytes that may wait for the disk before appends are refused with `backlog`. Default 64 MiB. */
   readonly maxPendingBytes?: number;
-  /** A batch that has come to so many bytes takes no more, and the next one gathers. More while it is the disk that everything waits for. Default 32 KiB. */
+  /** A batch that has come to so many bytes takes no more, and the next one gathers. More while it is the disk that everything waits for. Default 16 KiB. */
   readonly batchBytes?: number;
   /** How long after the disk was full the journal tries again, in milliseconds; doubled up to 16 times that. Default 500. */
   readonly retryMs?: number;
@@ -573,7 +573,7 @@ class FileJournal implements Journal {
  */
 export const openJournal = async (directory: string, options: JournalOptions = {}): Promise<Journal> => {
   const files = options.files ?? nodeFileSystem;
-  const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, batchBytes = 1 << 15, retryMs = 500 } = options;
+  const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, batchBytes = 1 << 14, retryMs = 500 } = options;
   const { prepare, seal, released = false, replay = () => {} } = options;
   let unlock: (() => void) | undefined;
   try {

@@ -186,6 +186,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       size: options.size,
       newestEventMs: await newestEventMs(reader),
       boundMs: tap.retention.clockBoundMs,
+      othersTell: tap.witnesses.of.length > 0 || [...tap.replicas, ...tap.checkpoints.to].some(({ type }) => type !== 'directory'),
       changed: suspendedChanged,
       now,
       ...(options.uptime && { uptime: options.uptime }),
@@ -283,7 +284,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const places: CheckpointPlace[] = [];
     for (const config of tap.checkpoints.to) {
       if (config.type === 'http') {
-        const call = callerOf(config);
+        const call = callerOf(config, { onDate: (date) => clock?.attest(date) });
         closing.push(async () => call.close());
         places.push(httpPlace(config.name, new URL(config.url), call, authorizationOf(config, env)));
       } else {

@@ -20,12 +20,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const open = async (newestEventMs?: number): Promise<RetentionClock> => {
+const open = async (newestEventMs?: number, othersTell = false): Promise<RetentionClock> => {
   const clock = await RetentionClock.open({
     memory: localFiles(directory),
     size: () => size,
     newestEventMs,
     boundMs: DAY,
+    othersTell,
     changed: (suspended) => told.push(suspended),
     now: () => wall,
     uptime: () => up,
@@ -111,6 +112,35 @@ describe('while the machine runs', () => {
 });
 
 describe('across starts of the service', () => {
+  it('where others tell the time, the clock alone says nothing of how long the machine was off, however little that is', async () => {
+    await open(undefined, true);
+    // Each start sets it forward by twenty hours, of which one has passed: the store knows.
+    for (let start = 1; start <= 5; start += 1) {
+      reboot();
+      wall += 20 * HOUR;
+      const clock = await open(undefined, true);
+      if (start === 1) expect(clock.deletionTime).toBe(START);
+      clock.attest(START + start * HOUR);
+      await clock.tick();
+      expect(clock.deletionTime).toBe(start === 1 ? START + HOUR : undefined);
+      pass(120 * SECOND);
+      await clock.tick();
+    }
+    wall = START + 6 * HOUR;
+    expect((await open(undefined, true)).deletionTime).toBe(START + 5 * HOUR + 120 * SECOND);
+  });
+
+  it('where others tell the time, a machine that was off for days goes on as soon as they do', async () => {
+    await open(undefined, true);
+    reboot();
+    wall += 3 * DAY;
+    const clock = await open(undefined, true);
+    expect(clock.deletionTime).toBeUndefined();
+    clock.attest(wall - SECOND);
+    await clock.tick();
+    expect([clock.deletionTime, told]).toEqual([START + 3 * DAY - SECOND, [expect.any(String), undefined]]);
+  });
+
   it('the uptime says how long it was stopped, however long', async () => {
     await open();
     pass(200 * DAY);

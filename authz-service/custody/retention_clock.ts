@@ -42,6 +42,8 @@ export interface RetentionClockOptions {
   readonly newestEventMs: number | undefined;
   /** How far the clock may be from what is known. Milliseconds. */
   readonly boundMs: number;
+  /** Somebody else tells what time it is (`attest`), so that the clock need not be taken at its word for the time that the machine was off. */
+  readonly othersTell: boolean;
   /** Told when deletion is suspended (why) and when it goes on. */
   readonly changed: (suspended: string | undefined) => void;
   /** Unix milliseconds. */
@@ -81,9 +83,10 @@ export class RetentionClock {
     const clock = new RetentionClock(options, state);
     const current = up();
     if (state.uptime.boot !== current.boot || state.uptime.ms > current.ms) {
-      // The machine was started meanwhile: how long it was off, only the clock says. It is taken at its word within bounds.
+      // The machine was started meanwhile: how long it was off, only the clock says. It is taken at its word within bounds, where nobody else can be asked.
       const ahead = now() - state.reached;
-      const reached = ahead > 0 && ahead <= options.boundMs && state.suspended === null ? now() : state.reached;
+      const believed = !options.othersTell && ahead > 0 && ahead <= options.boundMs && state.suspended === null;
+      const reached = believed ? now() : state.reached;
       clock.#state = { ...state, reached, uptime: current };
     }
     return clock;

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DRAWING } from '../evidence/page.ts';
-import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
-import { LogFixture } from '../verify/log.fixture.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey, type VerifierKey } from '../tlog/note.ts';
+import { LogFixture, opened } from '../verify/log.fixture.ts';
 import { run } from './run.ts';
 
 let directory: string;
@@ -54,6 +54,12 @@ describe('sluice verify', () => {
       expect(await sluice('verify', ...args)).toMatchObject({ code: 0, told: expect.stringMatching(/^VERIFIED/) });
   });
 
+  it('says of an event what it is, and of which session', async () => {
+    expect((await sluice('verify', '--event', '13')).told).toMatch(
+      /^VERIFIED: event 13: request_judged of session ses_3 on demo, 2026-09-21T14:13:20.013Z\n/,
+    );
+  });
+
   it.each([
     ['', 2, 'There is no file "", and it is no session\'s name.'],
     ['./there/is.html', 2, 'There is no file "./there/is.html", and it is no session\'s name.'],
@@ -68,6 +74,121 @@ describe('sluice verify', () => {
     expect(await sluice('verify')).toEqual({ code: 1, told: 'No key lies beside the log: name one with --key.\n' });
     rmSync(at('log', 'checkpoint'));
     expect(await sluice('verify')).toEqual({ code: 1, told: expect.stringContaining('There is no published log at') });
+  });
+});
+
+/** A log of the same key, the first leaves of which are the same. */
+const forked = (at: number, size: number): LogFixture => new LogFixture(log.key).fill(at).add('ses_rewritten', opened).fill(size);
+const parts = [[], ['ses_3'], ['--event', '7']];
+
+describe('sluice verify with what the verifier brings', () => {
+  const faults = async (...args: string[]): Promise<[number, string[]]> => {
+    const { code, told } = await sluice('verify', ...args, '--json');
+    return [code, JSON.parse(told.slice(told.indexOf('{'), told.lastIndexOf('}') + 1)).faults.map((fault: { code: string }) => fault.code)];
+  };
+  const key = (of: LogFixture): string => formatVerifierKey(of.key.verifier);
+
+  it('takes no log by another key, also one of the same name that lies beside it; one of several is enough', async () => {
+    const other = new LogFixture().fill(300);
+    expect((await sluice('evidence', 'ses_3', '--out', at('page.html'))).code).toBe(0);
+    for (const part of [...parts, [at('page.html')]]) {
+      expect(await faults(...part, '--key', key(other))).toEqual([1, ['signature']]);
+      expect(await faults(...part, '--key', key(log))).toEqual([0, []]);
+      expect(await faults(...part, '--key', write('keys', `# of before\n${key(other)}\n${key(log)}\n`))).toEqual([0, []]);
+    }
+    // Written anew, with a key of its own beside it.
+    publish(other);
+    for (const part of parts) {
+      expect(await faults(...part, '--key', key(log))).toEqual([1, ['signature']]);
+      expect(await faults(...part)).toEqual([0, []]);
+    }
+  });
+
+  it('takes no log by a key that is none, nor of another name than it was given', async () => {
+    expect(await sluice('verify', '--key', 'nonsense')).toEqual({ code: 1, told: expect.stringMatching(/^--key: /) });
+    expect(await sluice('verify', '--key', write('empty', '# none\n'))).toEqual({
+      code: 1,
+      told: `--key: there is no key in ${at('empty')}.\n`,
+    });
+    for (const part of parts) {
+      expect(await faults(...part, '--origin', 'sluice.test/other')).toEqual([1, ['signature']]);
+      expect(await faults(...part, '--origin', 'sluice.test/log')).toEqual([0, []]);
+    }
+  });
+
+  it.each(['--checkpoint', '--remember'])('%s: the log, a session and an event must go on from it', async (option) => {
+    const kept = write('kept', log.checkpoint(200));
+    for (const part of parts) {
+      writeFileSync(kept, log.checkpoint(200));
+      const report = await sluice('verify', ...part, option, kept);
+      expect(report).toMatchObject({ code: 0, told: expect.stringContaining('kept        a checkpoint of 200 leaves') });
+      expect(report.told).toContain('trust       remembered: ');
+    }
+    // Another history that begins as this one does, and one that is shorter.
+    for (const [of, code] of [
+      [forked(100, 300), 'forked'],
+      [new LogFixture(log.key).fill(199), 'rolled-back'],
+      [new LogFixture(log.key).fill(199).add('ses_rewritten', opened), 'forked'],
+    ] as const) {
+      publish(of);
+      writeFileSync(kept, log.checkpoint(200));
+      for (const part of parts) {
+        expect(await faults(...part)).toEqual([0, []]);
+        expect(await faults(...part, option, kept)).toEqual([1, [code]]);
+        // What was kept stays.
+        expect(readFileSync(kept, 'utf8')).toBe(log.checkpoint(200));
+      }
+    }
+  });
+
+  it('takes no checkpoint that the log has not signed', async () => {
+    for (const [note, code] of [
+      [new LogFixture().fill(200).checkpoint(), 'signature'],
+      ['nonsense', 'malformed'],
+    ] as const)
+      for (const part of parts) expect(await faults(...part, '--checkpoint', write('kept', note))).toEqual([1, [code]]);
+    expect(await sluice('verify', '--checkpoint', at('nowhere'))).toEqual({ code: 1, told: expect.stringContaining('cannot be read') });
+    expect(await sluice('verify', '--checkpoint', at('kept'), '--remember', at('kept'))).toMatchObject({ code: 2 });
+  });
+
+  it('keeps with --remember the newest, says where, and goes on from that', async () => {
+    const kept = at('kept');
+    const { code, told } = await sluice('verify', '--remember', kept);
+    expect([code, told]).toEqual([0, expect.stringContaining(`${kept}: the checkpoint of 300 leaves is kept; `)]);
+    expect(told).toContain('trust       self-consistent: ');
+    expect(readFileSync(kept, 'utf8')).toBe(log.checkpoint());
+    publish(log.fill(400));
+    expect((await sluice('verify', '--remember', kept)).told).toContain('a checkpoint of 300 leaves\n');
+    expect(readFileSync(kept, 'utf8')).toBe(log.checkpoint(400));
+    expect((await sluice('verify', 'ses_3', '--remember', kept)).told).toContain('a checkpoint of 400 leaves\n');
+  });
+
+  it('keeps nothing of a log that is not verified, nor where it cannot', async () => {
+    const [event, kept] = [at('log/details/events/000'), at('kept')];
+    const bytes = readFileSync(event);
+    writeFileSync(event, Buffer.from(bytes.with(60, (bytes[60] as number) ^ 1)));
+    expect(await sluice('verify', '--remember', kept)).toEqual({ code: 1, told: expect.stringContaining(`Nothing is kept in ${kept}.\n`) });
+    expect(existsSync(kept)).toBe(false);
+    writeFileSync(kept, log.checkpoint(200));
+    expect((await sluice('verify', '--remember', kept)).told).toContain(`${kept} stays as it was.\n`);
+    expect(readFileSync(kept, 'utf8')).toBe(log.checkpoint(200));
+    writeFileSync(event, bytes);
+    expect(await sluice('verify', '--remember', at('no', 'folder'))).toEqual({
+      code: 0,
+      told: expect.stringContaining('is not kept: ENOENT'),
+    });
+  });
+
+  it('counts a witness once, whatever its keys, and no line twice', async () => {
+    const one = Array.from({ length: 2 }, () => parseSignerKey(generateSignerKey('w.test/one', 'cosignature')));
+    write('log/checkpoint.witnessed', log.cosigned(one));
+    const named = write('witnesses', one.map(({ verifier }) => `${formatVerifierKey(verifier)}\n`).join(''));
+    const twice = write('twice', `${formatVerifierKey(one[0]?.verifier as VerifierKey)}\n`.repeat(2));
+    for (const part of parts) {
+      expect(await faults(...part, '--witness', named, '--quorum', '2')).toEqual([1, ['witnesses']]);
+      expect(await faults(...part, '--witness', named, '--quorum', '1')).toEqual([0, []]);
+      expect(await faults(...part, '--witness', twice, '--quorum', '2')).toEqual([1, ['witnesses']]);
+    }
   });
 });
 

@@ -125,7 +125,7 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
     else report = await verifyLog({ objects, trust, onProgress, ...looking });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     const remember = text(invocation, 'remember');
-    if (remember !== undefined && report.verified) keep(remember, report.checkpoint);
+    if (remember !== undefined) remembering(remember, report);
     return report;
   } catch (error) {
     if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
@@ -186,12 +186,18 @@ function readFile(path: string): string {
 
 const unreadable = (path: string, error: unknown): CommandError => new CommandError(`${path} cannot be read: ${(error as Error).message}`);
 
-/** The old one or the new one, never half of one. */
-function keep(path: string, note: string): void {
+/** Of a log that is not verified nothing is kept. The old one or the new one, never half of one. */
+function remembering(path: string, { verified, checkpoint, size }: Report): void {
+  const leaves = `the checkpoint of ${size.toLocaleString('en')} leaves`;
+  if (!verified) {
+    complain(existsSync(path) ? `${path} stays as it was.` : `Nothing is kept in ${path}.`);
+    return;
+  }
   try {
-    writeFileSync(`${path}.new`, note);
+    writeFileSync(`${path}.new`, checkpoint);
     renameSync(`${path}.new`, path);
+    complain(`${path}: ${leaves} is kept; the log must go on from it when it is verified with --remember ${path} again.`);
   } catch (error) {
-    complain(`The checkpoint is not kept in ${path}: ${(error as Error).message}`);
+    complain(`${path}: ${leaves} is not kept: ${(error as Error).message}`);
   }
 }

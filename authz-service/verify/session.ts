@@ -4,7 +4,9 @@ import type { Detail } from '../log/details.ts';
 import { CLASSES, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
+import { timeText } from '../tap/event.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
+import { kindOf } from '../tap/store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash, rootOf } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '../tlog/proof.ts';
@@ -201,6 +203,7 @@ export const verifyPart = async (
   const { seen } = heads;
   let checked: Report['checked'] = { leaves: 0, events: 0 };
   const missing = new Missing(withheld);
+  let what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
   let extent: SessionExtent | undefined;
   let reaches = 0;
   if (seen !== undefined) {
@@ -213,7 +216,9 @@ export const verifyPart = async (
       const session = new SessionCheck(faults);
       for await (const leaf of proveLeaves(reader, indices, seen.size)) {
         const event = leaves.add(leaf);
-        if (event !== undefined && 'session' in part) session.add(event);
+        if (event === undefined) continue;
+        if ('session' in part) session.add(event);
+        else what = `${what}: ${inShort(event.leaf)}`;
       }
       if (missing.first !== undefined) await explain(missing, { objects, trust, seen, from: missing.first, patienceMs }, faults, remarks);
       if ('session' in part && indices.length > 0) extent = { ...session.extent, searchedTo: seen.size };
@@ -222,8 +227,13 @@ export const verifyPart = async (
     }
     ({ checked } = leaves);
   }
-  const what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
   return conclude({ what, started, faults, remarks, heads, reaches, trust, checked, missing: missing.events, extent });
+};
+
+/** As its leaf tells, which is there also when the event is not. */
+const inShort = ({ kind, session, target, timeUnixNanos }: Leaf): string => {
+  const of = session === '' ? "of the gateway's own" : `of session ${session}${target === '' ? '' : ` on ${target}`}`;
+  return `${kindOf(kind) ?? `kind ${kind}`} ${of}, ${timeText(timeUnixNanos).slice(0, 23)}Z`;
 };
 
 /** Where the session stands, by all leaves that the checkpoint signs: one that was left out, or changed so that it is not found, gives another root. */

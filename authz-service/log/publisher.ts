@@ -6,7 +6,7 @@
 import type { FileSystem } from '../journal/file_system.ts';
 import type { Extent } from '../journal/segment.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
-import { Frontier, leafHash } from '../tlog/hash.ts';
+import { Frontier } from '../tlog/hash.ts';
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, TileEdge, tileOfEntries, tilePath, widthAt } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
@@ -185,17 +185,22 @@ export class Publisher implements Publishing {
     const edge = this.#edge.clone();
     // Read again each time: meanwhile some of its details may have been deleted.
     let bundle = await begunBundle(objects, edge);
+    /** Entries of the bundle that the tree has already. */
+    let hashed = bundle.entries.length;
     const full: [HashTile, Buffer][] = [];
+    const hash = (): void => edge.appendAll(tileOfEntries(bundle.entries.slice(hashed)), (tile, bytes) => full.push([tile, bytes]));
     for await (const records of journaled(files, journal, before, target.size))
       for (const record of records) {
         bundle.add(record.entry, record);
-        edge.append(leafHash(record.entry), (tile, bytes) => full.push([tile, bytes]));
         if (bundle.entries.length < TILE_WIDTH) continue;
+        hash();
         // Tiles of hashes become full with a bundle.
         for (const [tile, bytes] of full.splice(0)) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
         await this.#putBundle(puts, bundle);
         bundle = new Bundle(bundle.index + 1);
+        hashed = 0;
       }
+    hash();
     if (bundle.entries.length > 0) await this.#putBundle(puts, bundle);
     for (const { tile, bytes } of edge.partial()) await puts.add(tilePath(tile), bytes, undefined);
     await puts.done();

@@ -6,24 +6,23 @@ import { EvidenceError } from '../evidence/bundle.ts';
 import { collectEvidence, proofFiles, writePage } from '../evidence/collect.ts';
 import { LogError } from '../log/error.ts';
 import { listedKeys } from '../log/keys.ts';
-import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { missingInWords } from '../verify/report.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
-import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
+import { isSessionName, logDetail, publishedLog } from './published_log.ts';
 
 export const evidence: Command = {
   name: 'evidence',
-  usage: 'SESSION [--out FILE] [--without-payloads] [--proofs DIR] [--log DIR]',
+  usage: 'SESSION [--out FILE] [--without-payloads] [--proofs DIR] [--log WHERE]',
   summary: 'one session as a file that proves itself, without the gateway',
   details: [
     ['SESSION', 'as `sluice sessions` lists it'],
     ['-o, --out FILE', 'where to; default SESSION.evidence.html. `sluice verify FILE` verifies it'],
     ['--proofs DIR', 'also each leaf and its proof (c2sp.org/tlog-proof@v1), for tools that others wrote'],
     ['--without-payloads', 'leave recorded payload out: its leaves alone prove that there was some'],
-    ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
+    logDetail,
     ['--force', 'write over files that are there'],
     placeDetails[0],
   ],
@@ -48,7 +47,7 @@ async function run(invocation: Invocation): Promise<number> {
   // One of its files is called `checkpoint`, as one of a published log is.
   if (proofs !== undefined && !flag(invocation, 'force') && existsSync(proofs) && readdirSync(proofs).length > 0)
     throw new CommandError(`${proofs} is not empty: name another directory, or say --force.`);
-  const objects = localFiles(logDirectory(invocation));
+  const objects = publishedLog(invocation);
   const payloads = !flag(invocation, 'without-payloads');
   try {
     const keys = listedKeys((await objects.get('keys'))?.toString('utf8') ?? '');
@@ -74,6 +73,8 @@ async function run(invocation: Invocation): Promise<number> {
     if (error instanceof EvidenceError || error instanceof LogError || error instanceof StorageError || error instanceof TlogError)
       throw new CommandError(`There is no evidence: ${error.message}`);
     throw error;
+  } finally {
+    await objects.close();
   }
 }
 

@@ -101,7 +101,7 @@ it('makes the record anew from the only replica, with its sessions and legal hol
 
 it('says what is wrong, and leaves nothing', async () => {
   await lost();
-  expect(await restore('elsewhere')).toMatchObject({ code: 2, err: expect.stringContaining('(vault)') });
+  expect(await restore('elsewhere')).toMatchObject({ code: 2, err: expect.stringContaining('has vault') });
   const bytes = readFileSync(at('copy/tile/entries/000'));
   const sound = Buffer.from(bytes);
   bytes[80] = (bytes[80] as number) ^ 1;

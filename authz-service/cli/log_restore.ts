@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { openStore } from '../custody/stores.ts';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
 import { withListed } from '../log/keys.ts';
@@ -25,6 +24,7 @@ import { Chains, checkEvent, Emitters } from '../verify/record.ts';
 import { FAULTS, Faults, inWords } from '../verify/report.ts';
 import { CommandError, complain, type Invocation, say, text } from './command.ts';
 import { clientConfig } from './place.ts';
+import { namesOf, replicaOf } from './published_log.ts';
 
 type Config = ReturnType<typeof clientConfig>;
 
@@ -138,16 +138,11 @@ const isEmpty = ({ journal, published }: ReturnType<typeof recordPlaces>): boole
     readdirSync(journal).every((name) => !isSegmentName(name) || statSync(join(journal, name)).size <= HEADER_BYTES));
 
 /** A replica of the configuration, by name or the only one, or a folder. */
-function copyOf({ tap }: Config, named: string | undefined): ObjectStore {
-  const replica =
-    tap.replicas.find(({ name }) => name === named) ?? (named === undefined && tap.replicas.length === 1 ? tap.replicas[0] : undefined);
-  if (replica !== undefined) return openStore(replica);
+function copyOf(config: Config, named: string | undefined): ObjectStore {
+  const replica = replicaOf(config, named);
+  if (replica !== undefined) return replica;
   if (named !== undefined && existsSync(named)) return localFiles(named);
-  const names = tap.replicas.map(({ name }) => name).join(', ');
-  throw new CommandError(
-    `Say where from: a folder with a copy of the log, or a replica of the configuration (${names || 'it has none'}).`,
-    2,
-  );
+  throw new CommandError(`Say where from: a folder with a copy of the log, or a replica by its name (${namesOf(config)}).`, 2);
 }
 
 /** What was made beside takes its place: a stop in between leaves what the service refuses to start with, never half a log that it would go on from. */

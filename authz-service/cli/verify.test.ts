@@ -42,7 +42,7 @@ const sluice = async (...args: string[]): Promise<{ code: number; told: string }
     }),
   );
   try {
-    return { code: await run([...args, '--log', at('log')]), told };
+    return { code: await run(args.includes('--log') ? args : [...args, '--log', at('log')]), told };
   } finally {
     for (const spy of spies) spy.mockRestore();
   }
@@ -58,6 +58,33 @@ describe('sluice verify', () => {
     expect((await sluice('verify', '--event', '13')).told).toMatch(
       /^VERIFIED: event 13: request_judged of session ses_3 on demo, 2026-09-21T14:13:20.013Z\n/,
     );
+  });
+
+  it('reads a replica of the configuration where it lies, by its name, and says what there is when there is none', async () => {
+    const config = write(
+      'sluice.yaml',
+      `version: 1
+state_dir: state
+listeners: [{ name: http, address: 127.0.0.1:8080 }]
+issuers: [{ name: corp, issuer: 'https://issuer.example', audiences: [gateway] }]
+targets: [{ name: demo, listener: http, url: 'http://127.0.0.1:9' }]
+policy: { path: ${at('policies')} }
+tap: { replicas: [{ name: vault, type: directory, path: ${at('log')} }] }
+`,
+    );
+    mkdirSync(at('policies'));
+    const on = (...args: string[]) => sluice(...args, '--config', config);
+    const page = at('page.html');
+    expect(await on('verify', '--log', 'vault')).toMatchObject({ code: 0, told: expect.stringMatching(/^VERIFIED/) });
+    expect(await on('evidence', 'ses_3', '--out', page, '--log', 'vault')).toMatchObject({ code: 0 });
+    expect(await on('verify', page, '--key', at('log', 'keys'))).toMatchObject({ code: 0 });
+    expect(await on('verify', '--log', 'elsewhere')).toEqual({
+      code: 1,
+      told: expect.stringContaining('There is no folder elsewhere, and no such replica: the configuration has vault.'),
+    });
+    expect(await on('verify', '--log', at('page.html'))).toMatchObject({ code: 1, told: expect.stringContaining('is a file') });
+    rmSync(at('log'), { recursive: true });
+    expect(await on('verify', '--log', 'vault')).toMatchObject({ code: 1, told: expect.stringContaining('There is no published log at') });
   });
 
   it.each([

@@ -4,7 +4,6 @@ import { EvidenceError } from '../evidence/bundle.ts';
 import { redraw } from '../evidence/redraw.ts';
 import { verifyBundle } from '../evidence/verify.ts';
 import { listedKeys } from '../log/keys.ts';
-import { localFiles } from '../storage/local_files.ts';
 import { StorageError } from '../storage/object_store.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
@@ -15,13 +14,13 @@ import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
 import { INCOMPLETE, writeWhole } from './evidence.ts';
-import { isSessionName, logDirectory } from './log_directory.ts';
 import { placeDetails, placeOptions } from './place.ts';
+import { isSessionName, logDetail, publishedLog } from './published_log.ts';
 
 export const verify: Command = {
   name: 'verify',
   usage:
-    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log DIR] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
+    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log WHERE] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
   summary: 'is the record whole and unchanged? Works on a copy, without the service',
   details: [
     ['SESSION', 'one session alone; without it, and without --event, the whole log'],
@@ -31,7 +30,7 @@ export const verify: Command = {
       'with FILE: what it proves is drawn again as a page of this version; where another one drew it, its readable part is not verified',
     ],
     ['--event INDEX', 'the event of one leaf alone'],
-    ['--log DIR', "the published log, or a copy of it; default that of the configuration's state_dir"],
+    logDetail,
     ['--key KEY', "the log's public key, or a file with one on each line; default the one beside the log, which proves less"],
     ['--origin NAME', 'the name that the log must have'],
     ['--checkpoint FILE', 'a checkpoint that you have kept: the log must go on from it'],
@@ -109,7 +108,7 @@ async function verifyFile(path: string, trust: Trust): Promise<Report> {
 }
 
 async function verifyPublished(invocation: Invocation, session: string | undefined, event: string | undefined): Promise<Report> {
-  const objects = localFiles(logDirectory(invocation));
+  const objects = publishedLog(invocation);
   try {
     const found = await objects.get('keys');
     if ((await objects.get(CHECKPOINT_PATH)) === undefined)
@@ -130,6 +129,8 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
   } catch (error) {
     if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
     throw error;
+  } finally {
+    await objects.close();
   }
 }
 

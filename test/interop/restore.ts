@@ -141,6 +141,8 @@ const lostAndFound = async ({ title, server, row, bare, locked }: Tried): Promis
       ok(size > known);
       known = size;
       strictEqual((await service.sluice('verify', '--checkpoint', at('kept'))).code, 0);
+      const there = await service.sluice('verify', '--log', 'vault', '--checkpoint', at('kept'), '--json');
+      equal([there.code, JSON.parse(there.out).size], [0, size], there.err);
       rmSync(at('new'), { recursive: true });
       cpSync(state, at('new'), { recursive: true });
     });

@@ -37,6 +37,23 @@ describe('objects as local files', () => {
     expect(await codeOf(store.get('checkpoint'))).toBe('unavailable');
   });
 
+  it('may be written by two threads: what one lets go of does not keep the other from going on, and neither writes into what the other writes', async () => {
+    const other = localFiles(join(directory, 'log'));
+    for (let width = 1; width < 4; width += 1) {
+      await store.put(`details/events/001.p/${width}`, Buffer.from(`${width}`));
+      // With its last object a directory of partial forms goes.
+      await other.delete(`details/events/001.p/${width}`);
+      expect(readdirSync(join(directory, 'log/details/events'))).toEqual([]);
+    }
+    await Promise.all(
+      [store, other].flatMap((each, i) =>
+        Array.from({ length: 40 }, (_, n) => each.put(`tile/${i}/${n}`, Buffer.alloc(20_000 + n, `${i}`))),
+      ),
+    );
+    for (const i of [0, 1])
+      for (let n = 0; n < 40; n += 1) expect((await store.get(`tile/${i}/${n}`))?.equals(Buffer.alloc(20_000 + n, `${i}`))).toBe(true);
+  });
+
   it('are whole, replaced at once, and kept when they must be absent', async () => {
     expect(await store.get('checkpoint')).toBeUndefined();
     expect(await store.put('checkpoint', Buffer.from('one'))).toBe('stored');

@@ -1,4 +1,5 @@
 /** Objects as files below a directory: a key is a path. Each is written beside its name, made durable, and renamed. */
+import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isFull } from '../journal/error.ts';
@@ -31,6 +32,8 @@ class LocalFiles implements ObjectStore {
   readonly #made = new Set<string>();
   /** Directories that are being synced after a change; a change that comes meanwhile needs another one. */
   readonly #syncs = new Map<string, { running: Promise<void>; next: Promise<void> | undefined }>();
+  /** Of this one alone: other threads write here, too. */
+  readonly #own = randomBytes(6).toString('hex');
   #puts = 0;
 
   constructor(root: string, files: FileSystem) {
@@ -46,9 +49,9 @@ class LocalFiles implements ObjectStore {
       if (ifAbsent && (await this.#exists(path))) return 'exists';
       const directory = dirname(path);
       await this.#make(directory);
-      const unfinished = join(this.#root, `${UNFINISHED}-${(this.#puts += 1)}`);
+      const unfinished = join(this.#root, `${UNFINISHED}-${this.#own}-${(this.#puts += 1)}`);
       await this.#write(unfinished, bytes);
-      await this.#files.rename(unfinished, path);
+      await this.#rename(unfinished, path);
       await this.#sync(directory);
       return 'stored';
     } catch (error) {
@@ -138,6 +141,18 @@ class LocalFiles implements ObjectStore {
     }
   }
 
+  /** Another thread, which deletes here, may have taken the directory away when it was empty. */
+  async #rename(unfinished: string, path: string): Promise<void> {
+    try {
+      await this.#files.rename(unfinished, path);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      this.#made.clear();
+      await this.#make(dirname(path));
+      await this.#files.rename(unfinished, path);
+    }
+  }
+
   /** A directory and those above it, each durable in the one above. */
   async #make(directory: string): Promise<void> {
     if (this.#made.has(directory)) return;
@@ -165,7 +180,7 @@ class LocalFiles implements ObjectStore {
     return sync.running;
   }
 
-  /** Nothing is put into such a directory again once its objects go. */
+  /** Most often nothing is put into such a directory again once its objects go. */
   async #removeEmpty(directory: string): Promise<void> {
     this.#made.delete(directory);
     // Most often there is something left in it.

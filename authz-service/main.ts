@@ -43,7 +43,7 @@ import { aboutToJson, eventToJson, noticeOf } from './tap/event.ts';
 import { runDetail, runsOf } from './tap/runs.ts';
 import { type TapServiceOptions, tapService } from './tap/server.ts';
 import { openSink, type Sink } from './tap/sink.ts';
-import { present } from './tap/store.ts';
+import { present, presentOrGone } from './tap/store.ts';
 import { VERSION } from './version.ts';
 
 export interface Service {
@@ -271,13 +271,13 @@ async function start(
   health.check('publication', () => parts.log().publication);
   health.check('approvals', () => approvals.health);
   const exportDir = join(stateDir, 'export');
-  const readable: RecordSource = {
+  const readable = {
     origin: parts.log().origin,
     get size() {
       return sink.size;
     },
-    read: (index) => present(sink.read(index)),
-    recall: (session, before) => present(sink.recall(session, before)),
+    read: (index: number) => present(sink.read(index)),
+    recall: (session: string, before: number) => present(sink.recall(session, before)),
   };
   const keeping = (custody = await startCustody({
     tap: config.tap,
@@ -320,7 +320,9 @@ async function start(
   if (config.admin.address) await admin.listen(config.admin.address);
 
   if (config.export.length > 0) {
-    const exporter = startExporter({ destinations: config.export, record: readable, dir: exportDir, version: VERSION, logger });
+    // What was deleted before it was exported is to be told of.
+    const exported: RecordSource = Object.create(readable, { read: { value: (index: number) => presentOrGone(sink.read(index)) } });
+    const exporter = startExporter({ destinations: config.export, record: exported, dir: exportDir, version: VERSION, logger });
     opened(() => exporter.close());
     exportMetrics(metrics, exporter);
   }

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Delivery, type DeliveryOptions } from './delivery.ts';
 import { away, type Outcome, refused, TAKEN } from './destination.ts';
 import { bodyOf, databaseSession, eventOf, leavesOf, recalling } from './events.fixture.ts';
-import type { Leaf, Message } from './format.ts';
+import type { GoneLeaf, Leaf, Message } from './format.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -22,7 +22,7 @@ const leaves = (count: number, first = 0): Leaf[] =>
 
 interface Bench {
   readonly delivery: Delivery;
-  readonly record: Leaf[];
+  readonly record: (Leaf | GoneLeaf)[];
   /** Indices that the receiver has taken, in order. */
   readonly got: number[];
   /** Sizes of what it was sent. */
@@ -44,7 +44,7 @@ const OPTIONS: Omit<DeliveryOptions, 'dir'> = {
 
 /** @param receive what the receiver makes of a batch: what it takes, it calls `take` with */
 function start(
-  record: Leaf[],
+  record: (Leaf | GoneLeaf)[],
   options: Partial<DeliveryOptions> = {},
   receive: (messages: readonly Message[], take: (taken: readonly Message[]) => void) => Outcome = (messages, take) => {
     take(messages);
@@ -56,11 +56,14 @@ function start(
   const delivery = new Delivery(
     { ...OPTIONS, dir, ...options },
     {
-      read: async (from, { events }) => record.filter(({ index }) => index >= from).slice(0, events),
+      read: async (from, { events }) => {
+        const piece = record.filter(({ index }) => index >= from).slice(0, events);
+        return { leaves: piece.filter((leaf) => 'bytes' in leaf), gone: piece.filter((leaf) => 'gone' in leaf) };
+      },
       recall: async (session, before) => {
         recalled.push([session, before]);
         const found: Leaf[] = [];
-        for await (const leaf of recalling(record)(session, before)) found.push(leaf);
+        for await (const leaf of recalling(record.filter((each) => 'bytes' in each))(session, before)) found.push(leaf);
         return found;
       },
       size: async () => (record.at(-1)?.index ?? -1) + 1,
@@ -308,6 +311,34 @@ it('says what the record let go of before it was sent, and goes on', async () =>
   expect(bench.got).toEqual([6, 7, 8, 9]);
   expect(bench.delivery.status.missed).toBe(6);
   expect(bench.said[0]).toMatchObject({ level: 'error', fields: { from: 0, to: 5 } });
+});
+
+it('says which of the events that it was to send were deleted, wherever they stood, once, and goes on', async () => {
+  const record: (Leaf | GoneLeaf)[] = leaves(40);
+  for (const index of [0, 13, 14, 25, 39]) record[index] = { index, gone: 'session_closed' };
+  // Of kinds that are not sent nothing is missed.
+  for (const index of [5, 26, 27, 28]) record[index] = { index, gone: 'payload_chunk' };
+  record[38] = { index: 38, gone: 'unknown' };
+  let failures = 3;
+  const bench = start(record, {}, (messages, take) => {
+    if (failures > 0 && messages.length > 0 && messages[0]?.index === 10) {
+      failures -= 1;
+      return away('away');
+    }
+    take(messages);
+    return TAKEN;
+  });
+  await until(() => bench.delivery.status.next === 40);
+  await bench.stop();
+  expect(bench.got).toEqual(upTo(40).filter((index) => ![0, 5, 13, 14, 25, 26, 27, 28, 38, 39].includes(index)));
+  expect(bench.delivery.status.missed).toBe(6);
+  expect(bench.said.filter(({ level }) => level === 'error').map(({ fields }) => fields)).toMatchObject([
+    { from: 0, to: 0, missed: 1 },
+    { from: 13, to: 14, missed: 2 },
+    { from: 25, to: 25, missed: 1 },
+    { from: 38, to: 39, missed: 2 },
+  ]);
+  expect(cursor().next).toBe(40);
 });
 
 it('passes over what is not to be sent, without asking the receiver', async () => {

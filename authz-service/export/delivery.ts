@@ -8,17 +8,32 @@
 import { join } from 'node:path';
 import { type Cursor, type CursorOutcome, readCursor, writeCursor, writeDurably } from './cursor.ts';
 import { away, type Destination, type Outcome } from './destination.ts';
-import { type FormatOptions, Formatter, type Leaf, type Message, type Recall } from './format.ts';
+import { type FormatOptions, Formatter, type GoneLeaf, type Leaf, type Message, type Recall } from './format.ts';
 
 /** The record as an exporter reads it. */
 export interface LeafSource {
-  /** Leaves from `from` on: none when there are none yet, and the first one may be later when the log has been pruned. Rejects when the record cannot be read. */
-  read(from: number, most: { readonly events: number; readonly bytes: number }): Promise<readonly Leaf[]>;
+  /**
+   * Leaves from `from` on, and those whose events were deleted: none when there are none yet, and the first one may be later when the log has been pruned. Rejects when the
+   * record cannot be read.
+   */
+  read(from: number, most: { readonly events: number; readonly bytes: number }): Promise<Piece>;
   /** What a session had said before. Rejects when the record cannot be read. */
   readonly recall: Recall;
   /** How many leaves are durable. */
   size(): Promise<number>;
 }
+
+/** A piece of the record: both ascend, and together they have no gap but in front. */
+export interface Piece {
+  readonly leaves: readonly Leaf[];
+  readonly gone: readonly GoneLeaf[];
+}
+
+/** Behind the last leaf of a piece; `undefined` of an empty one. */
+const endOf = ({ leaves, gone }: Piece): number | undefined => {
+  const last = Math.max(leaves.at(-1)?.index ?? -1, gone.at(-1)?.index ?? -1);
+  return last < 0 ? undefined : last + 1;
+};
 
 export interface DeliveryOptions {
   readonly name: string;
@@ -41,7 +56,7 @@ export interface DeliveryStatus {
   /** Events that the receiver refused alone. */
   refused: number;
   deadLetters: number;
-  /** Leaves that the log let go of before they were delivered. */
+  /** Leaves that the log let go of, or events that it deleted, before they were delivered; of those that are deleted, the kinds that are sent. */
   missed: number;
   /** Why nothing is delivered at present; empty when all is well. */
   failure: string;
@@ -66,6 +81,8 @@ export class Delivery {
   readonly #log: DeliveryLog;
   readonly #stop = new AbortController();
   readonly #formatter: Formatter;
+  /** Up to where what is missing was told of. */
+  #missedTo = 0;
   #destination: Destination | undefined;
   #state: Cursor['state'];
   /** What is being sent again, how often already. */
@@ -117,9 +134,9 @@ export class Delivery {
     this.#state = cursor?.state;
     const floor = Math.max(cursor?.floor ?? next, next - MAX_FLOOR);
     for (let at = floor; at < next; ) {
-      const leaves = await this.#source.read(at, READ_AHEAD);
-      for (const leaf of leaves) if (leaf.index < next) this.#formatter.see(leaf);
-      at = (leaves.at(-1)?.index ?? next) + 1;
+      const piece = await this.#source.read(at, READ_AHEAD);
+      for (const leaf of piece.leaves) if (leaf.index < next) this.#formatter.see(leaf);
+      at = endOf(piece) ?? next;
     }
     // From here on a restart goes on from this place, also when nothing has been delivered yet.
     if (cursor === undefined) await writeCursor(this.#cursorPath, { origin, next, floor });
@@ -145,17 +162,17 @@ export class Delivery {
 
   async #step(): Promise<void> {
     const { batch } = this.#options;
-    const leaves = await this.#source.read(this.status.next, batch);
-    if (leaves.length === 0) {
+    const piece = await this.#source.read(this.status.next, batch);
+    const { leaves } = piece;
+    const next = endOf(piece);
+    if (next === undefined) {
       this.#well();
       return this.#pause(batch.waitMs);
     }
-    const [first, last] = [leaves[0] as Leaf, leaves.at(-1) as Leaf];
-    if (first.index > this.status.next) this.#miss(first.index);
+    this.#tellMissed(piece);
     const messages = await this.#formatter.messages(leaves, this.#source.recall);
     this.status.oldest = messages.length > 0 ? Number((messages[0] as Message).unixNanos / 1_000_000n) : 0;
     if (!(await this.#deliver(messages))) return;
-    const next = last.index + 1;
     const floor = Math.min(this.#formatter.floor ?? next, next);
     const cursor = { origin: this.#options.format.origin, next, floor, ...(this.#state && { state: this.#state }) };
     // Delivered and not noted: the batch is not sent again for it, but noted until that succeeds.
@@ -177,15 +194,18 @@ export class Delivery {
     }
   }
 
-  #miss(index: number): void {
-    const { name } = this.#options;
-    const missed = index - this.status.next;
-    this.status.missed += missed;
-    this.#log.error(
-      { destination: name, from: this.status.next, to: index - 1 },
-      'EVENTS WERE PRUNED FROM THE RECORD BEFORE THEY WERE EXPORTED',
-    );
-    this.status.next = index;
+  /** What would have been sent and is not there any more: once for a piece, also when that has to be sent again. */
+  #tellMissed({ leaves, gone }: Piece): void {
+    const { name, format } = this.#options;
+    const first = Math.min(leaves[0]?.index ?? Number.POSITIVE_INFINITY, gone[0]?.index ?? Number.POSITIVE_INFINITY);
+    const from = Math.max(this.#missedTo, this.status.next);
+    const pruned = Math.max(0, first - from);
+    const deleted = gone.filter((leaf) => leaf.index >= from && (leaf.gone === 'unknown' || format.kinds.includes(leaf.gone)));
+    this.#missedTo = Math.max(from, first, (gone.at(-1)?.index ?? -1) + 1);
+    if (pruned + deleted.length === 0) return;
+    this.status.missed += pruned + deleted.length;
+    const range = { from: pruned > 0 ? from : deleted[0]?.index, to: deleted.at(-1)?.index ?? first - 1, missed: pruned + deleted.length };
+    this.#log.error({ destination: name, ...range }, 'EVENTS WERE DELETED FROM THE RECORD BEFORE THEY WERE EXPORTED');
   }
 
   /** @returns whether all are delivered, or dead letters; false when it was stopped */

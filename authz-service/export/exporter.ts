@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { DeliveryLog, DeliveryStatus } from './delivery.ts';
+import type { GoneLeaf } from './format.ts';
 import type { ExportConfig, FromWorker, PackedLeaves, ToWorker, WorkerStart } from './messages.ts';
 
 /** What the export needs of the record. */
@@ -13,7 +14,7 @@ export interface RecordSource {
   /** How many events are durable. */
   readonly size: number;
   /** The durable events from `index` on, in order. */
-  read(index: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
+  read(index: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array; readonly gone?: undefined } | GoneLeaf, void>;
   /** How a session began, and what was judged in it last: events before this index, in order, as many as are of use to those that follow. */
   recall(session: string, before: number): AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>;
 }
@@ -160,7 +161,7 @@ class WorkerExporter implements Exporter {
   }
 }
 
-const NONE: PackedLeaves = { bytes: new Uint8Array(0), indices: [], ends: [] };
+const NONE: PackedLeaves = { bytes: new Uint8Array(0), indices: [], ends: [], gone: [] };
 const RECALLED = { events: 1000, bytes: 16 << 20 };
 
 const leavesFrom = async (record: RecordSource, size: number, { from, events, bytes }: { from: number; events: number; bytes: number }) =>
@@ -168,24 +169,30 @@ const leavesFrom = async (record: RecordSource, size: number, { from, events, by
 
 /** At least one leaf, where there is one. */
 async function packed(
-  leaves: AsyncGenerator<{ readonly index: number; readonly bytes: Uint8Array }, void>,
+  leaves: ReturnType<RecordSource['read']>,
   size: number,
   most: { readonly events: number; readonly bytes: number },
 ): Promise<PackedLeaves> {
   const pieces: Uint8Array[] = [];
   const [indices, ends]: [number[], number[]] = [[], []];
+  const gone: GoneLeaf[] = [];
   let length = 0;
-  for await (const { index, bytes } of leaves) {
-    if (index >= size || (pieces.length > 0 && length + bytes.length > most.bytes)) break;
+  for await (const leaf of leaves) {
+    if (leaf.index >= size || pieces.length + gone.length >= most.events) break;
+    if (leaf.gone !== undefined) {
+      gone.push({ index: leaf.index, gone: leaf.gone });
+      continue;
+    }
+    const { index, bytes } = leaf;
+    if (pieces.length > 0 && length + bytes.length > most.bytes) break;
     pieces.push(bytes);
     indices.push(index);
     length += bytes.length;
     ends.push(length);
-    if (pieces.length >= most.events) break;
   }
   const all = new Uint8Array(length);
   for (const [at, piece] of pieces.entries()) all.set(piece, at === 0 ? 0 : (ends[at - 1] as number));
-  return { bytes: all, indices, ends };
+  return { bytes: all, indices, ends, gone };
 }
 
 /** Begins to export. Never throws for a receiver that is away. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { recordParts } from '../record.ts';
 import { openSink } from '../tap/sink.ts';
-import { present } from '../tap/store.ts';
+import { present, presentOrGone } from '../tap/store.ts';
 import { bodyOf } from './events.fixture.ts';
 import { startExporter } from './exporter.ts';
 
@@ -16,7 +16,7 @@ const record = {
   get size() {
     return sink.size;
   },
-  read: (index: number) => present(sink.read(index)),
+  read: (index: number) => presentOrGone(sink.read(index)),
   recall: (session: string, before: number) => present(sink.recall(session, before)),
 };
 const exporter = startExporter({

@@ -10,6 +10,12 @@ export interface Leaf {
   readonly bytes: Uint8Array;
 }
 
+/** A leaf whose event was deleted after its retention. */
+export interface GoneLeaf {
+  readonly index: number;
+  readonly gone: Kind | 'unknown';
+}
+
 /** Events of a session that `tells` means, in order, those before this index: all that its later events may need. None of one that is not known. */
 export type Recall = (session: string, before: number) => Promise<readonly Leaf[]>;
 

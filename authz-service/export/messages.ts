@@ -1,5 +1,6 @@
 /** What the service and the worker thread of its export say to each other. All of it can be cloned. */
 import type { DeliveryOptions, DeliveryStatus } from './delivery.ts';
+import type { GoneLeaf } from './format.ts';
 import type { Place } from './places.ts';
 
 /** One entry of `export` in the configuration, and what the service adds. */
@@ -22,6 +23,8 @@ export interface PackedLeaves {
   readonly indices: readonly number[];
   /** Where each leaf ends. */
   readonly ends: readonly number[];
+  /** Leaves between and behind these that have no event any more. */
+  readonly gone: readonly GoneLeaf[];
 }
 
 export type ToWorker =

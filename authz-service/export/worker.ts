@@ -1,7 +1,7 @@
 /** The worker thread of the export: encodes and sends, so that a receiver that is slow, or an event that is large, costs the decisions nothing. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Delivery, type LeafSource } from './delivery.ts';
-import type { Leaf } from './format.ts';
+import type { GoneLeaf, Leaf } from './format.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './messages.ts';
 import { openDestination } from './places.ts';
 
@@ -10,8 +10,13 @@ if (!port) throw new Error('this is a worker thread');
 const { destinations, dir, origin, version } = workerData as WorkerStart;
 const tell = (message: FromWorker): void => port.postMessage(message);
 
+interface Answer {
+  readonly leaves: readonly Leaf[];
+  readonly gone: readonly GoneLeaf[];
+  readonly size: number;
+}
 interface Asked {
-  resolve(answer: { readonly leaves: readonly Leaf[]; readonly size: number }): void;
+  resolve(answer: Answer): void;
   reject(error: Error): void;
 }
 const calls = new Map<number, Asked>();
@@ -19,7 +24,7 @@ let lastCall = 0;
 
 const ask = (
   of: { readonly kind: 'read'; from: number; events: number; bytes: number } | { readonly kind: 'recall'; session: string; before: number },
-): Promise<{ readonly leaves: readonly Leaf[]; readonly size: number }> =>
+): Promise<Answer> =>
   new Promise((resolve, reject) => {
     lastCall += 1;
     calls.set(lastCall, { resolve, reject });
@@ -27,7 +32,7 @@ const ask = (
   });
 
 const source: LeafSource = {
-  read: async (from, { events, bytes }) => (await ask({ kind: 'read', from, events, bytes })).leaves,
+  read: (from, { events, bytes }) => ask({ kind: 'read', from, events, bytes }),
   recall: async (session, before) => (await ask({ kind: 'recall', session, before })).leaves,
   size: async () => (await ask({ kind: 'read', from: 0, events: 0, bytes: 0 })).size,
 };
@@ -56,9 +61,9 @@ port.on('message', (message: ToWorker) => {
   const asked = calls.get(message.call);
   calls.delete(message.call);
   if (message.kind === 'unreadable') return asked?.reject(new Error(message.reason));
-  const { indices, ends, bytes } = message.leaves;
+  const { indices, ends, bytes, gone } = message.leaves;
   const leaves = indices.map((index, at) => ({ index, bytes: bytes.subarray(at === 0 ? 0 : ends[at - 1], ends[at]) }));
-  asked?.resolve({ leaves, size: message.size });
+  asked?.resolve({ leaves, gone, size: message.size });
 });
 
 const running = deliveries.map((delivery) => delivery.run());

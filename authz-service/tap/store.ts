@@ -63,6 +63,19 @@ export const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, b
   target,
 });
 
+/** As `present`, with the kind alone of what was deleted, so that who passes over it can say so. */
+export async function* presentOrGone(
+  records: AsyncIterable<TapRecord>,
+): AsyncGenerator<
+  | { readonly index: number; readonly bytes: Buffer; readonly gone?: undefined }
+  | { readonly index: number; readonly bytes?: undefined; readonly gone: Kind | 'unknown' },
+  void
+> {
+  for await (const { index, about, bytes } of records)
+    if (bytes !== undefined) yield { index, bytes };
+    else yield { index, gone: kindOf(about.kind) ?? 'unknown' };
+}
+
 /** The log as a store of events. */
 class LogStore implements TapStore {
   readonly #log: Log;

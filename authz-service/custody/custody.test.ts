@@ -306,6 +306,7 @@ describe('the custody of the log', () => {
 
     it('deletes nothing, says so, and goes on when somebody confirms it', async () => {
       await start({ retention });
+      await until(() => endedBefore !== undefined);
       off = 400 * DAY;
       await until(() => recorded.length > 0);
       expect(recorded[0]).toMatch(/^retention-suspended : the clock says 20/);

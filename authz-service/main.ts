@@ -311,7 +311,11 @@ async function start(
     auditors: config.admin.auditors,
     custodians: config.admin.custodians,
     legalHolds: keeping.legalHolds,
-    clock: { state: () => keeping.status.clock, confirm: (by, reason) => keeping.confirmClock(by, reason) },
+    clock: {
+      state: () => keeping.status.clock,
+      retention: () => keeping.status.retention,
+      confirm: (by, reason) => keeping.confirmClock(by, reason),
+    },
     verifier,
     logger,
   });

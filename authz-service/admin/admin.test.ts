@@ -8,7 +8,7 @@ import { agent, type Bench, bench, heldRequest, person } from '../approval/appro
 import type { Identity } from '../decision/request.ts';
 import { refuse } from '../identity/refusal.ts';
 import type { TokenVerifier } from './access.ts';
-import type { AdminSources, SessionFilter } from './api.ts';
+import type { AdminSources, RetentionState, SessionFilter } from './api.ts';
 import { Health } from './health.ts';
 import { approvalMetrics, Metrics } from './metrics.ts';
 import { type Admin, type AdminOptions, createAdmin } from './server.ts';
@@ -58,6 +58,7 @@ let filters: SessionFilter[];
 let errors: object[];
 let holds: Map<string, { session: string; by: string; reason: string; at: string }>;
 let unrecorded: boolean;
+let retention: RetentionState | undefined;
 
 const start = async (changes: Partial<AdminOptions> = {}): Promise<void> => {
   admin = createAdmin({ ...options, ...changes });
@@ -69,7 +70,7 @@ beforeEach(async () => {
   socket = join(directory, 'admin.sock');
   self = await bench();
   [filters, errors] = [[], []];
-  [holds, unrecorded] = [new Map(), false];
+  [holds, unrecorded, retention] = [new Map(), false, undefined];
   const sessions: AdminSources['sessions'] = {
     list: (filter) => {
       filters.push(filter);
@@ -102,7 +103,11 @@ beforeEach(async () => {
     health: new Health(),
     auditors: ['group:audit'],
     custodians: ['group:leads'],
-    clock: { state: () => undefined, confirm: async () => false },
+    clock: {
+      state: () => retention && { suspended: undefined, aheadMs: 500 },
+      retention: () => retention as RetentionState,
+      confirm: async () => retention !== undefined,
+    },
     legalHolds: {
       list: () => [...holds.values()],
       add: async (session, by, reason) => {
@@ -592,6 +597,40 @@ describe('the events of the record', () => {
       '?session=a&before=x',
     ])
       expect((await call('GET', `/v1/events${query}`, { token: 'auditor' })).status, query).toBe(400);
+  });
+});
+
+describe('retention', () => {
+  const show = (token: string) => call('GET', '/v1/retention', { token });
+  const confirm = (token: string) => call('POST', '/v1/retention', { token, body: { change: 'confirm-clock', reason: 'looked' } });
+
+  it('says what is kept for how long, what is held beyond that, what went last and when the next sweep is', async () => {
+    expect((await show('auditor')).json).toEqual({ deletes: 'never', legal_holds: 0 });
+    await call('POST', '/v1/legal-holds/s1', { token: 'dana', body: { change: 'add', reason: 'case 7' } });
+    const at = Date.parse('2026-11-26T12:00:00Z');
+    const last = { at, what: ['events older than 60d: leaves 256-511'] };
+    retention = { ages: { events: 60 * 86_400_000, payloads: undefined }, held: 3, locked: 4, sweptAt: at, nextAt: at + 3_600_000, last };
+    expect((await show('dana')).json).toEqual({
+      deletes: 'when due',
+      clock_ahead_seconds: 0.5,
+      kept_seconds: { events: 5_184_000 },
+      legal_holds: 1,
+      held_bundles: 3,
+      locked_objects: 4,
+      last_sweep: '2026-11-26T12:00:00.000Z',
+      next_sweep: '2026-11-26T13:00:00.000Z',
+      last_deleted: { at: '2026-11-26T12:00:00.000Z', what: last.what },
+    });
+    expect((await show('eve')).status).toBe(403);
+  });
+
+  it('lets custodians alone, in person, confirm the clock', async () => {
+    const refused = await confirm('auditor');
+    expect([refused.status, refused.json.detail]).toEqual([403, expect.stringMatching(/^Only custodians may confirm the clock: /)]);
+    expect((await confirm('agent-for-alex')).json.type).toBe('urn:sluice:problem:delegated');
+    expect((await confirm('dana')).status).toBe(404);
+    retention = { ages: { events: 1, payloads: undefined }, held: 0, locked: 0, sweptAt: undefined, nextAt: undefined, last: undefined };
+    expect((await confirm('dana')).json).toEqual({ confirmed: true });
   });
 });
 

@@ -69,10 +69,23 @@ export interface LegalHoldSource {
   release(session: string, by: string, reason: string): Promise<boolean>;
 }
 
+/** What is told of the retention. Times are Unix milliseconds, ages milliseconds. */
+export interface RetentionState {
+  readonly ages: { readonly events: number | undefined; readonly payloads: number | undefined };
+  /** Bundles that only a legal hold keeps, and objects that a lock in a replica keeps, at the last sweep. */
+  readonly held: number;
+  readonly locked: number;
+  readonly sweptAt: number | undefined;
+  /** `undefined`: now. */
+  readonly nextAt: number | undefined;
+  readonly last: { readonly at: number; readonly what: readonly string[] } | undefined;
+}
+
 /** What the admin API needs of the clock that retention goes by. */
 export interface ClockSource {
   /** `undefined` without any retention. */
   state(): { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
+  retention(): RetentionState;
   /** Rejects when it could not be recorded. @returns false without any retention */
   confirm(by: string, reason: string): Promise<boolean>;
 }
@@ -281,23 +294,38 @@ function listLegalHolds({ legalHolds, auditors, custodians }: AdminSources, { qu
   return { status: 200, json: { legal_holds: legalHolds.list() } };
 }
 
-function showRetention({ clock, auditors, custodians }: AdminSources, { query }: Call, caller: Approver): Answer {
+function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources, { query }: Call, caller: Approver): Answer {
   if (!isAuditor(caller, auditors) && !isAuditor(caller, custodians))
     throw new AdminProblem('forbidden', 'Retention is shown to auditors and custodians: those named under admin in the configuration.');
   parameters(query, []);
   const state = clock.state();
-  if (state === undefined) return { status: 200, json: { deletes: 'never' } };
+  const held = { legal_holds: legalHolds.list().length };
+  if (state === undefined) return { status: 200, json: { deletes: 'never', ...held } };
   const { suspended, aheadMs } = state;
+  const { ages, held: bundles, locked, sweptAt, nextAt, last } = clock.retention();
+  const seconds = (ms: number | undefined): number | undefined => ms && ms / 1000;
+  const time = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : new Date(ms).toISOString());
   return {
     status: 200,
-    json: { deletes: suspended === undefined ? 'when due' : 'suspended', suspended, clock_ahead_seconds: aheadMs / 1000 },
+    json: {
+      deletes: suspended === undefined ? 'when due' : 'suspended',
+      suspended,
+      clock_ahead_seconds: aheadMs / 1000,
+      kept_seconds: { events: seconds(ages.events), payloads: seconds(ages.payloads) },
+      ...held,
+      held_bundles: bundles,
+      locked_objects: locked,
+      last_sweep: time(sweptAt),
+      next_sweep: time(nextAt),
+      last_deleted: last && { at: time(last.at), what: last.what },
+    },
   };
 }
 
 async function confirmClock({ clock, custodians }: AdminSources, { query, body }: Call, caller: Approver): Promise<Answer> {
   if (!isAuditor(caller, custodians))
-    throw new AdminProblem('forbidden', 'The clock is confirmed by custodians: those named under admin.custodians in the configuration.');
-  if (caller.onBehalfOf !== '') throw new AdminProblem('delegated', 'The clock is confirmed in person.');
+    throw new AdminProblem('forbidden', 'Only custodians may confirm the clock: those named under admin.custodians in the configuration.');
+  if (caller.onBehalfOf !== '') throw new AdminProblem('delegated', 'Only a person may confirm the clock, not an agent on behalf of one.');
   parameters(query, []);
   const { reason } = parseChange(body, ['confirm-clock'] as const);
   const confirmed = await clock.confirm(caller.identity.id, reason).catch(() => {

@@ -1,4 +1,4 @@
-/** What operators are given for Grafana and Prometheus, as far as it can be seen without either. Metric names are held against a running service in test/e2e. */
+/** What operators are given for Grafana and Prometheus, as far as it can be seen without either: of a dashboard the shape that an import needs, not Grafana's own schema. Metric names are held against a running service in test/e2e. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -18,7 +18,7 @@ it('the dashboards are as their table says (node envoy/dashboards/build.ts)', ()
 describe.each(files)('%s', (file) => {
   const dashboard: Json = JSON.parse(readFileSync(new URL(file, FOLDER), 'utf8'));
 
-  it('can be imported: what Grafana asks of a dashboard is there', () => {
+  it('has the shape of a dashboard', () => {
     expect(dashboard).toMatchObject({
       uid: expect.stringMatching(/^[\w-]{1,40}$/),
       title: expect.stringMatching(/^Sluice: /),

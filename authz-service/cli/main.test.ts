@@ -222,13 +222,38 @@ describe('sluice, over TCP', () => {
 
   it('tells why nothing is deleted, and confirms the clock', async () => {
     const retention = (...args: string[]): Promise<Ended> => sluice('retention', ...args, '--admin', url);
-    answers['GET /v1/retention'] = { status: 200, json: { deletes: 'when due', clock_ahead_seconds: 0 } };
-    expect(await retention()).toMatchObject({ code: 0, out: 'What is due is deleted.\n' });
-    answers['GET /v1/retention'] = {
-      status: 200,
-      json: { deletes: 'suspended', suspended: 'the clock says 2099', clock_ahead_seconds: 9 },
+    answers['GET /v1/retention'] = { status: 200, json: { deletes: 'never', legal_holds: 1 } };
+    expect((await retention()).out).toBe('Nothing is deleted by age: there is no tap.retention.\nLegal holds: 1.\n');
+    const state = {
+      deletes: 'when due',
+      clock_ahead_seconds: 0,
+      kept_seconds: { events: 31_536_000 },
+      legal_holds: 2,
+      held_bundles: 3,
+      locked_objects: 4,
     };
-    expect(await retention()).toMatchObject({ code: 1, out: 'NOTHING IS DELETED: the clock says 2099\n' });
+    answers['GET /v1/retention'] = { status: 200, json: state };
+    expect(await retention()).toMatchObject({
+      code: 0,
+      out: [
+        'What is due is deleted.',
+        'Events are kept for 365d, payloads for ever; their leaves, and every proof, for ever.',
+        'The last sweep was not yet; the next is now.',
+        'Legal holds: 2. They keep 3 bundles of 256 leaves that would be gone; locks in replicas keep 4 objects.',
+        'Nothing was deleted since the start of the service.',
+        '',
+      ].join('\n'),
+    });
+    const [last_sweep, next_sweep] = ['2026-11-26T12:00:00.000Z', '2026-11-26T13:00:00.000Z'];
+    const last_deleted = { at: last_sweep, what: ['events older than 365d: leaves 0-255', 'payloads older than 1d: leaves 0-511'] };
+    const suspended = { deletes: 'suspended', suspended: 'the clock says 2099', clock_ahead_seconds: 9 };
+    answers['GET /v1/retention'] = { status: 200, json: { ...state, ...suspended, last_sweep, next_sweep, last_deleted } };
+    const told = await retention();
+    expect(told).toMatchObject({ code: 1, out: expect.stringContaining('NOTHING IS DELETED: the clock says 2099\n') });
+    expect(told.out).toContain(`The last sweep was at ${last_sweep}; the next is at ${next_sweep}.\n`);
+    expect(told.out).toContain(
+      `Deleted last, at ${last_sweep}: events older than 365d: leaves 0-255; payloads older than 1d: leaves 0-511.\n`,
+    );
     asked.splice(0);
     answers['POST /v1/retention'] = { status: 200, json: { confirmed: true } };
     expect((await retention('confirm-clock')).code).toBe(2);

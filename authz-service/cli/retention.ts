@@ -1,5 +1,5 @@
 /** `sluice retention`: whether what is due is deleted, and the word of a person that the clock is right. */
-import { printable } from '../replay/printable.ts';
+import { printable, roughly } from '../replay/printable.ts';
 import { type Command, CommandError, flag, say, text } from './command.ts';
 import { connected } from './connected.ts';
 import { placeDetails, placeOptions } from './place.ts';
@@ -8,6 +8,15 @@ interface RetentionState {
   readonly deletes: 'never' | 'when due' | 'suspended';
   readonly suspended?: string;
   readonly clock_ahead_seconds?: number;
+  /** Left out: for ever. */
+  readonly kept_seconds?: { readonly events?: number; readonly payloads?: number };
+  readonly legal_holds: number;
+  readonly held_bundles?: number;
+  readonly locked_objects?: number;
+  readonly last_sweep?: string;
+  /** Left out: now. */
+  readonly next_sweep?: string;
+  readonly last_deleted?: { readonly at: string; readonly what: readonly string[] };
 }
 
 const TOLD: Readonly<Record<RetentionState['deletes'], string>> = {
@@ -16,10 +25,26 @@ const TOLD: Readonly<Record<RetentionState['deletes'], string>> = {
   suspended: 'NOTHING IS DELETED',
 };
 
+const age = (seconds: number | undefined): string => (seconds === undefined ? 'for ever' : `for ${roughly(1000 * seconds)}`);
+
+/** What is kept and how long, what kept it beyond that, and what went. */
+const details = (state: RetentionState): string[] => {
+  const { kept_seconds: kept, legal_holds: holds, held_bundles: held = 0, locked_objects: locked = 0, last_deleted: last } = state;
+  if (kept === undefined) return [`Legal holds: ${holds}.`];
+  return [
+    `Events are kept ${age(kept.events)}, payloads ${age(kept.payloads)}; their leaves, and every proof, for ever.`,
+    `The last sweep was ${state.last_sweep === undefined ? 'not yet' : `at ${state.last_sweep}`}; the next is ${state.next_sweep === undefined ? 'now' : `at ${state.next_sweep}`}.`,
+    `Legal holds: ${holds}. They keep ${held} bundles of 256 leaves that would be gone; locks in replicas keep ${locked} objects.`,
+    last === undefined
+      ? 'Nothing was deleted since the start of the service.'
+      : `Deleted last, at ${last.at}: ${printable(last.what.join('; '))}.`,
+  ];
+};
+
 export const retention: Command = {
   name: 'retention',
   usage: '[show] | confirm-clock --reason TEXT',
-  summary: 'is what is due deleted? Say that the clock is right, when it is not believed',
+  summary: 'is what is due deleted? What is kept, for how long, and what went; say that the clock is right, when it is not believed',
   details: [
     ['confirm-clock', 'deletion goes on by the clock as it is: look at it first'],
     ['-r, --reason TEXT', 'why; goes into the record'],
@@ -40,7 +65,10 @@ export const retention: Command = {
     if (verb !== 'show') throw new CommandError('say: sluice retention, or sluice retention confirm-clock --reason TEXT', 2);
     const state = (await (await connected(invocation)).get('/v1/retention')) as RetentionState;
     if (flag(invocation, 'json')) say(JSON.stringify(state, null, 2));
-    else say(`${TOLD[state.deletes]}${state.suspended === undefined ? '' : `: ${printable(state.suspended)}`}`);
+    else {
+      say(`${TOLD[state.deletes]}${state.suspended === undefined ? '' : `: ${printable(state.suspended)}`}`);
+      for (const line of details(state)) say(line);
+    }
     return state.deletes === 'suspended' ? 1 : 0;
   },
 };

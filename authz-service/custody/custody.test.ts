@@ -292,6 +292,15 @@ describe('the custody of the log', () => {
     await until(() => bucket.objects.get('gw/details/events/001') === undefined);
     expect(await log.objects.get('details/events/000')).toBeDefined();
     expect(recorded.at(-1)).toBe('details-deleted : events older than 60d: leaves 256-511');
+    const what = 'events older than 60d: leaves 256-511';
+    await until(() => custody?.status.retention.last !== undefined);
+    const { ages, held: kept, sweptAt = 0, nextAt, last } = again.status.retention;
+    expect({ ages, kept, last }).toEqual({
+      ages: { events: 60 * DAY, payloads: undefined },
+      kept: 1,
+      last: { at: expect.any(Number), what: [what] },
+    });
+    if (nextAt !== undefined) expect(nextAt).toBe(sweptAt + 10);
     await again.legalHolds.release('ses_held', 'corp:dana', 'closed');
     await until(() => bucket.objects.get('gw/details/events/000') === undefined);
     expect(await log.objects.get('details/events/000')).toBeUndefined();

@@ -68,6 +68,22 @@ export interface CustodyOptions {
   readonly clockMs?: number;
 }
 
+export interface RetentionStatus {
+  /** How long each class is kept, milliseconds; `undefined`: for ever. */
+  readonly ages: { readonly [C in DetailClass]: number | undefined };
+  /** Since the start: bundles of events that went, and sweeps that failed. */
+  readonly deleted: number;
+  readonly failures: number;
+  /** At the last sweep: bundles that were due but for a legal hold, and objects of replicas that were due and locked there still. */
+  readonly held: number;
+  readonly locked: number;
+  /** When the last sweep ended and when the next one begins, Unix milliseconds; `undefined`: it has not, and it runs now. */
+  readonly sweptAt: number | undefined;
+  readonly nextAt: number | undefined;
+  /** What the last sweep since the start that deleted something has deleted, as the record says it, and when, Unix milliseconds. */
+  readonly last: { readonly at: number; readonly what: readonly string[] } | undefined;
+}
+
 export interface CustodyStatus {
   /** Every store that is written to: replicas, and second places of checkpoints. */
   readonly stores: readonly ({ readonly name: string } & Standing)[];
@@ -77,8 +93,7 @@ export interface CustodyStatus {
   readonly unwitnessed: number | undefined;
   readonly places: readonly { readonly name: string; readonly lag: number; readonly failing: boolean }[];
   readonly legalHolds: number;
-  /** Since the start: bundles of events that went, and sweeps that failed. */
-  readonly retention: { readonly deleted: number; readonly failures: number; readonly locked: number };
+  readonly retention: RetentionStatus;
   /** Of what is deleted by time: why nothing is at present, and how far the clock is ahead of what is known; `undefined` without any retention. */
   readonly clock: { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
 }
@@ -337,9 +352,18 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       tellsOfDeletions: (event) => options.noticeOf(event) === DELETED_NOTICE,
       now: () => clock?.deletionTime,
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
-      record: (going) => record(DELETED_NOTICE, '', goingText(going)),
+      record: async (going) => {
+        const text = goingText(going);
+        await record(DELETED_NOTICE, '', text);
+        went.push(text);
+      },
     });
-    const swept = { deleted: 0, failures: 0, locked: 0 };
+    /** Of the sweep that runs. */
+    const went: string[] = [];
+    const swept: { -readonly [K in keyof RetentionStatus]: RetentionStatus[K] } = {
+      ...{ ages, deleted: 0, failures: 0, held: 0, locked: 0 },
+      ...{ sweptAt: undefined, nextAt: undefined, last: undefined },
+    };
     /** Beside the record its events' age counts. When the clock stood behind, times of then say little: nothing of before the end of that is due. */
     const forgetEnded = async (): Promise<void> => {
       const now = clock?.deletionTime;
@@ -358,14 +382,18 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     };
     const sweeping = async (): Promise<void> => {
       while (!stopped.signal.aborted) {
+        swept.nextAt = undefined;
         await attempt(async () => {
           if (!(await holdInReplicas())) swept.failures += 1;
-          const { deleted, single, locked } = await retention.sweep();
+          const { deleted, single, held: kept, locked } = await retention.sweep();
           swept.deleted += deleted;
-          swept.locked = locked;
+          Object.assign(swept, { held: kept, locked });
           if (deleted + single > 0) logger.info({ bundles: deleted, events: single }, 'events were deleted: their retention is over');
         });
         await attempt(forgetEnded);
+        const at = now();
+        if (went.length > 0) swept.last = { at, what: went.splice(0) };
+        Object.assign(swept, { sweptAt: at, nextAt: at + tap.retention.everyMs });
         await sleep(tap.retention.everyMs, undefined, { signal: stopped.signal }).catch(() => {});
       }
     };
@@ -421,7 +449,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
             failing: failure !== '',
           })),
           legalHolds: holdsOf().list().length,
-          retention: swept,
+          retention: { ...swept },
           clock: clock && { suspended: clock.suspended, aheadMs: clock.aheadMs },
         };
       },

@@ -6,8 +6,8 @@
 import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type PostgresServer, startPostgres } from '../demo/postgres_server.ts';
-import { freePort } from '../test/e2e/envoy_gateway.fixture.ts';
 import { Sluice } from '../test/e2e/sluice.fixture.ts';
+import { freePort } from '../test/free_port.fixture.ts';
 import { root } from './stages.ts';
 
 /** How each test ended, by its name. */

@@ -1,8 +1,8 @@
 /** What the analysis says of statements, held against what a real server answers. */
-import { createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
+import { freePort } from '../../test/free_port.fixture.ts';
 import { readCatalog } from '../catalog/reader.ts';
 import type { Analysis } from './analyse.ts';
 import { type Analyst, createAnalyst } from './analyst.ts';
@@ -122,14 +122,6 @@ const isHeldByDefault = ({ request }: Analysis): boolean =>
 
 const holds = (values: readonly string[], secrets: readonly string[]): boolean =>
   values.some((value) => secrets.some((secret) => value.includes(secret)));
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 
 /** Statements of the list that the server does not run. */
 const REFUSED = new Map([["select cursor_to_xml('nothing', 1, false, false, '')", 'cursor "nothing" does not exist']]);

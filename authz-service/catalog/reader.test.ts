@@ -1,21 +1,13 @@
 /** The catalog of a real server, also while somebody changes it. */
-import { createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
+import { freePort } from '../../test/free_port.fixture.ts';
 import type { Catalog } from '../analysis/catalog.ts';
 import { readCatalog } from './reader.ts';
 
 let server: PostgresServer;
 const clients: pg.Client[] = [];
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 
 async function connect(): Promise<pg.Client> {
   const client = new pg.Client({ host: '127.0.0.1', port: server.port, database: 'postgres', ...server.superuser });

@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
-import { freePort } from '../../test/e2e/envoy_gateway.fixture.ts';
+import { freePort } from '../../test/free_port.fixture.ts';
 
 // The part of the gateway is played by a server whose password is the token: what the command says is the client's side alone.
 const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));

@@ -12,6 +12,7 @@ import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
 import { type Custody, type CustodyOptions, startCustody } from './custody.ts';
+import { s3Config } from './stores.fixture.ts';
 import type { StoreConfig } from './stores.ts';
 
 const DAY = 86_400_000;
@@ -41,21 +42,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const s3 = (writeOnce: 'no' | 'compliance' = 'compliance'): StoreConfig => ({
-  type: 's3',
-  name: 'vault',
-  prefix: 'gw/',
-  writeOnce,
-  lockMs: 30 * DAY,
-  timeoutMs: 1_000,
-  bucket: 'evidence',
-  region: 'eu-test-1',
-  endpoint: bucket.endpoint.href,
-  pathStyle: undefined,
-  accessKeyId: 'id',
-  secretAccessKey: { env: 'S3_SECRET' },
-  tls: undefined,
-});
+const s3 = (writeOnce: 'no' | 'compliance' = 'compliance'): StoreConfig => s3Config(bucket.endpoint, { writeOnce });
 
 const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<CustodyOptions> = {}): Promise<Custody> => {
   custody = await startCustody({

@@ -19,6 +19,7 @@ import { Witness } from '../witness/client.ts';
 import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
 import { httpPlace, objectPlace } from './checkpoint_copies.ts';
 import { Elsewhere, type ElsewhereOptions } from './elsewhere.ts';
+import { s3Config } from './stores.fixture.ts';
 import { authorizationOf, type HttpPlaceConfig, openStore, type StoreConfig } from './stores.ts';
 
 let directory: string;
@@ -78,21 +79,7 @@ afterEach(async () => {
 
 const state = (): string => join(directory, 'state');
 const ENV = { S3_SECRET: 'key', WEB_TOKEN: 'secret-of-the-place' };
-const s3 = (): StoreConfig => ({
-  type: 's3',
-  name: 'vault',
-  prefix: 'gw/',
-  writeOnce: 'no',
-  lockMs: 0,
-  timeoutMs: 1_000,
-  bucket: 'evidence',
-  region: 'eu-test-1',
-  endpoint: bucket.endpoint.href,
-  pathStyle: undefined,
-  accessKeyId: 'id',
-  secretAccessKey: { env: 'S3_SECRET' },
-  tls: undefined,
-});
+const s3 = (): StoreConfig => s3Config(bucket.endpoint);
 const folder = (name: string): StoreConfig => ({ type: 'directory', name, path: join(directory, name) });
 
 const web = (): HttpPlaceConfig => ({
@@ -305,7 +292,7 @@ describe('a log that is opened', () => {
   });
 
   it('is held against what a locked bucket keeps, also where the pointer was set back and markers were put above the rest', async () => {
-    const vault = { ...s3(), writeOnce: 'compliance', lockMs: 3_600_000 } as StoreConfig;
+    const vault = s3Config(bucket.endpoint, { writeOnce: 'compliance' });
     const replicate = async (): Promise<void> => {
       const to = openStore(vault, ENV);
       const open = (bytes: Buffer) => openCheckpoint(bytes, ORIGIN, [SIGNER.verifier]);

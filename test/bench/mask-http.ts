@@ -9,8 +9,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
-import { freePort } from '../e2e/envoy_gateway.fixture.ts';
 import { Sluice } from '../e2e/sluice.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { median, report, rounded } from './figures.ts';
 import { cpuSecondsOf, residentBytesOf } from './processes.ts';
 

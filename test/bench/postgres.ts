@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
-import { freePort } from '../e2e/envoy_gateway.fixture.ts';
 import { Sluice } from '../e2e/sluice.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 
 const DATABASE = 'ledger';
 const GATEWAY = { user: 'gateway', password: 'gateway-of-the-bench' };

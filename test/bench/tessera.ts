@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../../authz-service/tlog/note.ts';
 import { root } from '../../scripts/stages.ts';
-import { freePort } from '../e2e/envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { median, report, rounded } from './figures.ts';
 import { cpuSecondsOf } from './processes.ts';
 

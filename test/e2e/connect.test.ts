@@ -4,8 +4,8 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Connector, startConnector } from '../../authz-service/connect/connector.ts';
 import type { GatewayTls } from '../../authz-service/connect/tunnel.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { authority } from './certificates.fixture.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
 import { Ledger } from './postgres.fixture.ts';
 
 let ledger: Ledger;

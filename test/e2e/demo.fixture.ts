@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LINKED = ['authz-service', 'policies', 'build', 'node_modules', 'proto', 'package.json'];

@@ -18,8 +18,9 @@ import { envoyFiles, generateEnvoy, placesOf } from '../../authz-service/envoy/g
 import type { Message } from '../../authz-service/envoy/message.ts';
 import { validateEnvoy } from '../../authz-service/envoy/validate.ts';
 import { writeEnvoy } from '../../authz-service/envoy/write.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { authority } from './certificates.fixture.ts';
-import { ALLOW, denial, freePort, type Gateway, listening, startGateway } from './envoy_gateway.fixture.ts';
+import { ALLOW, denial, type Gateway, listening, startGateway } from './envoy_gateway.fixture.ts';
 import { ask, problem, raw } from './http_client.fixture.ts';
 
 /** What the open files of a process are. */

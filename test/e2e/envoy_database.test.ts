@@ -12,7 +12,8 @@ import { findEnvoy } from '../../authz-service/envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../../authz-service/envoy/generate.ts';
 import { validateEnvoy } from '../../authz-service/envoy/validate.ts';
 import { writeEnvoy } from '../../authz-service/envoy/write.ts';
-import { type Answer, type Document, denial, freePort, type Gateway, startGateway } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { type Answer, type Document, denial, type Gateway, startGateway } from './envoy_gateway.fixture.ts';
 import { ask } from './http_client.fixture.ts';
 
 /** Puts before what a client sends first: the passage that it came by, and its settings. */

@@ -1,7 +1,7 @@
 /** A real Envoy with the generated configuration, and the least that it needs around it: a check that says what the test wants, a pass-through filter, a target that echoes. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import type { AddressInfo, Server as TcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,7 @@ import { stringify } from 'yaml';
 import { type Config, formatConfigError, formatHostPort, loadConfig, type ServerTls } from '../../authz-service/config/config.ts';
 import { findEnvoy } from '../../authz-service/envoy/binary.ts';
 import { type EnvoyProcess, startEnvoy } from '../../authz-service/envoy/process.ts';
+import { freePort } from '../free_port.fixture.ts';
 
 /** What of envoy.service.auth.v3.CheckRequest the tests look at. */
 export interface Checked {
@@ -123,12 +124,6 @@ export const listening = async <S extends TcpServer>(server: S): Promise<{ reado
 };
 
 /** A port that nobody had a moment ago. */
-export async function freePort(): Promise<number> {
-  const { server, port } = await listening(createTcpServer());
-  await new Promise((settle) => server.close(settle));
-  return port;
-}
-
 /** sluice.yaml as an object; `any`, since tests also write what is wrong. */
 // biome-ignore lint/suspicious/noExplicitAny: as said
 export type Document = Record<string, any>;

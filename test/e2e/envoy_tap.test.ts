@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Client, credentials } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { findEnvoy } from '../../authz-service/envoy/binary.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { SECRETS, Sluice } from './sluice.fixture.ts';
 
 const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));

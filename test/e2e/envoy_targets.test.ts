@@ -9,7 +9,8 @@ import type { Config } from '../../authz-service/config/config.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../../authz-service/envoy/generate.ts';
 import { startEnvoy } from '../../authz-service/envoy/process.ts';
 import { writeEnvoy } from '../../authz-service/envoy/write.ts';
-import { ALLOW, freePort, type Gateway, listening, startGateway } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { ALLOW, type Gateway, listening, startGateway } from './envoy_gateway.fixture.ts';
 import { ask, problem } from './http_client.fixture.ts';
 
 let gateway: Gateway;

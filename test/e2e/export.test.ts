@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Receiver, receiver } from '../../authz-service/export/receivers.fixture.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { Ledger } from './postgres.fixture.ts';
 import { SECRETS } from './sluice.fixture.ts';
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePort } from '../free_port.fixture.ts';
 import { authority } from './certificates.fixture.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
 import { SECRETS, Sluice } from './sluice.fixture.ts';
 
 let sluice: Sluice;

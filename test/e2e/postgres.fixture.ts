@@ -5,7 +5,7 @@ import pg from 'pg';
 import { stringify } from 'yaml';
 import type { Config } from '../../authz-service/config/config.ts';
 import { type PostgresServer, type PostgresServerOptions, startPostgres } from '../../demo/postgres_server.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { type Document, Sluice } from './sluice.fixture.ts';
 
 const LEDGER = readFileSync(new URL('../../demo/ledger.sql', import.meta.url), 'utf8');

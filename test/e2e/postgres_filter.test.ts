@@ -6,7 +6,7 @@ import protobuf from 'protobufjs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type LogIn, postgresLogIn, startupMessage } from '../../authz-service/session/login/postgres.ts';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 import { type Question, StreamGateway } from './stream.fixture.ts';
 
 const PROTO = fileURLToPath(new URL('../../proto/', import.meta.url));

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
+import { freePort } from '../free_port.fixture.ts';
 import { authority } from './certificates.fixture.ts';
-import { freePort } from './envoy_gateway.fixture.ts';
 import { Ledger, startLedger } from './postgres.fixture.ts';
 import type { Document } from './sluice.fixture.ts';
 

@@ -12,7 +12,8 @@ import { type Config, formatConfigError, loadConfig } from '../../authz-service/
 import { findEnvoy } from '../../authz-service/envoy/binary.ts';
 import { type EnvoyProcess, startEnvoy } from '../../authz-service/envoy/process.ts';
 import { type LocalIssuer, localIssuer, signToken, type TestKey, testKey } from '../../authz-service/identity/local_issuer.fixture.ts';
-import { freePort, listening } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { listening } from './envoy_gateway.fixture.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** As `./sluice` starts the service. */

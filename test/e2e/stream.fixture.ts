@@ -9,7 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { findEnvoy } from '../../authz-service/envoy/binary.ts';
-import { freePort, listening } from './envoy_gateway.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { listening } from './envoy_gateway.fixture.ts';
 
 const wasmOf = (module: string): string => fileURLToPath(new URL(`../../build/${module}.wasm`, import.meta.url));
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { SECRETS, Sluice } from '../e2e/sluice.fixture.ts';
+import { freePort } from '../free_port.fixture.ts';
 
 let sluice: Sluice | undefined;
 afterEach(async () => {
@@ -251,7 +252,6 @@ test('changed and new targets take effect without a restart of Envoy or the serv
   sluice = await Sluice.start();
   const { envoyFiles, generateEnvoy, placesOf } = await import('../../authz-service/envoy/generate.ts');
   const { writeEnvoy } = await import('../../authz-service/envoy/write.ts');
-  const { freePort } = await import('../e2e/envoy_gateway.fixture.ts');
   const token = await sluice.token();
   expect((await sluice.ask('/tickets', { token })).status).toBe(200);
   const [first] = sluice.document.targets;

@@ -21,7 +21,8 @@ import { OCSF_VERSION } from '../../authz-service/export/ocsf.ts';
 import type { Place } from '../../authz-service/export/places.ts';
 import { decodeEvent } from '../../authz-service/tap/event.ts';
 import { authority } from '../e2e/certificates.fixture.ts';
-import { freePort, outcome, show, start } from './server.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { outcome, show, start } from './server.ts';
 
 const [kind = '', program = ''] = process.argv.slice(2);
 const directory = mkdtempSync(join(tmpdir(), 'sluice-export-'));

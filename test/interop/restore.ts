@@ -7,6 +7,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { s3Config } from '../../authz-service/custody/stores.fixture.ts';
 import type { StoreConfig } from '../../authz-service/custody/stores.ts';
 import { openStore } from '../../authz-service/custody/stores.ts';
 import { recordParts } from '../../authz-service/record.ts';
@@ -14,7 +15,8 @@ import { localFiles } from '../../authz-service/storage/local_files.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { openSink } from '../../authz-service/tap/sink.ts';
 import { LoneService, sizeIn } from '../faults/lone_service.fixture.ts';
-import { freePort, outcome, show } from './server.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { outcome, show } from './server.ts';
 import {
   ACCOUNT,
   ACCOUNT_KEY,
@@ -29,7 +31,7 @@ import {
 
 const [kind = '', program = ''] = process.argv.slice(2);
 const directory = mkdtempSync(join(tmpdir(), 'sluice-restore-'));
-process.env.STORE_SECRET = kind === 'minio' ? MINIO_PASSWORD : ACCOUNT_KEY;
+process.env.S3_SECRET = kind === 'minio' ? MINIO_PASSWORD : ACCOUNT_KEY;
 
 interface Tried {
   readonly title: string;
@@ -220,21 +222,10 @@ const minio = async (): Promise<void> => {
       const row = {
         ...where,
         access_key_id: MINIO_USER,
-        secret_access_key: { env: 'STORE_SECRET' },
+        secret_access_key: { env: 'S3_SECRET' },
         ...(locked && { write_once: 'compliance', lock: '1h' }),
       };
-      const bare = {
-        ...where,
-        name: '',
-        prefix: '',
-        writeOnce: 'no',
-        lockMs: 0,
-        timeoutMs: 5_000,
-        pathStyle: true,
-        accessKeyId: MINIO_USER,
-        secretAccessKey: { env: 'STORE_SECRET' },
-        tls: undefined,
-      } as StoreConfig;
+      const bare = s3Config(server.endpoint, { bucket, region: 'us-east-1', timeoutMs: 5_000, accessKeyId: MINIO_USER });
       await lostAndFound({ title: `MinIO ${locked ? 'under compliance' : 'without locks'}`, server, row, bare, locked });
     }
   } finally {
@@ -248,7 +239,7 @@ const azurite = async (): Promise<void> => {
     await server.start();
     await makeContainer(server, 'evidence');
     const where = { type: 'azure', account: ACCOUNT, container: 'evidence', endpoint: server.endpoint.href, identity: 'key' };
-    const key = { env: 'STORE_SECRET' };
+    const key = { env: 'S3_SECRET' };
     const row = { ...where, timeout: '5s', key };
     const bare = { ...where, name: '', prefix: '', writeOnce: 'no', lockMs: 0, timeoutMs: 5_000, clientId: undefined, key, tls: undefined };
     await lostAndFound({ title: 'Azurite', server, row, bare: bare as StoreConfig, locked: false });

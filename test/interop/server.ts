@@ -1,7 +1,6 @@
 /** Real servers for the interoperability tests, and how what they show is told. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 let failed = 0;
@@ -15,15 +14,6 @@ export const show = async (what: string, act: () => Promise<void>): Promise<void
     failed += 1;
     say(`not ok - ${what}: ${(error as Error).message.replaceAll('\n', ' ')}`);
   }
-};
-
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 };
 
 /** Starts a server that answers HTTP on `port` when it is ready. */

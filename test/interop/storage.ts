@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../authz-service/credential/secret.ts';
 import { type Custody, startCustody } from '../../authz-service/custody/custody.ts';
-import type { StoreConfig } from '../../authz-service/custody/stores.ts';
+import { s3Config } from '../../authz-service/custody/stores.fixture.ts';
 import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
 import { AzureBlobStore } from '../../authz-service/storage/azure_blob.ts';
@@ -17,7 +17,8 @@ import { caller } from '../../authz-service/storage/call.ts';
 import { codeOf, SHARED_BEHAVIOURS, WRITE_ONCE_BEHAVIOURS } from '../../authz-service/storage/object_store.behaviour.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { S3Store } from '../../authz-service/storage/s3.ts';
-import { freePort, outcome, show } from './server.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { outcome, show } from './server.ts';
 import { ACCOUNT, ACCOUNT_KEY, azuriteIn, MINIO_PASSWORD, MINIO_USER, makeBucket, makeContainer, minioOn } from './stores.ts';
 
 const [kind = '', program = ''] = process.argv.slice(2);
@@ -87,21 +88,14 @@ const minio = async (): Promise<void> => {
 const comesBack = async (port: number): Promise<void> => {
   const log = await new PublishedLog(`${directory}-log`).fill(700).publish();
   const recorded: string[] = [];
-  const config: StoreConfig = {
-    type: 's3',
-    name: 'vault',
-    prefix: 'gw/',
+  const [server, other] = [minioOn(program, directory, port), minioOn(program, `${directory}-other`, port)];
+  const config = s3Config(server.endpoint, {
     writeOnce: 'compliance',
     lockMs: 3_600_000,
-    timeoutMs: 1_000,
     bucket: 'vault',
     region: 'us-east-1',
-    endpoint: `http://127.0.0.1:${port}`,
-    pathStyle: undefined,
     accessKeyId: MINIO_USER,
-    secretAccessKey: { env: 'S3_SECRET' },
-    tls: undefined,
-  };
+  });
   const keep = (): Promise<Custody> =>
     startCustody({
       tap: {
@@ -131,7 +125,7 @@ const comesBack = async (port: number): Promise<void> => {
   const stateOf = ({ status }: Custody): string | undefined => status.stores[0]?.state;
   const call = caller();
   const reader = new S3Store({
-    endpoint: new URL(config.endpoint as string),
+    endpoint: server.endpoint,
     region: config.region,
     bucket: config.bucket,
     prefix: config.prefix,
@@ -141,7 +135,6 @@ const comesBack = async (port: number): Promise<void> => {
     pointers,
     lock: 'compliance',
   });
-  const [server, other] = [minioOn(program, directory, port), minioOn(program, `${directory}-other`, port)];
   let custody: Custody | undefined;
   try {
     await show('MinIO: away at the start, it is written to once it is back and has shown its locks', async () => {

@@ -4,7 +4,8 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AwsV4Signer } from 'aws4fetch';
 import { sharedKey } from '../../authz-service/storage/azure_blob.ts';
-import { end, freePort, start } from './server.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { end, start } from './server.ts';
 
 export const MINIO_USER = 'sluice';
 export const MINIO_PASSWORD = 'sluice-secret';

@@ -17,7 +17,8 @@ import { Witness, WitnessError } from '../../authz-service/witness/client.ts';
 import { MemoryLog } from '../../authz-service/witness/witness.fixture.ts';
 import { Witnessing } from '../../authz-service/witness/witnessing.ts';
 import { Sluice } from '../e2e/sluice.fixture.ts';
-import { end, freePort, outcome, show, start } from './server.ts';
+import { freePort } from '../free_port.fixture.ts';
+import { end, outcome, show, start } from './server.ts';
 
 const [litewitness = '', witnessctl = ''] = process.argv.slice(2);
 const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));

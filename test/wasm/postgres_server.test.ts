@@ -1,11 +1,11 @@
 /** What the filter believes of PostgreSQL, tried on a real one, with real clients. */
 import { execFile } from 'node:child_process';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresServer, startPostgres } from '../../demo/postgres_server.ts';
+import { freePort } from '../free_port.fixture.ts';
 import type { Answer } from './postgres_host.fixture.ts';
 import { Between } from './postgres_proxy.fixture.ts';
 import { SSN } from './postgres_session.fixture.ts';
@@ -16,14 +16,6 @@ let server: PostgresServer;
 let proxy: Between;
 let oid = 0;
 let release: (answer: Answer) => void = () => {};
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 
 beforeAll(async () => {
   server = await startPostgres({ port: await freePort(), auth: 'password' });

@@ -1,17 +1,9 @@
-import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresServer, startPostgres } from '../../../demo/postgres_server.ts';
+import { freePort } from '../../../test/free_port.fixture.ts';
 import { greeting } from '../startup.ts';
 import { postgresLogIn } from './postgres.ts';
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
-};
 
 /** The server's messages, whole, as a filter would cut them. */
 async function* messagesOf(socket: Socket): AsyncGenerator<Buffer> {

@@ -37,7 +37,6 @@ const aligned = (at: number): number => (at + 15) & ~15;
 
 const room = (size: number): number => {
   const at = module.room(size);
-  if (at === 0) throw new RangeError(`no memory for ${size} bytes to be hashed`);
   if (bytes.length === 0 || bytes.buffer !== module.memory.buffer) {
     bytes = Buffer.from(module.memory.buffer);
     view = new DataView(module.memory.buffer);

@@ -14,7 +14,7 @@ const out = new StaticArray<usize>(LANES);
 let input: usize = 0;
 let capacity: usize = 0;
 
-/** Where so many bytes may be written; what was written before may be gone. 0: there is no memory for them. */
+/** Where so many bytes may be written; what was written before may be gone. Traps when there is no memory for them. */
 export function room(bytes: usize): usize {
   if (bytes > capacity) {
     if (input) heap.free(input);

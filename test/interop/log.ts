@@ -4,9 +4,10 @@
  */
 import { deepStrictEqual as equal } from 'node:assert';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { collectEvidence, proofFiles } from '../../authz-service/evidence/collect.ts';
 import { type Log, openLog } from '../../authz-service/log/log.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
@@ -111,6 +112,33 @@ try {
   });
   restore();
   await show('what was restored is the log that was accepted', async () => equal(await verdict(published), ACCEPTED));
+  await show('what `sluice evidence --proofs` writes of a session is accepted, and rejected with another entry, proof or key', async () => {
+    const session = 'ses_event_4711';
+    const proofs = join(directory, 'proofs');
+    mkdirSync(proofs);
+    const { head, leaves } = await collectEvidence({ objects: localFiles(published), session, keys: [], payloads: true });
+    const files: string[] = [];
+    for await (const leaf of leaves())
+      for (const [name, bytes] of proofFiles(head, leaf)) {
+        writeFileSync(join(proofs, name), bytes);
+        files.push(name);
+      }
+    const checked = (by = signer): string =>
+      spawnSync(verifier, ['proofs', proofs, formatVerifierKey(by.verifier)], { encoding: 'utf8' }).stdout;
+    equal(files, ['4711.leaf', '4711.tlog-proof']);
+    equal(checked(), '1 proofs: accepted\n');
+    equal(checked(parseSignerKey(generateSignerKey(signer.verifier.name))).includes('rejected'), true);
+    for (const name of files) {
+      const path = join(proofs, name);
+      const before = readFileSync(path);
+      for (let at = 0; at < before.length; at += 7) {
+        writeFileSync(path, before.with(at, (before[at] as number) ^ 1));
+        equal([name, at, checked().includes('rejected')], [name, at, true]);
+      }
+      writeFileSync(path, before);
+    }
+    equal(checked(), '1 proofs: accepted\n');
+  });
   // What these two show is whole and signed: only who remembers can tell. fsck does not.
   await show('a log that was rolled back is noticed by who remembers', async () => {
     equal(await verdict(join(earlier, 'log')), ACCEPTED);

@@ -1,5 +1,6 @@
 // Verifies a published log with nothing of Sluice's: `log DIR VERIFIER_KEY [REMEMBERED_CHECKPOINT]`.
-// Twice over: golang.org/x/mod/sumdb/{note,tlog}, by every entry, every tile and a consistency proof; and the library of tessera's fsck.
+// Or the proofs of single entries that `sluice evidence --proofs` wrote: `log proofs DIR VERIFIER_KEY`, c2sp.org/tlog-proof@v1 by golang.org/x/mod/sumdb.
+// A log twice over: golang.org/x/mod/sumdb/{note,tlog}, by every entry, every tile and a consistency proof; and the library of tessera's fsck.
 // (The command of fsck exits 0 whatever it finds; its library says.)
 package main
 
@@ -186,7 +187,72 @@ func tell(name string, err error) {
 	}
 }
 
+// byProofs checks each INDEX.leaf in dir with its INDEX.tlog-proof. It gives how many there are.
+func byProofs(dir string, verifier note.Verifier) (int, error) {
+	leaves, err := filepath.Glob(filepath.Join(dir, "*.leaf"))
+	if err != nil {
+		return 0, err
+	}
+	for _, leaf := range leaves {
+		name := strings.TrimSuffix(leaf, ".leaf")
+		entry, err := os.ReadFile(leaf)
+		if err != nil {
+			return 0, err
+		}
+		proof, err := os.ReadFile(name + ".tlog-proof")
+		if err != nil {
+			return 0, err
+		}
+		if err := checkProof(filepath.Base(name), entry, proof, verifier); err != nil {
+			return 0, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return len(leaves), nil
+}
+
+// checkProof reads a proof as the specification lays it out: header, index, hashes, an empty line, the checkpoint.
+func checkProof(name string, entry, bytes []byte, verifier note.Verifier) error {
+	head, checkpoint, found := strings.Cut(string(bytes), "\n\n")
+	if !found {
+		return errors.New("no empty line before the checkpoint")
+	}
+	lines := strings.Split(head, "\n")
+	if len(lines) < 2 || lines[0] != "c2sp.org/tlog-proof@v1" || lines[1] != "index "+name {
+		return errors.New("not a proof of this index")
+	}
+	index, err := strconv.ParseInt(name, 10, 64)
+	if err != nil {
+		return err
+	}
+	var path tlog.RecordProof
+	for _, line := range lines[2:] {
+		hash, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(hash) != tlog.HashSize {
+			return errors.New("no hash")
+		}
+		path = append(path, tlog.Hash(hash))
+	}
+	signed, err := open([]byte(checkpoint), verifier)
+	if err != nil {
+		return err
+	}
+	return tlog.CheckRecord(path, signed.size, signed.root, index, tlog.RecordHash(entry))
+}
+
+func proofs(dir, key string) {
+	verifier, err := note.NewVerifier(key)
+	count := 0
+	if err == nil {
+		count, err = byProofs(dir, verifier)
+	}
+	tell(fmt.Sprintf("%d proofs", count), err)
+}
+
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == "proofs" {
+		proofs(os.Args[2], os.Args[3])
+		return
+	}
 	dir, remembered := os.Args[1], ""
 	if len(os.Args) > 3 {
 		remembered = os.Args[3]

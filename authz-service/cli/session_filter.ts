@@ -48,8 +48,11 @@ function moment(name: string, said: string | undefined): string | undefined {
 }
 
 export const localTime = (unixMs: number): string => {
-  const at = new Date(unixMs - new Date(unixMs).getTimezoneOffset() * 60_000).toISOString();
-  return `${at.slice(5, 10)} ${at.slice(11, 19)}`;
+  const minutes = -new Date(unixMs).getTimezoneOffset();
+  const at = new Date(unixMs + minutes * 60_000).toISOString();
+  const two = (n: number): string => String(n).padStart(2, '0');
+  const zone = minutes === 0 ? 'Z' : `${minutes < 0 ? '-' : '+'}${two(Math.floor(Math.abs(minutes) / 60))}:${two(Math.abs(minutes) % 60)}`;
+  return `${at.slice(0, 10)} ${at.slice(11, 19)}${zone}`;
 };
 
 export const listDetails = [

@@ -20,7 +20,7 @@ const load = (): Module => {
   try {
     code = readFileSync(new URL('../../build/merkle.wasm', import.meta.url));
   } catch (cause) {
-    throw new Error('build/merkle.wasm is missing: run npm run build:wasm', { cause });
+    throw new Error('build/merkle.wasm is missing: run npm run build:wasm -- merkle', { cause });
   }
   return new WebAssembly.Instance(new WebAssembly.Module(code)).exports as unknown as Module;
 };

@@ -57,6 +57,21 @@ interface Told extends Omit<Session, 'indices' | 'terms'> {
   readonly terms: readonly Term[];
 }
 
+/** A session as it is written: what it is found by as columns, all of it as one text. It is plain data: another thread can write it. */
+export interface SessionRow {
+  /** In the order of the table, up to `told`. */
+  readonly columns: readonly (string | number)[];
+  readonly indices: readonly number[];
+  readonly terms: readonly Term[];
+}
+
+export const rowOf = ({ summary, indices, terms: set, ...rest }: Session): SessionRow => {
+  const { id, openedAt, identity, target, run, effect, outcome, state } = summary;
+  const [first, open, terms] = [indices[0] as number, state === 'closed' ? 0 : 1, [...set]];
+  const told = JSON.stringify({ summary, ...rest, terms } satisfies Told);
+  return { columns: [first, id, openedAt, open, identity, target, run, effect, outcome, state, told], indices, terms };
+};
+
 /** Ascending numbers as the differences between them, each a varint. */
 const encodeIndices = (indices: readonly number[]): Buffer => {
   const bytes = Buffer.allocUnsafe(8 * indices.length);
@@ -153,10 +168,15 @@ export class SqliteIndex implements SessionIndex {
     return { applied: row.applied, remembered: row.size === 0 ? undefined : { size: row.size, root: Buffer.from(row.root) } };
   }
 
-  apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], { applied, remembered }: Progress): void {
+  apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): void {
+    this.applyRows(sessions.map(rowOf), emitters, progress);
+  }
+
+  /** As `apply`. */
+  applyRows(rows: readonly SessionRow[], emitters: readonly HeardEmitter[], { applied, remembered }: Progress): void {
     this.#database.exec('BEGIN');
     try {
-      for (const session of sessions) this.#putSession(session);
+      for (const row of rows) this.#putRow(row);
       for (const { id, durable } of emitters) this.#putEmitter.run(id, durable);
       this.#putProgress.run(applied, remembered?.size ?? 0, remembered?.root ?? Buffer.alloc(0));
       this.#database.exec('COMMIT');
@@ -219,7 +239,7 @@ export class SqliteIndex implements SessionIndex {
     try {
       for (const session of rows.map(sessionOf)) {
         this.#database.prepare('DELETE FROM terms WHERE first = ?').run(session.indices[0] as number);
-        this.#putSession(forgotten(session));
+        this.#putRow(rowOf(forgotten(session)));
       }
       this.#database.exec('COMMIT');
     } catch (error) {
@@ -244,11 +264,8 @@ export class SqliteIndex implements SessionIndex {
     this.#database.close();
   }
 
-  #putSession({ summary, indices, terms, ...rest }: Session): void {
-    const { id, openedAt, identity, target, run, effect, outcome, state } = summary;
-    const [first, open] = [indices[0] as number, state === 'closed' ? 0 : 1];
-    const told = JSON.stringify({ summary, ...rest, terms: [...terms] } satisfies Told);
-    this.#put.run(first, id, openedAt, open, identity, target, run, effect, outcome, state, told, encodeIndices(indices));
-    for (const term of terms) this.#putTerm.run(term, first);
+  #putRow({ columns, indices, terms }: SessionRow): void {
+    this.#put.run(...columns, encodeIndices(indices));
+    for (const term of terms) this.#putTerm.run(term, columns[0] as number);
   }
 }

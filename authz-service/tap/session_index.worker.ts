@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { giveWay } from '../asked_thread.ts';
 import { SqliteIndex } from './session_index.ts';
-import { type FromIndexer, sessionsOfJson, type ToIndexer } from './session_index_thread.ts';
+import type { FromIndexer, ToIndexer } from './session_index_thread.ts';
 
 const port = parentPort;
 if (!port) throw new Error('this is a worker thread');
@@ -16,12 +16,11 @@ const done = (message: ToIndexer): FromIndexer => {
       index.distrust();
       return { count: 0 };
     }
-    const { sessions, emitters, progress } = message;
+    const { rows, emitters, progress } = message;
     const { applied, remembered } = progress;
-    const changed = sessionsOfJson(sessions);
     // A buffer comes as plain bytes.
-    index.apply(changed, emitters, { applied, remembered: remembered && { ...remembered, root: Buffer.from(remembered.root) } });
-    return { count: changed.length };
+    index.applyRows(rows, emitters, { applied, remembered: remembered && { ...remembered, root: Buffer.from(remembered.root) } });
+    return { count: rows.length };
   } catch (error) {
     return { failure: (error as Error).message };
   }

@@ -5,26 +5,22 @@ import { rmSync } from 'node:fs';
 import { AskedThread } from '../asked_thread.ts';
 import { JournalError } from '../journal/error.ts';
 import { lockFile } from '../journal/file_system.ts';
-import { type HeardEmitter, type Progress, type SessionIndex, SqliteIndex } from './session_index.ts';
+import { type HeardEmitter, type Progress, rowOf, type SessionIndex, type SessionRow, SqliteIndex } from './session_index.ts';
 import type { Session, SessionFilter } from './sessions.ts';
 
-/** Sessions go as JSON: one text is quicker handed over than many objects. */
+/** Sessions go as what is written: they are made a text of once, and never read again on the way. */
 export type ToIndexer =
-  | { readonly kind: 'apply'; readonly sessions: string; readonly emitters: readonly HeardEmitter[]; readonly progress: Progress }
+  | {
+      readonly kind: 'apply';
+      readonly rows: readonly SessionRow[];
+      readonly emitters: readonly HeardEmitter[];
+      readonly progress: Progress;
+    }
   | { readonly kind: 'forget'; readonly from: number; readonly to: number; readonly limit: number }
   | { readonly kind: 'distrust' };
 
 /** How many sessions were written; or why none was. */
 export type FromIndexer = { readonly count: number } | { readonly failure: string };
-
-export const sessionsAsJson = (sessions: readonly Session[]): string =>
-  JSON.stringify(sessions.map(({ terms, ...session }) => ({ ...session, terms: [...terms] })));
-
-export const sessionsOfJson = (text: string): Session[] =>
-  (JSON.parse(text) as (Omit<Session, 'terms'> & { terms: Iterable<never> })[]).map(({ terms, ...session }) => ({
-    ...session,
-    terms: new Set(terms),
-  }));
 
 const MAX_HEAP_MB = 128;
 
@@ -52,7 +48,7 @@ class IndexThread implements SessionIndex {
 
   async apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): Promise<void> {
     const heard = emitters.map(({ id, durable }) => ({ id, durable }));
-    await this.#ask({ kind: 'apply', sessions: sessionsAsJson(sessions), emitters: heard, progress });
+    await this.#ask({ kind: 'apply', rows: sessions.map(rowOf), emitters: heard, progress });
   }
 
   forget(from: number, to: number, limit: number): Promise<number> {

@@ -8,7 +8,7 @@ import { LogError } from '../log/error.ts';
 import { listedKeys } from '../log/keys.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
-import { missingInWords } from '../verify/report.ts';
+import { extentInWords, missingInWords } from '../verify/report.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
 import { placeDetails, placeOptions } from './place.ts';
 import { isSessionName, logDetail, publishedLog } from './published_log.ts';
@@ -63,6 +63,7 @@ async function run(invocation: Invocation): Promise<number> {
     say(
       `${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${found.head.origin}${found.witnessed ? ' that witnesses have cosigned' : ''}.`,
     );
+    say(`The session: ${extentInWords(found.head.extent)}.`);
     if (bytes > OPENED_BYTES && payloads)
       say(`It has ${Math.round(bytes / 1e6)} MB, more than browsers like to open: --without-payloads leaves recorded payload out.`);
     const { missing } = found.head;

@@ -135,6 +135,11 @@ test('the service is killed in mid-response: the client gets the rest masked or 
     expect(replay).toContain('"text":"meanwhile"');
     if (text !== all) expect(replay).toContain(`(response: recorded up to byte ${part.length}, which is not its end)`);
     unleaked(replay + JSON.stringify(events));
+    // What the filter held while the service was away stands before the end that it told.
+    expect(events.at(-1)).toMatchObject({ kind: 'session_closed', body: { events: events.length } });
+    await expect
+      .poll(() => told(sluice, 'verify', session), { timeout: 10_000 })
+      .toContain(`complete: ${events.length} of ${events.length} events, none can follow its end (${outcome})`);
   }
   await verified(sluice);
 });
@@ -160,6 +165,9 @@ test('service and Envoy are killed in mid-response: what was told stands, its en
     .toBe('unknown');
   const events = await sluice.events(session);
   expect(responseOf(events)).toEqual({ bytes: Buffer.from(BEFORE), whole: false });
+  await expect
+    .poll(() => told(sluice, 'verify', session), { timeout: 10_000 })
+    .toMatch(/session +its end was never told, and recorded as unknown: \d+ events from its opening to its end/);
   expect(await told(sluice, 'replay', session)).toMatch(/closed: unknown\n +\(response: recorded up to byte 30, which is not its end\)/);
   await verified(sluice);
 });

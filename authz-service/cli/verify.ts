@@ -16,11 +16,12 @@ import { type Command, CommandError, complain, flag, type Invocation, say, text 
 import { INCOMPLETE, writeWhole } from './evidence.ts';
 import { placeDetails, placeOptions } from './place.ts';
 import { isSessionName, logDetail, publishedLog } from './published_log.ts';
+import { watch } from './verify_watch.ts';
 
 export const verify: Command = {
   name: 'verify',
   usage:
-    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log WHERE] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]]',
+    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log WHERE] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]] [--watch EVERY [--metrics HOST:PORT]]',
   summary: 'is the record whole and unchanged? Works on a copy, without the service',
   details: [
     ['SESSION', 'one session alone; without it, and without --event, the whole log'],
@@ -38,13 +39,15 @@ export const verify: Command = {
     ['--witness KEY', "a witness' public key, or a file with one on each line"],
     ['--quorum N', 'so many witnesses must have cosigned; default all'],
     ['--without-payloads', 'the copy was made without recorded payload: that it is not there is no fault of it'],
+    ['--watch EVERY', 'the whole log again and again, as each 5m: for a machine that has a copy or a replica; with --remember'],
+    ['--metrics HOST:PORT', 'with --watch: what was found, for Prometheus, at /metrics'],
     ['--json', 'the report for programs'],
     placeDetails[0],
   ],
   options: {
     config: placeOptions.config,
     ...Object.fromEntries(
-      ['event', 'redraw', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map((name) => [
+      ['event', 'redraw', 'watch', 'metrics', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map((name) => [
         name,
         { type: 'string' as const },
       ]),
@@ -70,6 +73,8 @@ async function run(invocation: Invocation): Promise<number> {
   const redrawn = text(invocation, 'redraw');
   if (redrawn !== undefined && (what === undefined || !existsSync(what))) throw new CommandError('--redraw is of a FILE.', 2);
   if (redrawn !== undefined && existsSync(redrawn)) throw new CommandError(`${redrawn} is there already: name another file.`);
+  if (text(invocation, 'watch') !== undefined) return await watching(invocation);
+  if (text(invocation, 'metrics') !== undefined) throw new CommandError('--metrics is with --watch.', 2);
   const report =
     what !== undefined && existsSync(what)
       ? await verifyFile(what, trustOf(invocation, undefined))
@@ -79,6 +84,30 @@ async function run(invocation: Invocation): Promise<number> {
     return drawnAgain(what as string, redrawn, { ...report, extent: report.extent }, trustOf(invocation, undefined));
   if (!report.verified) return 1;
   return report.complete ? 0 : INCOMPLETE;
+}
+
+/** Until a signal comes. @returns as one verification does, of the last one */
+async function watching(invocation: Invocation): Promise<number> {
+  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(text(invocation, 'watch') ?? '') ?? [];
+  const everyMs = Number(count) * { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 's' | 'm' | 'h' | 'd'];
+  if (!(everyMs > 0 && everyMs < 2 ** 31)) throw new CommandError('--watch is a duration such as 30s, 5m or 1d, of at most 24 days.', 2);
+  if (invocation.positionals.length > 0 || text(invocation, 'event') !== undefined)
+    throw new CommandError('--watch is of the whole log.', 2);
+  if (text(invocation, 'remember') === undefined)
+    throw new CommandError('--watch goes on from what it has verified: say --remember FILE.', 2);
+  const at = text(invocation, 'metrics');
+  const [, host = '', port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(at ?? '')?.filter((part) => part !== undefined) ?? [];
+  if (at !== undefined && !(Number(port) < 65_536)) throw new CommandError('--metrics is HOST:PORT, as 127.0.0.1:9465.', 2);
+  const stopped = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
+  const verdict = await watch({
+    verify: () => verifyPublished(invocation, undefined, undefined),
+    everyMs,
+    metrics: at === undefined ? undefined : { host, port: Number(port) },
+    signal: stopped.signal,
+  });
+  if (verdict === 'verified') return 0;
+  return verdict === 'incomplete' ? INCOMPLETE : 1;
 }
 
 /** Not without being verified in its turn: the page may have been another when it was read again. */
@@ -124,7 +153,7 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
     else report = await verifyLog({ objects, trust, onProgress, ...looking });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     const remember = text(invocation, 'remember');
-    if (remember !== undefined) remembering(remember, report);
+    if (remember !== undefined) remembering(invocation, remember, report);
     return report;
   } catch (error) {
     if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
@@ -188,7 +217,7 @@ function readFile(path: string): string {
 const unreadable = (path: string, error: unknown): CommandError => new CommandError(`${path} cannot be read: ${(error as Error).message}`);
 
 /** Of a log that is not verified nothing is kept. The old one or the new one, never half of one. */
-function remembering(path: string, { verified, checkpoint, size }: Report): void {
+function remembering(invocation: Invocation, path: string, { verified, checkpoint, size }: Report): void {
   const leaves = `the checkpoint of ${size.toLocaleString('en')} leaves`;
   if (!verified) {
     complain(existsSync(path) ? `${path} stays as it was.` : `Nothing is kept in ${path}.`);
@@ -197,7 +226,8 @@ function remembering(path: string, { verified, checkpoint, size }: Report): void
   try {
     writeFileSync(`${path}.new`, checkpoint);
     renameSync(`${path}.new`, path);
-    complain(`${path}: ${leaves} is kept; the log must go on from it when it is verified with --remember ${path} again.`);
+    if (text(invocation, 'watch') === undefined)
+      complain(`${path}: ${leaves} is kept; the log must go on from it when it is verified with --remember ${path} again.`);
   } catch (error) {
     complain(`${path}: ${leaves} is not kept: ${(error as Error).message}`);
   }

@@ -296,6 +296,9 @@ async function start(
     undisturbed: (work) => parts.log().undisturbed(work),
     noticeOf,
     forgetEnded: (before) => approvals.forgetEnded(before),
+    publishRecorded: () => parts.log().publish(),
+    spans: (from, to) => sink.spans(from, to),
+    prune: (minimum) => sink.prune(minimum),
     logger,
   }));
   opened(() => keeping.close());
@@ -313,6 +316,7 @@ async function start(
     legalHolds: keeping.legalHolds,
     clock: {
       state: () => keeping.status.clock,
+      pruning: () => keeping.status.pruning,
       retention: () => keeping.status.retention,
       confirm: (by, reason) => keeping.confirmClock(by, reason),
     },

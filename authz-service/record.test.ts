@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Custody, startCustody } from './custody/custody.ts';
-import { listedKeys } from './log/keys.ts';
+import { listedKeys, parseSigners } from './log/keys.ts';
+import { parsePruned } from './log/pruned.ts';
+import { restoreLog } from './log/restore.ts';
 import { recordParts, recordPlaces } from './record.ts';
 import { localFiles } from './storage/local_files.ts';
 import { noticeOf } from './tap/event.ts';
@@ -34,8 +36,10 @@ afterEach(async () => {
 const replica = (): string => join(stateDir, 'replica');
 
 /** Seconds where an operator has months. */
-const start = async (): Promise<Sink> => {
-  const retention = { eventsMs: 6000, payloadsMs: 3000, everyMs: 50, clockBoundMs: 86_400_000 };
+const QUIET = { eventsMs: 6000, payloadsMs: 3000, leavesMs: undefined, everyMs: 50, clockBoundMs: 86_400_000 };
+const PRUNED = { ...QUIET, eventsMs: 1000, payloadsMs: 1000, leavesMs: 2000, everyMs: 500 };
+
+const start = async (retention: Parameters<typeof startCustody>[0]['tap']['retention'] = QUIET): Promise<Sink> => {
   const parts = recordParts(
     { stateDir, tap: { key: undefined, origin: 'gateway.example/sluice', retention } as never },
     { segmentMs: 300, publishMs: 10 },
@@ -59,6 +63,9 @@ const start = async (): Promise<Sink> => {
     forget: async (from, to) => void (await opened.forget(from, to)),
     undisturbed: (work) => parts.log().undisturbed(work),
     noticeOf,
+    publishRecorded: () => parts.log().publish(),
+    spans: (from, to) => opened.spans(from, to),
+    prune: (minimum) => opened.prune(minimum),
     logger: { info() {}, error() {} },
     replicateMs: 20,
     clockMs: 20,
@@ -147,4 +154,73 @@ describe('a gateway that nobody uses any more', () => {
     await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');
     await until('the deletion of what was held', () => where(HELD).length === 0 && where(PAYLOAD).length === 0);
   }, 60_000);
+});
+
+describe('a gateway that prunes', () => {
+  it('lets whole sessions go from the front, from everywhere, and goes on after a restart, an index made anew, and a restoration', async () => {
+    const record = await start(PRUNED);
+    // The opening stands first, and each session has three leaves.
+    for (let n = 0; n < 400; n += 50) await record.append(Array.from({ length: 50 }, (_, i) => session(`ses_${n + i}`, IDENTITY)).flat());
+    const bundles = (directory: string): number =>
+      fs.existsSync(join(directory, 'tile/entries'))
+        ? fs.readdirSync(join(directory, 'tile/entries')).filter((name) => /^\d+$/.test(name)).length
+        : 0;
+    const published = recordPlaces(stateDir).published;
+    await until('a copy', () => bundles(replica()) === 4);
+    await until('the pruning', () => bundles(published) === 0 && bundles(replica()) === 0);
+    const { minimum, leaf } = parsePruned(fs.readFileSync(join(published, 'pruned')));
+    expect(minimum).toBe(1024);
+    expect(leaf).toBeGreaterThan(1200);
+    await until('the index', async () => (await record.list({ limit: 1000 })).length === 59);
+    await record.append(session('ses_new', IDENTITY));
+
+    const verified = async (directory: string, remembered?: string): Promise<Report> => {
+      const keys = listedKeys(fs.readFileSync(join(directory, 'keys'), 'utf8')).map(parseVerifierKey);
+      return await verifyLog({ objects: localFiles(directory), trust: { keys, ...(remembered !== undefined && { remembered }) } });
+    };
+    await custody?.close();
+    await record.close();
+    // Nothing is due before the rest is looked at.
+    const later = { ...PRUNED, eventsMs: 60_000, payloadsMs: 60_000, leavesMs: 60_000 };
+    for (const gone of [false, true]) {
+      if (gone) for (const end of ['', '-wal', '-shm']) fs.rmSync(join(stateDir, `tap/sessions.sqlite${end}`), { force: true });
+      const again = await start(later);
+      const listed = await again.list({ limit: 1000 });
+      expect(
+        listed
+          .map(({ id }) => id)
+          .filter((id) => id !== 'ses_1')
+          .sort(),
+      ).toEqual([...Array.from({ length: 59 }, (_, i) => `ses_${341 + i}`), 'ses_new'].sort());
+      expect((await again.events('ses_399'))?.length).toBe(3);
+      expect((await again.events('ses_1'))?.length).toBe(gone ? 3 : undefined);
+      // A session that was pruned and goes on after all begins anew.
+      if (!gone) await again.append(session('ses_1', IDENTITY));
+      const read: number[] = [];
+      for await (const { index } of again.read(0)) read.push(index);
+      expect(read).toEqual(Array.from({ length: again.size - minimum }, (_, i) => minimum + i));
+      await custody?.close();
+      await again.close();
+      const report = await verified(published, fs.readFileSync(join(published, 'checkpoint'), 'utf8'));
+      expect(report).toMatchObject({ verified: true, level: 'remembered', pruned: { below: minimum, leaf } });
+    }
+    await start(later);
+    await until(
+      'the copy',
+      () => fs.readFileSync(join(replica(), 'checkpoint'), 'utf8') === fs.readFileSync(join(published, 'checkpoint'), 'utf8'),
+    );
+    await custody?.close();
+    await sink?.close();
+    expect(await verified(replica())).toMatchObject({ verified: true, pruned: { below: minimum } });
+
+    const key = fs.readFileSync(recordPlaces(stateDir).key, 'utf8');
+    const restored = join(stateDir, 'restored');
+    await restoreLog({
+      from: localFiles(replica()),
+      directory: restored,
+      objects: localFiles(join(restored, 'log')),
+      signers: parseSigners(key),
+    });
+    expect(await verified(join(restored, 'log'))).toMatchObject({ verified: true, pruned: { below: minimum, leaf } });
+  }, 90_000);
 });

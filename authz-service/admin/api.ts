@@ -86,6 +86,8 @@ export interface ClockSource {
   /** `undefined` without any retention. */
   state(): { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
   retention(): RetentionState;
+  /** Leaves below `minimum` were pruned, those below `next` would be; `undefined` when none ever are, or it is not known yet. */
+  pruning?(): { readonly minimum: number; readonly next: number; readonly waitsFor: string } | undefined;
   /** Rejects when it could not be recorded. @returns false without any retention */
   confirm(by: string, reason: string): Promise<boolean>;
 }
@@ -305,6 +307,7 @@ function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources
   const { ages, held: bundles, locked, sweptAt, nextAt, last } = clock.retention();
   const seconds = (ms: number | undefined): number | undefined => ms && ms / 1000;
   const time = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : new Date(ms).toISOString());
+  const plan = clock.pruning?.();
   return {
     status: 200,
     json: {
@@ -318,6 +321,7 @@ function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources
       last_sweep: time(sweptAt),
       next_sweep: time(nextAt),
       last_deleted: last && { at: time(last.at), what: last.what },
+      ...(plan && { leaves: { pruned_below: plan.minimum, next_below: plan.next, rest_waits_for: plan.waitsFor } }),
     },
   };
 }

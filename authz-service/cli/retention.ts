@@ -1,4 +1,4 @@
-/** `sluice retention`: whether what is due is deleted, and the word of a person that the clock is right. */
+/** `sluice retention`: whether what is due is deleted and pruned, and the word of a person that the clock is right. */
 import { printable, roughly } from '../replay/printable.ts';
 import { type Command, CommandError, flag, say, text } from './command.ts';
 import { connected } from './connected.ts';
@@ -17,6 +17,8 @@ interface RetentionState {
   /** Left out: now. */
   readonly next_sweep?: string;
   readonly last_deleted?: { readonly at: string; readonly what: readonly string[] };
+  /** As of the last sweep. */
+  readonly leaves?: { readonly pruned_below: number; readonly next_below: number; readonly rest_waits_for: string };
 }
 
 const TOLD: Readonly<Record<RetentionState['deletes'], string>> = {
@@ -32,7 +34,7 @@ const details = (state: RetentionState): string[] => {
   const { kept_seconds: kept, legal_holds: holds, held_bundles: held = 0, locked_objects: locked = 0, last_deleted: last } = state;
   if (kept === undefined) return [`Legal holds: ${holds}.`];
   return [
-    `Events are kept ${age(kept.events)}, payloads ${age(kept.payloads)}; their leaves, and every proof, for ever.`,
+    `Events are kept ${age(kept.events)}, payloads ${age(kept.payloads)}; their leaves${state.leaves === undefined ? ', and every proof, for ever' : ' longer, and every proof as long as its leaf'}.`,
     `The last sweep was ${state.last_sweep === undefined ? 'not yet' : `at ${state.last_sweep}`}; the next is ${state.next_sweep === undefined ? 'now' : `at ${state.next_sweep}`}.`,
     `Legal holds: ${holds}. They keep ${held} bundles of 256 leaves that would be gone; locks in replicas keep ${locked} objects.`,
     last === undefined
@@ -40,6 +42,12 @@ const details = (state: RetentionState): string[] => {
       : `Deleted last, at ${last.at}: ${printable(last.what.join('; '))}.`,
   ];
 };
+const leavesInWords = ({ pruned_below: below, next_below: next, rest_waits_for: rest }: NonNullable<RetentionState['leaves']>): string =>
+  [
+    below === 0 ? 'No leaves were pruned.' : `Leaves below ${below} were pruned.`,
+    next > below ? ` Those below ${next} go with the next sweep.` : '',
+    ` What is behind them waits for ${printable(rest)}.`,
+  ].join('');
 
 export const retention: Command = {
   name: 'retention',
@@ -68,6 +76,7 @@ export const retention: Command = {
     else {
       say(`${TOLD[state.deletes]}${state.suspended === undefined ? '' : `: ${printable(state.suspended)}`}`);
       for (const line of details(state)) say(line);
+      if (state.leaves !== undefined) say(leavesInWords(state.leaves));
     }
     return state.deletes === 'suspended' ? 1 : 0;
   },

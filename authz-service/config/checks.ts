@@ -368,6 +368,13 @@ function custody({ tap }: Damaged<Document>, { at, pathOf, whole }: Surroundings
     if (place.read !== undefined && new URL(place.read).origin !== new URL(place.url).origin)
       at(`${pathOf(place)}.read`, `is not at ${new URL(place.url).origin}`, 'must have the scheme, host and port of `url`');
   }
+  const { leavesMs, eventsMs, payloadsMs } = tap?.retention ?? {};
+  if (leavesMs !== undefined && !(eventsMs !== undefined && payloadsMs !== undefined && leavesMs >= Math.max(eventsMs, payloadsMs)))
+    at(
+      'tap.retention.leaves',
+      'leaves would go before what they hold on to',
+      'must be at least as long as `events` and `payloads`, and both must be there',
+    );
   const { of = [], quorum = 0 } = tap?.witnesses ?? {};
   if (quorum > of.length) at('tap.witnesses.quorum', `there are ${of.length} witnesses`, 'must be at most as many as there are');
   const keys = new Map<string, string>();

@@ -728,3 +728,24 @@ describe('places of checkpoints over HTTP', () => {
     expect(errors(placed(more, beside)).join('\n')).toMatch(problem);
   });
 });
+
+describe('the age of leaves', () => {
+  const kept = (retention: string): string => `${MINIMAL}tap: { retention: { ${retention} } }\n`;
+
+  test('is at least that of what they hold on to', () => {
+    expect(errors(kept('events: 400d, payloads: 90d, leaves: 400d'))).toEqual([]);
+    expect(config(kept('events: 400d')).tap.retention.leavesMs).toBeUndefined();
+  });
+
+  test.each([
+    'leaves: 400d',
+    'leaves: 400d, events: 30d',
+    'leaves: 400d, payloads: 30d',
+    'leaves: 30d, events: 31d, payloads: 1d',
+    'leaves: 30d, events: 1d, payloads: 31d',
+  ])('%s is refused', (retention) => {
+    expect(errors(kept(retention)).join('\n')).toMatch(
+      /tap\.retention\.leaves: leaves would go before what they hold on to; must be at least/,
+    );
+  });
+});

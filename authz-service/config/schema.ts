@@ -523,6 +523,10 @@ export const SCHEMA = object({
         object({
           events: optional(AGE, 'How long events are kept. Default: for ever.'),
           payloads: optional(AGE, 'How long recorded payloads are kept. Default: for ever.'),
+          leaves: optional(
+            AGE,
+            'How long leaves are kept before they are pruned from the front of the log: at least as long as events and payloads, both of which need an age. Default: for ever.',
+          ),
           every: preset(duration('1s', '1d'), '1h', 'From one look for what is due to the next.'),
           clock_bound: preset(
             duration('1m', '365d'),

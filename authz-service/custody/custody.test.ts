@@ -48,7 +48,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<Cus
   custody = await startCustody({
     tap: {
       replicas: [],
-      retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 10, clockBoundMs: DAY },
+      retention: { eventsMs: undefined, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
       witnesses: { quorum: 0, intervalMs: 5, of: [] },
       checkpoints: { everyMs: 5, to: [] },
       ...tap,
@@ -65,6 +65,9 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<Cus
     undisturbed: (work) => work(),
     noticeOf: () => undefined,
     forgetEnded: async (before) => void (endedBefore = before),
+    publishRecorded: async () => {},
+    spans: async () => [],
+    prune: async () => {},
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
     proveMs: 10,
     logger: { info: (_, message) => logged.push(message), error: (_, message) => logged.push(message) },
@@ -94,7 +97,7 @@ describe('the custody of the log', () => {
 
   describe('locks each class of objects for as long as that is kept', () => {
     const OBJECTS = ['tile/0/000', 'tile/entries/000', 'checkpoints/0000000000000300', 'details/events/000', 'details/payloads/000'];
-    const retention = { eventsMs: 365 * DAY, payloadsMs: 90 * DAY, everyMs: 3_600_000, clockBoundMs: DAY };
+    const retention = { eventsMs: 365 * DAY, payloadsMs: 90 * DAY, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY };
     beforeEach(async () => {
       await log.fill(100).fill(200, { session: 's', kind: 17 }).publish();
     });
@@ -134,7 +137,7 @@ describe('the custody of the log', () => {
   });
 
   describe('between two sweeps', () => {
-    const retention = { eventsMs: undefined, payloadsMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY };
+    const retention = { eventsMs: undefined, payloadsMs: undefined, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY };
     const held = (key: string): boolean | undefined => bucket.objects.get(`gw/details/${key}`)?.at(-1)?.hold;
     beforeEach(async () => {
       await log.fill(256, { session: 'ses_held' }).fill(256, { session: 'ses_other' }).publish();
@@ -259,7 +262,7 @@ describe('the custody of the log', () => {
     bucket.now = () => Date.now();
     const { legalHolds } = await start({
       replicas: [s3()],
-      retention: { eventsMs: 365 * DAY, payloadsMs: undefined, everyMs: 10, clockBoundMs: DAY },
+      retention: { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
     });
     await until(() => bucket.keys().includes('gw/checkpoint'));
     await legalHolds.add('ses_held', 'corp:dana', 'case 7');
@@ -274,7 +277,7 @@ describe('the custody of the log', () => {
     bucket.now = () => Date.now() + off;
     const again = await start({
       replicas: [s3('compliance')],
-      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, everyMs: 10, clockBoundMs: DAY },
+      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
     });
     await until(() => bucket.objects.get('gw/details/events/001') === undefined);
     expect(await log.objects.get('details/events/000')).toBeDefined();
@@ -295,7 +298,7 @@ describe('the custody of the log', () => {
 
   describe('with a clock that is set forward', () => {
     const kept = async (): Promise<boolean> => (await log.objects.get('details/events/000')) !== undefined;
-    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, everyMs: 5, clockBoundMs: DAY };
+    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 5, clockBoundMs: DAY };
     beforeEach(async () => {
       await log.fill(300, { session: 's', at: Date.now() }).publish();
     });
@@ -354,7 +357,7 @@ describe('the custody of the log', () => {
     bucket.refusesHold = (key) => key === refused;
     const { legalHolds } = await start({
       replicas: [s3()],
-      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, everyMs: 10, clockBoundMs: 7 * DAY },
+      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: 7 * DAY },
     });
     await legalHolds.add('ses_held', 'corp:dana', 'case 7');
     const held = (bundle: string): boolean | undefined => bucket.objects.get(`gw/details/events/${bundle}`)?.at(-1)?.hold;

@@ -10,6 +10,8 @@ import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { withListed } from '../log/keys.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { holdText, LegalHolds } from '../log/legal_holds.ts';
+import { PRUNED_NOTICE } from '../log/pruned.ts';
+import { Pruning, type PruningPlan, type Span } from '../log/pruning.ts';
 import type { ObjectKind } from '../log/publisher.ts';
 import { LogReader } from '../log/reader.ts';
 import { KEYS_PATH, Replicator, WITNESSED_PATH } from '../log/replicator.ts';
@@ -51,8 +53,14 @@ export interface CustodyOptions {
   readonly forget: (from: number, to: number) => Promise<void>;
   /** Runs while nothing is published. */
   readonly undisturbed: <Result>(work: () => Promise<Result>) => Promise<Result>;
-  /** The name of a notice; `undefined` of any other event. */
-  readonly noticeOf: (event: Buffer) => string | undefined;
+  /** A notice's name and text; `undefined` of any other event. */
+  readonly noticeOf: (event: Buffer) => { readonly notice: string; readonly text: string } | undefined;
+  /** Publishes what is recorded. */
+  readonly publishRecorded: () => Promise<void>;
+  /** The sessions whose first leaf is one from `from` to before `to`, in the order of these. */
+  readonly spans: (from: number, to: number) => Promise<Iterable<Span>>;
+  /** Forgets of sessions whose leaves, below `minimum`, were pruned. */
+  readonly prune: (minimum: number) => Promise<void>;
   /** Lets go what is kept beside the record of requests that ended before this time, Unix milliseconds, but for sessions under a legal hold. Default: there is nothing. */
   readonly forgetEnded?: (before: number) => Promise<void>;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
@@ -94,6 +102,8 @@ export interface CustodyStatus {
   readonly places: readonly { readonly name: string; readonly lag: number; readonly failing: boolean }[];
   readonly legalHolds: number;
   readonly retention: RetentionStatus;
+  /** What is pruned of the front, as of the last sweep; `undefined` without `retention.leaves`, and before the first. */
+  readonly pruning: PruningPlan | undefined;
   /** Of what is deleted by time: why nothing is at present, and how far the clock is ahead of what is known; `undefined` without any retention. */
   readonly clock: { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
 }
@@ -349,7 +359,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       held: (session) => holdsOf().holds(session),
       forget: options.forget,
       undisturbed: options.undisturbed,
-      tellsOfDeletions: (event) => options.noticeOf(event) === DELETED_NOTICE,
+      tellsOfDeletions: (event) => options.noticeOf(event)?.notice === DELETED_NOTICE,
       now: () => clock?.deletionTime,
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: async (going) => {
@@ -380,6 +390,44 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         logger.error({ err: error }, 'a sweep of the retention failed; it is tried again');
       }
     };
+    const { leavesMs } = tap.retention;
+    const confirmed = (): number =>
+      Math.min(
+        Number.POSITIVE_INFINITY,
+        ...replicas.map(({ replicator }) => replicator.progress.replicated),
+        ...copies.statuses.map(({ size: sent }) => sent),
+        ...(witnessing === undefined ? [] : [witnessing.progress.witnessed]),
+      );
+    const pruning =
+      leavesMs === undefined
+        ? undefined
+        : new Pruning({
+            objects,
+            replicas: replicas.map(({ store }) => store),
+            ageMs: leavesMs,
+            held: (session) => holdsOf().holds(session),
+            spans: options.spans,
+            confirmed,
+            record: (text) => record(PRUNED_NOTICE, '', text),
+            tells: (event, text) => {
+              const said = options.noticeOf(event);
+              return said?.notice === PRUNED_NOTICE && said.text === text;
+            },
+            publish: options.publishRecorded,
+            forget: options.prune,
+            now: () => clock?.deletionTime,
+            notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
+          });
+    let plan: PruningPlan | undefined;
+    const prune = async (): Promise<void> => {
+      const pruned = await pruning?.sweep();
+      if (pruned === undefined) return;
+      const before = plan?.minimum;
+      plan = pruned.plan;
+      swept.locked += pruned.locked;
+      if (before !== undefined && plan.minimum > before)
+        logger.info({ below: plan.minimum }, 'leaves were pruned from the front of the log');
+    };
     const sweeping = async (): Promise<void> => {
       while (!stopped.signal.aborted) {
         swept.nextAt = undefined;
@@ -391,6 +439,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           if (deleted + single > 0) logger.info({ bundles: deleted, events: single }, 'events were deleted: their retention is over');
         });
         await attempt(forgetEnded);
+        await attempt(prune);
         const at = now();
         if (went.length > 0) swept.last = { at, what: went.splice(0) };
         Object.assign(swept, { sweptAt: at, nextAt: at + tap.retention.everyMs });
@@ -450,6 +499,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           })),
           legalHolds: holdsOf().list().length,
           retention: { ...swept },
+          pruning: plan,
           clock: clock && { suspended: clock.suspended, aheadMs: clock.aheadMs },
         };
       },

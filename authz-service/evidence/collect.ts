@@ -42,7 +42,11 @@ export const collectEvidence = async ({ objects, session, keys, payloads }: Coll
   if (!root.equals(newest.root))
     throw new EvidenceError('the leaves of the log do not give the root of its checkpoint: see `sluice verify`');
   const last = indices.at(-1);
-  if (last === undefined) throw new EvidenceError(`there is no session ${session} in the published log`);
+  const pruned = await reader.minimum();
+  if (last === undefined)
+    throw new EvidenceError(
+      `there is no session ${session} in the published log${pruned > 0 ? `, which was pruned: leaves below ${pruned} are not there any more` : ''}`,
+    );
   const without: readonly DetailClass[] = payloads ? [] : ['payloads'];
   const found = new SessionCheck(new Faults());
   const missing = new Missing(without);

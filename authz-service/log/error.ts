@@ -16,6 +16,8 @@ export type LogErrorCode =
   | 'unsigned'
   /** There is nothing where a log must be. */
   | 'missing'
+  /** Leaves that were pruned from the front. */
+  | 'pruned'
   /** It was demanded that others confirm the log, and they did not. */
   | 'unconfirmed'
   /** The directory holds the record of an earlier version. */

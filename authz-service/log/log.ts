@@ -77,7 +77,7 @@ export interface Log {
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
   /** Resolves when all that was staged is durable with a committed checkpoint: one promise for all of one write. */
   settled(): Promise<void>;
-  /** The durable records from `from` on. Rejects with `corrupt`, a `StorageError` or a `JournalError`. */
+  /** The durable records from `from` on, but for those that were pruned. Rejects with `corrupt`, a `StorageError` or a `JournalError`. */
   read(from?: number): AsyncGenerator<LogRecord, void>;
   /** The newest committed checkpoint; `undefined` of a log without any. It may not be published yet. */
   readonly committed: Committed | undefined;
@@ -258,7 +258,8 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     for await (const { index, leaf } of this.read(size))
       if (sessions.has(leaf.session)) found.set(leaf.session, { index, position: leaf.position });
     const wanted = new Set([...sessions].filter((session) => !found.has(session)));
-    for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= 0 && wanted.size > 0; bundle -= 1) {
+    const first = (await this.reader.minimum()) / TILE_WIDTH;
+    for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first && wanted.size > 0; bundle -= 1) {
       const entries = await this.reader.entries(bundle, size);
       for (let i = entries.length - 1; i >= 0; i -= 1) {
         const entry = entries[i] as Buffer;
@@ -316,9 +317,14 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       // What the journal has let go of is published.
       const inJournal = Math.min(this.#firstInJournal, end);
       if (at < inJournal) {
-        for await (const record of this.reader.read(at, inJournal, (this.#published as PublishedCheckpoint).size)) {
-          yield record;
-          at = record.index + 1;
+        try {
+          for await (const record of this.reader.read(at, inJournal, (this.#published as PublishedCheckpoint).size)) {
+            yield record;
+            at = record.index + 1;
+          }
+        } catch (error) {
+          if ((error as LogError).code !== 'pruned') throw error;
+          at = await this.reader.minimum();
         }
         continue;
       }

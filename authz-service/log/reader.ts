@@ -10,6 +10,7 @@ import { CHECKPOINT_PATH, decodeBundle, nodesOfTiles, type ReadNode, TILE_WIDTH,
 import { type Detail, decodeDetails, detailsPath } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
+import { readPruned } from './pruned.ts';
 
 export interface PublishedCheckpoint extends Checkpoint {
   /** As it was signed. */
@@ -67,6 +68,11 @@ export class LogReader {
     return bytes === undefined ? undefined : { ...readCheckpoint(bytes), note: bytes.toString('utf8') };
   }
 
+  /** Leaves below it were pruned; 0: none was. Rejects with a `LogError` (`malformed`) or a `StorageError`. */
+  async minimum(): Promise<number> {
+    return (await readPruned(this.#objects))?.minimum ?? 0;
+  }
+
   /** The hashes of the tree of `size` leaves: a part of it is read for each proof, never the whole. */
   nodes(size: number): ReadNode {
     return nodesOfTiles(size, async (tile) => {
@@ -83,17 +89,24 @@ export class LogReader {
     return proveConsistency(oldSize, size, this.nodes(size));
   }
 
-  /** The entries of a bundle of the tree of `size` leaves. Rejects with `corrupt` when it is not there or not whole. */
+  /** The entries of a bundle of the tree of `size` leaves. Rejects with `corrupt` when it is not there or not whole, and with `pruned` when it was pruned. */
   async entries(bundle: number, size: number): Promise<Buffer[]> {
     const width = widthAt(0, bundle, size);
     const path = (each: number): string => tilePath({ level: 'entries', index: bundle, width: each });
     const found = await objectAtEdge(this.#objects, path, width);
-    if (found === undefined) throw new LogError('corrupt', `${path(width)} is not there`);
+    if (found === undefined) throw await this.#absent(bundle, path(width));
     try {
       return decodeBundle(found.bytes, found.width).slice(0, width);
     } catch (error) {
       throw new LogError('corrupt', `${path(found.width)}: ${(error as Error).message}`, error);
     }
+  }
+
+  /** What was pruned is not lost. */
+  async #absent(bundle: number, path: string): Promise<LogError> {
+    const pruned = await readPruned(this.#objects);
+    if (pruned === undefined || bundle * TILE_WIDTH >= pruned.minimum) return new LogError('corrupt', `${path} is not there`);
+    return new LogError('pruned', `leaves below ${pruned.minimum} were pruned from the log: its event in leaf ${pruned.leaf} tells of it`);
   }
 
   /** The events of one class of a bundle, by index: those that were not deleted. */

@@ -11,13 +11,14 @@ import { CHECKPOINT_PATH, hashesAt, nodesOfTiles, partialTiles, TILE_WIDTH, type
 import { detailsPath } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, type DetailClass } from './leaf.ts';
+import { PRUNED_PATH, parsePruned, readPruned } from './pruned.ts';
 import { keptCheckpointPath, type ObjectKind } from './publisher.ts';
 
 /** What a quorum of witnesses has cosigned; it stands beside the newest checkpoint, and may be older. */
 export const WITNESSED_PATH = 'checkpoint.witnessed';
 export const KEYS_PATH = 'keys';
 /** What is written again and again. */
-export const POINTERS: ReadonlySet<string> = new Set([CHECKPOINT_PATH, WITNESSED_PATH, KEYS_PATH]);
+export const POINTERS: ReadonlySet<string> = new Set([CHECKPOINT_PATH, WITNESSED_PATH, KEYS_PATH, PRUNED_PATH]);
 
 export interface ReplicatorOptions {
   /** Where the log is published. */
@@ -155,7 +156,7 @@ export class Replicator {
       await this.#clean(before, target.size);
     }
     await this.#copyKept();
-    for (const key of [WITNESSED_PATH, KEYS_PATH]) await this.#copyPointer(key);
+    for (const key of [WITNESSED_PATH, KEYS_PATH, PRUNED_PATH]) await this.#copyPointer(key);
   }
 
   /** How much of this very log is there already. Rejects with a `LogError` when what is there is another one. */
@@ -206,7 +207,9 @@ export class Replicator {
       await this.#putOnce(key, bytes, detailClass);
       await arrived?.(detailClass, bundle);
     };
-    for (let bundle = Math.max(full(before), this.#copied); bundle < full(size) && failed === undefined; bundle += 1) {
+    // A replica that begins after leaves were pruned begins behind them.
+    const minimum = (await readPruned(from))?.minimum ?? 0;
+    for (let bundle = Math.max(full(before), this.#copied, full(minimum)); bundle < full(size) && failed === undefined; bundle += 1) {
       await add(copy(tilePath({ level: 'entries', index: bundle, width: TILE_WIDTH }), 'entries'));
       for (const each of CLASSES) await add(copyDetails(each, bundle));
       for (const tile of tilesThatEnd(bundle)) await add(copy(tilePath(tile), 'tile'));
@@ -305,6 +308,8 @@ export class Replicator {
     if (bytes === undefined || this.#put.get(key) === text) return;
     // What witnesses have cosigned is of use with the tree that it is of.
     if (key === WITNESSED_PATH && readCheckpoint(bytes).size > (this.#replicated ?? 0)) return;
+    // And what tells of pruning with its event.
+    if (key === PRUNED_PATH && parsePruned(bytes).leaf >= (this.#replicated ?? 0)) return;
     await to.put(key, bytes);
     this.#put.set(key, text);
   }

@@ -17,6 +17,7 @@ import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, classOf, decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
 import { MAX_RECORD_BYTES } from './log.ts';
+import { PRUNED_PATH } from './pruned.ts';
 import { keptCheckpointPath } from './publisher.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
 import { encodeCheckpointRecord, encodeEventRecord } from './record.ts';
@@ -154,14 +155,15 @@ const isThere = async (from: ObjectStore, reader: LogReader, { size, root }: Pub
   }
 };
 
-/** Everything is derived from the entries again, so that nothing but the checkpoint is believed. */
+/** Everything is derived from the entries again, so that nothing but the checkpoint is believed; of leaves that were pruned, from what is left of their tiles. */
 const copyTree = async (
   { from, objects, onRecord }: RestoreOptions,
   reader: LogReader,
   { size, root }: PublishedCheckpoint,
 ): Promise<TileEdge> => {
-  const edge = new TileEdge();
-  for await (const [bundle, records] of bundles(reader, size)) {
+  const minimum = await reader.minimum();
+  const edge = await TileEdge.at(minimum, reader.nodes(size));
+  for await (const [bundle, records] of bundles(reader, minimum, size)) {
     const full: [string, Buffer][] = [];
     for (const record of records) {
       edge.append(leafHash(record.entry), (tile, bytes) => full.push([tilePath(tile), bytes]));
@@ -182,10 +184,10 @@ const copyTree = async (
 };
 
 /** The bundles of the tree, in order, some of them read ahead. */
-async function* bundles(reader: LogReader, size: number): AsyncGenerator<[number, LogRecord[]], void> {
+async function* bundles(reader: LogReader, minimum: number, size: number): AsyncGenerator<[number, LogRecord[]], void> {
   const count = Math.ceil(size / TILE_WIDTH);
   const reading: Promise<LogRecord[]>[] = [];
-  for (let bundle = 0; bundle < count; bundle += 1) {
+  for (let bundle = minimum / TILE_WIDTH; bundle < count; bundle += 1) {
     for (let next = bundle + reading.length; next < count && reading.length < AHEAD; next += 1) {
       const records = reader.records(next, size);
       // One that fails is told when its turn has come.
@@ -198,7 +200,7 @@ async function* bundles(reader: LogReader, size: number): AsyncGenerator<[number
 
 /** Keys, cosigned and kept checkpoints: what is beyond the tree does not go along. */
 const copyBeside = async (from: ObjectStore, objects: ObjectStore, { size }: PublishedCheckpoint): Promise<void> => {
-  const keys: string[] = [KEYS_PATH];
+  const keys: string[] = [KEYS_PATH, PRUNED_PATH];
   const reader = new LogReader(from);
   if (((await reader.checkpoint(WITNESSED_PATH))?.size ?? Number.POSITIVE_INFINITY) <= size) keys.push(WITNESSED_PATH);
   for await (const key of from.list('checkpoints/')) if (isKept(key) && key <= keptCheckpointPath(size)) keys.push(key);

@@ -231,7 +231,7 @@ export class Retention {
 
   /** A bundle from which on none is old enough, if times ascend; where they do not, some wait for a later sweep, and none goes too early. */
   async #firstYoung(before: bigint, full: number, size: number): Promise<number> {
-    let [low, high] = [0, full];
+    let [low, high] = [(await this.#reader.minimum()) / TILE_WIDTH, full];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const leaves = await this.#leaves(middle, size);

@@ -455,11 +455,11 @@ export const aboutToJson = ({ emitter, sequence, timeUnixNanos, session, target,
   deleted: true,
 });
 
-/** The name of a notice; `undefined` of any other event, and of bytes that this version does not know. */
-export const noticeOf = (bytes: Buffer): string | undefined => {
+/** A notice's name and text; `undefined` of any other event, and of bytes that this version does not know. */
+export const noticeOf = (bytes: Buffer): { readonly notice: string; readonly text: string } | undefined => {
   try {
     const { body } = decodeEvent(bytes);
-    return body.kind === 'notice' ? body.notice : undefined;
+    return body.kind === 'notice' ? body : undefined;
   } catch {
     return undefined;
   }

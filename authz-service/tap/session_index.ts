@@ -113,6 +113,10 @@ export interface SessionIndex {
    * @returns how many; fewer than `limit`: there are no more
    */
   forget(from: number, to: number, limit: number): Promise<number> | number;
+  /** Where the sessions stand whose first event is one from `from` to before `to`, in the order of these. */
+  spans(from: number, to: number): Iterable<SessionSpan>;
+  /** Removes sessions that have ended and whose first event stands below, `limit` at once. @returns how many; fewer than `limit`: there are no more */
+  prune(below: number, limit: number): Promise<number> | number;
   get(id: string): Session | undefined;
   /** All that have not ended. */
   open(): Session[];
@@ -125,6 +129,13 @@ export interface SessionIndex {
   /** It is not what the record says: the next opening makes it again. */
   distrust(): Promise<void> | void;
   close(): Promise<void> | void;
+}
+
+export interface SessionSpan {
+  readonly session: string;
+  readonly first: number;
+  readonly last: number;
+  readonly open: boolean;
 }
 
 export interface HeardEmitter {
@@ -249,6 +260,31 @@ export class SqliteIndex implements SessionIndex {
     // The file's own journal has what was, too.
     if (rows.length > 0) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     return rows.length;
+  }
+
+  *spans(from: number, to: number): Generator<SessionSpan> {
+    const rows = this.#database.prepare('SELECT id, first, open, indices FROM sessions WHERE first >= ? AND first < ? ORDER BY first');
+    for (const row of rows.iterate(from, to)) {
+      const { id, first, open, indices } = row as unknown as { id: string; first: number; open: number; indices: Uint8Array };
+      yield { session: id, first, last: decodeIndices(indices).at(-1) ?? first, open: open === 1 };
+    }
+  }
+
+  prune(below: number, limit: number): number {
+    const firsts = this.#database
+      .prepare('SELECT first FROM sessions WHERE first < ? AND open = 0 ORDER BY first LIMIT ?')
+      .all(below, limit);
+    this.#database.exec('BEGIN');
+    try {
+      for (const { first } of firsts as unknown as { first: number }[])
+        for (const table of ['terms', 'sessions']) this.#database.prepare(`DELETE FROM ${table} WHERE first = ?`).run(first);
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      this.#database.exec('ROLLBACK');
+      throw error;
+    }
+    if (firsts.length > 0) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    return firsts.length;
   }
 
   sequenceOf(emitter: string): number | undefined {

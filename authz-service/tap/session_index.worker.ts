@@ -16,6 +16,7 @@ const done = (message: ToIndexer): FromIndexer => {
       index.distrust();
       return { count: 0 };
     }
+    if (message.kind === 'prune') return { count: index.prune(message.below, message.limit) };
     const { rows, emitters, progress } = message;
     const { applied, remembered } = progress;
     // A buffer comes as plain bytes.

@@ -5,7 +5,15 @@ import { rmSync } from 'node:fs';
 import { AskedThread } from '../asked_thread.ts';
 import { JournalError } from '../journal/error.ts';
 import { lockFile } from '../journal/file_system.ts';
-import { type HeardEmitter, type Progress, rowOf, type SessionIndex, type SessionRow, SqliteIndex } from './session_index.ts';
+import {
+  type HeardEmitter,
+  type Progress,
+  rowOf,
+  type SessionIndex,
+  type SessionRow,
+  type SessionSpan,
+  SqliteIndex,
+} from './session_index.ts';
 import type { Session, SessionFilter } from './sessions.ts';
 
 /** Sessions go as what is written: they are made a text of once, and never read again on the way. */
@@ -17,9 +25,10 @@ export type ToIndexer =
       readonly progress: Progress;
     }
   | { readonly kind: 'forget'; readonly from: number; readonly to: number; readonly limit: number }
+  | { readonly kind: 'prune'; readonly below: number; readonly limit: number }
   | { readonly kind: 'distrust' };
 
-/** How many sessions were written; or why none was. */
+/** How many sessions were written, or removed; or why none was. */
 export type FromIndexer = { readonly count: number } | { readonly failure: string };
 
 const MAX_HEAP_MB = 128;
@@ -57,6 +66,14 @@ class IndexThread implements SessionIndex {
 
   async distrust(): Promise<void> {
     await this.#ask({ kind: 'distrust' });
+  }
+
+  prune(below: number, limit: number): Promise<number> {
+    return this.#ask({ kind: 'prune', below, limit });
+  }
+
+  spans(from: number, to: number): Iterable<SessionSpan> {
+    return this.#here.spans(from, to);
   }
 
   /** One after the other. */

@@ -12,7 +12,7 @@ import type { Chain } from '../log/chains.ts';
 import type { Subject } from '../log/leaf.ts';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
-import type { SessionIndex } from './session_index.ts';
+import type { SessionIndex, SessionSpan } from './session_index.ts';
 import { addTo, begunElsewhere, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
 import { kindOf, type OpenStore, type TapRecord, type TapStore } from './store.ts';
 import { WireError } from './wire.ts';
@@ -176,6 +176,10 @@ export interface Sink {
   indicesOf(session: string): readonly number[];
   /** Forgets of sessions that have ended all but what leaves tell: those whose first event stands from `from` to before `to`. @returns how many */
   forget(from: number, to: number): Promise<number>;
+  /** Where the sessions stand whose first event is one from `from` to before `to`, in the order of these. */
+  spans(from: number, to: number): Promise<Iterable<SessionSpan>>;
+  /** Removes what is known of sessions that have ended and whose events were pruned: those that begin below. */
+  prune(below: number): Promise<void>;
   /** How many events are durable: the index of the next one. */
   readonly size: number;
   /** The durable events from `index` on, in order. */
@@ -585,6 +589,18 @@ class RecordSink implements Sink {
     return total;
   }
 
+  async spans(from: number, to: number): Promise<Iterable<SessionSpan>> {
+    await this.#updateIndex();
+    return this.#index.spans(from, to);
+  }
+
+  async prune(below: number): Promise<void> {
+    await this.#updateIndex();
+    for (const { summary } of [...this.#table.closed(0, below)])
+      if (!this.#unindexed.sessions.has(summary.id)) this.#table.forget(summary.id);
+    while ((await this.#index.prune(below, FORGOTTEN_AT_ONCE)) === FORGOTTEN_AT_ONCE);
+  }
+
   async sweep(): Promise<void> {
     const now = this.#now();
     await this.#updateIndex();
@@ -965,6 +981,8 @@ class RecordSink implements Sink {
     for (let next = 0; next < indices.length; ) {
       // What stands close together is read at once.
       for await (const record of this.#store.read(indices[next] as number)) {
+        // What was pruned is not among them.
+        while ((indices[next] as number) < record.index) next += 1;
         if (record.index !== indices[next]) continue;
         yield record;
         next += 1;

@@ -164,10 +164,14 @@ export class TileEdge {
   readonly #rows: Buffer[][] = [];
 
   /** Goes on from a tree of `size` leaves, out of its partial tiles. */
-  static async of(size: number, readTile: ReadTile): Promise<TileEdge> {
+  static of(size: number, readTile: ReadTile): Promise<TileEdge> {
+    return TileEdge.at(size, nodesOfTiles(size, readTile));
+  }
+
+  /** Goes on from a tree of `size` leaves, out of nodes of one that is as large or larger. */
+  static async at(size: number, node: ReadNode): Promise<TileEdge> {
     const edge = new TileEdge();
     edge.#size = size;
-    const node = nodesOfTiles(size, readTile);
     for (const { level, index, width } of partialTiles(size))
       edge.#rows[level] = await Promise.all(Array.from({ length: width }, (_, i) => node(level * TILE_HEIGHT, index * TILE_WIDTH + i)));
     for (let level = 0; level < edge.#rows.length; level += 1) edge.#rows[level] ??= [];

@@ -75,6 +75,7 @@ export interface Findings {
   readonly trust: Trust;
   readonly checked: Report['checked'];
   readonly missing: MissingEvents;
+  readonly pruned?: Report['pruned'] | undefined;
   readonly extent?: SessionExtent | undefined;
   readonly page?: Report['page'];
 }
@@ -90,6 +91,7 @@ export const conclude = ({
   trust,
   checked,
   missing,
+  pruned,
   extent,
   page,
 }: Findings): Report => {
@@ -113,6 +115,7 @@ export const conclude = ({
     otherSignatures: seen?.others.length ?? 0,
     keysAreTheLogsOwn: trust.keysAreTheLogsOwn === true,
     ...(kept !== undefined && { rememberedSize: kept.size }),
+    ...(pruned !== undefined && { pruned }),
     ...(extent !== undefined && { extent }),
     ...(page !== undefined && { page }),
     checked,

@@ -24,6 +24,7 @@ export class KeptCheckpoints {
   /** Those that the tree has not grown to yet, the smallest first. */
   #waiting: Kept[] = [];
   readonly #unsigned: string[] = [];
+  #pruned = 0;
   /** How many were found to be of this history. */
   checked = 0;
 
@@ -72,6 +73,13 @@ export class KeptCheckpoints {
     return this.#waiting[0]?.size;
   }
 
+  /** Lets go of those of trees that nothing is left to hold against: leaves below this index were pruned. */
+  skipBelow(minimum: number): void {
+    const before = this.#waiting.length;
+    this.#waiting = this.#waiting.filter(({ size }) => size >= minimum);
+    this.#pruned = before - this.#waiting.length;
+  }
+
   /** The tree has this size and root. */
   grown(size: number, root: () => Buffer): void {
     for (let kept = this.#waiting[0]; kept !== undefined && kept.size <= size; kept = this.#waiting[0]) {
@@ -82,6 +90,7 @@ export class KeptCheckpoints {
   }
 
   tell(remarks: string[]): void {
+    if (this.#pruned > 0) remarks.push(`${this.#pruned} kept checkpoints are of leaves that were pruned since, and were not looked at`);
     const [first] = this.#unsigned;
     if (first === undefined) return;
     const count = this.#unsigned.length === 1 ? '1 kept checkpoint is' : `${this.#unsigned.length} kept checkpoints are`;

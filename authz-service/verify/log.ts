@@ -3,11 +3,13 @@ import { type Detail, decodeDetails, detailsPath } from '../log/details.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
 import { objectAtEdge } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
+import { TlogError } from '../tlog/error.ts';
 import { Frontier, HASH_BYTES, leafHash } from '../tlog/hash.ts';
-import { decodeBundle, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
+import { decodeBundle, nodesOfTiles, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
 import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
 import { KeptCheckpoints, keptNames } from './kept.ts';
 import { explain, Missing } from './missing.ts';
+import { PrunedFront } from './pruned.ts';
 import { Chains, checkEvent, Emitters } from './record.ts';
 import { addFault, Faults, type Report } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
@@ -47,6 +49,7 @@ export const verifyLog = async ({
   const counts: Counts = { leaves: 0, tiles: 0, events: 0, sessions: 0, checkpoints: 0, bytes: 0 };
 
   const missing = new Missing(withheld);
+  let pruned: Report['pruned'];
   const names = await keptNames(objects);
   const heads = await readHeads(objects, trust, faults);
   const { seen } = heads;
@@ -54,7 +57,9 @@ export const verifyLog = async ({
     const earlier = earlierOnes(heads, faults);
     const kept = new KeptCheckpoints(faults);
     await kept.read(objects, names, seen, trust);
-    await new Walk(objects, seen, earlier, kept, { faults, remarks, counts, missing, onProgress }).run();
+    const front = await PrunedFront.read(objects, seen, faults);
+    await new Walk(objects, { seen, earlier, kept, front }, { faults, remarks, counts, missing, onProgress }).run();
+    pruned = front.told;
     try {
       if (faults.none) await explain(missing, { objects, trust, seen, from: seen.size, patienceMs }, faults, remarks);
       missing.tell(faults);
@@ -63,7 +68,7 @@ export const verifyLog = async ({
     }
   }
   const what = `the log ${seen?.origin ?? trust.origin ?? objects.url}`;
-  return conclude({ what, started, faults, remarks, heads, trust, checked: { ...counts }, missing: missing.events });
+  return conclude({ what, started, faults, remarks, heads, trust, pruned, checked: { ...counts }, missing: missing.events });
 };
 
 interface Found {
@@ -84,33 +89,44 @@ interface Bundle {
   readonly details: ReadonlyMap<DetailClass, Buffer>;
 }
 
+/** What the log is held against, and where it begins. */
+interface Against {
+  readonly seen: Seen;
+  readonly earlier: readonly Earlier[];
+  readonly kept: KeptCheckpoints;
+  readonly front: PrunedFront;
+}
+
 /** One pass over the log, a bundle of 256 leaves after the other, in memory that grows with the number of sessions only. */
 class Walk {
   readonly #objects: ObjectStore;
   readonly #seen: Seen;
   readonly #earlier: readonly Earlier[];
   readonly #kept: KeptCheckpoints;
+  readonly #front: PrunedFront;
   readonly #found: Found;
-  readonly #edge = new TileEdge();
+  #edge = new TileEdge();
   readonly #chains: Chains;
   readonly #emitters: Emitters;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
-  constructor(objects: ObjectStore, seen: Seen, earlier: readonly Earlier[], kept: KeptCheckpoints, found: Found) {
+  constructor(objects: ObjectStore, { seen, earlier, kept, front }: Against, found: Found) {
     this.#objects = objects;
+    this.#front = front;
     this.#seen = seen;
     this.#earlier = earlier;
     this.#kept = kept;
     this.#found = found;
     this.#chains = new Chains(found.faults);
-    this.#emitters = new Emitters(found);
+    this.#emitters = new Emitters(found, front.minimum === 0);
   }
 
   async run(): Promise<void> {
     const { size, root } = this.#seen;
     const { faults, counts, onProgress } = this.#found;
     const bundles = Math.ceil(size / TILE_WIDTH);
-    this.#kept.grown(0, () => this.#root());
+    const first = await this.#begin();
+    if (first === undefined) return;
     const ahead: Promise<Bundle>[] = [];
     const read = (bundle: number): void => {
       const reading = this.#read(bundle);
@@ -118,8 +134,8 @@ class Walk {
       reading.catch(() => {});
       ahead.push(reading);
     };
-    for (let bundle = 0; bundle < Math.min(AHEAD, bundles); bundle += 1) read(bundle);
-    for (let bundle = 0; bundle < bundles; bundle += 1) {
+    for (let bundle = first; bundle < Math.min(first + AHEAD, bundles); bundle += 1) read(bundle);
+    for (let bundle = first; bundle < bundles; bundle += 1) {
       const content = await (ahead.shift() as Promise<Bundle>);
       if (bundle + AHEAD < bundles) read(bundle + AHEAD);
       if (!this.#take(bundle, content)) return;
@@ -136,6 +152,30 @@ class Walk {
     const computed = this.#root();
     if (!computed.equals(root))
       faults.add('root', `the root of ${size} leaves is ${computed.toString('base64')}, and ${root.toString('base64')} is signed`);
+  }
+
+  /** @returns the first bundle that is there; `undefined`: there is nothing to go on from */
+  async #begin(): Promise<number | undefined> {
+    const { minimum } = this.#front;
+    const { faults } = this.#found;
+    try {
+      // What was pruned is there as the roots of subtrees: with the leaves behind them they must give the root that is signed.
+      this.#edge = await TileEdge.at(
+        minimum,
+        nodesOfTiles(this.#seen.size, (tile) => this.#objects.get(tilePath(tile))),
+      );
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+      faults.add(error.code === 'missing' ? 'missing' : 'malformed', error.message);
+      return undefined;
+    }
+    for (const { size, which } of this.#earlier)
+      if (size < minimum && size > 0)
+        faults.add('pruned', `${which} is of ${size} leaves, and those below ${minimum} are not there: hold the log against a later one`);
+    this.#kept.skipBelow(minimum);
+    this.#kept.grown(minimum, () => this.#root());
+    if (minimum > 0) this.#checkEarlier();
+    return minimum / TILE_WIDTH;
   }
 
   #root(): Buffer {
@@ -201,6 +241,7 @@ class Walk {
     }
     for (const [i, entry] of entries.entries()) {
       const index = first + i;
+      if (index === this.#front.leaf) this.#front.take(entry);
       counts.bytes += entry.length;
       let leaf: Leaf;
       try {

@@ -104,15 +104,18 @@ export class Chains {
 export class Emitters {
   readonly #told: { readonly faults: Faults; readonly remarks: string[] };
   readonly #last = new Map<string, number>();
+  readonly #fromBeginning: boolean;
   #gaps = 0;
 
-  constructor(told: { readonly faults: Faults; readonly remarks: string[] }) {
+  /** `fromBeginning`: the first leaf is the first that ever was. */
+  constructor(told: { readonly faults: Faults; readonly remarks: string[] }, fromBeginning = true) {
     this.#told = told;
+    this.#fromBeginning = fromBeginning;
   }
 
   /** In the order of the log. */
   add(index: number, { emitter, sequence }: Leaf): void {
-    const last = this.#last.get(emitter) ?? 0;
+    const last = this.#last.get(emitter) ?? (this.#fromBeginning ? 0 : sequence - 1);
     if (sequence <= last)
       this.#told.faults.add('sequence', `leaf ${index} is event ${sequence} of ${emitter}, and event ${last} stands before it`);
     else {

@@ -20,6 +20,7 @@ export const FAULTS = {
   forked: 'the log does not go on from an earlier checkpoint of it',
   witnesses: 'too few witnesses have cosigned',
   'not-found': 'there is no such session or event',
+  pruned: 'it was pruned from the front of the log',
   altered: 'a file of the bundle is not what its evidence gives',
 } as const;
 export type FaultCode = keyof typeof FAULTS;
@@ -93,6 +94,8 @@ export interface Report {
   readonly otherSignatures: number;
   /** The size of the checkpoint that was kept, when there was one. */
   readonly rememberedSize?: number;
+  /** Leaves below are not there any more, and the event of this leaf of the log told of it before: what it says, and when. */
+  readonly pruned?: { readonly below: number; readonly leaf: number; readonly at: string; readonly text: string };
   /** Of a session alone. */
   readonly extent?: SessionExtent;
   /** Of a page of evidence alone: which version drew its readable part, and whether that was compared with the evidence. */
@@ -222,6 +225,11 @@ export const inWords = (report: Report): string => {
       : [`  signed by   ${signedBy.join(', ')}${report.keysAreTheLogsOwn ? ' (a key that came with it)' : ''}`]),
     ...witnesses.map(({ name, at }) => `  witness     ${name}, ${at}${witnessedSize === undefined ? '' : `, ${leavesOf(witnessedSize)}`}`),
     ...(rememberedSize === undefined ? [] : [`  kept        a checkpoint of ${rememberedSize.toLocaleString('en')} leaves`]),
+    ...(report.pruned === undefined
+      ? []
+      : [
+          `  pruned      ${report.pruned.text}: so leaf ${report.pruned.leaf} says, of ${report.pruned.at}; what they said cannot be looked at any more`,
+        ]),
     ...(report.extent === undefined ? [] : [`  session     ${extentInWords(report.extent)}`]),
     ...(report.page === undefined ? [] : [`  page        ${pageInWords(report.page)}`]),
     `  checked     ${checkedInWords(report.checked)}, in ${report.seconds.toFixed(1)} s`,

@@ -14,6 +14,7 @@ import { TILE_WIDTH } from '../tlog/tile.ts';
 import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
 import type { Verification } from './log.ts';
 import { explain, isOwnNotice, Missing } from './missing.ts';
+import { PrunedFront } from './pruned.ts';
 import { Chains, checkEvent, comesLate, countedEnd } from './record.ts';
 import { addFault, Faults, type Report, type SessionExtent } from './report.ts';
 import type { Seen, Trust } from './trust.ts';
@@ -123,7 +124,7 @@ export interface Found {
 }
 
 /**
- * Looks for a session: reads every entry of the log, newest first, until the chain has come to its beginning. Rejects as the log's reader does.
+ * Looks for a session: reads every entry of the log that was not pruned, newest first, until the chain has come to its beginning. Rejects as the log's reader does.
  */
 export const findSession = async (reader: LogReader, session: string, size: number): Promise<Found> => {
   const indices: number[] = [];
@@ -132,7 +133,8 @@ export const findSession = async (reader: LogReader, session: string, size: numb
   let edge: readonly Buffer[] = [];
   let first = Number.POSITIVE_INFINITY;
   let bundle = Math.ceil(size / TILE_WIDTH);
-  while (bundle > 0 && first > 1) {
+  const pruned = (await reader.minimum()) / TILE_WIDTH;
+  while (bundle > pruned && first > 1) {
     bundle -= 1;
     const entries = await reader.entries(bundle, size);
     const hashes = entries.map(leafHash);
@@ -206,12 +208,28 @@ export const verifyPart = async (
   let what = 'session' in part ? `session ${part.session}` : `event ${part.index}`;
   let extent: SessionExtent | undefined;
   let reaches = 0;
+  let front: PrunedFront | undefined;
   if (seen !== undefined) {
     const leaves = new LeafCheck(seen, missing, faults);
     try {
-      for (const earlier of earlierOnes(heads, faults)) await checkEarlier(reader, seen, earlier, faults);
-      const indices = 'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i < seen.size);
-      if (indices.length === 0) faults.add('not-found', 'session' in part ? part.session : `leaf ${part.index} of ${seen.size}`);
+      front = await PrunedFront.read(objects, seen, faults);
+      const { minimum } = front;
+      if (front.leaf !== undefined)
+        for await (const { entry, index, proof } of proveLeaves(reader, [front.leaf], seen.size)) {
+          checkInclusion(leafHash(entry), index, seen, proof);
+          front.take(entry);
+        }
+      for (const earlier of earlierOnes(heads, faults)) await checkEarlier(reader, seen, { ...earlier, minimum }, faults);
+      const indices =
+        'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i >= minimum && i < seen.size);
+      if ('index' in part && part.index < minimum) faults.add('pruned', `leaf ${part.index}: leaves below ${minimum} are not there`);
+      else if (indices.length === 0)
+        faults.add(
+          'not-found',
+          'session' in part
+            ? `${part.session}${minimum > 0 ? ` among the leaves from ${minimum} on; it may have been pruned with those below` : ''}`
+            : `leaf ${part.index} of ${seen.size}`,
+        );
       reaches = (indices.at(-1) ?? -1) + 1;
       const session = new SessionCheck(faults);
       for await (const leaf of proveLeaves(reader, indices, seen.size)) {
@@ -227,7 +245,7 @@ export const verifyPart = async (
     }
     ({ checked } = leaves);
   }
-  return conclude({ what, started, faults, remarks, heads, reaches, trust, checked, missing: missing.events, extent });
+  return conclude({ what, started, faults, remarks, heads, reaches, trust, checked, missing: missing.events, pruned: front?.told, extent });
 };
 
 /** As its leaf tells, which is there also when the event is not. */
@@ -248,11 +266,17 @@ const followed = async (reader: LogReader, session: string, { size, root }: Seen
 };
 
 /** The tree goes on from an earlier one. */
-const checkEarlier = async (reader: LogReader, seen: Seen, earlier: Earlier, faults: Faults): Promise<void> => {
+const checkEarlier = async (
+  reader: LogReader,
+  seen: Seen,
+  earlier: Earlier & { readonly minimum: number },
+  faults: Faults,
+): Promise<void> => {
   try {
     checkConsistency(earlier, seen, await reader.proveConsistency(earlier.size, seen.size));
   } catch (error) {
     if (!(error instanceof TlogError)) throw error;
-    faults.add(error.code === 'unproven' ? 'forked' : 'missing', `${earlier.which}: ${error.message}`);
+    const code = earlier.size < earlier.minimum ? 'pruned' : 'missing';
+    faults.add(error.code === 'unproven' ? 'forked' : code, `${earlier.which}: ${error.message}`);
   }
 };

@@ -9,11 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { collectEvidence, proofFiles } from '../../authz-service/evidence/collect.ts';
 import { type Log, openLog } from '../../authz-service/log/log.ts';
+import { formatPruned, PRUNED_NOTICE, PRUNED_PATH, pruningText, removeBelow } from '../../authz-service/log/pruned.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
 import { closedBody } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../../authz-service/tlog/note.ts';
-import { decodeBundle, encodeBundle, hashesOf } from '../../authz-service/tlog/tile.ts';
+import { decodeBundle, encodeBundle, hashesOf, tilePath } from '../../authz-service/tlog/tile.ts';
 import { verifyLog } from '../../authz-service/verify/log.ts';
 import { outcome, show } from './server.ts';
 
@@ -46,8 +47,8 @@ interface Verdict {
   readonly sluice: boolean;
 }
 
-const verdict = async (published: string, remembered?: string): Promise<Verdict> => {
-  const args = [published, formatVerifierKey(signer.verifier), ...(remembered === undefined ? [] : [remembered])];
+const verdict = async (published: string, remembered?: string, minimum = 0): Promise<Verdict> => {
+  const args = [published, formatVerifierKey(signer.verifier), remembered ?? '', String(minimum)];
   // The library of fsck panics over a bundle with an entry too few, in a goroutine of its own: that is a rejection, too.
   const { stdout: said } = spawnSync(verifier, args, { encoding: 'utf8' });
   const report = await verifyLog({
@@ -59,6 +60,7 @@ const verdict = async (published: string, remembered?: string): Promise<Verdict>
 
 const ACCEPTED: Verdict = { sumdb: true, fsck: true, sluice: true };
 const REJECTED: Verdict = { sumdb: false, fsck: false, sluice: false };
+const bundlePath = (leaf: number): string => tilePath({ level: 'entries', index: leaf / 256, width: 256 });
 
 /** The published log with one file changed. */
 const changed = (name: string, change: (bytes: Buffer) => Buffer): void => {
@@ -138,6 +140,39 @@ try {
       writeFileSync(path, before);
     }
     equal(checked(), '1 proofs: accepted\n');
+  });
+  // Leaves below are gone, and a whole tile of level 1 where there are as many.
+  const minimum = 256 * Math.floor((0.8 * EVENTS) / 256);
+  const pruned = join(directory, 'pruned');
+  await show(
+    'what is left of a log that was pruned is accepted, and goes on from an earlier checkpoint of that; fsck knows no pruning',
+    async () => {
+      cpSync(state, pruned, { recursive: true });
+      const other = await open(pruned);
+      const text = pruningText(minimum, 86_400_000);
+      const subject = {
+        emitter: '00112233445566778899aabbccddeeff',
+        sequence: EVENTS + 1,
+        timeUnixNanos: BigInt(EVENTS + 1),
+        session: '',
+        target: '',
+      };
+      const event = encodeEvent({ ...subject, truncated: [], body: { kind: 'notice', notice: PRUNED_NOTICE, text } });
+      const leaf = other.stage({ ...subject, kind: 18 }, event);
+      await other.settled();
+      await other.publish();
+      const { detail } = await other.reader.record(leaf, EVENTS + 1);
+      await other.close();
+      const objects = localFiles(join(pruned, 'log'));
+      await objects.put(PRUNED_PATH, formatPruned({ minimum, leaf, salt: detail?.salt as Buffer, event: Buffer.from(event) }));
+      await removeBelow(objects, minimum);
+      equal(await verdict(join(pruned, 'log'), remembered, minimum), { sumdb: true, fsck: false, sluice: true });
+    },
+  );
+  await show('a leaf that is gone behind what was pruned is noticed', async () => {
+    equal(await verdict(join(pruned, 'log'), undefined, minimum - 256), { sumdb: false, fsck: false, sluice: true });
+    rmSync(join(pruned, 'log', bundlePath(minimum)));
+    equal(await verdict(join(pruned, 'log'), remembered, minimum), REJECTED);
   });
   // What these two show is whole and signed: only who remembers can tell. fsck does not.
   await show('a log that was rolled back is noticed by who remembers', async () => {

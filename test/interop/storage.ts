@@ -100,7 +100,7 @@ const comesBack = async (port: number): Promise<void> => {
     startCustody({
       tap: {
         replicas: [config],
-        retention: { eventsMs: undefined, payloadsMs: undefined, everyMs: 60_000, clockBoundMs: 86_400_000 },
+        retention: { eventsMs: undefined, payloadsMs: undefined, leavesMs: undefined, everyMs: 60_000, clockBoundMs: 86_400_000 },
         witnesses: { quorum: 0, intervalMs: 1_000, of: [] },
         checkpoints: { everyMs: 1_000, to: [] },
       },
@@ -113,6 +113,10 @@ const comesBack = async (port: number): Promise<void> => {
       forget: async () => {},
       undisturbed: (work) => work(),
       noticeOf: () => undefined,
+      publishRecorded: async () => {},
+      publish: async () => {},
+      spans: async () => [],
+      prune: async () => {},
       leavesOf: async () => [],
       logger: { info() {}, error() {} },
       env: { S3_SECRET: MINIO_PASSWORD },

@@ -1,4 +1,4 @@
-// Verifies a published log with nothing of Sluice's: `log DIR VERIFIER_KEY [REMEMBERED_CHECKPOINT]`.
+// Verifies a published log with nothing of Sluice's: `log DIR VERIFIER_KEY [REMEMBERED_CHECKPOINT [MINIMUM_INDEX]]`; of one that was pruned sumdb is asked for what is left.
 // Or the proofs of single entries that `sluice evidence --proofs` wrote: `log proofs DIR VERIFIER_KEY`, c2sp.org/tlog-proof@v1 by golang.org/x/mod/sumdb.
 // A log twice over: golang.org/x/mod/sumdb/{note,tlog}, by every entry, every tile and a consistency proof; and the library of tessera's fsck.
 // (The command of fsck exits 0 whatever it finds; its library says.)
@@ -67,10 +67,10 @@ func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	return found, nil
 }
 
-// entries gives the leaf hash of each entry, out of the bundles.
-func entries(dir string, size int64) ([]tlog.Hash, error) {
+// entries gives the leaf hash of each entry from minimum on, out of the bundles.
+func entries(dir string, minimum, size int64) ([]tlog.Hash, error) {
 	var hashes []tlog.Hash
-	for bundle := int64(0); bundle*256 < size; bundle++ {
+	for bundle := minimum / 256; bundle*256 < size; bundle++ {
 		tile := tlog.Tile{H: 8, L: 0, N: bundle, W: int(min(256, size-bundle*256))}
 		path := strings.Replace(tile.Path(), "tile/8/0/", "tile/entries/", 1)
 		bytes, err := os.ReadFile(filepath.Join(dir, path))
@@ -94,7 +94,7 @@ func entries(dir string, size int64) ([]tlog.Hash, error) {
 }
 
 // bySumdb checks each entry against the tree that the checkpoint signs, and the tree against the one that is remembered.
-func bySumdb(dir string, verifier note.Verifier, remembered string) error {
+func bySumdb(dir string, verifier note.Verifier, remembered string, minimum int64) error {
 	bytes, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
 	if err != nil {
 		return err
@@ -106,11 +106,11 @@ func bySumdb(dir string, verifier note.Verifier, remembered string) error {
 	tree := tlog.Tree{N: now.size, Hash: now.root}
 	// It proves each tile that it reads up to the root.
 	reader := tlog.TileHashReader(tree, tiles{dir})
-	hashes, err := entries(dir, now.size)
+	hashes, err := entries(dir, minimum, now.size)
 	if err != nil {
 		return err
 	}
-	for from := int64(0); from < now.size; from += 256 {
+	for from := minimum; from < now.size; from += 256 {
 		to := min(from+256, now.size)
 		var indexes []int64
 		for i := from; i < to; i++ {
@@ -121,7 +121,7 @@ func bySumdb(dir string, verifier note.Verifier, remembered string) error {
 			return err
 		}
 		for i, hash := range proven {
-			if hash != hashes[from+int64(i)] {
+			if hash != hashes[from-minimum+int64(i)] {
 				return fmt.Errorf("entry %d is not the one of the tree", from+int64(i))
 			}
 		}
@@ -257,9 +257,13 @@ func main() {
 	if len(os.Args) > 3 {
 		remembered = os.Args[3]
 	}
+	minimum := int64(0)
 	verifier, err := note.NewVerifier(os.Args[2])
+	if err == nil && len(os.Args) > 4 {
+		minimum, err = strconv.ParseInt(os.Args[4], 10, 64)
+	}
 	if err == nil {
-		tell("sumdb", bySumdb(dir, verifier, remembered))
+		tell("sumdb", bySumdb(dir, verifier, remembered, minimum))
 		tell("fsck", byFsck(dir, verifier))
 		return
 	}

@@ -1,0 +1,262 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { localFiles } from '../storage/local_files.ts';
+import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import { leafHash } from '../tlog/hash.ts';
+import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
+import { parsePruned, prunedBelow, pruningText, readPruned } from './pruned.ts';
+import { Pruning, type PruningOptions, type Span } from './pruning.ts';
+import { PublishedLog } from './published.fixture.ts';
+import { LogReader } from './reader.ts';
+import { Replicator } from './replicator.ts';
+import { restoreLog } from './restore.ts';
+
+const DAY = 86_400_000;
+const START = Date.parse('2026-01-01T00:00:00Z');
+
+let directory: string;
+let log: PublishedLog;
+let now: number;
+let spans: Span[];
+let held: Set<string>;
+let forgotten: number[];
+let confirmed: number;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'sluice-pruning-'));
+  log = new PublishedLog(join(directory, 'log'));
+  [now, spans, held, forgotten, confirmed] = [START + 101 * DAY + 1, [], new Set(), [], Number.POSITIVE_INFINITY];
+  // Bundle n is of day n.
+  for (let day = 0; day < 5; day += 1) log.fill(256, { session: `s${day}`, at: START + day * DAY });
+  await log.fill(20, { session: 's5', at: START + 5 * DAY }).publish();
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const deleteDetails = async (bundles: number, store = log.objects): Promise<void> => {
+  for (let bundle = 0; bundle < bundles; bundle += 1) await store.delete(`details/events/00${bundle}`);
+};
+
+const pruningOf = (options: Partial<PruningOptions> = {}): Pruning =>
+  new Pruning({
+    objects: log.objects,
+    replicas: [],
+    ageMs: 100 * DAY,
+    held: (session) => held.has(session),
+    spans: async (from, to) => spans.filter(({ first }) => first >= from && first < to),
+    confirmed: () => confirmed,
+    record: async (text) => void log.add({ session: '', text, kind: 18, at: now }),
+    tells: (event, text) => String(event) === text,
+    publish: async () => void (await log.publish()),
+    forget: async (minimum) => void forgotten.push(minimum),
+    now: () => now,
+    notBefore: () => 0,
+    ...options,
+  });
+
+const keysOf = async (store: ObjectStore, prefix: string): Promise<string[]> => {
+  const found: string[] = [];
+  for await (const key of store.list(prefix)) found.push(key);
+  return found;
+};
+const bundlesOf = async (store = log.objects): Promise<string[]> =>
+  (await keysOf(store, 'tile/entries/')).filter((key) => !key.includes('.p/')).map((key) => key.slice(-3));
+
+/** All that is not pruned is there, with every proof of it. */
+const expectWhole = async (minimum: number, store = log.objects): Promise<void> => {
+  const reader = new LogReader(store);
+  const newest = await reader.checkpoint();
+  if (newest === undefined) throw new Error('no checkpoint');
+  const checkpoint = log.open(Buffer.from(newest.note));
+  const { size } = checkpoint;
+  for (const index of [minimum, minimum + 1, size - 1]) {
+    const { entry } = await reader.record(index, size);
+    checkInclusion(leafHash(entry), index, checkpoint, await reader.proveInclusion(index, size));
+  }
+  for (const old of [minimum, minimum + 3, size].filter((each) => each > 0)) {
+    const earlier = log.open(Buffer.from(log.checkpoint(old)));
+    checkConsistency(earlier, checkpoint, await reader.proveConsistency(old, size));
+  }
+};
+
+describe('pruning', () => {
+  it('lets leaves go from the front when they are old enough, whose events are deleted, and says so in the log first', async () => {
+    await deleteDetails(5);
+    const steps: string[] = [];
+    const remove = log.objects.delete.bind(log.objects);
+    log.objects.delete = async (key) => {
+      if (key.startsWith('tile/')) steps.push(key);
+      await remove(key);
+    };
+    now = START + 101 * DAY;
+    expect(await pruningOf().plan()).toMatchObject({ minimum: 0, next: 256, waitsFor: 'age' });
+    now += 1;
+    const publish = async (): Promise<void> => {
+      expect(steps).toEqual([]);
+      await log.publish();
+    };
+    const { plan } = await pruningOf({ publish }).sweep();
+    expect(plan).toMatchObject({ minimum: 512, next: 512, waitsFor: 'age' });
+    expect(await bundlesOf()).toEqual(['002', '003', '004']);
+    expect((await keysOf(log.objects, 'tile/0/')).filter((key) => !key.includes('.p/'))).toEqual([
+      'tile/0/002',
+      'tile/0/003',
+      'tile/0/004',
+    ]);
+    expect(forgotten).toEqual([512]);
+    const pruned = await readPruned(log.objects);
+    expect(pruned).toMatchObject({ minimum: 512, leaf: 1300 });
+    expect(prunedBelow(String(pruned?.event))).toBe(512);
+    await expectWhole(512);
+    // It grows as before, and is pruned again.
+    await log.fill(300, { session: 's6', at: now }).publish();
+    now += 2 * DAY;
+    await pruningOf().sweep();
+    expect(await bundlesOf()).toEqual(['004', '005']);
+    await expectWhole(1024);
+    await expect(new LogReader(log.objects).record(7, log.entries.length)).rejects.toMatchObject({ code: 'pruned' });
+  });
+
+  it('never before their events are deleted, before others have seen them, or while the time is not known', async () => {
+    now += 1000 * DAY;
+    expect(await pruningOf().plan()).toMatchObject({ next: 0, waitsFor: 'deletion of events' });
+    await deleteDetails(3);
+    expect(await pruningOf().plan()).toMatchObject({ next: 768, waitsFor: 'deletion of events' });
+    confirmed = 700;
+    expect(await pruningOf().plan()).toMatchObject({ next: 512, waitsFor: 'confirmation elsewhere' });
+    expect(await pruningOf({ now: () => undefined }).sweep()).toMatchObject({ plan: { next: 0, waitsFor: 'the time to be known' } });
+    expect(await pruningOf({ notBefore: (from) => (from >= 256 ? now : 0) }).plan()).toMatchObject({ next: 256, waitsFor: 'age' });
+    expect(await bundlesOf()).toHaveLength(5);
+  });
+
+  it('never a part of a session, one that is open, or one that is held', async () => {
+    await deleteDetails(5);
+    now += 1000 * DAY;
+    spans = [
+      { session: 'a', first: 3, last: 100, open: false },
+      { session: 'b', first: 250, last: 700, open: false },
+      { session: 'c', first: 768, last: 1000, open: false },
+      { session: 'd', first: 1030, last: 1040, open: true },
+    ];
+    expect(await pruningOf().plan()).toMatchObject({ next: 1024, waitsFor: 'sessions' });
+    held.add('c');
+    expect(await pruningOf().plan()).toMatchObject({ next: 768, waitsFor: 'a legal hold' });
+    held.add('b');
+    expect(await pruningOf().plan()).toMatchObject({ next: 0, waitsFor: 'a legal hold' });
+    held.clear();
+    spans = [{ session: 'e', first: 0, last: 1299, open: false }];
+    expect(await pruningOf().plan()).toMatchObject({ next: 0, waitsFor: 'sessions' });
+  });
+
+  it('is right after a failure at every step, and one that had persisted', async () => {
+    for (let at = 1; ; at += 1) {
+      rmSync(directory, { recursive: true, force: true });
+      log = new PublishedLog(join(directory, 'log'));
+      for (let day = 0; day < 3; day += 1) log.fill(256, { session: `s${day}`, at: START + day * DAY });
+      await log.fill(9, { session: 's5', at: START + 90 * DAY }).publish();
+      await deleteDetails(3);
+      let calls = 0;
+      const failing: ObjectStore = {
+        ...log.objects,
+        url: 'test://',
+        get: (key, range) => log.objects.get(key, range),
+        list: (prefix, after) => log.objects.list(prefix, after),
+        put: async (key, bytes, options) => {
+          const call = (calls += 1);
+          if (call === at && at % 2 === 1) throw new StorageError('unavailable', 'failed');
+          const outcome = await log.objects.put(key, bytes, options);
+          if (call === at) throw new StorageError('unavailable', 'persisted, and failed');
+          return outcome;
+        },
+        delete: async (key) => {
+          const call = (calls += 1);
+          if (call === at && at % 2 === 1) throw new StorageError('unavailable', 'failed');
+          await log.objects.delete(key);
+          if (call === at) throw new StorageError('unavailable', 'persisted, and failed');
+        },
+      };
+      const failed = await pruningOf({ objects: failing })
+        .sweep()
+        .then(
+          () => false,
+          () => true,
+        );
+      // Whatever has gone was told of before.
+      const minimum = (await readPruned(log.objects))?.minimum ?? 0;
+      if (minimum === 0) expect(await bundlesOf()).toHaveLength(3);
+      await expectWhole(minimum);
+      await pruningOf().sweep();
+      expect(await bundlesOf()).toEqual(['002']);
+      await expectWhole(512);
+      if (!failed) {
+        expect(at).toBeGreaterThan(4);
+        break;
+      }
+    }
+  });
+
+  it('goes on in replicas, as far as they know of it and their locks are over; one that is begun then begins behind it', async () => {
+    const replica = localFiles(join(directory, 'replica'));
+    const replicator = new Replicator({ from: log.objects, to: replica, open: log.open });
+    await replicator.round();
+    await deleteDetails(5);
+    const remove = replica.delete.bind(replica);
+    let locked = true;
+    replica.delete = async (key) => {
+      if (locked && key.startsWith('tile/')) throw new StorageError('retained', 'locked');
+      await remove(key);
+    };
+    const pruning = pruningOf({ replicas: [replica] });
+    expect(await pruning.sweep()).toMatchObject({ locked: 0, plan: { minimum: 512 } });
+    expect(await bundlesOf(replica)).toHaveLength(5);
+    locked = false;
+    await replicator.round();
+    locked = true;
+    // Its own events are there still.
+    expect(await pruning.sweep()).toMatchObject({ locked: 0 });
+    await deleteDetails(1, replica);
+    expect(await pruning.sweep()).toMatchObject({ locked: 2 });
+    locked = false;
+    await pruning.sweep();
+    expect(await bundlesOf(replica)).toEqual(['001', '002', '003', '004']);
+    await expectWhole(512, replica);
+
+    const late = localFiles(join(directory, 'late'));
+    const second = new Replicator({ from: log.objects, to: late, open: log.open });
+    await second.round();
+    expect(await bundlesOf(late)).toEqual(['002', '003', '004']);
+    expect(await readPruned(late)).toMatchObject({ minimum: 512 });
+    await expectWhole(512, late);
+    await log.fill(400, { session: 's7', at: now }).publish();
+    await second.round();
+    await expectWhole(512, late);
+
+    const restored = localFiles(join(directory, 'restored/log'));
+    const { size } = await restoreLog({ from: late, directory: join(directory, 'restored'), objects: restored, signers: [log.key] });
+    expect(size).toBe(log.entries.length);
+    expect(await bundlesOf(restored)).toEqual(await bundlesOf(late));
+    await expectWhole(512, restored);
+  });
+});
+
+describe('what says that leaves were pruned', () => {
+  it('is read strictly', () => {
+    const text = pruningText(512, 100 * DAY);
+    expect(text).toBe('leaves below 512, older than 100d');
+    expect(prunedBelow(`${text}!`)).toBeUndefined();
+    const good = `512 600\n${'ab'.repeat(16)}\n${Buffer.from(text).toString('base64')}\n`;
+    expect(parsePruned(Buffer.from(good))).toMatchObject({ minimum: 512, leaf: 600 });
+    for (const bad of [
+      '',
+      'x',
+      good.slice(1),
+      good.slice(0, -1),
+      good.replace('512', '511'),
+      good.replace('600', '400'),
+      good.replace('ab', ''),
+      `${good}\n`,
+    ])
+      expect(() => parsePruned(Buffer.from(bad))).toThrow('does not say what was pruned');
+  });
+});

@@ -1,0 +1,152 @@
+/**
+ * Prunes the log from the front, under a declared age: whole bundles of leaves that are old enough, whose events are deleted already, that no session crosses, and that
+ * everybody who confirms the log has seen. What goes is an event of the log, published, before it goes; the minimum index is durable before the first object is removed, so
+ * a removal that was cut off is done again.
+ */
+import type { ObjectStore } from '../storage/object_store.ts';
+import { TILE_WIDTH } from '../tlog/tile.ts';
+import { decodeLeaf } from './leaf.ts';
+import { firstDetailed, formatPruned, PRUNED_PATH, pruningText, readPruned, removeBelow } from './pruned.ts';
+import { LogReader } from './reader.ts';
+
+/** A session that has leaves from `first` to `last`. */
+export interface Span {
+  readonly session: string;
+  readonly first: number;
+  readonly last: number;
+  readonly open: boolean;
+}
+
+export interface PruningOptions {
+  /** Where the log is published. */
+  readonly objects: ObjectStore;
+  readonly replicas: readonly ObjectStore[];
+  /** Leaves are kept as long, milliseconds. */
+  readonly ageMs: number;
+  readonly held: (session: string) => boolean;
+  /** The sessions whose first leaf is one from `from` to before `to`, in the order of these. */
+  readonly spans: (from: number, to: number) => Promise<Iterable<Span>>;
+  /** So many leaves are known by everybody who is to confirm the log. */
+  readonly confirmed: () => number;
+  /** Makes an event of this text durable in the log. */
+  readonly record: (text: string) => Promise<void>;
+  /** Whether it is such an event. */
+  readonly tells: (event: Buffer, text: string) => boolean;
+  /** Publishes what is durable. */
+  readonly publish: () => Promise<void>;
+  /** Forgets of the sessions below. Told again at each sweep. */
+  readonly forget: (minimum: number) => Promise<void>;
+  /** What time has come, Unix milliseconds; `undefined`: nobody knows. */
+  readonly now: () => number | undefined;
+  /** As of `Retention`. */
+  readonly notBefore: (from: number, to: number) => number;
+}
+
+/** What is pruned, and what would be by the next sweep: leaves below. */
+export interface PruningPlan {
+  readonly minimum: number;
+  readonly next: number;
+  /** What the leaves behind `next` wait for. */
+  readonly waitsFor: 'age' | 'deletion of events' | 'confirmation elsewhere' | 'sessions' | 'a legal hold' | 'the time to be known';
+}
+
+const NANOS = 1_000_000n;
+
+export class Pruning {
+  readonly #options: PruningOptions;
+  readonly #reader: LogReader;
+
+  constructor(options: PruningOptions) {
+    this.#options = options;
+    this.#reader = new LogReader(options.objects);
+  }
+
+  async plan(): Promise<PruningPlan> {
+    const { objects, confirmed, now, ageMs } = this.#options;
+    const minimum = await this.#reader.minimum();
+    const present = now();
+    if (present === undefined) return { minimum, next: minimum, waitsFor: 'the time to be known' };
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    const before = BigInt(Math.floor(present - ageMs)) * NANOS;
+    let limit = await this.#firstYoung(minimum, before, size);
+    let waitsFor: PruningPlan['waitsFor'] = 'age';
+    const lower = (to: number, why: PruningPlan['waitsFor']): void => {
+      const whole = to - (to % TILE_WIDTH);
+      if (whole < limit) [limit, waitsFor] = [whole, why];
+    };
+    lower(await firstDetailed(objects, size), 'deletion of events');
+    lower(confirmed(), 'confirmation elsewhere');
+    const uncrossed = await this.#uncrossed(minimum, Math.max(minimum, limit));
+    if (uncrossed.to < limit) [limit, waitsFor] = [uncrossed.to, uncrossed.why];
+    return { minimum, next: Math.max(minimum, limit), waitsFor };
+  }
+
+  /** Rejects with what kept it from that; what it had not done by then is done by the next one. @returns how many objects of replicas are locked there still */
+  async sweep(): Promise<{ readonly plan: PruningPlan; readonly locked: number }> {
+    const { objects, replicas, forget, ageMs } = this.#options;
+    const plan = await this.plan();
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    if (plan.next > plan.minimum) await this.#declare(plan.next, pruningText(plan.next, ageMs));
+    const minimum = await this.#reader.minimum();
+    if (minimum === 0) return { plan, locked: 0 };
+    await removeBelow(objects, minimum);
+    await forget(minimum);
+    let locked = 0;
+    const failures: unknown[] = [];
+    for (const replica of replicas)
+      try {
+        // What a replica says of itself counts there, and it may be behind; it keeps leaves as long as their events, which a lock may keep longer than here.
+        const own = (await readPruned(replica))?.minimum ?? 0;
+        locked += await removeBelow(replica, Math.min(own, await firstDetailed(replica, size)));
+      } catch (error) {
+        failures.push(error);
+      }
+    if (failures.length > 0) throw failures[0];
+    return { plan: { ...plan, minimum }, locked };
+  }
+
+  /** The event first, where everybody can read it; then the minimum. */
+  async #declare(minimum: number, text: string): Promise<void> {
+    const { objects, record, publish, tells } = this.#options;
+    const { size: from = 0 } = (await this.#reader.checkpoint()) ?? {};
+    await record(text);
+    await publish();
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    for await (const { index, detail } of this.#reader.read(from, size, size))
+      if (detail !== undefined && tells(detail.event, text)) {
+        await objects.put(PRUNED_PATH, formatPruned({ minimum, leaf: index, salt: detail.salt, event: detail.event }));
+        return;
+      }
+    throw new Error(`the event that tells of pruning below ${minimum} is not published yet`);
+  }
+
+  /** The first leaf of the first bundle that is not full, or has one that is not old enough. */
+  async #firstYoung(minimum: number, before: bigint, size: number): Promise<number> {
+    const isOld = async (bundle: number): Promise<boolean> => {
+      const from = bundle * TILE_WIDTH;
+      if (this.#options.notBefore(from, from + TILE_WIDTH) >= Number(before / NANOS)) return false;
+      return (await this.#reader.entries(bundle, size)).map(decodeLeaf).every(({ timeUnixNanos }) => timeUnixNanos < before);
+    };
+    let [low, high] = [minimum / TILE_WIDTH, Math.floor(size / TILE_WIDTH)];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (await isOld(middle)) low = middle + 1;
+      else high = middle;
+    }
+    // Times need not ascend.
+    for (let bundle = minimum / TILE_WIDTH; bundle < low; bundle += 1) if (!(await isOld(bundle))) return bundle * TILE_WIDTH;
+    return low * TILE_WIDTH;
+  }
+
+  /** The last end of a bundle, up to `to`, that no session goes on behind: each is there as a whole, or not at all. */
+  async #uncrossed(minimum: number, to: number): Promise<{ readonly to: number; readonly why: 'sessions' | 'a legal hold' }> {
+    let [best, reached] = [minimum, -1];
+    for (const { session, first, last, open } of await this.#options.spans(minimum, to)) {
+      const whole = first - (first % TILE_WIDTH);
+      if (whole > reached) best = Math.max(best, whole);
+      if (this.#options.held(session)) return { to: best, why: 'a legal hold' };
+      reached = open ? Number.POSITIVE_INFINITY : Math.max(reached, last);
+    }
+    return { to: reached < to ? to : best, why: 'sessions' };
+  }
+}

@@ -4,8 +4,8 @@
  */
 import type { TapBodyOf } from '../schema.ts';
 import type { OwnEvent } from '../sink.ts';
-import { Reader, VARINT, WireError } from '../wire.ts';
-import { addressOf, count, named, nanosOf, read, text } from './messages.ts';
+import { type Reader, VARINT, WireError } from '../wire.ts';
+import { addressOf, count, hostOf, named, nanosOf, pathOf, read, readMessage, text } from './messages.ts';
 
 /** The names come from one peer's bytes: the sink says whether they are a session's. */
 type Told = OwnEvent & { readonly body: TapBodyOf<'envoy_access_log'> };
@@ -47,7 +47,7 @@ const FLAGS = [
 ];
 
 /**
- * The entries of one `StreamAccessLogsMessage`. Text that is not UTF-8 is read with U+FFFD in the place of what is wrong: third parties sent it to Envoy.
+ * The entries of one `StreamAccessLogsMessage`.
  *
  * @param log the name of the log, where the message does not say it: the stream's first one does
  * @param mask applied to every text that Envoy has from others
@@ -65,7 +65,7 @@ export function readAccessLogs(bytes: Uint8Array, log: string, mask: (text: stri
         entries.push(entry);
       },
     });
-  read(new Reader(bytes, 0, bytes.length, { repaired: false }), {
+  readMessage(bytes, {
     [text(1)]: (field) => read(field.message(), { [text(2)]: (identifier) => (name = identifier.string()) }),
     [text(2)]: each(readHttp),
     [text(3)]: each(readTcp),
@@ -137,8 +137,8 @@ function readTcp(reader: Reader, entry: Entry): void {
 function readRequest(reader: Reader, body: Body): void {
   read(reader, {
     [count(1)]: (field) => (body.method = named(METHODS, field.varint())),
-    [text(3)]: (field) => (body.authority = field.string()),
-    [text(5)]: (field) => (body.path = field.string().replace(/[?#].*$/s, '')),
+    [text(3)]: (field) => (body.authority = hostOf(field.string())),
+    [text(5)]: (field) => (body.path = pathOf(field.string())),
     [text(6)]: (field) => (body.userAgent = field.string()),
     [text(9)]: (field) => (body.requestId = field.string()),
     [count(12)]: (field) => (body.requestBytes = field.varint()),

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { WireError } from '../wire.ts';
 import { envoyMethod } from './envoy_proto.fixture.ts';
+import { MAX_FIELDS } from './messages.ts';
 import { readTrace } from './trace.ts';
 
 const { requestSerialize: bytesOf } = envoyMethod('service/tap/v3/tap.proto', 'envoy.service.tap.v3.TapSinkService', 'StreamTaps');
@@ -118,7 +119,37 @@ describe('a trace of Envoy’s tap', () => {
       text.replaceAll(/secret/gi, '******'),
     );
     expect(events[0]?.body).toMatchObject({ path: '/******', requestHeaders: ['x-******'], form: 'http' });
+    expect(events[0]?.body.session).toBe('******');
     expect(JSON.stringify({ ...events[0]?.body, startUnixNanos: '' })).not.toMatch(/secret/i);
+  });
+
+  it('keeps no secret that stands where no query is, and nothing that is no name', () => {
+    const target = `http://user:hunter2@billing.example/reset/${TOKEN};token=hunter2/done;x#hunter2`;
+    const told = [header(':path', target), header(':authority', 'user:hunter2@billing.example:8443'), header(':method', 'GET\u001b[2J')];
+    const names = [header(`x-${TOKEN}`, ''), header('a b\u001b[2J', ''), header('', '')];
+    const answered = { headers: [header('x-sluice-session', 'ses_1\u001b[2J')] };
+    expect(bodyOf({ http_buffered_trace: { request: { headers: [...told, ...names] }, response: answered } })).toMatchObject({
+      path: '/reset/(token)/done',
+      authority: 'billing.example:8443',
+      method: '',
+      requestHeaders: ['x-(token)', '(no name)', '(no name)'],
+      session: '',
+    });
+  });
+
+  it('names so many headers and no more, and is refused when it is made of more pieces than Envoy ever sends', () => {
+    const headers = Array.from({ length: 300 }, (_, i) => header(`x-${i}`, ''));
+    expect(bodyOf({ http_buffered_trace: { request: { headers } } })?.requestHeaders).toEqual([
+      ...headers.slice(0, 256).map(({ key }) => key),
+      '…',
+    ]);
+    const empty = Buffer.alloc(2 * (MAX_FIELDS + 1));
+    for (let i = 0; i < empty.length; i += 2) empty[i] = 0x0a;
+    const inside = (tag: number, bytes: Buffer): Buffer => {
+      const length = [(bytes.length & 0x7f) | 0x80, ((bytes.length >> 7) & 0x7f) | 0x80, bytes.length >> 14];
+      return Buffer.concat([Buffer.from([tag, ...length]), bytes]);
+    };
+    expect(() => readTrace(inside(0x1a, inside(0x0a, inside(0x0a, empty))), NOBODY, asIs)).toThrow(/100000 fields/);
   });
 
   it('is none in a message that only says who speaks, and of a kind that is not known is refused', () => {

@@ -4,8 +4,8 @@
  */
 import type { TapBodyOf } from '../schema.ts';
 import type { OwnEvent } from '../sink.ts';
-import { Reader, WireError } from '../wire.ts';
-import { addressOf, count, nanosOf, read, text } from './messages.ts';
+import { type Reader, WireError } from '../wire.ts';
+import { addressOf, count, hostOf, nanosOf, pathOf, read, readMessage, text, withoutTokens } from './messages.ts';
 
 type Told = OwnEvent & { readonly body: TapBodyOf<'envoy_tap'> };
 
@@ -23,7 +23,7 @@ export interface Tapped {
 const OWN: ReadonlySet<string> = new Set(['kind', 'trace', 'form', 'piece']);
 
 /**
- * The trace of one `StreamTapsRequest`. Text that is not UTF-8 is read with U+FFFD in the place of what is wrong: third parties sent it to Envoy.
+ * The trace of one `StreamTapsRequest`.
  *
  * @param before what the stream's earlier messages said of it
  * @param mask applied to every text that Envoy has from others
@@ -34,7 +34,7 @@ export function readTrace(bytes: Uint8Array, before: Tapped, mask: (text: string
   let { node, tap } = before;
   let trace: bigint | undefined;
   let body: Body | undefined;
-  read(new Reader(bytes, 0, bytes.length, { repaired: false }), {
+  readMessage(bytes, {
     [text(1)]: (field) =>
       read(field.message(), {
         [text(1)]: (of) => read(of.message(), { [text(1)]: (id) => (node = id.string()) }),
@@ -205,6 +205,9 @@ function readBody(reader: Reader, side: Side, body: Body): void {
 
 /** The header by which the gateway tells a caller its session. */
 const SESSION_HEADER = 'x-sluice-session';
+const SESSION = /^[\w.:-]{1,128}$/;
+/** RFC 9110, section 5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
 
 function readHeader(reader: Reader, side: Side, body: Body): void {
   let [name, value] = ['', ''];
@@ -214,14 +217,21 @@ function readHeader(reader: Reader, side: Side, body: Body): void {
     // In the place of the text when that is not UTF-8.
     [text(3)]: (field) => (value ||= field.string()),
   });
-  const names = side === 'request' ? body.requestHeaders : body.responseHeaders;
-  if (!name.startsWith(':')) names.push(name);
+  if (!name.startsWith(':')) nameHeader(side === 'request' ? body.requestHeaders : body.responseHeaders, name);
   if (side === 'response') {
     if (name === ':status') body.status = Number(/^\d{3}$/.exec(value)?.[0] ?? 0);
-    if (name === SESSION_HEADER) body.session = value;
-  } else if (name === ':method') body.method = value;
-  else if (name === ':authority') body.authority = value;
-  else if (name === ':path') body.path = value.replace(/[?#].*$/s, '');
+    if (name === SESSION_HEADER && SESSION.test(value)) body.session = value;
+  } else if (name === ':method') body.method = TOKEN.test(value) ? value : '';
+  else if (name === ':authority') body.authority = hostOf(value);
+  else if (name === ':path') body.path = pathOf(value);
+}
+
+/** Each is masked by itself, which takes its time. */
+const MAX_HEADERS = 256;
+
+function nameHeader(names: string[], name: string): void {
+  if (names.length < MAX_HEADERS) names.push(TOKEN.test(name) ? withoutTokens(name) : '(no name)');
+  else names[MAX_HEADERS] = '…';
 }
 
 function startsAt(nanos: bigint, body: Body): void {

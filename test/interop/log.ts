@@ -4,12 +4,16 @@
  */
 import { deepStrictEqual as equal } from 'node:assert';
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { collectEvidence, proofFiles } from '../../authz-service/evidence/collect.ts';
+import { encodeLeafView, SALT_BYTES, type Subject } from '../../authz-service/log/leaf.ts';
 import { type Log, openLog } from '../../authz-service/log/log.ts';
 import { formatPruned, PRUNED_NOTICE, PRUNED_PATH, pruningText, removeBelow } from '../../authz-service/log/pruned.ts';
+import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
+import { LogReader } from '../../authz-service/log/reader.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
 import { closedBody } from '../../authz-service/tap/schema.ts';
@@ -27,15 +31,16 @@ const EARLIER = 0.6 * EVENTS;
 const open = (dir: string): Promise<Log> =>
   openLog({ directory: dir, objects: localFiles(join(dir, 'log')), signers: [signer], findChain: () => undefined, publishMs: 2 ** 30 });
 
+const eventOf = (i: number, what: string): [Subject, Uint8Array] => {
+  const session = `ses_${what}_${i}`;
+  const event = { emitter: '00112233445566778899aabbccddeeff', sequence: i + 1, timeUnixNanos: BigInt(i + 1), session, target: 'demo' };
+  return [{ ...event, kind: 16 }, encodeEvent({ ...event, truncated: [], body: closedBody('complete') })];
+};
+
 /** One event a session: what is shown here is the tree. */
 const grow = async (log: Log, size: number, what: string): Promise<void> => {
   while (log.size < size) {
-    for (let i = log.size, end = Math.min(size, i + 1000); i < end; i += 1) {
-      const session = `ses_${what}_${i}`;
-      const event = { emitter: '00112233445566778899aabbccddeeff', sequence: i + 1, timeUnixNanos: BigInt(i + 1), session, target: 'demo' };
-      const body = closedBody('complete');
-      log.stage({ ...event, kind: 16 }, encodeEvent({ ...event, truncated: [], body }));
-    }
+    for (let i = log.size, end = Math.min(size, i + 1000); i < end; i += 1) log.stage(...eventOf(i, what));
     await log.settled();
   }
   await log.publish();
@@ -71,6 +76,25 @@ const changed = (name: string, change: (bytes: Buffer) => Buffer): void => {
 };
 let restore = (): void => {};
 
+const forger = new PublishedLog(join(directory, 'forged'));
+
+/** The log without one leaf, and with another at its end, made again from there on and signed by somebody else. @returns where */
+const without = async (leaf: number): Promise<string> => {
+  const reader = new LogReader(localFiles(published));
+  const { size = 0 } = (await reader.checkpoint()) ?? {};
+  for await (const { index, entry, detail } of reader.read(0, size, size)) {
+    if (index === leaf || detail === undefined) continue;
+    forger.details.push({ ...detail, index: forger.entries.length });
+    forger.entries.push(entry);
+  }
+  const [subject, made] = eventOf(size, 'made_up');
+  const salt = randomBytes(SALT_BYTES);
+  forger.details.push({ index: forger.entries.length, salt, event: Buffer.from(made) });
+  forger.entries.push(Buffer.from(encodeLeafView(subject, 1, 0, salt, made)));
+  await forger.publish();
+  return join(directory, 'forged');
+};
+
 const swapped = <T>(items: readonly T[], a: number, b: number): T[] => items.with(a, items[b] as T).with(b, items[a] as T);
 
 const [state, earlier, fork] = [join(directory, 'state'), join(directory, 'earlier'), join(directory, 'fork')];
@@ -101,6 +125,22 @@ try {
     equal(await verdict(published), REJECTED);
   });
   restore();
+  // What somebody makes who has all but the key: whole in itself, with as many leaves, and a root of its own.
+  const [forged, signed] = [await without(7 + 3 * 256), readFileSync(join(published, 'checkpoint'), 'utf8')];
+  const forgery = readFileSync(join(forged, 'checkpoint'), 'utf8');
+  const signatures = (note: string): string => note.slice(note.indexOf('\n\n') + 2);
+  for (const [under, note] of [
+    ['the checkpoint that is signed', signed],
+    ['a root of its own beside that signature', forgery.replace(signatures(forgery), signatures(signed))],
+    ['the signature of another key', forgery],
+  ] as const)
+    await show(`a removed leaf is noticed where bundles, tiles and details agree with one another, under ${under}`, async () => {
+      writeFileSync(join(forged, 'checkpoint'), note);
+      equal(await verdict(forged), REJECTED);
+    });
+  await show('which its own key accepts: nothing else is wrong with it', async () =>
+    equal((await verifyLog({ objects: localFiles(forged), trust: { keys: [forger.key.verifier] } })).verified, true),
+  );
   await show('leaves that changed their order are noticed, with their hashes', async () => {
     changed(BUNDLE, (bytes) => encodeBundle(swapped(decodeBundle(bytes, 256), 7, 8)));
     const undo = restore;

@@ -19,4 +19,5 @@ export const PEOPLE: Readonly<Record<string, Person>> = {
   dana: { name: 'Dana Whitlock', groups: ['leads'], secret: 'demo-dana' },
   alex: { name: 'Alex Moreau', groups: ['leads'], secret: 'demo-alex' },
   avery: { name: 'Avery Castellan', groups: ['audit'], secret: 'demo-avery' },
+  lee: { name: 'Lee Adeyemi', groups: ['legal'], secret: 'demo-lee' },
 };

@@ -133,6 +133,16 @@ export const STOPS: readonly Stop[] = [
       './sluice verify data/demo/evidence.html --key data/demo/tap/log/keys',
     ],
   },
+  {
+    title: 'Lee, a custodian, puts a session that Avery names under a legal hold: nothing of it is deleted, whatever its age',
+    lines: [
+      'SESSION=$(./sluice sessions --quiet --target demo --effect hold --limit 1)',
+      'SLUICE_CLIENT_SECRET=demo-lee ./sluice login --client lee',
+      "./sluice legal-hold add $SESSION --reason 'case 2026-114'",
+      './sluice legal-hold list',
+      './sluice retention',
+    ],
+  },
 ];
 
 const dim = (text: string): string => styleText('dim', text, { stream: process.stdout });

@@ -296,6 +296,7 @@ async function start(
     undisturbed: (work) => parts.log().undisturbed(work),
     noticeOf,
     forgetEnded: (before) => approvals.forgetEnded(before),
+    unfit: () => void inForceEverywhere(),
     publishRecorded: () => parts.log().publish(),
     spans: (from, to) => sink.spans(from, to),
     prune: (minimum) => sink.prune(minimum),

@@ -244,10 +244,12 @@ describe('the custody of the log', () => {
     it('lets nothing new pass when it comes back and is not what was asked for, until it is', async () => {
       await log.fill(300).publish();
       const back = away();
-      await start({ replicas: [s3()] });
+      let unfit = 0;
+      await start({ replicas: [s3()] }, { unfit: () => void (unfit += 1) });
       bucket.flaws.add('deletes');
       back();
       await until(() => state() === 'unfit');
+      expect(unfit).toBe(1);
       expect(custody?.refusal).toBe('not what was asked for, and nothing is written there: vault');
       await sleep(50);
       expect(bucket.keys().filter((key) => !key.startsWith('gw/probe/'))).toEqual([]);

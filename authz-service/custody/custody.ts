@@ -63,6 +63,8 @@ export interface CustodyOptions {
   readonly prune: (minimum: number) => Promise<void>;
   /** Lets go what is kept beside the record of requests that ended before this time, Unix milliseconds, but for sessions under a legal hold. Default: there is nothing. */
   readonly forgetEnded?: (before: number) => Promise<void>;
+  /** Told when a store has become unfit: what was let pass before, and could pass again unasked, is to be asked for again. */
+  readonly unfit?: () => void;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
@@ -165,6 +167,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         'A STORE IS NOT WHAT WAS ASKED FOR: NOTHING IS WRITTEN THERE, AND NOTHING NEW PASSES',
       );
     if (!started) return;
+    if (standing.state === 'unfit') options.unfit?.();
     const text = `${name}: ${standing.state === 'proven' ? [store.url, ...store.proven].join('; ') : standing.reason}`;
     record(STORE_NOTICES[standing.state], '', text).catch((error: Error) => logger.error({ err: error }, 'a notice is not recorded'));
   };

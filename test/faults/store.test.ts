@@ -1,11 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { Bucket } from '../../authz-service/storage/s3.fixture.ts';
+import { Ledger } from '../e2e/postgres.fixture.ts';
 import { Sluice } from '../e2e/sluice.fixture.ts';
 
 let sluice: Sluice | undefined;
 let bucket: Bucket | undefined;
+let ledger: Ledger | undefined;
 afterEach(async () => {
+  await ledger?.close();
   await sluice?.close();
   await bucket?.close();
 });
@@ -97,4 +100,32 @@ test('a request that is held, and approved when a store has lost its locks: it g
   await until(() => stateIs(gateway, 'proven'));
   expect((await gateway.ask('/customers/1', deletion)).status).toBe(200);
   expect(gateway.seen.map(({ method, url }) => `${method} ${url}`)).toEqual(['DELETE /customers/1']);
+}, 300_000);
+
+test('statements that passed by an earlier judgement do not pass any more once a store has lost its locks', async () => {
+  bucket = await Bucket.open();
+  const { port } = bucket.endpoint;
+  process.env.STORE_SECRET = 'key';
+  ledger = await Ledger.start((document) => {
+    document.tap = { replicas: [vaultAt(port)] };
+  });
+  const gateway = ledger.sluice;
+  const client = await ledger.connect({});
+  client.on('error', () => {});
+  const read = (id: number): Promise<string> =>
+    client.query(`SELECT id FROM customers WHERE id = ${id}`).then(
+      ({ rows }) => `${rows.length} rows`,
+      ({ message }: Error) => message,
+    );
+  expect([await read(1), await read(2)]).toEqual(['1 rows', '1 rows']);
+  await bucket.close();
+  await until(() => stateIs(gateway, 'away'));
+  expect(await read(3)).toBe('1 rows');
+  bucket = await Bucket.open(Number(port));
+  bucket.flaws.add('shortens');
+  await until(() => stateIs(gateway, 'unfit'));
+  // Filters are told within a lease.
+  await sleep(7_000);
+  expect(await read(4)).toMatch(/nothing is written there: vault|could not be recorded/);
+  await client.end().catch(() => {});
 }, 300_000);

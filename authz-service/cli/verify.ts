@@ -35,7 +35,7 @@ export const verify: Command = {
     ['--key KEY', "the log's public key, or a file with one on each line; default the one beside the log, which proves less"],
     ['--origin NAME', 'the name that the log must have'],
     ['--checkpoint FILE', 'a checkpoint that you have kept: the log must go on from it'],
-    ['--remember FILE', 'as --checkpoint when the file is there; the newest checkpoint is kept in it when all is well'],
+    ['--remember FILE', 'as --checkpoint when the file is there; the newest checkpoint is kept in it when nothing was changed'],
     ['--witness KEY', "a witness' public key, or a file with one on each line"],
     ['--quorum N', 'so many witnesses must have cosigned; default all'],
     ['--without-payloads', 'the copy was made without recorded payload: that it is not there is no fault of it'],
@@ -80,6 +80,8 @@ async function run(invocation: Invocation): Promise<number> {
       ? await verifyFile(what, trustOf(invocation, undefined))
       : await verifyPublished(invocation, what, event);
   say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
+  const remember = text(invocation, 'remember');
+  if (remember !== undefined && !(what !== undefined && existsSync(what))) complain(remembering(remember, report));
   if (redrawn !== undefined && report.extent !== undefined && report.verified)
     return drawnAgain(what as string, redrawn, { ...report, extent: report.extent }, trustOf(invocation, undefined));
   if (!report.verified) return 1;
@@ -101,7 +103,11 @@ async function watching(invocation: Invocation): Promise<number> {
   const stopped = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
   const verdict = await watch({
-    verify: () => verifyPublished(invocation, undefined, undefined),
+    verify: async () => {
+      const report = await verifyPublished(invocation, undefined, undefined);
+      if (report.verified) keep(text(invocation, 'remember') as string, report);
+      return report;
+    },
     everyMs,
     metrics: at === undefined ? undefined : { host, port: Number(port) },
     signal: stopped.signal,
@@ -152,8 +158,6 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
     else if (event !== undefined) report = await verifyPart(objects, trust, { index: Number(event) }, looking);
     else report = await verifyLog({ objects, trust, onProgress, ...looking });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-    const remember = text(invocation, 'remember');
-    if (remember !== undefined) remembering(invocation, remember, report);
     return report;
   } catch (error) {
     if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
@@ -216,19 +220,23 @@ function readFile(path: string): string {
 
 const unreadable = (path: string, error: unknown): CommandError => new CommandError(`${path} cannot be read: ${(error as Error).message}`);
 
-/** Of a log that is not verified nothing is kept. The old one or the new one, never half of one. */
-function remembering(invocation: Invocation, path: string, { verified, checkpoint, size }: Report): void {
-  const leaves = `the checkpoint of ${size.toLocaleString('en')} leaves`;
-  if (!verified) {
-    complain(existsSync(path) ? `${path} stays as it was.` : `Nothing is kept in ${path}.`);
-    return;
+/** Of a log that is not verified nothing is kept. @returns what was done */
+function remembering(path: string, report: Report): string {
+  if (!report.verified) return existsSync(path) ? `${path} stays as it was.` : `Nothing is kept in ${path}.`;
+  try {
+    keep(path, report);
+    return `${path}: the checkpoint of ${report.size.toLocaleString('en')} leaves is kept; the log must go on from it when it is verified with --remember ${path} again.`;
+  } catch (error) {
+    return (error as Error).message;
   }
+}
+
+/** The old one or the new one, never half of one. Throws a `CommandError`. */
+function keep(path: string, { checkpoint, size }: Report): void {
   try {
     writeFileSync(`${path}.new`, checkpoint);
     renameSync(`${path}.new`, path);
-    if (text(invocation, 'watch') === undefined)
-      complain(`${path}: ${leaves} is kept; the log must go on from it when it is verified with --remember ${path} again.`);
   } catch (error) {
-    complain(`${path}: ${leaves} is not kept: ${(error as Error).message}`);
+    throw new CommandError(`${path}: the checkpoint of ${size.toLocaleString('en')} leaves is not kept: ${(error as Error).message}`);
   }
 }

@@ -244,6 +244,13 @@ describe('sluice, over TCP', () => {
         '',
       ].join('\n'),
     });
+    const leaves = { pruned_below: 512, next_below: 1024, rest_waits_for: 'sessions' };
+    answers['GET /v1/retention'] = { status: 200, json: { ...state, leaves } };
+    const pruning = (await retention()).out;
+    expect(pruning).toContain('payloads for ever; their leaves longer, and every proof as long as its leaf.\n');
+    expect(pruning).toContain(
+      'Leaves below 512 were pruned. Those below 1024 go with the next sweep. What is behind them waits for sessions.\n',
+    );
     const [last_sweep, next_sweep] = ['2026-11-26T12:00:00.000Z', '2026-11-26T13:00:00.000Z'];
     const last_deleted = { at: last_sweep, what: ['events older than 365d: leaves 0-255', 'payloads older than 1d: leaves 0-511'] };
     const suspended = { deletes: 'suspended', suspended: 'the clock says 2099', clock_ahead_seconds: 9 };

@@ -311,3 +311,34 @@ describe('what was deleted after its retention', () => {
     expect(await sink?.forget(0, sink.size)).toBe(1_201);
   });
 });
+
+describe('what was pruned', () => {
+  it('is not known any more, but for sessions that have not ended; where they all stand is told', async () => {
+    await (await open()).append([
+      ...of('old', opened, judged, closed('complete')),
+      ...of('going', opened, judged),
+      ...of('young', opened, judged, closed('denied')),
+    ]);
+    await sink?.append(of('going', judged));
+    const at = (id: string): readonly number[] => sink?.indicesOf(id) ?? [];
+    const span = (session: string, isOpen: boolean) => ({ session, first: at(session)[0], last: at(session).at(-1), open: isOpen });
+    const spans = async (from: number, to: number) => [...((await sink?.spans(from, to)) ?? [])];
+    expect(await spans(0, sink?.size ?? 0)).toEqual([span('old', false), span('going', true), span('young', false)]);
+    const young = at('young')[0] as number;
+    expect(await spans(1, young)).toEqual([span('old', false), span('going', true)].filter(({ first }) => (first ?? 0) >= 1));
+    await sink?.prune(young);
+    const ids = async () => (await sink?.list())?.map(({ id }) => id).sort();
+    expect(await ids()).toEqual(['going', 'young']);
+    expect(await sink?.events('old')).toBeUndefined();
+    await sink?.close();
+    await open();
+    expect(await ids()).toEqual(['going', 'young']);
+  });
+
+  it('goes of many sessions, some at a time', async () => {
+    await (await open()).append(Array.from({ length: 1_201 }, (_, n) => of(`s${n}`, opened, judged, closed('complete'))).flat());
+    await sink?.prune(sink.size);
+    expect(await sink?.list({ limit: 10 })).toEqual([]);
+    expect([...((await sink?.spans(0, sink.size)) ?? [])]).toEqual([]);
+  });
+});

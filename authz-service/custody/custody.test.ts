@@ -283,7 +283,7 @@ describe('the custody of the log', () => {
     });
     await until(() => bucket.objects.get('gw/details/events/001') === undefined);
     expect(await log.objects.get('details/events/000')).toBeDefined();
-    expect(recorded.at(-1)).toBe('details-deleted : events older than 60d: leaves 256-511');
+    expect(recorded.at(-1)).toBe('details-deleted : events older than 60d: leaves 256-511; before: none');
     const what = 'events older than 60d: leaves 256-511';
     await until(() => custody?.status.retention.last !== undefined);
     const { ages, held: kept, sweptAt = 0, nextAt, last } = again.status.retention;

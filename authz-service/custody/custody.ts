@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { detailsPath } from '../log/details.ts';
-import { DELETED_NOTICE, goingText } from '../log/going.ts';
+import { DELETED_NOTICE, goingText, goneLeaves, noticeText, type Told } from '../log/going.ts';
 import { withListed } from '../log/keys.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { holdText, LegalHolds } from '../log/legal_holds.ts';
@@ -133,6 +133,9 @@ interface Replica {
 }
 
 /** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. `present`: Unix milliseconds. */
+/** A text of another version. */
+const NOTHING_TOLD: Told = { gone: { events: [], payloads: [] }, whole: false };
+
 const retainUntil =
   (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }, present: () => number) =>
   (kind: ObjectKind): Date | undefined => {
@@ -362,13 +365,15 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       held: (session) => holdsOf().holds(session),
       forget: options.forget,
       undisturbed: options.undisturbed,
-      tellsOfDeletions: (event) => options.noticeOf(event)?.notice === DELETED_NOTICE,
+      toldOf: (event) => {
+        const { notice, text = '' } = options.noticeOf(event) ?? {};
+        return notice === DELETED_NOTICE ? (goneLeaves(text) ?? NOTHING_TOLD) : undefined;
+      },
       now: () => clock?.deletionTime,
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: async (going) => {
-        const text = goingText(going);
-        await record(DELETED_NOTICE, '', text);
-        went.push(text);
+        await record(DELETED_NOTICE, '', noticeText(going));
+        if (going.leaves.length > 0) went.push(goingText(going));
       },
     });
     /** Of the sweep that runs. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { DELETED_NOTICE, goingText } from '../log/going.ts';
+import { DELETED_NOTICE, noticeText } from '../log/going.ts';
 import { Retention } from '../log/retention.ts';
 import { type RecordParts, recordParts } from '../record.ts';
 import { decodeEvent } from '../tap/event.ts';
@@ -101,7 +101,7 @@ const sweep = async (): Promise<number> => {
     held: () => false,
     undisturbed: (work) => parts.log().undisturbed(work),
     forget: async (from, to) => void (await sink.forget(from, to)),
-    record: (going) => tell('', 0, bodyOf('notice', { notice: DELETED_NOTICE, text: goingText(going) })),
+    record: (going) => tell('', 0, bodyOf('notice', { notice: DELETED_NOTICE, text: noticeText(going) })),
   }).sweep();
   await parts.log().publish();
   return deleted + single;

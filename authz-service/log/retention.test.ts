@@ -7,11 +7,12 @@ import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
 import { decodeDetails } from './details.ts';
+import { type Going, goneLeaves, noticeText } from './going.ts';
 import { LegalHolds } from './legal_holds.ts';
 import { PublishedLog } from './published.fixture.ts';
 import { LogReader } from './reader.ts';
 import { Replicator } from './replicator.ts';
-import { type Going, Retention, type RetentionOptions } from './retention.ts';
+import { Retention, type RetentionOptions } from './retention.ts';
 
 const DAY = 86_400_000;
 const START = Date.parse('2026-01-01T00:00:00Z');
@@ -70,9 +71,10 @@ describe('retention', () => {
     ]);
     now += 2 * DAY;
     await retention.sweep();
+    const of = { detailClass: 'events', ageMs: 10 * DAY, whole: true };
     expect(recorded).toEqual([
-      { detailClass: 'events', ageMs: 10 * DAY, leaves: [{ from: 0, to: 256 }] },
-      { detailClass: 'events', ageMs: 10 * DAY, leaves: [{ from: 256, to: 768 }] },
+      { ...of, leaves: [{ from: 0, to: 256 }], before: { events: [], payloads: [] } },
+      { ...of, leaves: [{ from: 256, to: 768 }], before: { events: [{ from: 0, to: 256 }], payloads: [] } },
     ]);
     now += 1000 * DAY;
     await retention.sweep();
@@ -113,7 +115,9 @@ describe('retention', () => {
       .fill(3, { session: 's', at: START })
       .add({ session: '', text: 'deleted', at: START + DAY })
       .publish();
-    const retention = retentionOf({ tellsOfDeletions: (event) => String(event) === 'deleted' });
+    const retention = retentionOf({
+      toldOf: (event) => (String(event) === 'deleted' ? { gone: { events: [], payloads: [] }, whole: false } : undefined),
+    });
     now = START + 10 * DAY + 1;
     expect((await retention.sweep()).single).toBe(3);
     now += DAY;
@@ -309,6 +313,96 @@ describe('retention', () => {
       ],
       [[4, 6]],
     ]);
+  });
+
+  describe('what went before', () => {
+    const texts = (): string[] => recorded.map(noticeText);
+    /** As the service does: what was recorded is an event of the log. */
+    const recording = (options: Partial<RetentionOptions> = {}): Retention =>
+      retentionOf({
+        ages: { events: 10 * DAY, payloads: 5 * DAY },
+        toldOf: (event) => goneLeaves(String(event)),
+        record: async (going) => {
+          recorded.push(going);
+          log.add({ session: '', text: noticeText(going), at: now });
+        },
+        ...options,
+      });
+    const mixed = (day: number): PublishedLog =>
+      log.fill(128, { session: `s${day}`, at: START + day * DAY }).fill(128, { session: `s${day}`, at: START + day * DAY, kind: 17 });
+
+    it('is told again by each notice, of every class, as the notices before it tell it: also after a restart, and when these have gone', async () => {
+      await mixed(0).publish();
+      now = START + 5 * DAY + 1;
+      await recording().sweep();
+      await mixed(6)
+        .fill(255, { session: 's6', at: START + 6 * DAY })
+        .publish();
+      now = START + 10 * DAY + 1;
+      await recording().sweep();
+      await log.publish();
+      now = START + 30 * DAY;
+      const lasting = recording();
+      await lasting.sweep();
+      expect(texts()).toEqual([
+        'payloads older than 5d: leaves 0-255; before: none',
+        'events older than 10d: leaves 0-255; before: payloads 0-255',
+        'events older than 10d: leaves 256-767; before: events 0-255; payloads 0-255',
+        'payloads older than 5d: leaves 256-767; before: events 0-767; payloads 0-255',
+      ]);
+      // The notices of leaves 256 and 768 are gone, or to go; the newest tells all of it.
+      await mixed(40)
+        .fill(1_100, { session: 's40', at: START + 40 * DAY })
+        .publish();
+      now = START + 100 * DAY;
+      await recording({ ages: { events: 10 * DAY } }).sweep();
+      expect(texts().at(-1)).toMatch(/^events older than 10d: leaves [-\d, ]+; before: events 0-2047; payloads 0-767$/);
+    });
+
+    it('is told of nothing that is missing, and that no notice tells of', async () => {
+      await days(4).publish();
+      await log.objects.delete('details/events/000');
+      held.add('s2');
+      now = START + 100 * DAY;
+      await recording().sweep();
+      expect(texts()).toEqual(['events older than 10d: leaves 256-511, 768-1023; before: none']);
+      log.add({ session: '', text: 'events older than 10d: leaves 0-2000', at: now });
+      await log.publish();
+      held.clear();
+      await recording().sweep();
+      // Nor by one that would tell of what stands behind it.
+      expect(texts().at(-1)).toBe('events older than 10d: leaves 512-767; before: events 256-511, 768-1023');
+    });
+
+    it('is told in as many notices as it takes, and found in all of them', async () => {
+      await days(9).publish();
+      for (const day of [1, 3, 5, 7]) held.add(`s${day}`);
+      now = START + 100 * DAY;
+      await recording({ rangesAtOnce: 2 }).sweep();
+      held.delete('s1');
+      await log.publish();
+      await recording({ rangesAtOnce: 2 }).sweep();
+      held.delete('s5');
+      await log.publish();
+      await recording().sweep();
+      expect(texts().slice(3)).toEqual([
+        'events older than 10d: leaves 256-511; before, in part: events 0-255, 512-767',
+        'events older than 10d: leaves none; before, in part: events 1024-1279, 1536-1791',
+        'events older than 10d: leaves none; before, in part: events 2048-2303',
+        'events older than 10d: leaves 1280-1535; before: events 0-767, 1024-1279, 1536-1791, 2048-2303',
+      ]);
+    });
+
+    it('is read as it was told, and of any text nothing else', () => {
+      const before = { events: [{ from: 0, to: 256 }], payloads: [] };
+      for (const whole of [true, false]) {
+        const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, whole });
+        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: [{ from: 3, to: 9 }] }, whole });
+        for (let end = 0; end <= text.length; end += 1) goneLeaves(text.slice(0, end));
+      }
+      expect(goneLeaves('events older than 1d: leaves 0-255')).toEqual({ gone: before, whole: false });
+      for (const text of ['', 'x', 'keys older than 1d: leaves 0-1', 'events older than 1d']) expect(goneLeaves(text)).toBeUndefined();
+    });
   });
 
   it('leaves no partial form behind that a failed publication has left', async () => {

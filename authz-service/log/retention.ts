@@ -3,12 +3,14 @@
  * them may; of the bundle that is not full one by one, so that they go also when nothing follows any more. The leaves stay, and with them every proof: they hold on to
  * what was deleted by a salted hash, and the salt goes with it. What goes is recorded before it goes.
  *
- * There is nothing to remember between two sweeps: what is due is found again, and a deletion that was cut off is done again.
+ * There is nothing to remember between two sweeps: what is due is found again, and a deletion that was cut off is done again. What tells of deletions goes in its turn:
+ * each notice repeats all that went before, as the notices of the log tell it and not as it is missing, so that the newest one explains every gap that is one of these.
  */
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
-import { decodeDetails, detailsPath, encodeDetails } from './details.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
+import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
+import { type Going, type Gone, joined, type Range, type Told } from './going.ts';
+import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
 import { LogReader } from './reader.ts';
 
 export interface RetentionOptions {
@@ -25,21 +27,17 @@ export interface RetentionOptions {
   readonly forget?: (from: number, to: number) => Promise<void>;
   /** Runs while nothing is published in `objects`. Default: nobody else publishes there. */
   readonly undisturbed?: <Result>(work: () => Promise<Result>) => Promise<Result>;
-  /** Whether an event only tells of deletions: in the bundle that is not full it goes with others, or each deletion would be followed by another one. Default: none does. */
-  readonly tellsOfDeletions?: (event: Buffer) => boolean;
-  /** How many ranges are recorded at once, at most: an event takes 64 KiB, and what is longer is cut. Default 1,000. */
+  /**
+   * What an event of no session tells of deletions; `undefined`: nothing. In the bundle that is not full such an event goes with others alone, or each deletion would be
+   * followed by another one. Default: none does.
+   */
+  readonly toldOf?: (event: Buffer) => Told | undefined;
+  /** How many ranges, and how many of what went before, are recorded at once, at most: an event takes 64 KiB, and what is longer is cut. Default 1,000. */
   readonly rangesAtOnce?: number;
   /** What time has come, Unix milliseconds; `undefined`: nobody knows, and nothing goes. */
   readonly now?: () => number | undefined;
   /** Before when none of the leaves from `from` to before `to` was recorded, whatever they say, Unix milliseconds. Default: they are believed. */
   readonly notBefore?: (from: number, to: number) => number;
-}
-
-/** Leaves whose events of a class go, or have gone: from `from` to before `to`, ascending. */
-export interface Going {
-  readonly detailClass: DetailClass;
-  readonly ageMs: number;
-  readonly leaves: readonly { readonly from: number; readonly to: number }[];
 }
 
 export interface Swept {
@@ -76,6 +74,8 @@ interface Due {
 export class Retention {
   readonly #options: Required<RetentionOptions>;
   readonly #reader: LogReader;
+  /** What the log tells of deletions, since it was looked for. */
+  #gone: { [C in DetailClass]: Range[] } | undefined;
 
   constructor(options: RetentionOptions) {
     this.#options = {
@@ -85,7 +85,7 @@ export class Retention {
       notBefore: () => 0,
       forget: async () => {},
       undisturbed: (work) => work(),
-      tellsOfDeletions: () => false,
+      toldOf: () => undefined,
       ...options,
     };
     this.#reader = new LogReader(options.objects);
@@ -113,7 +113,7 @@ export class Retention {
     ageMs: number,
     { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
   ): Promise<Swept> {
-    const { objects, replicas, record, rangesAtOnce, now } = this.#options;
+    const { objects, replicas, now } = this.#options;
     const present = now();
     if (present === undefined) return NOTHING;
     const before = BigInt(Math.floor(present - ageMs)) * NANOS;
@@ -133,8 +133,7 @@ export class Retention {
     }
     here.sort((a, b) => a - b);
     const leaves = ranges(here);
-    for (let at = 0; at < leaves.length; at += rangesAtOnce)
-      await record({ detailClass, ageMs, leaves: leaves.slice(at, at + rangesAtOnce) });
+    if (leaves.length > 0) await this.#record({ detailClass, ageMs }, leaves, size);
     let deleted = 0;
     for (const bundle of here) {
       // A hold that came while the others went counts.
@@ -160,24 +159,60 @@ export class Retention {
 
   /** Of the bundle that is not full. @returns how many events went */
   async #sweepEdge(due: Due): Promise<number> {
-    const { record, forget, tellsOfDeletions } = this.#options;
-    const { detailClass, ageMs } = due;
+    const { forget, toldOf } = this.#options;
+    const { detailClass } = due;
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     if (size % TILE_WIDTH === 0) return 0;
     const bundle = Math.floor(size / TILE_WIDTH);
     const leaves = await this.#leaves(bundle, size);
     const details = await this.#reader.details(detailClass, bundle, size);
     const going = [...details.values()].filter(({ index }) => this.#isDue(index, leaves, due));
-    const goes = going.some(({ event }) => !tellsOfDeletions(event));
+    const goes = going.some(({ event }) => toldOf(event) === undefined);
     const gone = goes ? new Set(going.map(({ index }) => index)) : new Set<number>();
     // All that is not there is told again: what told of it before may go with the rest.
     const without = rangesWithout(leaves, bundle, (index) => details.has(index) && !gone.has(index), detailClass);
     if (goes) {
-      await record({ detailClass, ageMs, leaves: without });
+      await this.#record(due, without, size);
       await this.#trim(due, bundle, leaves);
     }
     if (detailClass === 'events') for (const { from, to } of without) await forget(from, to);
     return gone.size;
+  }
+
+  /** Makes it durable that these go, with all that went before. */
+  async #record(of: Pick<Going, 'detailClass' | 'ageMs'>, leaves: readonly Range[], size: number): Promise<void> {
+    const { record, rangesAtOnce } = this.#options;
+    const { detailClass, ageMs } = of;
+    this.#gone ??= await this.#readGone(size);
+    const gone = this.#gone;
+    const told = Math.max(leaves.length, ...CLASSES.map((each) => gone[each].length));
+    for (let at = 0; at < told; at += rangesAtOnce) {
+      const part = <Each>(all: readonly Each[]): readonly Each[] => all.slice(at, at + rangesAtOnce);
+      const before = { events: part(gone.events), payloads: part(gone.payloads) };
+      await record({ detailClass, ageMs, leaves: part(leaves), before, whole: told <= rangesAtOnce });
+    }
+    gone[detailClass] = joined([...gone[detailClass], ...leaves]);
+  }
+
+  /** From the notices of the first `size` leaves, the newest first, to one that tells of all that went before it. What is missing and was never told of is not made up for. */
+  async #readGone(size: number): Promise<{ [C in DetailClass]: Range[] }> {
+    const found: { [C in DetailClass]: Range[] } = { events: [], payloads: [] };
+    const first = (await this.#reader.minimum()) / TILE_WIDTH;
+    for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle -= 1) {
+      const leaves = await this.#leaves(bundle, size);
+      const own = leaves.flatMap(({ session, kind }, i) => (session === '' && classOf(kind) === 'events' ? [bundle * TILE_WIDTH + i] : []));
+      if (own.length === 0) continue;
+      const details = await this.#reader.details('events', bundle, size);
+      for (const index of own.reverse()) {
+        const detail = details.get(index);
+        const told = detail && isOf(leaves[index % TILE_WIDTH] as Leaf, detail) ? this.#options.toldOf(detail.event) : undefined;
+        if (told === undefined) continue;
+        // What is deleted stands before what tells of it.
+        for (const each of CLASSES) found[each].push(...told.gone[each].filter(({ to }) => to <= index));
+        if (told.whole) return coalesced(found);
+      }
+    }
+    return coalesced(found);
   }
 
   /** Takes what is due out of every form of a bundle's details; out of the newest last, from which the others are derived again. */
@@ -203,7 +238,7 @@ export class Retention {
     return leaf !== undefined && this.#judgeLeaves(index, [leaf], detailClass, before) === 'due';
   }
 
-  async #forget(leaves: Going['leaves'], end: number): Promise<void> {
+  async #forget(leaves: readonly Range[], end: number): Promise<void> {
     const { objects, forget } = this.#options;
     for (const { from, to } of leaves) await forget(from, to);
     // Sessions that were open then have ended meanwhile, or the one who was told has died.
@@ -274,6 +309,10 @@ const removed = async (store: ObjectStore, key: string): Promise<boolean> => {
   return await attempt();
 };
 
+const isOf = ({ commitment }: Leaf, { salt, event }: Detail): boolean => commitmentOf(salt, event).equals(commitment);
+
+const coalesced = ({ events, payloads }: Gone): { [C in DetailClass]: Range[] } => ({ events: joined(events), payloads: joined(payloads) });
+
 /** The leaves of a class that have no event: from one of them to the next, if no other one of the class is between. */
 const rangesWithout = (
   leaves: readonly Leaf[],
@@ -297,13 +336,5 @@ const rangesWithout = (
   return found;
 };
 
-const ranges = (bundles: readonly number[]): { from: number; to: number }[] => {
-  const found: { from: number; to: number }[] = [];
-  for (const bundle of bundles) {
-    const [from, to] = [bundle * TILE_WIDTH, (bundle + 1) * TILE_WIDTH];
-    const last = found.at(-1);
-    if (last?.to === from) last.to = to;
-    else found.push({ from, to });
-  }
-  return found;
-};
+const ranges = (bundles: readonly number[]): Range[] =>
+  joined(bundles.map((bundle) => ({ from: bundle * TILE_WIDTH, to: (bundle + 1) * TILE_WIDTH })));

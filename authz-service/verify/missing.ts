@@ -20,7 +20,7 @@ export const isOwnNotice = ({ kind, session }: Pick<Leaf, 'kind' | 'session'>): 
 interface Explanation {
   /** Leaves that show it. */
   readonly by: readonly number[];
-  /** The notice was deleted itself since, as another records. */
+  /** Nothing explains it: it is only that a notice, which may have told of it, was deleted itself, as another records. */
   readonly noticeGone: boolean;
 }
 
@@ -39,9 +39,10 @@ export class Deletions {
   /** An event as far as it can be read: those that tell of deletions count, from the gateway itself. */
   add(leaf: number, event: TapEvent | undefined): void {
     if (event?.body.kind !== 'notice' || event.session !== '' || event.body.notice !== DELETED_NOTICE) return;
-    const { detailClass, ranges } = goneLeaves(event.body.text) ?? { detailClass: 'events', ranges: [] };
+    const { gone } = goneLeaves(event.body.text) ?? {};
     // What is deleted stands before what tells of it.
-    for (const { from, to } of ranges) if (to <= leaf) this.#recorded[detailClass].push({ from, to, leaf });
+    for (const each of CLASSES)
+      for (const { from, to } of gone?.[each] ?? []) if (to <= leaf) this.#recorded[each].push({ from, to, leaf });
   }
 
   /** A notice of the gateway's own, whose event is not there. */
@@ -49,10 +50,10 @@ export class Deletions {
     this.#gone.push(leaf);
   }
 
-  /** What explains that the event of a leaf is not there; `undefined`: nothing does. */
+  /** What explains that the event of a leaf is not there, or may have; `undefined`: nothing. */
   explainer(): (detailClass: DetailClass, index: number) => Explanation | undefined {
     const recorded = { events: disjoint(this.#recorded.events), payloads: disjoint(this.#recorded.payloads) };
-    // Notices are events, and go as these do: one that went, and is known to, may have told of anything before it.
+    // Notices are events, and go as these do. What one told is told by no other thing than another notice: that it has gone, and is known to, explains nothing.
     const last = this.#gone.filter((leaf) => foundIn(recorded.events, leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
     return (detailClass, index) => {
       const by = foundIn(recorded[detailClass], index);
@@ -129,12 +130,15 @@ export class Missing {
     let first = Number.POSITIVE_INFINITY;
     for (const { detailClass, index } of this.#each()) {
       const explanation = explain(detailClass, index);
-      if (explanation !== undefined) {
-        found.deleted += 1;
-        if (explanation.noticeGone) found.noticesGone += 1;
-        for (const leaf of explanation.by) by.add(leaf);
-      } else if (this.#withheld.includes(detailClass)) found.withheld += 1;
-      else {
+      const told = explanation?.noticeGone === false;
+      if (told) found.deleted += 1;
+      else if (this.#withheld.includes(detailClass)) {
+        found.withheld += 1;
+        continue;
+      }
+      for (const leaf of explanation?.by ?? []) by.add(leaf);
+      if (!told) {
+        if (explanation !== undefined) found.noticesGone += 1;
         found.unexplained += 1;
         first = Math.min(first, index);
       }

@@ -58,9 +58,9 @@ export interface SessionExtent {
 export interface MissingEvents {
   /** Gone when their retention was over, as the log records. */
   readonly deleted: number;
-  /** Of these: the notice that told of it has been deleted itself since, as the log records. */
+  /** Of those that nothing explains: a notice that may have told of it has been deleted itself since, as the log records. */
   readonly noticesGone: number;
-  /** The leaves that record the deletions, ascending. */
+  /** The leaves that record the deletions, those of such notices included, ascending. */
   readonly recordedBy: readonly number[];
   /** Of a class that the verifier, or the page of evidence, says was left out. */
   readonly withheld: number;
@@ -197,12 +197,13 @@ const leavesInWords = (leaves: readonly number[]): string => {
 
 /** Which events are not there, and why; empty when all are. */
 export const missingInWords = ({ deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained }: MissingEvents): string => {
-  const gone = noticesGone === 0 ? '' : `; the notices of ${noticesGone.toLocaleString('en')} of them are gone likewise`;
+  const gone =
+    noticesGone === 0
+      ? ''
+      : ` (of ${noticesGone === unexplained ? 'all of them' : `${noticesGone.toLocaleString('en')} of them`} a notice that may have told it is deleted itself)`;
   const kinds = [
-    ...(unexplained === 0 ? [] : [`${counted(unexplained)}, and nothing records why, the first of leaf ${firstUnexplained}`]),
-    ...(deleted === 0
-      ? []
-      : [`${counted(deleted)}, deleted when their retention was over, as recorded in ${leavesInWords(recordedBy)}${gone}`]),
+    ...(unexplained === 0 ? [] : [`${counted(unexplained)}, and nothing records why, the first of leaf ${firstUnexplained}${gone}`]),
+    ...(deleted === 0 ? [] : [`${counted(deleted)}, deleted when their retention was over, as recorded in ${leavesInWords(recordedBy)}`]),
     ...(withheld === 0 ? [] : [`${counted(withheld)} of payload, withheld`]),
   ];
   return kinds.join('; ');

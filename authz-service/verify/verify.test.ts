@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
-import { DELETED_NOTICE, goingText } from '../log/going.ts';
+import { DELETED_NOTICE, type Gone, goingText, noticeText } from '../log/going.ts';
 import { type DetailClass, encodeLeaf } from '../log/leaf.ts';
 import { keptCheckpointPath } from '../log/publisher.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
@@ -137,20 +137,52 @@ describe('events that are not there', () => {
     }
   });
 
-  test('by a notice that is gone since, as another records; not by one that is simply gone', async () => {
+  test('are not explained by a notice that is gone, as another records: that it may have told is said', async () => {
     const of = new LogFixture(log.key)
       .fill(600)
       .add('', notice('payloads', { from: 0, to: 256 }))
       .fill(SIZE);
     const gone = ['details/payloads/000', 'details/events/002'];
-    expect(await verified(without(of, ...gone))).toMatchObject({ complete: false, missing: { deleted: 0 } });
+    expect(await verified(without(of, ...gone))).toMatchObject({ complete: false, missing: { deleted: 0, noticesGone: 0 } });
     of.add('', notice('events', { from: 512, to: 768 }));
-    for (const report of [await verified(without(of, ...gone)), await verifyPart(without(of, ...gone), { keys }, { session: 'ses_3' })]) {
-      expect(report).toMatchObject({ complete: true, missing: { unexplained: 0, recordedBy: [600, SIZE] } });
-      expect(inWords(report)).toContain('are gone likewise');
-    }
+    const whole = await verified(without(of, ...gone));
+    expect(whole).toMatchObject(incomplete(64, 2, { deleted: 192, noticesGone: 64, recordedBy: [600, SIZE] }));
+    expect(inWords(whole)).toContain(
+      '64 events, and nothing records why, the first of leaf 2 (of all of them a notice that may have told it is deleted itself); 192 events, deleted',
+    );
+    expect(await verifyPart(without(of, ...gone), { keys }, { session: 'ses_3' })).toMatchObject(
+      incomplete(1, 14, { noticesGone: 1, recordedBy: [600, SIZE] }),
+    );
     // It stood at 600, and told of nothing that came later.
-    expect(await verified(without(of, ...gone, 'details/payloads/003'))).toMatchObject({ complete: false, missing: { unexplained: 64 } });
+    expect(await verified(without(of, ...gone, 'details/payloads/003'))).toMatchObject({ missing: { unexplained: 128, noticesGone: 64 } });
+  });
+
+  test('of any class and bundle are explained by the newest notice, which repeats those before it, and no more than it tells', async () => {
+    const [events, payloads] = [[{ from: 0, to: 256 }], [{ from: 0, to: 512 }]];
+    const newest = (before: Gone): TapBody => ({
+      kind: 'notice',
+      notice: DELETED_NOTICE,
+      text: noticeText({ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }], before, whole: true }),
+    });
+    const of = (before: Gone): LogFixture =>
+      new LogFixture(log.key)
+        .fill(600)
+        .add('', notice('payloads', ...payloads))
+        .add('', notice('events', ...events))
+        .fill(SIZE)
+        .add('', newest(before));
+    const gone = ['details/payloads/000', 'details/payloads/001', 'details/events/000', 'details/events/002'];
+    const report = await verified(without(of({ events, payloads }), ...gone));
+    expect(report).toMatchObject({ complete: true, missing: { unexplained: 0, noticesGone: 0, recordedBy: [SIZE] } });
+    for (const part of [{ session: 'ses_3' }, { index: 600 }])
+      expect(await verifyPart(without(of({ events, payloads }), ...gone), { keys }, part)).toMatchObject({ complete: true });
+    // What nothing ever recorded is not explained by what went with a notice.
+    expect(await verified(without(of({ events, payloads: [] }), ...gone))).toMatchObject(
+      incomplete(128, 2, { deleted: 384, noticesGone: 128, recordedBy: [600 + 1, SIZE] }),
+    );
+    expect(await verified(without(of({ events: [], payloads }), ...gone))).toMatchObject(
+      incomplete(192, 0, { deleted: 320, noticesGone: 192 }),
+    );
   });
 
   test('because they were withheld are those of payload, when the verifier says so', async () => {

@@ -215,6 +215,19 @@ export const kindOfEntry = (entry: Buffer): number => {
   return reader.varint();
 };
 
+/** Likewise whose it is, and which one. */
+export const tellerOfEntry = (entry: Buffer): Pick<Leaf, 'emitter' | 'sequence'> => {
+  const reader = new LeafReader(entry);
+  let field = reader.varint();
+  for (; field === tag(1, VARINT) || field === tag(2, VARINT) || field === tag(3, FIXED64); field = reader.varint())
+    if (field === tag(3, FIXED64)) reader.take(8);
+    else reader.varint();
+  if (field !== tag(4, BYTES)) throw malformed('without an emitter');
+  const emitter = reader.take(reader.varint()).toString('hex');
+  if (reader.varint() !== tag(5, VARINT)) throw malformed('without a sequence');
+  return { emitter, sequence: reader.varint() };
+};
+
 /** Strict: what it takes, `encodeLeaf` gives again. Throws a `LogError` (`malformed`). */
 export const decodeLeaf = (bytes: Buffer): Leaf => {
   const reader = new LeafReader(bytes);

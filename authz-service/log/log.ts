@@ -53,6 +53,13 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   readonly onProblem?: (error: Error) => void;
 }
 
+/** Entries that stand one behind the other. */
+export interface Entries {
+  /** The index of the first one. */
+  readonly first: number;
+  readonly entries: readonly Buffer[];
+}
+
 /** Of a checkpoint, what it says of the tree. */
 export interface Remembered {
   readonly size: number;
@@ -75,6 +82,8 @@ export interface Log {
   positionOf(subject: Subject): number;
   /** Where the newest durable leaf of each of these sessions stands, as the leaves say; a session that has none is not in it. Reads from the end of the log until all are found. */
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
+  /** The entries before index `before`, which is durable: those of one bundle at once, the last bundle first. Rejects as `read` does. */
+  backwards(before: number): AsyncGenerator<Entries, void>;
   /** Resolves when all that was staged is durable with a committed checkpoint: one promise for all of one write. */
   settled(): Promise<void>;
   /** The durable records from `from` on, but for those that were pruned. Rejects with `corrupt`, a `StorageError` or a `JournalError`. */
@@ -270,6 +279,25 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       }
     }
     return found;
+  }
+
+  async *backwards(before: number): AsyncGenerator<Entries, void> {
+    for (let end = before; end > 0; ) {
+      const bundle = Math.ceil(end / TILE_WIDTH) - 1;
+      const first = bundle * TILE_WIDTH;
+      const { size = 0 } = this.#published ?? {};
+      yield {
+        first,
+        entries: end <= size ? (await this.reader.entries(bundle, size)).slice(0, end - first) : await this.#entries(first, end),
+      };
+      end = first;
+    }
+  }
+
+  async #entries(from: number, to: number): Promise<Buffer[]> {
+    const entries: Buffer[] = [];
+    for await (const { entry } of this.read(from)) if (entries.push(entry) === to - from) break;
+    return entries;
   }
 
   settled(): Promise<void> {

@@ -203,3 +203,112 @@ it('what cannot be looked up is not recorded, and streams that wait for it end',
   await tell('ses_a', notice(1));
   expect(await chain()).toBe(6);
 });
+
+describe('an index whose emitters were edited', () => {
+  const event = (sequence: number, session = 'ses_f'): Buffer =>
+    Buffer.from(encodeEvent({ emitter: EMITTER, sequence, timeUnixNanos: 1n, session, target: '', truncated: [], body: notice(sequence) }));
+  let acknowledged: number[];
+  const attach = (firstSequence: number) => {
+    acknowledged = [];
+    return sink.attach(
+      { emitter: EMITTER, software: 'test', firstSequence },
+      { acknowledge: (sequence) => acknowledged.push(sequence), close: (error) => problems.push(`closed: ${error.message}`) },
+    );
+  };
+  const sequences = async (): Promise<number[]> =>
+    (await eventsIn(DIR, files.copy())).filter(({ emitter }) => emitter === EMITTER).map(({ sequence }) => sequence);
+  const edit = (sequence: number): void =>
+    edited((_, database) => database.prepare('INSERT OR REPLACE INTO emitters VALUES (?, ?)').run(EMITTER, sequence));
+
+  /** Three events of the emitter, and some hundred others behind them. */
+  const hear = async (): Promise<void> => {
+    const stream = attach(1);
+    for (let n = 1; n <= 3; n += 1) stream.accept(event(n));
+    await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(3);
+    stream.detach();
+    await grow(true);
+  };
+
+  it.each([1_000_000, 5, 1])('so that it has %i as the last: what is acknowledged is recorded, once', async (sequence) => {
+    await hear();
+    edit(sequence);
+    await open();
+    // The answer to event 3 was lost.
+    const stream = attach(3);
+    for (let n = 3; n <= 5; n += 1) stream.accept(event(n));
+    expect(acknowledged).toEqual([]);
+    expect(stream.waiting).toBeGreaterThan(0);
+    await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(5);
+    expect(acknowledged[0]).toBe(3);
+    expect(await sequences()).toEqual([1, 2, 3, 4, 5]);
+    expect([stream.waiting, sink.metrics.waitingBytes]).toEqual([0, 0]);
+    expect(problems).toEqual([
+      expect.stringMatching(
+        `^the index of sessions has been changed.* of emitter ${EMITTER} it has event ${sequence} as the last, and the record event 3`,
+      ),
+    ]);
+    await sink.close();
+    problems = [];
+    await open();
+    attach(6);
+    expect(acknowledged).toEqual([5]);
+    expect(problems).toEqual([]);
+  });
+
+  it('so that it has one that was never heard of: nothing is acknowledged that is not there', async () => {
+    await grow(true);
+    edit(7);
+    await open();
+    const stream = attach(1);
+    for (let n = 1; n <= 2; n += 1) stream.accept(event(n));
+    await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(2);
+    expect(acknowledged[0]).toBe(0);
+    expect(await sequences()).toEqual([1, 2]);
+    expect(problems).toEqual([expect.stringContaining('it has event 7 as the last, and the record nothing')]);
+  });
+
+  it('so that it lacks the emitter: nothing is recorded twice', async () => {
+    await hear();
+    edited((_, database) => database.exec('DELETE FROM emitters'));
+    await open();
+    const stream = attach(3);
+    stream.accept(event(3));
+    stream.accept(event(4));
+    await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(4);
+    expect(await sequences()).toEqual([1, 2, 3, 4]);
+  });
+
+  it('an end does not take for recorded what the index alone has', async () => {
+    await hear();
+    edit(5);
+    await open();
+    const ended = sink.end({ session: 'ses_f', target: 'demo', outcome: 'complete', emitter: EMITTER, nextSequence: 6 });
+    await expect.poll(() => problems.length, { timeout: 10_000 }).toBe(1);
+    const stream = attach(4);
+    for (let n = 4; n <= 5; n += 1) stream.accept(event(n));
+    await ended;
+    expect((await sink.events('ses_f'))?.at(-1)?.event?.body).toMatchObject({ kind: 'session_closed', missingEmitter: '' });
+    expect(await sequences()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('what cannot be looked up is not acknowledged, and the stream ends', async () => {
+    await hear();
+    const { openStore } = testStore(DIR, { files });
+    sink = await openSink({
+      index: openSessionIndex(path()),
+      openStore: async (known) => {
+        const store = await openStore(known);
+        // biome-ignore lint/correctness/useYield: it fails first
+        store.tellersBackwards = async function* () {
+          throw new Error('EIO');
+        };
+        return store;
+      },
+    });
+    const stream = attach(3);
+    stream.accept(event(3));
+    await expect.poll(() => problems, { timeout: 10_000 }).toEqual(['closed: the record cannot be read: EIO']);
+    expect(acknowledged).toEqual([]);
+    expect([stream.waiting, sink.metrics.waitingBytes]).toEqual([0, 0]);
+  });
+});

@@ -10,6 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Chain } from '../log/chains.ts';
 import type { Subject } from '../log/leaf.ts';
+import { EarlierEmitters } from './earlier_emitters.ts';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
 import type { SessionIndex, SessionSpan } from './session_index.ts';
@@ -201,6 +202,10 @@ interface Emitter {
   /** The highest sequence that was handed to the store, and the highest that is durable. */
   staged: number;
   durable: number;
+  /** The highest that stands in the record: what is missing before it the emitter has let go of. */
+  recorded: number;
+  /** The record itself has said so. Until then the sequences say nothing. */
+  proven: boolean;
   stream: { readonly peer: Peer; waiting: number } | undefined;
   /** When its stream ended, Unix milliseconds. */
   goneAt: number;
@@ -276,6 +281,7 @@ class RecordSink implements Sink {
   readonly #unindexed = { sessions: new Map<string, Session>(), emitters: new Set<Emitter>(), applied: 0 };
   #indexing: Promise<void> | undefined;
   #store!: TapStore;
+  #earlier!: EarlierEmitters;
   size = 0;
   #gathering: Batch | undefined;
   /** When the record last took nothing: no grace begins before. */
@@ -317,7 +323,15 @@ class RecordSink implements Sink {
     this.#onProblem = onProblem;
     this.#table = new SessionTable(maxSessions);
     this.#openedAt = now();
-    this.#own = this.#remember(this.emitter, 0);
+    this.#own = this.#remember({
+      id: this.emitter,
+      staged: 0,
+      durable: 0,
+      recorded: 0,
+      proven: true,
+      stream: undefined,
+      goneAt: this.#openedAt,
+    });
   }
 
   async open(openStore: OpenStore): Promise<void> {
@@ -404,16 +418,19 @@ class RecordSink implements Sink {
       if (others === undefined) this.#awaited.set(emitter, new Set([awaited]));
       else others.add(awaited);
       this.#ending.add(session);
+      const known = this.#emitters.get(emitter) ?? this.#emitter(emitter);
       if (this.#hasArrived(awaited)) this.#recordEnd(awaited);
+      else if (!known.proven)
+        this.#proveEmitter(known, nextSequence - 1).then(({ durable }) => {
+          if (durable >= nextSequence - 1) this.#recordEnd(awaited);
+        }, this.#onProblem);
     });
   }
 
   #hasArrived({ emitter, nextSequence }: AwaitedEnd): boolean {
-    return this.#durableOf(emitter) >= nextSequence - 1;
-  }
-
-  #durableOf(emitter: string): number {
-    return this.#emitters.get(emitter)?.durable ?? this.#index.sequenceOf(emitter) ?? 0;
+    if (nextSequence === 1) return true;
+    const known = this.#emitters.get(emitter);
+    return known?.proven === true && known.durable >= nextSequence - 1;
   }
 
   /** With what has arrived; what has not is said. Where the record takes nothing now, the sweep tries again. */
@@ -421,9 +438,10 @@ class RecordSink implements Sink {
     if (end.recording) return;
     end.recording = true;
     const { session, target, outcome, emitter, nextSequence } = end;
-    const durable = this.#durableOf(emitter);
-    const missing = durable < nextSequence - 1 && { missingEmitter: emitter, missingFrom: durable + 1, missingTo: nextSequence - 1 };
     try {
+      const known = this.#emitters.get(emitter);
+      const { durable } = known?.proven ? known : await this.#proveEmitter(known ?? this.#emitter(emitter), nextSequence - 1);
+      const missing = durable < nextSequence - 1 && { missingEmitter: emitter, missingFrom: durable + 1, missingTo: nextSequence - 1 };
       await this.#append([{ session, target, body: { ...closedBody(outcome), ...missing } }]);
       this.#forgetEnd(end);
       end.resolve();
@@ -456,8 +474,6 @@ class RecordSink implements Sink {
     if (!ok) throw new SinkError('unavailable', reason);
     if (id === this.emitter) throw new SinkError('malformed', "this emitter is the service's own");
     const emitter = this.#known(id);
-    const missing = this.#missing(emitter, firstSequence);
-
     const stream = { peer, waiting: 0 };
     const earlier = emitter.stream;
     emitter.stream = stream;
@@ -467,8 +483,6 @@ class RecordSink implements Sink {
     this.#emitters.delete(id);
     this.#emitters.set(id, emitter);
     this.#returnedAt = this.#now();
-    if (missing !== undefined) this.append([missing]).catch(this.#onProblem);
-    peer.acknowledge(emitter.durable);
 
     const held: Buffer[] = [];
     const hold = (bytes: Buffer): void => {
@@ -511,11 +525,23 @@ class RecordSink implements Sink {
       if (emitter.stream === stream) peer.close(error);
     };
 
+    const begin = (): void => {
+      const missing = this.#missing(emitter, firstSequence);
+      if (missing !== undefined) this.append([missing]).catch(this.#onProblem);
+      peer.acknowledge(emitter.durable);
+    };
+    if (emitter.proven) begin();
+    else
+      this.#proveEmitter(emitter, firstSequence).then(() => {
+        if (emitter.stream === stream && !this.#closed) begin();
+        takeHeld();
+      }, fail);
+
     return {
       accept: (bytes) => {
         if (emitter.stream !== stream) throw new SinkError('superseded', 'the emitter has opened another stream');
         // Behind what waits for a look at the record everything waits, so that the order stays.
-        if (held.length > 0) hold(bytes);
+        if (held.length > 0 || !emitter.proven) hold(bytes);
         else if (!taken(bytes)) hold(bytes);
       },
       get waiting() {
@@ -639,6 +665,7 @@ class RecordSink implements Sink {
   /** Takes note of all that the store holds: what the index has, and what came after it. */
   async #catchUp(applied: number): Promise<void> {
     this.#unindexed.applied = applied;
+    this.#earlier = new EarlierEmitters(this.#store, Math.min(applied, this.#store.size));
     const known = [...this.#index.list({ state: 'closed' }, RESTORED_SESSIONS), ...this.#index.open()];
     for (const session of known.sort((a, b) => (a.indices[0] as number) - (b.indices[0] as number))) {
       // Who forwards it may be on the way back since now.
@@ -655,7 +682,7 @@ class RecordSink implements Sink {
 
   #replay({ index, about, bytes }: TapRecord): void {
     const emitter = this.#known(about.emitter);
-    emitter.staged = emitter.durable = Math.max(emitter.durable, about.sequence);
+    this.#beginAt(emitter, about.sequence);
     if (bytes === undefined) this.#note(index, emitter, this.#table.addDeleted(index, about, kindOf(about.kind) === 'session_closed'));
     else {
       let event: TapEvent;
@@ -731,19 +758,59 @@ class RecordSink implements Sink {
       const known = session && chainOf(session);
       if (known?.index === chain?.index && known?.position === chain?.position) continue;
       const [says, has] = [known, chain].map((each) => (each === undefined ? 'nothing' : `event ${each.position} in leaf ${each.index}`));
-      this.#onProblem(
-        new SinkError(
-          'unreadable',
-          `the index of sessions has been changed, or is damaged: of session ${id} it has ${says} as the last, and the record ${has}. The record is gone on with by what it has itself; the index is made again at the next start`,
-        ),
-      );
-      await this.#index.distrust();
+      await this.#distrustIndex(`of session ${id} it has ${says} as the last, and the record ${has}`);
     }
   }
 
-  /** The emitter as the record knows it, also from long ago. */
   #known(id: string): Emitter {
-    return this.#emitters.get(id) ?? this.#remember(id, this.#index.sequenceOf(id) ?? 0);
+    return this.#emitters.get(id) ?? this.#remember(this.#emitter(id));
+  }
+
+  /** One that is not in mind. */
+  #emitter(id: string): Emitter {
+    const emitter = { id, staged: 0, durable: 0, recorded: 0, proven: false, stream: undefined, goneAt: this.#openedAt };
+    const sequence = this.#earlier.known(id);
+    if (sequence !== undefined) this.#beginAt(emitter, sequence);
+    return emitter;
+  }
+
+  #beginAt(emitter: Emitter, sequence: number): void {
+    emitter.staged = emitter.durable = emitter.recorded = sequence;
+    emitter.proven = true;
+  }
+
+  /**
+   * Takes an emitter's last sequence from the record itself. `offered`: what it has not let go of, or what is asked for, begins there: below that nothing depends on
+   * what the record has. Rejects with a `SinkError` (`unavailable`) when the record cannot be read.
+   */
+  async #proveEmitter(emitter: Emitter, offered: number): Promise<Emitter> {
+    if (emitter.proven) return emitter;
+    const { id } = emitter;
+    const told = this.#index.sequenceOf(id) ?? 0;
+    let found: number | undefined;
+    try {
+      // An index that says that the record has what is offered is believed by nothing but the record.
+      found = await this.#earlier.lookUp(id, told >= offered);
+    } catch (error) {
+      throw new SinkError('unavailable', `the record cannot be read: ${(error as Error).message}`, error);
+    }
+    if (emitter.proven) return emitter;
+    this.#beginAt(emitter, found ?? told);
+    if (found === undefined || found === told) return emitter;
+    await this.#distrustIndex(
+      `of emitter ${id} it has ${told === 0 ? 'nothing' : `event ${told} as the last`}, and the record ${found === 0 ? 'nothing' : `event ${found}`}`,
+    );
+    return emitter;
+  }
+
+  async #distrustIndex(difference: string): Promise<void> {
+    this.#onProblem(
+      new SinkError(
+        'unreadable',
+        `the index of sessions has been changed, or is damaged: ${difference}. The record is gone on with by what it has itself; the index is made again at the next start`,
+      ),
+    );
+    await this.#index.distrust();
   }
 
   /** Writes to the index what has become durable before this call, a part at a time. */
@@ -759,7 +826,7 @@ class RecordSink implements Sink {
     const { sessions, emitters, applied } = this.#unindexed;
     if (sessions.size === 0 && emitters.size === 0) return;
     const changed = [...sessions.values()];
-    const heard = [...emitters].map((emitter) => ({ emitter, id: emitter.id, durable: emitter.durable }));
+    const heard = [...emitters].map((emitter) => ({ emitter, id: emitter.id, durable: emitter.recorded }));
     const { committed } = this.#store;
     const { applied: before, remembered } = this.#index.progress;
     // How far it goes is said with the last part; until then what was written of a session may be ahead of that, which does no harm.
@@ -768,13 +835,12 @@ class RecordSink implements Sink {
     const last = changed.slice(changed.length - (changed.length % INDEXED_AT_ONCE || INDEXED_AT_ONCE));
     await this.#index.apply(last, heard, { applied, remembered: committed ?? remembered });
     for (const session of changed) if ((session.indices.at(-1) as number) < applied) sessions.delete(session.summary.id);
-    for (const { emitter, durable } of heard) if (emitter.durable === durable) emitters.delete(emitter);
+    for (const { emitter, durable } of heard) if (emitter.recorded === durable) emitters.delete(emitter);
   }
 
-  #remember(id: string, sequence: number): Emitter {
+  #remember(emitter: Emitter): Emitter {
     if (this.#emitters.size >= this.#maxEmitters) this.#forgetEmitters();
-    const emitter: Emitter = { id, staged: sequence, durable: sequence, stream: undefined, goneAt: this.#openedAt };
-    this.#emitters.set(id, emitter);
+    this.#emitters.set(emitter.id, emitter);
     return emitter;
   }
 
@@ -783,10 +849,11 @@ class RecordSink implements Sink {
     const needed = new Set([this.emitter]);
     for (const session of this.#table.open) needed.add(session.emitter);
     let excess = this.#emitters.size - Math.floor((this.#maxEmitters * 15) / 16);
-    for (const { id, stream, staged, durable } of this.#emitters.values()) {
+    for (const { id, stream, staged, durable, recorded, proven } of this.#emitters.values()) {
       if (excess <= 0) return;
       if (stream !== undefined || staged !== durable || needed.has(id)) continue;
       this.#emitters.delete(id);
+      if (proven && recorded > 0) this.#earlier.keep(id, recorded);
       excess -= 1;
     }
   }
@@ -884,6 +951,7 @@ class RecordSink implements Sink {
     const told = new Set<Emitter>();
     for (const { index, event, size, emitter, stream } of entries) {
       emitter.durable = Math.max(emitter.durable, event.sequence);
+      emitter.recorded = event.sequence;
       this.#note(index, emitter, this.#addToTable(index, event, now, event.body.kind === 'session_opened'));
       this.metrics.bytes += size;
       this.metrics.waitingBytes -= size;

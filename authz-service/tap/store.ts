@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Health } from '../journal/journal.ts';
 import type { Chain } from '../log/chains.ts';
-import type { Leaf, Subject } from '../log/leaf.ts';
+import { type Leaf, type Subject, tellerOfEntry } from '../log/leaf.ts';
 import { type Log, type LogOptions, openLog } from '../log/log.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { BODIES, type Kind, type TapEvent } from './schema.ts';
@@ -16,6 +16,13 @@ export interface TapRecord {
   readonly bytes: Buffer | undefined;
 }
 
+/** Who told events that stand one behind the other. */
+export interface Tellers {
+  /** The index of the first one. */
+  readonly first: number;
+  readonly tellers: readonly Pick<Subject, 'emitter' | 'sequence'>[];
+}
+
 export interface TapStore {
   /** Takes a copy of an event's bytes for the next write and returns its index. Throws when it accepts none. */
   stage(event: Uint8Array, about: TapEvent): number;
@@ -23,6 +30,8 @@ export interface TapStore {
   positionOf(about: TapEvent): number;
   /** Where the newest durable event of each of these sessions stands, as the record itself says: see `Log`. */
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
+  /** Who told the durable events before `before`: those of one part of the record at once, in order; the last part first. */
+  tellersBackwards(before: number): AsyncGenerator<Tellers, void>;
   /** Resolves when all that was staged so far is durable: one promise for all of one write. After a rejection nothing of that write, nor staged since, counts. */
   settled(): Promise<void>;
   /** The durable events from `index` on, in order. */
@@ -94,6 +103,10 @@ class LogStore implements TapStore {
 
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>> {
     return this.#log.newest(sessions);
+  }
+
+  async *tellersBackwards(before: number): AsyncGenerator<Tellers, void> {
+    for await (const { first, entries } of this.#log.backwards(before)) yield { first, tellers: entries.map(tellerOfEntry) };
   }
 
   settled(): Promise<void> {

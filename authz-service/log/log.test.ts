@@ -133,10 +133,15 @@ describe('the log', () => {
     await log.settled();
     await vi.waitFor(() => expect(journal()).not.toContain('event 299'), { timeout: 5000 });
     expect(journal()).toContain(ORIGIN);
-    const idle = log.totals.writes;
-    await new Promise((resolve) => setTimeout(resolve, 200));
     // Nothing is written for its own sake.
-    expect(log.totals.writes).toBe(idle);
+    await vi.waitFor(
+      async () => {
+        const idle = log.totals.writes;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        expect(log.totals.writes).toBe(idle);
+      },
+      { timeout: 5000 },
+    );
     const texts = Array.from({ length: 300 }, (_, i) => `event ${i}`);
     expect(textsOf(await recordsOf(log))).toEqual(texts);
     await log.close();

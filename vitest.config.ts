@@ -12,7 +12,17 @@ export default defineConfig({
     // By default Vitest leaves one processor to itself, of two, and it has little to do.
     maxWorkers: availableParallelism(),
     projects: [
-      { test: { name: 'unit', include: ['authz-service/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000, retry } },
+      {
+        test: {
+          name: 'unit',
+          include: ['authz-service/**/*.test.ts', 'scripts/**/*.test.ts'],
+          testTimeout: 20_000,
+          hookTimeout: 20_000,
+          // What is waited for takes as long as the machine's other work lets it; one second is none under load.
+          expect: { poll: { timeout: 15_000 } },
+          retry,
+        },
+      },
       { test: { name: 'wasm', include: ['test/{wasm,fuzz}/**/*.test.ts'], testTimeout: 120_000, isolate: false } },
       {
         test: {

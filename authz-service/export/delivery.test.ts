@@ -93,7 +93,7 @@ function start(
 }
 
 const until = async (condition: () => boolean, what = 'it'): Promise<void> => {
-  for (const deadline = Date.now() + 5000; !condition(); await sleep(2))
+  for (const deadline = Date.now() + 15_000; !condition(); await sleep(2))
     if (Date.now() > deadline) throw new Error(`${what} did not come true`);
 };
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);

@@ -390,7 +390,7 @@ describe('a journal on a real disk', () => {
       await new Promise((resolve) => setTimeout(resolve, 100));
       expect(await codeOf(journal.append(record('still full')))).toBe('full');
       fs.rmSync(ballast);
-      await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+      await vi.waitFor(() => expect(journal.health.ok).toBe(true), { timeout: 10_000 });
       expect(await journal.append(record('room again'))).toBe(kept.length);
       await journal.close();
       expect(await recovered(join(mount, 'journal'))).toEqual([...kept, 'room again']);
@@ -574,7 +574,7 @@ describe('a journal on a disk that fails', () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     expect(journal.health.ok).toBe(false);
     full = false;
-    await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+    await vi.waitFor(() => expect(journal.health.ok).toBe(true), { timeout: 10_000 });
     expect(await journal.append(record('two again'))).toBe(1);
     for (const text of numbered(20)) await journal.append(record(text));
     await journal.close();
@@ -588,7 +588,7 @@ describe('a journal on a disk that fails', () => {
     files.fault = ({ name }) => (full && name === 'write' ? { code: 'ENOSPC', kept: 1 } : undefined);
     expect(await Promise.all(['lost 0', 'lost 1'].map((text) => codeOf(journal.append(record(text)))))).toEqual(['full', 'full']);
     full = false;
-    await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+    await vi.waitFor(() => expect(journal.health.ok).toBe(true), { timeout: 10_000 });
     await journal.append(record('after!'));
     expect(await recovered(DIRECTORY, { files: files.copy() })).toEqual(['after!']);
     await journal.close();
@@ -608,7 +608,7 @@ describe('a journal on a disk that fails', () => {
           return { code: 'ENOSPC', kept };
         };
         expect(await codeOf(journal.append(record('x'.repeat(140)))), `${step} ${kept}`).toBe('full');
-        await vi.waitFor(() => expect(journal.health.ok).toBe(true));
+        await vi.waitFor(() => expect(journal.health.ok).toBe(true), { timeout: 10_000 });
         await journal.append(record('y'.repeat(140)));
         await journal.close();
         expect(await recovered(DIRECTORY, { files })).toEqual([...texts, 'y'.repeat(140)]);

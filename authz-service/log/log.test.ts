@@ -131,7 +131,7 @@ describe('the log', () => {
     let log = await testLog({ directory, segmentMs: 40, publishMs: 1 });
     stageAll(log, 0, 300);
     await log.settled();
-    await vi.waitFor(() => expect(journal()).not.toContain('event 299'), { timeout: 5000 });
+    await vi.waitFor(() => expect(journal()).not.toContain('event 299'), { timeout: 10_000 });
     expect(journal()).toContain(ORIGIN);
     // Nothing is written for its own sake.
     await vi.waitFor(
@@ -304,13 +304,13 @@ describe('the log', () => {
     disk.fault = ({ path }) => (path.startsWith('/tap/log') ? { code: 'EIO' } : undefined);
     stageAll(log, 0, 3);
     await log.settled();
-    await vi.waitFor(() => expect(problems).toEqual(['unavailable']));
+    await vi.waitFor(() => expect(problems).toEqual(['unavailable']), { timeout: 10_000 });
     expect(log.health.ok).toBe(true);
     disk.fault = () => undefined;
-    await vi.waitFor(() => expect(log.published?.size).toBe(3), { timeout: 5000 });
+    await vi.waitFor(() => expect(log.published?.size).toBe(3), { timeout: 10_000 });
     stageAll(log, 3, 3);
     await log.settled();
-    await vi.waitFor(() => expect(log.published?.size).toBe(6), { timeout: 5000 });
+    await vi.waitFor(() => expect(log.published?.size).toBe(6), { timeout: 10_000 });
     await log.close();
   });
 

@@ -156,7 +156,7 @@ describe('a replica', () => {
       failures += 1;
     }
     expect(failures).toBeGreaterThan(10);
-  });
+  }, 120_000);
 
   it('is overtaken by a publication in the middle, and takes the newer checkpoint', async () => {
     await log.fill(100).publish();

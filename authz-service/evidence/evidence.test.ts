@@ -365,6 +365,29 @@ describe('the evidence of a session', () => {
     expect(await codes(await pageOf({ ...later, head: silent }))).toEqual(['altered']);
   });
 
+  const traced: TapBody = {
+    kind: 'envoy_tap',
+    ...{ tap: 't', node: 'n', trace: '1', form: 'http', piece: '', method: 'GET', authority: 'a', path: '/', status: 200 },
+    ...{ requestHeaders: [], responseHeaders: [], requestBytes: 0, responseBytes: 0, truncated: false, startUnixNanos: 1n },
+    ...{ localAddress: '', remoteAddress: '', session: '' },
+  };
+
+  test("takes of the gateway's own events what tells of deletions, and nothing else", async () => {
+    const of = new LogFixture(log.key)
+      .add(SESSION, opened)
+      .end(SESSION)
+      .add('', traced)
+      .add('', { kind: 'notice', notice: 'note', text: '' });
+    const all = await collect(of.publish());
+    for (const [index, expected] of [
+      [2, ['leaf', 'altered']],
+      [3, []],
+    ] as const) {
+      const [own] = await gathered(proveLeaves(new LogReader(of.publish()), [index], 4));
+      expect(await codes(await pageOf({ ...all, leaves: [...all.leaves, own as ProvenLeaf] }))).toEqual(expected);
+    }
+  });
+
   test('is incomplete where the notice that may have told has gone, and shows its leaf, and the one that records that', async () => {
     const objects = gone(deleted('payloads', 256, 512), deleted('events', 768, 1_024));
     objects.objects.delete('details/events/003');

@@ -319,6 +319,13 @@ describe('a page that another version drew', () => {
         code: 1,
         told: expect.stringContaining(message),
       });
+    // With the verdict on the page that it comes of.
+    rmSync(at('log', 'details', 'payloads'), { recursive: true });
+    expect(await sluice('evidence', 'ses_3', '--out', at('cut.html'))).toMatchObject({ code: 4 });
+    expect(await sluice('verify', at('cut.html'), '--redraw', at('cut-again.html'))).toMatchObject({
+      code: 4,
+      told: expect.stringMatching(/^INCOMPLETE[\s\S]*cut-again.html: drawn again by this version, and verified.\n$/),
+    });
     expect(await sluice('verify', 'ses_3', '--redraw', at('x.html'))).toMatchObject({ code: 2, told: '--redraw is of a FILE.\n' });
     // Nothing is drawn of what does not verify.
     writeFileSync(

@@ -83,10 +83,14 @@ async function run(invocation: Invocation): Promise<number> {
   const remember = text(invocation, 'remember');
   if (remember !== undefined && !(what !== undefined && existsSync(what))) complain(remembering(remember, report));
   if (redrawn !== undefined && report.extent !== undefined && report.verified)
-    return drawnAgain(what as string, redrawn, { ...report, extent: report.extent }, trustOf(invocation, undefined));
-  if (!report.verified) return 1;
-  return report.complete ? 0 : INCOMPLETE;
+    if (!(await drawnAgain(what as string, redrawn, { ...report, extent: report.extent }, trustOf(invocation, undefined)))) return 1;
+  return exitCodeOf(report);
 }
+
+const exitCodeOf = ({ verified, complete }: Report): number => {
+  if (!verified) return 1;
+  return complete ? 0 : INCOMPLETE;
+};
 
 /** Until a signal comes. @returns as one verification does, of the last one */
 async function watching(invocation: Invocation): Promise<number> {
@@ -117,7 +121,7 @@ async function watching(invocation: Invocation): Promise<number> {
 }
 
 /** Not without being verified in its turn: the page may have been another when it was read again. */
-async function drawnAgain(path: string, out: string, found: Parameters<typeof redraw>[1], trust: Trust): Promise<number> {
+async function drawnAgain(path: string, out: string, found: Parameters<typeof redraw>[1], trust: Trust): Promise<boolean> {
   try {
     await writeWhole(out, redraw(createReadStream(path, { highWaterMark: 1 << 18 }), found));
   } catch (error) {
@@ -127,11 +131,11 @@ async function drawnAgain(path: string, out: string, found: Parameters<typeof re
   const { verified, faults } = await verifyFile(out, trust);
   if (verified) {
     complain(`${out}: drawn again by this version, and verified.`);
-    return 0;
+    return true;
   }
   rmSync(out, { force: true });
   complain(`${path} could not be drawn again: ${faults.map(({ code, detail }) => `${code}: ${detail}`).join('; ')}`);
-  return 1;
+  return false;
 }
 
 async function verifyFile(path: string, trust: Trust): Promise<Report> {

@@ -305,12 +305,17 @@ describe('a page that another version drew', () => {
       own.replace(`"drawing":${DRAWING}`, '"drawing":1000').replaceAll('by corp:agent-7', 'by somebody else'),
     );
     expect(await sluice('verify', at('other.html'), '--redraw', at('again.html'))).toEqual({
-      code: 0,
+      code: 5,
       told: expect.stringMatching(
-        /^VERIFIED[\s\S]*READABLE PART WAS NOT COMPARED[\s\S]*again.html: drawn again by this version, and verified.\n$/,
+        /^EVIDENCE VERIFIED, ITS READABLE PART WAS NOT COMPARED: [\s\S]*READABLE PART WAS NOT COMPARED[\s\S]*use a newer version[\s\S]*again.html: drawn again by this version, and verified.\n$/,
       ),
     });
     expect(readFileSync(at('again.html'), 'utf8')).toBe(own);
+    for (const [path, code] of [
+      ['other.html', 5],
+      ['again.html', 0],
+    ] as const)
+      for (const json of [[], ['--json']]) expect((await sluice('verify', at(path), ...json)).code).toBe(code);
     for (const [out, message] of [
       ['again.html', 'is there already'],
       ['none/again.html', 'cannot be written: ENOENT'],

@@ -62,7 +62,7 @@ export const verify: Command = {
 /** A gateway publishes each second. */
 const PATIENCE_MS = 2_000;
 
-/** 0: verified. 1: not, or it could not be read. 2: not said right. 4: incomplete. */
+/** 0: verified. 1: not, or it could not be read. 2: not said right. 4: incomplete. 5: the readable part of a page was not compared with its evidence. */
 async function run(invocation: Invocation): Promise<number> {
   const [what] = invocation.positionals;
   const event = text(invocation, 'event');
@@ -87,9 +87,13 @@ async function run(invocation: Invocation): Promise<number> {
   return exitCodeOf(report);
 }
 
-const exitCodeOf = ({ verified, complete }: Report): number => {
+/** What a page shows, and nobody compared with its evidence, is not what was verified. */
+const NOT_COMPARED = 5;
+
+const exitCodeOf = ({ verified, complete, page }: Report): number => {
   if (!verified) return 1;
-  return complete ? 0 : INCOMPLETE;
+  if (!complete) return INCOMPLETE;
+  return page?.compared === false ? NOT_COMPARED : 0;
 };
 
 /** Until a signal comes. @returns as one verification does, of the last one */

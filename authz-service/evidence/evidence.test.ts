@@ -215,6 +215,8 @@ describe('the evidence of a session', () => {
         const report = await verified(other, { keys }, piece);
         expect(report).toMatchObject({ verified: true, extent: { events: 5 }, checked: { leaves: 5 }, page: { drawing, compared: false } });
         expect(inWords(report)).toContain(`its READABLE PART WAS NOT COMPARED with the evidence: drawing ${drawing}`);
+        expect(inWords(report)).toMatch(/^EVIDENCE VERIFIED, ITS READABLE PART WAS NOT COMPARED: evidence of session/);
+        expect(report.remarks.some((remark) => remark.includes('use a newer version'))).toBe(drawing > DRAWING);
       }
       const again = await redrawn(other, await verified(other));
       expect(again.equals(page)).toBe(true);

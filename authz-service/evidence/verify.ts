@@ -49,6 +49,10 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
   } finally {
     await page.close();
   }
+  if (drawing > DRAWING)
+    remarks.push(
+      `drawing ${drawing} is newer than this version's, ${DRAWING}: use a newer version of sluice, should there be one that draws it`,
+    );
   const what = `evidence of session ${session || '?'}`;
   return conclude({
     what,

@@ -176,7 +176,7 @@ const leavesOf = (n: number): string => `${n.toLocaleString('en')} ${n === 1 ? '
 const pageInWords = ({ drawing, compared }: NonNullable<Report['page']>): string =>
   compared
     ? 'shows what its evidence says, and nothing else'
-    : `its READABLE PART WAS NOT COMPARED with the evidence: drawing ${drawing}, which it says it is, is of another version. What was verified is drawn again by \`sluice verify FILE --redraw OUT\`: read that`;
+    : `its READABLE PART WAS NOT COMPARED with the evidence: drawing ${drawing}, which it says it is, is not what this version draws. What was verified is drawn again by \`sluice verify FILE --redraw OUT\`: read that`;
 
 const SINGULAR: Readonly<Record<string, string>> = { leaves: 'leaf' };
 
@@ -209,8 +209,10 @@ export const missingInWords = ({ deleted, noticesGone, recordedBy, withheld, une
   return kinds.join('; ');
 };
 
-const verdictOf = ({ verified, complete, what }: Pick<Report, 'verified' | 'complete' | 'what'>): string => {
+const verdictOf = ({ verified, complete, what, page }: Pick<Report, 'verified' | 'complete' | 'what' | 'page'>): string => {
   if (!verified) return `NOT VERIFIED: ${what}`;
+  if (page?.compared === false)
+    return `EVIDENCE ${complete ? 'VERIFIED' : 'INCOMPLETE'}, ITS READABLE PART WAS NOT COMPARED: ${what}: do not go by what the page shows`;
   return complete ? `VERIFIED: ${what}` : `INCOMPLETE: ${what}: what is there is verified, and events that were recorded are not there`;
 };
 

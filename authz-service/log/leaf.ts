@@ -130,6 +130,10 @@ const writeFixed64 = (into: Buffer, field: number, value: bigint, at: number): n
 
 const HEX = Array.from({ length: 128 }, (_, code) => Number.parseInt(String.fromCharCode(code), 16));
 
+/** What the leaf has of a target: of a longer one the beginning, where half a character that was cut through is U+FFFD. */
+export const leafTarget = (target: string): string =>
+  target.length > MAX_TARGET_LENGTH ? target.slice(0, MAX_TARGET_LENGTH).toWellFormed() : target;
+
 /** What a leaf of this subject has at most. */
 export const entryBound = ({ session, target }: Subject): number =>
   FIXED_BOUND + 3 * (session.length + Math.min(target.length, MAX_TARGET_LENGTH));
@@ -151,8 +155,7 @@ export const writeEntry = (into: Buffer, from: number, subject: Subject, positio
   if (session !== '') at = writeText(into, 6, session, at);
   if (position > 0) at = writeNumber(into, 7, position, at);
   if (previous > 0) at = writeNumber(into, 8, previous, at);
-  if (target !== '')
-    at = writeText(into, 9, target.length > MAX_TARGET_LENGTH ? target.slice(0, MAX_TARGET_LENGTH).toWellFormed() : target, at);
+  if (target !== '') at = writeText(into, 9, leafTarget(target), at);
   into[at] = tag(10, BYTES);
   into[at + 1] = COMMITMENT_BYTES;
   return at + 2;

@@ -241,11 +241,15 @@ export interface Encoded {
   readonly event: TapEvent;
 }
 
-/** Encodes without a copy. Never more than `MAX_EVENT_BYTES`: fields that are too long are cut and named in `truncated`. */
-export const encodeEventView = (event: TapEvent): Encoded => {
+const isLongName = (name: string): boolean => name.length > MAX_NAME_LENGTH;
+
+/** Encodes without a copy. Never more than `MAX_EVENT_BYTES`: fields that are too long are cut and named in `truncated`. A target has at most 128 characters. */
+export const encodeEventView = (told: TapEvent): Encoded => {
+  // Whole characters: the leaf's own cut goes through them.
+  const event = isLongName(told.target) ? { ...told, target: cutText(told.target, MAX_NAME_LENGTH) } : told;
   writeEvent(event);
   if (writer.length <= MAX_EVENT_BYTES) return { bytes: writer.view(), event };
-  const shorter = cutToFit({ ...event, target: cutText(event.target, MAX_NAME_LENGTH) });
+  const shorter = cutToFit(event);
   return { bytes: writer.view(), event: shorter };
 };
 
@@ -295,12 +299,12 @@ export const decodeEvent = (bytes: Uint8Array): TapEvent => readEvent(bytes, new
 
 /**
  * As `decodeEvent`, but text that is not UTF-8 is read with U+FFFD in the place of what is wrong: a filter reports what third parties sent, and must not be
- * shut out for it. `repaired`: there was such text, so `bytes` should not be kept as they are.
+ * shut out for it. `repaired`: there was such text, or a target that is too long, so `bytes` should not be kept as they are, but what `encodeEventView` makes of the event.
  */
 export const decodeReportedEvent = (bytes: Uint8Array): { readonly event: TapEvent; readonly repaired: boolean } => {
   const reader = new Reader(bytes, 0, bytes.length, { repaired: false });
   const event = readEvent(bytes, reader);
-  return { event, repaired: reader.repair?.repaired === true };
+  return { event, repaired: reader.repair?.repaired === true || isLongName(event.target) };
 };
 
 const readEvent = (bytes: Uint8Array, reader: Reader): TapEvent => {

@@ -321,6 +321,34 @@ describe('what emitters tell', () => {
     expect(await codeOf(() => new FilterEmitter(sink.emitter).attach(sink))).toBe('malformed');
   });
 
+  it('may name a target that is too long, as the service may: the record has whole characters of it, and its leaf all that the event has', async () => {
+    const world = new World();
+    const sink = await world.open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    const long = ['a'.repeat(127) + '😀'.repeat(50), '漢'.repeat(300), 'a'.repeat(129)];
+    // As a filter writes it, which cuts nothing.
+    const bytes = (sequence: number, target: string): Buffer => {
+      const marked = Buffer.from(
+        encodeEvent({ emitter: A, sequence, timeUnixNanos: 1n, session: 's', target: 'MARK', truncated: [], body: opened }),
+      );
+      const at = marked.indexOf('MARK');
+      const name = Buffer.from(target);
+      return Buffer.concat([
+        marked.subarray(0, at - 1),
+        Buffer.from([(name.length & 127) | 128, name.length >> 7]),
+        name,
+        marked.subarray(at + 4),
+      ]);
+    };
+    long.forEach((target, i) => void emitter.stream?.accept(bytes(i + 1, target)));
+    await sink.append(long.map((target) => ({ session: 't', target, body: opened })));
+    const own = (await world.record()).filter(({ session }) => session !== '');
+    const cut = [`${'a'.repeat(125)}…`, `${'漢'.repeat(41)}…`, `${'a'.repeat(125)}…`];
+    expect(own.map(({ target }) => target)).toEqual([...cut, ...cut]);
+    for await (const { about, bytes: event } of sink.read(1)) expect(about.target).toBe(decodeEvent(event as Buffer).target);
+  });
+
   it('may carry text of third parties that is not UTF-8: the record has it repaired, and the emitter is not shut out', async () => {
     const world = new World();
     const sink = await world.open();

@@ -1,6 +1,6 @@
 /** What the leaves say of each other, and of the events beside them. */
 import type { Detail } from '../log/details.ts';
-import { commitmentOf, type Leaf } from '../log/leaf.ts';
+import { commitmentOf, type Leaf, leafTarget } from '../log/leaf.ts';
 import { decodeEvent } from '../tap/event.ts';
 import { BODIES, type TapBodyOf, type TapEvent, TOLD_BESIDE } from '../tap/schema.ts';
 import { kindOf } from '../tap/store.ts';
@@ -34,7 +34,7 @@ const differences = (leaf: Leaf, event: TapEvent): string[] =>
     leaf.emitter === event.emitter ? '' : 'emitter',
     leaf.sequence === event.sequence ? '' : 'sequence',
     leaf.session === event.session ? '' : 'session',
-    event.target.startsWith(leaf.target) ? '' : 'target',
+    leaf.target === leafTarget(event.target) ? '' : 'target',
   ].filter((name) => name !== '');
 
 /** The end that an event tells of its session, when it says how many events there are with it. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { DELETED_NOTICE, type Gone, goingText, noticeText } from '../log/going.ts';
-import { type DetailClass, encodeLeaf } from '../log/leaf.ts';
+import { commitmentOf, type DetailClass, encodeLeaf } from '../log/leaf.ts';
 import { keptCheckpointPath } from '../log/publisher.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { cosign } from '../tlog/cosignature.ts';
@@ -42,6 +42,30 @@ describe('a log as it was written', () => {
         rememberedSize: size,
       });
   });
+
+  test.each(['a'.repeat(127) + '😀'.repeat(50), `a${'😀'.repeat(200)}`, '漢'.repeat(300)])(
+    'by a version that kept targets that are too long, and cut them in the leaf wherever it was, too: %s',
+    async (target) => {
+      const old = new LogFixture(log.key).fill(8).add('ses_9', opened, 'MARK');
+      const { leaf, salt, event: marked } = old.records.pop() as Written;
+      const [at, name] = [marked.indexOf('MARK'), Buffer.from(target)];
+      const event = Buffer.concat([
+        marked.subarray(0, at - 1),
+        Buffer.from([(name.length & 127) | 128, name.length >> 7]),
+        name,
+        marked.subarray(at + 4),
+      ]);
+      const written = (told: string): LogFixture => {
+        const as = { ...leaf, target: told, commitment: commitmentOf(salt, event) };
+        const other = new LogFixture(log.key).fill(8);
+        other.records.push({ leaf: as, entry: encodeLeaf(as), salt, event });
+        return other;
+      };
+      expect(await verified(written(target).publish())).toMatchObject({ verified: true, faults: [] });
+      // A beginning alone is not what the leaf must have.
+      expect(codes(await verified(written(target.slice(0, 5)).publish()))).toEqual(['leaf']);
+    },
+  );
 
   test('with a gap in what an emitter told is remarked on', async () => {
     const gap = new LogFixture(log.key).fill(8);

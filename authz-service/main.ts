@@ -26,6 +26,7 @@ import { openDoor, openUnaryDoor } from './grpc_server.ts';
 import { runOf } from './identity/run.ts';
 import { createVerifier } from './identity/verifier.ts';
 import { openJournal } from './journal/journal.ts';
+import type { ServiceNotice } from './log/notices.ts';
 import { commandPlanner } from './mask/command_plan.ts';
 import { loadMask } from './mask/mask.ts';
 import { type LimitsOf, planner } from './mask/plan.ts';
@@ -145,13 +146,13 @@ async function start(
     });
   };
 
-  const notice = (kind: string, text: string): void => {
+  const notice = (kind: ServiceNotice, text: string): void => {
     record([{ session: '', target: '', body: { kind: 'notice', notice: kind, text } }]).catch((error: unknown) =>
       logger.error({ err: error, kind, text }, 'a notice is not recorded'),
     );
   };
   for (const loss of elsewhere.losses)
-    await record([{ session: '', target: '', body: { kind: 'notice', notice: 'loss-accepted', text: loss } }]);
+    await record([{ session: '', target: '', body: { kind: 'notice', notice: 'loss-accepted' satisfies ServiceNotice, text: loss } }]);
   const generations = new Generations();
   /** Resolves when no command is taken any more under what was judged before. */
   const inForceEverywhere = async (): Promise<void> => {

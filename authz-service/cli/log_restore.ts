@@ -1,4 +1,5 @@
 /** `sluice log restore`: the record made anew from a replica, for a service whose state directory is lost or of an older day. */
+
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { isSegmentName } from '../journal/segment.ts';
 import { withListed } from '../log/keys.ts';
 import type { Leaf, Subject } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
+import type { ServiceNotice } from '../log/notices.ts';
 import type { LogRecord, PublishedCheckpoint } from '../log/reader.ts';
 import { KEYS_PATH } from '../log/replicator.ts';
 import { restoreLog } from '../log/restore.ts';
@@ -111,7 +113,7 @@ function keptCheckpoint(path: string): string {
   }
 }
 
-const SIGNED_NOTICE = 'unsigned-restored';
+const SIGNED_NOTICE = 'unsigned-restored' satisfies ServiceNotice;
 
 /** For the record: which of its leaves nobody had signed when it was restored. An emitter of its own tells it, once. */
 function signedNotice(
@@ -193,8 +195,9 @@ class HoldsOfRecord {
     }
     const { body, timeUnixNanos } = event;
     if (body.kind !== 'notice') return;
-    if (body.notice === 'legal-hold-released') this.#held.delete(session);
-    else if (body.notice === 'legal-hold-added' && !this.#held.has(session))
+    // The sink takes them of nobody but the service.
+    if (body.notice === ('legal-hold-released' satisfies ServiceNotice)) this.#held.delete(session);
+    else if (body.notice === ('legal-hold-added' satisfies ServiceNotice) && !this.#held.has(session))
       this.#held.set(session, { session, ...readHoldText(body.text), at: new Date(Number(timeUnixNanos / 1_000_000n)).toISOString() });
   }
 }

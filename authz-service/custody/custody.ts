@@ -10,6 +10,7 @@ import { DELETED_NOTICE, goingText, goneLeaves, noticeText, type Told } from '..
 import { withListed } from '../log/keys.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { holdText, LegalHolds } from '../log/legal_holds.ts';
+import type { ServiceNotice } from '../log/notices.ts';
 import { PRUNED_NOTICE } from '../log/pruned.ts';
 import { Pruning, type PruningPlan, type Span } from '../log/pruning.ts';
 import type { ObjectKind } from '../log/publisher.ts';
@@ -42,7 +43,7 @@ export interface CustodyOptions {
   /** What lasts beside the log: legal holds, and what is known of the time. */
   readonly directory: string;
   /** Makes a notice of the record durable. `session` may be empty. */
-  readonly record: (notice: string, session: string, text: string) => Promise<void>;
+  readonly record: (notice: ServiceNotice, session: string, text: string) => Promise<void>;
   /** The indices of a session's leaves. */
   readonly leavesOf: (session: string) => Promise<readonly number[]>;
   /** Publishes all of the record, to which nothing more comes: asked at the end, before the last copies are made. */

@@ -1,8 +1,10 @@
 /** How the record tells of events that go: the text of a notice, which a verifier reads again. */
+
 import { CLASSES, type DetailClass } from './leaf.ts';
+import type { ServiceNotice } from './notices.ts';
 
 /** The notice's name. */
-export const DELETED_NOTICE = 'details-deleted';
+export const DELETED_NOTICE = 'details-deleted' satisfies ServiceNotice;
 
 /** Leaves from `from` to before `to`. */
 export interface Range {

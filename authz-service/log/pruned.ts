@@ -5,15 +5,17 @@
  *
  *     pruned       MINIMUM LEAF · salt in hexadecimal · event in Base64, each on a line
  */
+
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { parseTilePath, TILE_WIDTH } from '../tlog/tile.ts';
 import { LogError } from './error.ts';
 import { SALT_BYTES } from './leaf.ts';
+import type { ServiceNotice } from './notices.ts';
 
 export const PRUNED_PATH = 'pruned';
 
 /** The notice's name. */
-export const PRUNED_NOTICE = 'leaves-pruned';
+export const PRUNED_NOTICE = 'leaves-pruned' satisfies ServiceNotice;
 
 export interface Pruned {
   /** Leaves below it are not there; a multiple of 256. */

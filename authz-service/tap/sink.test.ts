@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
+import { SERVICE_NOTICES } from '../log/notices.ts';
 import { decodeEvent, encodeEvent } from './event.ts';
 import { closedBody, type TapBody, type TapEvent } from './schema.ts';
 import { type Attachment, type OwnEvent, openSink, type Sink, SinkError, type SinkOptions } from './sink.ts';
@@ -319,6 +320,25 @@ describe('what emitters tell', () => {
     expect(await codeOf(() => emitter.stream?.accept(Buffer.from(encodeEvent(other))))).toBe('malformed');
     expect(await codeOf(() => emitter.stream?.accept(Buffer.from('junk')))).toBe('malformed');
     expect(await codeOf(() => new FilterEmitter(sink.emitter).attach(sink))).toBe('malformed');
+  });
+
+  it.each(SERVICE_NOTICES)('is refused when it is a notice that only the service tells: %s', async (notice) => {
+    const world = new World();
+    const sink = await world.open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    expect(await codeOf(() => emitter.emit('', { kind: 'notice', notice, text: 'events older than 30d: leaves 0-255' }))).toBe('malformed');
+    // The service itself may.
+    await sink.append([{ session: '', target: '', body: { kind: 'notice', notice, text: '' } }]);
+    expect((await world.record()).map(({ emitter: by }) => by)).toEqual([sink.emitter, sink.emitter]);
+  });
+
+  it('may be a notice that filters tell', async () => {
+    const sink = await new World().open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    for (const notice of ['tap-opened', 'events-dropped', 'statement-running']) emitter.emit('s', { kind: 'notice', notice, text: '' });
+    await emitter.settle();
   });
 
   it('may name a target that is too long, as the service may: the record has whole characters of it, and its leaf all that the event has', async () => {

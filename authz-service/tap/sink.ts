@@ -10,6 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Chain } from '../log/chains.ts';
 import type { Subject } from '../log/leaf.ts';
+import { isServiceNotice, type ServiceNotice } from '../log/notices.ts';
 import { EarlierEmitters } from './earlier_emitters.ts';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
@@ -867,7 +868,7 @@ class RecordSink implements Sink {
     this.metrics.gaps += 1;
     const text = `emitter ${emitter.id} goes on with event ${firstSequence}; of its events the record is known to have those up to ${known} only`;
     this.#onProblem(new SinkError('gap', text));
-    return { session: '', target: '', body: { kind: 'notice', notice: 'tap-gap', text } };
+    return { session: '', target: '', body: { kind: 'notice', notice: 'tap-gap' satisfies ServiceNotice, text } };
   }
 
   #accept(emitter: Emitter, bytes: Buffer): void {
@@ -879,6 +880,8 @@ class RecordSink implements Sink {
       throw new SinkError('malformed', error.message, error);
     }
     const { event, repaired } = this.#corrected(reported);
+    if (event.body.kind === 'notice' && isServiceNotice(event.body.notice))
+      throw new SinkError('malformed', `a notice that the service alone tells: ${event.body.notice}`);
     if (event.emitter !== emitter.id) throw new SinkError('malformed', "an event of another emitter than the stream's");
     if (event.sequence <= emitter.staged) {
       this.metrics.duplicates += 1;

@@ -1,5 +1,6 @@
 /** What a command of `sluice` is, and how one ends. */
 import type { ParseArgsOptionsConfig } from 'node:util';
+import { printableLines } from '../replay/printable.ts';
 
 export interface Invocation {
   readonly values: Readonly<Record<string, string | boolean | undefined>>;
@@ -38,4 +39,5 @@ export const text = ({ values }: Invocation, name: string): string | undefined =
 export const flag = ({ values }: Invocation, name: string): boolean => values[name] === true;
 
 export const say = (line: string): void => void process.stdout.write(`${line}\n`);
-export const complain = (line: string): void => void process.stderr.write(`${line}\n`);
+/** What others wrote may stand in it. */
+export const complain = (line: string): void => void process.stderr.write(`${printableLines(line)}\n`);

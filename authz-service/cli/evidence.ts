@@ -6,6 +6,7 @@ import { EvidenceError } from '../evidence/bundle.ts';
 import { collectEvidence, proofFiles, writePage } from '../evidence/collect.ts';
 import { LogError } from '../log/error.ts';
 import { listedKeys } from '../log/keys.ts';
+import { printable } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { extentInWords, missingInWords } from '../verify/report.ts';
@@ -61,9 +62,9 @@ async function run(invocation: Invocation): Promise<number> {
     });
     const bytes = await writeWhole(out, page);
     say(
-      `${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${found.head.origin}${found.witnessed ? ' that witnesses have cosigned' : ''}.`,
+      `${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${printable(found.head.origin)}${found.witnessed ? ' that witnesses have cosigned' : ''}.`,
     );
-    say(`The session: ${extentInWords(found.head.extent)}.`);
+    say(`The session: ${printable(extentInWords(found.head.extent))}.`);
     if (bytes > OPENED_BYTES && payloads)
       say(`It has ${Math.round(bytes / 1e6)} MB, more than browsers like to open: --without-payloads leaves recorded payload out.`);
     const { missing } = found.head;
@@ -72,7 +73,7 @@ async function run(invocation: Invocation): Promise<number> {
     return missing === undefined || missing.unexplained === 0 ? 0 : INCOMPLETE;
   } catch (error) {
     if (error instanceof EvidenceError || error instanceof LogError || error instanceof StorageError || error instanceof TlogError)
-      throw new CommandError(`There is no evidence: ${error.message}`);
+      throw new CommandError(`There is no evidence: ${printable(error.message)}`);
     throw error;
   } finally {
     await objects.close();

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LogError } from '../log/error.ts';
 import { addKey, parseSigners, writeNewKey } from '../log/keys.ts';
+import { printable } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, type SignerKey } from '../tlog/note.ts';
@@ -39,7 +40,7 @@ export const log: Command = {
       if (what === 'key' && verb === 'generate' && file !== undefined) return generate(file, text(invocation, 'name'));
       if (what === 'restore' && file === undefined) return await (await import('./log_restore.ts')).restore(invocation, verb);
     } catch (error) {
-      if (isTold(error)) throw new CommandError(error.message);
+      if (isTold(error)) throw new CommandError(printable(error.message));
       throw error;
     }
     throw new CommandError(`say: sluice log ${log.usage}`, 2);

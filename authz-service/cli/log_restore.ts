@@ -13,6 +13,7 @@ import type { LogRecord, PublishedCheckpoint } from '../log/reader.ts';
 import { KEYS_PATH } from '../log/replicator.ts';
 import { restoreLog } from '../log/restore.ts';
 import { recordPlaces, recordSigners } from '../record.ts';
+import { printable } from '../replay/printable.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { encodeEvent } from '../tap/event.ts';
@@ -72,7 +73,8 @@ export async function restore(invocation: Invocation, named: string | undefined)
     });
     say(inWords(report));
     // What stands behind the checkpoint is covered by no signature until this machine signs it.
-    for (const { code, detail } of report.verified ? behind.faults.listed : []) say(`  FAULT       ${code}: ${FAULTS[code]}: ${detail}`);
+    for (const { code, detail } of report.verified ? behind.faults.listed : [])
+      say(`  FAULT       ${code}: ${FAULTS[code]}: ${printable(detail)}`);
     if (!report.verified || !behind.faults.none) {
       complain(`What ${from.url} has does not verify: nothing is restored from it.`);
       return 1;
@@ -88,7 +90,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
     const listed = keys.slice(signers.length).map(formatVerifierKey);
     if (listed.length > 0)
       say(
-        `The copy's list of keys names ${listed.length} more, and nothing proves that they were the log's. Take those that you do not know out of ${places.published}/${KEYS_PATH} now:\n  ${listed.slice(0, KEYS_SHOWN).join('\n  ')}`,
+        `The copy's list of keys names ${listed.length} more, and nothing proves that they were the log's. Take those that you do not know out of ${places.published}/${KEYS_PATH} now:\n  ${listed.slice(0, KEYS_SHOWN).map(printable).join('\n  ')}`,
       );
     say(
       `Legal holds that the record tells of: ${holds.inForce.length}${holds.untold > 0 ? `; of ${holds.untold} of its notices the events are deleted` : ''}.`,

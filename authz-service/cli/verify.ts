@@ -4,6 +4,7 @@ import { EvidenceError } from '../evidence/bundle.ts';
 import { redraw } from '../evidence/redraw.ts';
 import { verifyBundle } from '../evidence/verify.ts';
 import { listedKeys } from '../log/keys.ts';
+import { printable, printableJson } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
@@ -79,7 +80,7 @@ async function run(invocation: Invocation): Promise<number> {
     what !== undefined && existsSync(what)
       ? await verifyFile(what, trustOf(invocation, undefined))
       : await verifyPublished(invocation, what, event);
-  say(flag(invocation, 'json') ? JSON.stringify(report, null, 2) : inWords(report));
+  say(flag(invocation, 'json') ? printableJson(report) : inWords(report));
   const remember = text(invocation, 'remember');
   if (remember !== undefined && !(what !== undefined && existsSync(what))) complain(remembering(remember, report));
   if (redrawn !== undefined && report.extent !== undefined && report.verified)
@@ -138,7 +139,7 @@ async function drawnAgain(path: string, out: string, found: Parameters<typeof re
     return true;
   }
   rmSync(out, { force: true });
-  complain(`${path} could not be drawn again: ${faults.map(({ code, detail }) => `${code}: ${detail}`).join('; ')}`);
+  complain(`${path} could not be drawn again: ${faults.map(({ code, detail }) => `${code}: ${printable(detail)}`).join('; ')}`);
   return false;
 }
 
@@ -168,7 +169,7 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     return report;
   } catch (error) {
-    if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${error.message}`);
+    if (error instanceof StorageError) throw new CommandError(`The log cannot be read: ${printable(error.message)}`);
     throw error;
   } finally {
     await objects.close();
@@ -214,7 +215,7 @@ function keyOf(where: string, line: string): VerifierKey {
   try {
     return parseVerifierKey(line);
   } catch (error) {
-    throw new CommandError(`${where}: ${(error as TlogError).message}`);
+    throw new CommandError(`${where}: ${printable((error as TlogError).message)}`);
   }
 }
 
@@ -226,7 +227,8 @@ function readFile(path: string): string {
   }
 }
 
-const unreadable = (path: string, error: unknown): CommandError => new CommandError(`${path} cannot be read: ${(error as Error).message}`);
+const unreadable = (path: string, error: unknown): CommandError =>
+  new CommandError(`${path} cannot be read: ${printable((error as Error).message)}`);
 
 /** Of a log that is not verified nothing is kept. @returns what was done */
 function remembering(path: string, report: Report): string {

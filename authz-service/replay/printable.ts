@@ -5,6 +5,20 @@ const UNSEEN = /[\p{Cc}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u00ad\u061c\u180e\u200b-\u200f\u
 
 export const printable = (value: string): string => value.replace(UNSEEN, '\ufffd');
 
+/** Text of several lines that are the sender's own: these stay, and nothing else moves a cursor. */
+export const printableLines = (value: string): string =>
+  value
+    .split(/\r?\n/)
+    .map((line) => printable(line.replaceAll('\t', '    ')))
+    .join('\n');
+
+/** JSON for programs and for whoever looks at it: the same values, written so that none moves a cursor. */
+export const printableJson = (value: unknown): string =>
+  printableLines(JSON.stringify(value, null, 2).replace(UNSEEN, (each) => (each === '\n' ? each : unicode(each))));
+
+const unicode = (character: string): string =>
+  Array.from({ length: character.length }, (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join('');
+
 /** As `printable`, at most `width` characters, the last one saying that there were more. */
 export const shortened = (value: string, width: number): string => {
   const characters = [...printable(value)];

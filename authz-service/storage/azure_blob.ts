@@ -9,7 +9,7 @@ import { isError, type SecretReader } from '../credential/secret_source.ts';
 import type { TokenSource } from '../credential/token_source.ts';
 import type { Answer, Call, Caller } from './call.ts';
 import { checkKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
-import { elements, textOf } from './xml.ts';
+import { elements, oneLine, textOf } from './xml.ts';
 
 export type AzureAccess =
   | { readonly kind: 'key'; readonly key: SecretReader }
@@ -298,7 +298,7 @@ export class AzureBlobStore implements ObjectStore {
 
   #failure(answer: Answer, what: string): StorageError {
     const [code, said] = [codeOf(answer), textOf(answer.body.toString(), 'Message').split('\n')[0]];
-    const text = `${this.url} does not ${what}: ${[code || `status ${answer.status}`, said].filter(Boolean).join(': ')}`;
+    const text = `${this.url} does not ${what}: ${[code || `status ${answer.status}`, said ?? ''].filter(Boolean).map(oneLine).join(': ')}`;
     if (answer.status === 501) return new StorageError('unsupported', text);
     if (answer.status >= 500) return new StorageError('unavailable', text);
     if (answer.status === 429) return new StorageError('unavailable', text);

@@ -10,7 +10,7 @@ import { AwsV4Signer } from 'aws4fetch';
 import type { AwsIdentity } from './aws_credentials.ts';
 import type { Answer, Call, Caller } from './call.ts';
 import { checkKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
-import { elements, textOf } from './xml.ts';
+import { elements, oneLine, textOf } from './xml.ts';
 
 /** `compliance`: nobody shortens it, the account's root included. `governance`: who has `s3:BypassGovernanceRetention` can. */
 export type LockMode = 'compliance' | 'governance';
@@ -372,7 +372,7 @@ export class S3Store implements ObjectStore {
   #failure({ status, body, headers }: Answer, what: string, removes = false): StorageError {
     const xml = body.toString();
     const [code, said] = [textOf(xml, 'Code'), textOf(xml, 'Message')];
-    const text = `${this.url} does not ${what}: ${[code || `status ${status}`, said].filter(Boolean).join(': ')}${headers.location ? ` (look at the region: ${headers.location})` : ''}`;
+    const text = `${this.url} does not ${what}: ${[code || `status ${status}`, said].filter(Boolean).map(oneLine).join(': ')}${headers.location ? ` (look at the region: ${oneLine(headers.location)})` : ''}`;
     if (status === 501 || status === 405 || (status === 400 && UNKNOWN_TO_IT.has(code) && !removes))
       return new StorageError('unsupported', text);
     // 409: another put of this key is under way.

@@ -24,3 +24,6 @@ export const elements = (xml: string, ...names: readonly string[]): Element[] =>
 
 /** The text of the first element of this name; empty when there is none. */
 export const textOf = (xml: string, name: string): string => decoded(elements(xml, name)[0]?.inner ?? '');
+
+/** What a store says of itself, for a message: nothing in it begins another line or moves a cursor. */
+export const oneLine = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').trim();

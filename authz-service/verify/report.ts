@@ -1,4 +1,5 @@
 /** What a verification found, for people and for programs. */
+import { printable } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { type Level, MEANING } from './trust.ts';
@@ -216,7 +217,7 @@ const verdictOf = ({ verified, complete, what, page }: Pick<Report, 'verified' |
   return complete ? `VERIFIED: ${what}` : `INCOMPLETE: ${what}: what is there is verified, and events that were recorded are not there`;
 };
 
-/** The report in words. */
+/** The report in words: one line for each thing, whatever is in the names and texts of others. */
 export const inWords = (report: Report): string => {
   const { level, origin, size, root, signedBy, witnesses, witnessedSize, rememberedSize, faults, moreFaults, remarks } = report;
   const missing = missingInWords(report.missing);
@@ -242,5 +243,5 @@ export const inWords = (report: Report): string => {
     ...faults.map(({ code, detail }) => `  FAULT       ${code}: ${FAULTS[code]}: ${detail}`),
     ...(moreFaults > 0 ? [`  FAULT       and ${moreFaults.toLocaleString('en')} more`] : []),
   ];
-  return lines.join('\n');
+  return lines.map(printable).join('\n');
 };

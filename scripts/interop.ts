@@ -306,6 +306,15 @@ async function main(): Promise<boolean> {
     } finally {
       connector.kill();
     }
+    // Last: by then all that the others did is in the record.
+    const recorded = {
+      name: 'recorded',
+      command: process.execPath,
+      args: [here('export.ts'), 'recorded', python, join(demo.dir, 'demo/sluice.yaml')],
+      cwd: root,
+    };
+    if (chosen(recorded))
+      counts.push(await runClient(recorded, { ...env, GATEWAY: gateway, TOKEN: agent, AUDITOR: await demo.token('avery') }));
     stop.abort();
     await answering;
     const [passed, failed] = counts.reduce(([p, f], [q, g]) => [p + q, f + g], [0, 0]);

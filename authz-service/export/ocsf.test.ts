@@ -1,4 +1,4 @@
-/** The mapping by itself. Whether its events are what the published schema says is tested against that schema by `npm run test:interop`. */
+/** The mapping by itself. Whether its events, and those that a gateway has recorded, are what the published schema says is tested against that schema by `npm run test:interop`. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeEvent } from '../tap/event.ts';

@@ -1,5 +1,5 @@
 /**
- * The export against what others wrote: `export.ts ocsf PYTHON`, `opensearch JARS`, `loki BIN`, `otlp BIN`, `rsyslog`, `prometheus ADMIN_SOCKET`. Starts what it
+ * The export against what others wrote: `export.ts ocsf PYTHON`, `recorded PYTHON CONFIG` (what a gateway has recorded), `opensearch JARS`, `loki BIN`, `otlp BIN`, `rsyslog`, `prometheus ADMIN_SOCKET`. Starts what it
  * names, stops it while events come, starts it again, and says `ok - …` or `not ok - …` for each behaviour.
  */
 import { deepStrictEqual as equal, ok } from 'node:assert';
@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { anyEvents, databaseSession, everything, heldHttpSession, leavesOf, recalling } from '../../authz-service/export/events.fixture.ts';
 import { startExporter } from '../../authz-service/export/exporter.ts';
@@ -24,7 +24,7 @@ import { authority } from '../e2e/certificates.fixture.ts';
 import { freePort } from '../free_port.fixture.ts';
 import { outcome, show, start } from './server.ts';
 
-const [kind = '', program = ''] = process.argv.slice(2);
+const [kind = '', program = '', config = ''] = process.argv.slice(2);
 const directory = mkdtempSync(join(tmpdir(), 'sluice-export-'));
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -344,7 +344,8 @@ const rsyslog = async (): Promise<void> => {
   });
 };
 
-const ocsf = async (): Promise<void> => {
+/** By `class_uid`, what validates an event by the published schema. */
+const publishedSchemas = (): { readonly ajv: Ajv2020; readonly validators: ReadonlyMap<number | undefined, ValidateFunction> } => {
   const classes = [
     'api_activity',
     'datastore_activity',
@@ -358,7 +359,14 @@ const ocsf = async (): Promise<void> => {
   const printed = execFileSync(program, [here('export/schemas.py'), OCSF_VERSION, ...classes], { encoding: 'utf8', maxBuffer: 1 << 26 });
   const schemas = JSON.parse(printed) as { properties: { class_uid: { const?: number; enum?: number[] } }; $id: string }[];
   const ajv = new Ajv2020({ strict: false, allErrors: true, logger: false });
-  const validators = new Map(schemas.map((schema, at) => [[6003, 6005, 3002, 3003, 3004, 6002, 2004, 0][at], ajv.compile(schema)]));
+  return {
+    ajv,
+    validators: new Map(schemas.map((schema, at) => [[6003, 6005, 3002, 3003, 3004, 6002, 2004, 0][at], ajv.compile(schema)])),
+  };
+};
+
+const ocsf = async (): Promise<void> => {
+  const { ajv, validators } = publishedSchemas();
   const formatter = new Formatter({ format: 'ocsf', kinds: KINDS, origin: ORIGIN, version: '0.1.0' });
   const events = [...everything(), { index: 10_000, bytes: Buffer.from([0xff]) }].flatMap((one) => formatter.message(one) ?? []);
   await show(`${events.length} events of every kind are what OCSF ${OCSF_VERSION} publishes, class by class`, async () => {
@@ -392,6 +400,35 @@ const ocsf = async (): Promise<void> => {
     const validate = validators.get(event.class_uid);
     for (const wrong of [{ severity_id: 'high' }, { user: undefined }, { unheard_of: 1 }, { type_uid: 1 }])
       ok(validate && !validate(JSON.parse(JSON.stringify({ ...event, ...wrong }))), JSON.stringify(wrong));
+  });
+};
+
+/** What a gateway has recorded of requests that pass, are denied, and wait for an answer, and of whatever came before, as `sluice export` gives it. */
+const recorded = async (): Promise<void> => {
+  const { ajv, validators } = publishedSchemas();
+  const { GATEWAY = '', TOKEN = '', AUDITOR = '' } = process.env;
+  for (const [method, path] of [
+    ['GET', '/customers/1'],
+    ['PATCH', '/customers/1'],
+    ['DELETE', '/orders/5'],
+    ['DELETE', '/customers/9'],
+  ] as const)
+    await fetch(`${GATEWAY}${path}`, { method, headers: { authorization: `Bearer ${TOKEN}` } }).then((response) => response.text());
+  const env = { ...process.env, SLUICE_TOKEN: AUDITOR };
+  const run = (): string =>
+    execFileSync(here('../../sluice'), ['export', '--config', config], { encoding: 'utf8', env, maxBuffer: 1 << 28 });
+  // The end of a session is recorded when its filter has told it.
+  for (const deadline = Date.now() + 20_000; !/"event_code":"session_closed"/.test(run()) && Date.now() < deadline; ) await sleep(200);
+  const lines = run().trimEnd().split('\n');
+  await show(`${lines.length} events that a gateway has recorded are what OCSF ${OCSF_VERSION} publishes`, async () => {
+    const seen = new Set<number>();
+    for (const line of lines) {
+      const event = JSON.parse(line) as { class_uid: number };
+      const validate = validators.get(event.class_uid);
+      ok(validate?.(event), `${ajv.errorsText(validate?.errors)} ${line}`);
+      seen.add(event.class_uid);
+    }
+    for (const wanted of [3002, 3003, 6002, 6003]) ok(seen.has(wanted), `no event of class ${wanted} among ${[...seen]}`);
   });
 };
 
@@ -481,7 +518,7 @@ const prometheus = async (): Promise<void> => {
   }
 };
 
-const KINDS_OF_TEST: Readonly<Record<string, () => Promise<void>>> = { ocsf, opensearch, loki, otlp, rsyslog, prometheus };
+const KINDS_OF_TEST: Readonly<Record<string, () => Promise<void>>> = { ocsf, recorded, opensearch, loki, otlp, rsyslog, prometheus };
 try {
   ok(eventId(ORIGIN, 0) === EXPECTED[0]);
   const run = KINDS_OF_TEST[kind];

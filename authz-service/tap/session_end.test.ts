@@ -1,5 +1,5 @@
 /** A session's end is its last event, and says how many there are: behind all that its emitter has told, or with what is missing. */
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { encodeEvent } from './event.ts';
 import { closedBody, type TapBody } from './schema.ts';
@@ -189,6 +189,63 @@ it('is recorded with what is there when the sink closes', async () => {
   await ended;
   sink = await open();
   await shows('command_finished', 'complete of 5 without 2 to 2');
+});
+
+describe('of a session whose emitter has let go of events that the record has not', () => {
+  /** Event 1 is there, and 2 to 4 will not come. */
+  const skip = async (): Promise<void> => {
+    attach();
+    emit(command);
+    await turn();
+    stream?.detach();
+    sequence = 4;
+    attach();
+    emit(command);
+    await turn();
+  };
+
+  it('says which, told by the session door', async () => {
+    await letIn();
+    await skip();
+    await end(6);
+    await shows('command_finished', 'command_finished', 'complete of 6 without 2 to 4');
+  });
+
+  it('says which, and what has not arrived either', async () => {
+    await letIn();
+    await skip();
+    const ended = end(8);
+    await pass(31_000);
+    await ended;
+    await shows('command_finished', 'command_finished', 'complete of 6 without 2 to 7');
+  });
+
+  it('says which, told by the filter', async () => {
+    await letIn();
+    await skip();
+    emit(closedBody('complete'));
+    await shows('command_finished', 'command_finished', 'complete of 6 without 2 to 4');
+  });
+
+  it('says nothing of that when the session began behind it, or ended before it', async () => {
+    await letIn();
+    attach();
+    emit(command);
+    await turn();
+    await end(2);
+    sequence = 4;
+    attach();
+    const [t, f] = ['t', 'f'].map((session) => [opened, judged('allow')].map((body) => ({ session, target: 'ledger', body })));
+    await sink.append([...(t ?? []), ...(f ?? [])]);
+    emit(command, 't');
+    emit(closedBody('complete'), 'f');
+    await sink.end({ session: 't', target: 'ledger', outcome: 'complete', emitter: EMITTER, nextSequence: 6 });
+    await shows('command_finished', 'complete of 5');
+    for (const session of ['t', 'f'])
+      await expect
+        .poll(async () => (await sink.events(session))?.at(-1)?.event?.body)
+        .toMatchObject({ kind: 'session_closed', missingEmitter: '' });
+  });
 });
 
 it('is counted by the sink, whatever a filter says of it; what follows it is late, but for what others tell', async () => {

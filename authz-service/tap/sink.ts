@@ -210,6 +210,16 @@ interface Emitter {
   stream: { readonly peer: Peer; waiting: number } | undefined;
   /** When its stream ended, Unix milliseconds. */
   goneAt: number;
+  /** What it told and the record will not have, of this run. */
+  readonly gaps: Gap[];
+}
+
+/** Sequences of an emitter whose events will not come. */
+interface Gap {
+  readonly from: number;
+  readonly to: number;
+  /** Sessions whose first event stands before this index may have lost some of theirs. */
+  readonly before: number;
 }
 
 /** What goes into the record by one write. */
@@ -238,6 +248,8 @@ const FORGOTTEN_AT_ONCE = 500;
 const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
 const CLOSE_INDICES = 2000;
+/** Gaps of one emitter that are told apart. */
+const MOST_GAPS = 64;
 
 /** What later events of a session need to be understood, and in how many of its events it is looked for. */
 const RECALLED_KINDS: ReadonlySet<Kind | undefined> = new Set<Kind>(['session_opened', 'request_judged']);
@@ -332,6 +344,7 @@ class RecordSink implements Sink {
       proven: true,
       stream: undefined,
       goneAt: this.#openedAt,
+      gaps: [],
     });
   }
 
@@ -441,8 +454,8 @@ class RecordSink implements Sink {
     const { session, target, outcome, emitter, nextSequence } = end;
     try {
       const known = this.#emitters.get(emitter);
-      const { durable } = known?.proven ? known : await this.#proveEmitter(known ?? this.#emitter(emitter), nextSequence - 1);
-      const missing = durable < nextSequence - 1 && { missingEmitter: emitter, missingFrom: durable + 1, missingTo: nextSequence - 1 };
+      const told = known?.proven ? known : await this.#proveEmitter(known ?? this.#emitter(emitter), nextSequence - 1);
+      const missing = this.#missingOf(session, told, nextSequence - 1);
       await this.#append([{ session, target, body: { ...closedBody(outcome), ...missing } }]);
       this.#forgetEnd(end);
       end.resolve();
@@ -452,6 +465,19 @@ class RecordSink implements Sink {
       this.#forgetEnd(end);
       end.reject(error as SinkError);
     }
+  }
+
+  /** What an end says of the events of its session, all of which its emitter has told with sequences up to `last`: between which of them some are missing. */
+  #missingOf(session: string, { id, durable, gaps }: Emitter, last: number) {
+    const ranges = durable < last ? [{ from: durable + 1, to: last }] : [];
+    if (gaps.length > 0) {
+      // One that is not durable yet began behind all gaps that are.
+      const first = this.#find(session)?.indices[0] ?? this.size;
+      ranges.push(...gaps.filter(({ from, before }) => from <= last && first < before));
+    }
+    if (ranges.length === 0) return undefined;
+    const [from, to] = [Math.min(...ranges.map((each) => each.from)), Math.max(...ranges.map((each) => each.to))];
+    return { missingEmitter: id, missingFrom: from, missingTo: Math.min(to, last) };
   }
 
   #forgetEnd(end: AwaitedEnd): void {
@@ -769,7 +795,7 @@ class RecordSink implements Sink {
 
   /** One that is not in mind. */
   #emitter(id: string): Emitter {
-    const emitter = { id, staged: 0, durable: 0, recorded: 0, proven: false, stream: undefined, goneAt: this.#openedAt };
+    const emitter = { id, staged: 0, durable: 0, recorded: 0, proven: false, stream: undefined, goneAt: this.#openedAt, gaps: [] };
     const sequence = this.#earlier.known(id);
     if (sequence !== undefined) this.#beginAt(emitter, sequence);
     return emitter;
@@ -863,12 +889,20 @@ class RecordSink implements Sink {
   #missing(emitter: Emitter, firstSequence: number): OwnEvent | undefined {
     const known = emitter.staged;
     if (firstSequence <= known + 1) return undefined;
+    this.#noteGap(emitter, known + 1, firstSequence - 1);
     emitter.staged = firstSequence - 1;
     emitter.durable = Math.max(emitter.durable, firstSequence - 1);
     this.metrics.gaps += 1;
     const text = `emitter ${emitter.id} goes on with event ${firstSequence}; of its events the record is known to have those up to ${known} only`;
     this.#onProblem(new SinkError('gap', text));
     return { session: '', target: '', body: { kind: 'notice', notice: 'tap-gap' satisfies ServiceNotice, text } };
+  }
+
+  #noteGap({ gaps }: Emitter, from: number, to: number): void {
+    const staged = (this.#gathering?.entries.at(-1)?.index ?? -1) + 1;
+    const gap = { from, to, before: Math.max(this.size, staged) };
+    const last = gaps.length < MOST_GAPS ? undefined : gaps.pop();
+    gaps.push(last === undefined ? gap : { ...gap, from: last.from });
   }
 
   #accept(emitter: Emitter, bytes: Buffer): void {
@@ -879,7 +913,7 @@ class RecordSink implements Sink {
       if (!(error instanceof WireError)) throw error;
       throw new SinkError('malformed', error.message, error);
     }
-    const { event, repaired } = this.#corrected(reported);
+    const { event, repaired } = this.#corrected(reported, emitter);
     if (event.body.kind === 'notice' && isServiceNotice(event.body.notice))
       throw new SinkError('malformed', `a notice that the service alone tells: ${event.body.notice}`);
     if (event.emitter !== emitter.id) throw new SinkError('malformed', "an event of another emitter than the stream's");
@@ -902,10 +936,13 @@ class RecordSink implements Sink {
   }
 
   /** What filters tell in the words of those who sent it is masked before anything keeps it, and what is not theirs to tell is put right. */
-  #corrected(reported: ReturnType<typeof decodeReportedEvent>): ReturnType<typeof decodeReportedEvent> {
+  #corrected(reported: ReturnType<typeof decodeReportedEvent>, emitter: Emitter): ReturnType<typeof decodeReportedEvent> {
     const { event } = reported;
     const { body } = event;
-    if (body.kind === 'session_closed') return { event: this.#counted({ ...event, body: closedBody(body.outcome) }), repaired: true };
+    if (body.kind === 'session_closed') {
+      const missing = emitter.gaps.length > 0 && this.#missingOf(event.session, { ...emitter, durable: event.sequence }, event.sequence);
+      return { event: this.#counted({ ...event, body: { ...closedBody(body.outcome), ...missing } }), repaired: true };
+    }
     const foreign = FOREIGN[body.kind];
     if (foreign === undefined) return reported;
     const told = body as unknown as Readonly<Record<string, string>>;

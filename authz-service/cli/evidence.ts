@@ -5,14 +5,14 @@ import { pipeline } from 'node:stream/promises';
 import { EvidenceError } from '../evidence/bundle.ts';
 import { collectEvidence, proofFiles, writePage } from '../evidence/collect.ts';
 import { LogError } from '../log/error.ts';
-import { listedKeys } from '../log/keys.ts';
 import { printable } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
+import { formatVerifierKey } from '../tlog/note.ts';
 import { extentInWords, missingInWords } from '../verify/report.ts';
 import { type Command, CommandError, flag, type Invocation, say, text } from './command.ts';
 import { placeDetails, placeOptions } from './place.ts';
-import { isSessionName, logDetail, publishedLog } from './published_log.ts';
+import { isSessionName, keysBeside, logDetail, publishedLog } from './published_log.ts';
 
 export const evidence: Command = {
   name: 'evidence',
@@ -51,7 +51,7 @@ async function run(invocation: Invocation): Promise<number> {
   const objects = publishedLog(invocation);
   const payloads = !flag(invocation, 'without-payloads');
   try {
-    const keys = listedKeys((await objects.get('keys'))?.toString('utf8') ?? '');
+    const keys = (await keysBeside(objects)).map(formatVerifierKey);
     const found = await collectEvidence({ objects, session, keys, payloads });
     if (proofs !== undefined) {
       mkdirSync(proofs, { recursive: true });

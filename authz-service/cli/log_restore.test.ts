@@ -135,8 +135,9 @@ it("names keys that the copy lists beside the log's own", async () => {
   appendFileSync(at('copy/keys'), `0 ${planted}\n`);
   const { code, out } = await restore();
   expect(code).toBe(0);
-  expect(out).toContain(`names 1 more, and nothing proves that they were the log's`);
-  expect(out).toContain(`\n  ${planted}\n`);
+  expect(out).toContain(`has 1 more, which do not sign now; nothing proves that they were the log's`);
+  expect(out).toContain(`\n  0 ${planted}\n`);
+  expect(readFileSync(at('state/tap/log/keys'), 'utf8')).toBe(`0 ${own}\n`);
   expect(out).not.toContain(own);
 });
 

@@ -5,7 +5,6 @@ import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, 
 import { join } from 'node:path';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
-import { withListed } from '../log/keys.ts';
 import type { Leaf, Subject } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
@@ -20,7 +19,6 @@ import { encodeEvent } from '../tap/event.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { removeSessionIndex } from '../tap/session_index_thread.ts';
 import { kindOf, subjectOf } from '../tap/store.ts';
-import { formatVerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
 import { Chains, checkEvent, Emitters } from '../verify/record.ts';
@@ -55,7 +53,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
     const holds = new HoldsOfRecord();
     const behind = new Followed();
     const objects = localFiles(join(staging, 'log'));
-    const { checkpoint, size } = await restoreLog({
+    const { checkpoint, size, otherKeys } = await restoreLog({
       from,
       directory: staging,
       objects,
@@ -63,10 +61,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
       ...(signed !== undefined && { signBeyond: { size: Number(signed), event: (of) => signedNotice(of, Number(signed)) } }),
       onRecord: (record) => behind.take(record, holds),
     });
-    const keys = withListed(
-      signers.map(({ verifier }) => verifier),
-      (await objects.get(KEYS_PATH))?.toString('utf8') ?? '',
-    );
+    const keys = signers.map(({ verifier }) => verifier);
     const report = await verifyLog({
       objects,
       trust: { origin: checkpoint.origin, keys, ...(remembered !== undefined && { remembered }) },
@@ -87,10 +82,9 @@ export async function restore(invocation: Invocation, named: string | undefined)
       say(
         `Those behind it were signed by nobody until now: they fit what is before them, and whoever could write to the copy may have written them. The notice "${SIGNED_NOTICE}" in leaf ${size} says so.`,
       );
-    const listed = keys.slice(signers.length).map(formatVerifierKey);
-    if (listed.length > 0)
+    if (otherKeys.length > 0)
       say(
-        `The copy's list of keys names ${listed.length} more, and nothing proves that they were the log's. Take those that you do not know out of ${places.published}/${KEYS_PATH} now:\n  ${listed.slice(0, KEYS_SHOWN).map(printable).join('\n  ')}`,
+        `The copy's list of keys has ${otherKeys.length} more, which do not sign now; nothing proves that they were the log's, and they were left out. Put those that you know it to have had into ${places.published}/${KEYS_PATH}:\n  ${otherKeys.slice(0, KEYS_SHOWN).map(printable).join('\n  ')}`,
       );
     say(
       `Legal holds that the record tells of: ${holds.inForce.length}${holds.untold > 0 ? `; of ${holds.untold} of its notices the events are deleted` : ''}.`,

@@ -2,8 +2,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '../custody/stores.ts';
+import { KEYS_PATH } from '../log/replicator.ts';
+import { printable } from '../replay/printable.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
+import type { TlogError } from '../tlog/error.ts';
+import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
 import { CommandError, type Invocation, text } from './command.ts';
 import { clientConfig } from './place.ts';
 
@@ -42,6 +46,23 @@ function folder(path: string): ObjectStore {
   if (!existsSync(path)) throw new CommandError(`There is no log at ${path}.`);
   if (!statSync(path).isDirectory()) throw new CommandError(`${path} is a file: a log is a folder.`);
   return localFiles(path);
+}
+
+/** The keys of the list `keys` beside a log: a line for each, `FROM-INDEX KEY`. Throws a `CommandError` that names file and line. */
+export async function keysBeside(objects: ObjectStore): Promise<VerifierKey[]> {
+  const list = (await objects.get(KEYS_PATH))?.toString('utf8') ?? '';
+  return list.split('\n').flatMap((line, i) => {
+    const key = line.split(' ')[1];
+    return key === undefined ? [] : [keyOf(`${objects.url}/${KEYS_PATH}, line ${i + 1}`, key)];
+  });
+}
+
+export function keyOf(where: string, line: string): VerifierKey {
+  try {
+    return parseVerifierKey(line);
+  } catch (error) {
+    throw new CommandError(`${where}: ${printable((error as TlogError).message)}`);
+  }
 }
 
 /** As the service names sessions; nothing of it leads out of a directory. */

@@ -295,6 +295,24 @@ describe('sluice verify --witness', () => {
   });
 });
 
+describe('junk in a copy', () => {
+  it('among the kept checkpoints keeps nobody from verifying it', async () => {
+    write('log/checkpoints/0000000000000007', 'junk');
+    write('log/checkpoints/readme', 'junk');
+    write('log/checkpoints/Read Me.txt', 'junk');
+    expect(await sluice('verify')).toMatchObject({
+      code: 0,
+      told: expect.stringContaining('note        2 files among the kept checkpoints: no checkpoint of the size that the name says'),
+    });
+  });
+
+  it('in the list of keys is told by file and line', async () => {
+    write('log/keys', `${readFileSync(at('log/keys'), 'utf8')}\n0 x+1+junk\n`);
+    for (const args of [['verify'], ['evidence', 'ses_3', '--out', at('page.html')], ['verify', '--key', at('log/keys')]])
+      expect(await sluice(...args)).toMatchObject({ code: 1, told: expect.stringMatching(/log\/keys, line 3: a key is NAME/) });
+  });
+});
+
 describe('a page that another version drew', () => {
   it('is verified by its evidence, said to be no more, and drawn again', async () => {
     const page = at('page.html');

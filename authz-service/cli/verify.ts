@@ -3,11 +3,9 @@ import { createReadStream, existsSync, readFileSync, renameSync, rmSync, writeFi
 import { EvidenceError } from '../evidence/bundle.ts';
 import { redraw } from '../evidence/redraw.ts';
 import { verifyBundle } from '../evidence/verify.ts';
-import { listedKeys } from '../log/keys.ts';
 import { printable, printableJson } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
-import type { TlogError } from '../tlog/error.ts';
-import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
+import type { VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
 import { inWords, type Report } from '../verify/report.ts';
@@ -16,7 +14,7 @@ import type { Trust } from '../verify/trust.ts';
 import { type Command, CommandError, complain, flag, type Invocation, say, text } from './command.ts';
 import { INCOMPLETE, writeWhole } from './evidence.ts';
 import { placeDetails, placeOptions } from './place.ts';
-import { isSessionName, logDetail, publishedLog } from './published_log.ts';
+import { isSessionName, keyOf, keysBeside, logDetail, publishedLog } from './published_log.ts';
 import { watch } from './verify_watch.ts';
 
 export const verify: Command = {
@@ -154,10 +152,9 @@ async function verifyFile(path: string, trust: Trust): Promise<Report> {
 async function verifyPublished(invocation: Invocation, session: string | undefined, event: string | undefined): Promise<Report> {
   const objects = publishedLog(invocation);
   try {
-    const found = await objects.get('keys');
     if ((await objects.get(CHECKPOINT_PATH)) === undefined)
       throw new CommandError(`There is no published log at ${objects.url}: it has no checkpoint.`);
-    const trust = trustOf(invocation, found?.toString('utf8') ?? '');
+    const trust = trustOf(invocation, text(invocation, 'key') === undefined ? await keysBeside(objects) : []);
     const onProgress = (checked: number, size: number): void => {
       if (process.stderr.isTTY) process.stderr.write(`\r${Math.floor((100 * checked) / size)} % of ${size.toLocaleString('en')} leaves `);
     };
@@ -176,12 +173,10 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
   }
 }
 
-/** @param beside the file `keys` of the log: a line for each key, `FROM-INDEX KEY` */
-function trustOf(invocation: Invocation, beside: string | undefined): Trust {
+/** @param beside the keys that lie beside the log, where there is one */
+function trustOf(invocation: Invocation, beside: readonly VerifierKey[] | undefined): Trust {
   const key = text(invocation, 'key');
-  const own = listedKeys(beside ?? '');
-  if (key === undefined && own.length === 0 && beside !== undefined)
-    throw new CommandError('No key lies beside the log: name one with --key.');
+  if (key === undefined && beside?.length === 0) throw new CommandError('No key lies beside the log: name one with --key.');
   const [origin, checkpoint, remember, witness] = (['origin', 'checkpoint', 'remember', 'witness'] as const).map((name) =>
     text(invocation, name),
   );
@@ -194,7 +189,7 @@ function trustOf(invocation: Invocation, beside: string | undefined): Trust {
   if (witnesses !== undefined && !(Number.isInteger(quorum) && quorum >= 1 && quorum <= witnesses.length))
     throw new CommandError(`--quorum is a number from 1 to ${witnesses.length}, the number of witnesses.`, 2);
   return {
-    keys: key === undefined ? own.map((line) => keyOf('the key beside the log', line)) : keysOf('--key', key),
+    keys: key === undefined ? (beside ?? []) : keysOf('--key', key),
     keysAreTheLogsOwn: key === undefined,
     ...(origin !== undefined && { origin }),
     ...(kept !== undefined && { remembered: readFile(kept) }),
@@ -204,19 +199,14 @@ function trustOf(invocation: Invocation, beside: string | undefined): Trust {
 
 /** A key, or a file with one on each line. */
 function keysOf(option: string, given: string): VerifierKey[] {
-  const lines = existsSync(given) ? readFile(given).split('\n') : [given];
-  // The list that lies beside a log says also from which leaf on a key signs.
-  const keys = lines.map((line) => line.trim().replace(/^\d+ /, '')).filter((line) => line !== '' && !line.startsWith('#'));
+  const isFile = existsSync(given);
+  const keys = (isFile ? readFile(given).split('\n') : [given]).flatMap((each, i) => {
+    // The list that lies beside a log says also from which leaf on a key signs.
+    const line = each.trim().replace(/^\d+ /, '');
+    return line === '' || line.startsWith('#') ? [] : [keyOf(isFile ? `${option}: ${given}, line ${i + 1}` : option, line)];
+  });
   if (keys.length === 0) throw new CommandError(`${option}: there is no key in ${given}.`);
-  return keys.map((line) => keyOf(option, line));
-}
-
-function keyOf(where: string, line: string): VerifierKey {
-  try {
-    return parseVerifierKey(line);
-  } catch (error) {
-    throw new CommandError(`${where}: ${printable((error as TlogError).message)}`);
-  }
+  return keys;
 }
 
 function readFile(path: string): string {

@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import { openCheckpoint } from '../tlog/checkpoint.ts';
-import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
 import { Replicator } from './replicator.ts';
 import { type Restored, restoreLog } from './restore.ts';
@@ -159,6 +159,25 @@ describe('a log that is restored', () => {
     expect(log.size).toBe(300);
     await log.close();
   });
+});
+
+it('takes along what its keys vouch for, and nothing else that lies beside the tree', async () => {
+  await grow('old', 300);
+  await replicate('old');
+  const before = await objectsOf(copy);
+  const evil = parseSignerKey(generateSignerKey(ORIGIN));
+  const note = (size: number, by = evil): Buffer => Buffer.from(signCheckpoint({ origin: ORIGIN, size, root: Buffer.alloc(32) }, [by]));
+  const keys = (await copy.get('keys')) as Buffer;
+  const planted = `0 ${formatVerifierKey(evil.verifier)}`;
+  await copy.put('keys', Buffer.from(`${keys}${planted}\njunk\n`));
+  await copy.put('checkpoint.witnessed', Buffer.from('junk'));
+  await copy.put('checkpoints/0000000000000007', Buffer.from('junk'));
+  await copy.put('checkpoints/0000000000000008', note(8));
+  await copy.put('checkpoints/0000000000000009', note(10, SIGNER));
+  await copy.put('checkpoints/readme', Buffer.from('junk'));
+  writeFileSync(join(directory, 'copy/checkpoints/Read Me'), 'junk');
+  expect(await restore()).toMatchObject({ size: 300, otherKeys: [planted, 'junk'] });
+  expect(await objectsOf(published('new'))).toEqual(before);
 });
 
 it.each([

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
 import { type Journal, openJournal } from '../journal/journal.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
+import { type Checkpoint, openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
 import { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
-import type { SignerKey } from '../tlog/note.ts';
+import { formatVerifierKey, type SignerKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tileOfEntries, tilePath } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
@@ -52,6 +52,8 @@ export interface Restored {
   readonly size: number;
   /** Of the log that goes on: behind leaves that nobody had signed it has one more, which tells of them. */
   readonly root: Buffer;
+  /** Lines of the copy's list of keys that do not name a key of `signers`: whoever could write to the copy may have written them, and they do not go along. */
+  readonly otherKeys: readonly string[];
 }
 
 /** Who may write there may have put others beside them. */
@@ -71,7 +73,7 @@ export const restoreLog = async (options: RestoreOptions): Promise<Restored> => 
   const journal = await Journaling.open(options);
   try {
     const edge = await copyTree(options, reader, checkpoint);
-    await copyBeside(from, objects, checkpoint);
+    const otherKeys = await copyBeside(options, checkpoint);
     const tree = Frontier.of(edge.size, edge.roots());
     for await (const record of beyond(from, reader, checkpoint.size)) {
       options.onRecord?.(record);
@@ -91,7 +93,7 @@ export const restoreLog = async (options: RestoreOptions): Promise<Restored> => 
     }
     // Last, as ever: it stands for all the rest.
     await objects.put(CHECKPOINT_PATH, Buffer.from(note));
-    return { checkpoint, size, root: tree.root() };
+    return { checkpoint, size, root: tree.root(), otherKeys };
   } finally {
     await journal.close();
   }
@@ -198,15 +200,38 @@ async function* bundles(reader: LogReader, minimum: number, size: number): Async
   }
 }
 
-/** Keys, cosigned and kept checkpoints: what is beyond the tree does not go along. */
-const copyBeside = async (from: ObjectStore, objects: ObjectStore, { size }: PublishedCheckpoint): Promise<void> => {
-  const keys: string[] = [KEYS_PATH, PRUNED_PATH];
-  const reader = new LogReader(from);
-  if (((await reader.checkpoint(WITNESSED_PATH))?.size ?? Number.POSITIVE_INFINITY) <= size) keys.push(WITNESSED_PATH);
-  for await (const key of from.list('checkpoints/')) if (isKept(key) && key <= keptCheckpointPath(size)) keys.push(key);
-  for (const key of keys) {
+/**
+ * What is pruned, and of keys, cosigned and kept checkpoints what the log's own keys vouch for: of anything else whoever could write to the copy may have made it. What is
+ * beyond the tree does not go along. @returns lines of the list of keys that were left
+ */
+const copyBeside = async ({ from, objects, signers }: RestoreOptions, { size, origin }: PublishedCheckpoint): Promise<string[]> => {
+  const keys = signers.map(({ verifier }) => verifier);
+  const copy = async (key: string, isOurs: (checkpoint: Checkpoint) => boolean): Promise<void> => {
     const bytes = await from.get(key);
-    if (bytes !== undefined) await objects.put(key, bytes);
+    const checkpoint = bytes && openedBy(bytes, origin, keys);
+    if (bytes !== undefined && checkpoint !== undefined && isOurs(checkpoint)) await objects.put(key, bytes);
+  };
+  const pruned = await from.get(PRUNED_PATH);
+  if (pruned !== undefined) await objects.put(PRUNED_PATH, pruned);
+  await copy(WITNESSED_PATH, (witnessed) => witnessed.size <= size);
+  for await (const key of from.list('checkpoints/'))
+    if (isKept(key)) await copy(key, (kept) => kept.size <= size && keptCheckpointPath(kept.size) === key);
+  const own = new Set(keys.map(formatVerifierKey));
+  const lines = ((await from.get(KEYS_PATH))?.toString('utf8') ?? '').split('\n').filter((line) => line !== '');
+  const [ours, others] = [true, false].map((of) => lines.filter((line) => own.has(line.split(' ')[1] ?? '') === of)) as [
+    string[],
+    string[],
+  ];
+  if (ours.length > 0) await objects.put(KEYS_PATH, Buffer.from(ours.map((line) => `${line}\n`).join('')));
+  return others;
+};
+
+const openedBy = (bytes: Buffer, origin: string, keys: readonly VerifierKey[]): Checkpoint | undefined => {
+  try {
+    return openCheckpoint(bytes, origin, keys);
+  } catch (error) {
+    if (error instanceof TlogError) return undefined;
+    throw error;
   }
 };
 

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isFull } from '../journal/error.ts';
 import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
-import { checkKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
+import { checkKey, isKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
 
 /** Files that were not finished; a name that no key has. */
 const UNFINISHED = '.unfinished';
@@ -207,7 +207,7 @@ class LocalFiles implements ObjectStore {
       if (isFolder) {
         if (!after.startsWith(key) && key < after) continue;
         yield* this.#below(key.slice(0, -1), prefix, after);
-      } else if (key.startsWith(prefix) && key > after) yield key;
+      } else if (key.startsWith(prefix) && key > after && isKey(key)) yield key;
     }
   }
 }

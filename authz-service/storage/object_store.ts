@@ -56,7 +56,9 @@ export interface ObjectStore {
 /** Lower-case words and numbers between slashes; never a way out of the store. */
 const KEY = /^[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*(?:\/[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*)*$/;
 
+export const isKey = (key: string): boolean => key.length <= 512 && KEY.test(key);
+
 /** Throws a `StorageError` (`malformed`) for a key that no object can have. */
 export const checkKey = (key: string): void => {
-  if (key.length > 512 || !KEY.test(key)) throw new StorageError('malformed', `no key of an object: ${JSON.stringify(key.slice(0, 100))}`);
+  if (!isKey(key)) throw new StorageError('malformed', `no key of an object: ${JSON.stringify(key.slice(0, 100))}`);
 };

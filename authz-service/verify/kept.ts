@@ -13,6 +13,8 @@ export const keptNames = async (objects: ObjectStore): Promise<readonly string[]
   return names;
 };
 
+const NAME = /^checkpoints\/\d{16}$/;
+
 interface Kept {
   readonly name: string;
   readonly size: number;
@@ -24,6 +26,8 @@ export class KeptCheckpoints {
   /** Those that the tree has not grown to yet, the smallest first. */
   #waiting: Kept[] = [];
   readonly #unsigned: string[] = [];
+  /** What is none, or stands where another one is to: anybody who can write there can put it there, and it says nothing. */
+  readonly #none: string[] = [];
   #pruned = 0;
   /** How many were found to be of this history. */
   checked = 0;
@@ -35,12 +39,17 @@ export class KeptCheckpoints {
   /** Reads them, and holds them against the newest one. Rejects with a `StorageError`. */
   async read(objects: ObjectStore, names: readonly string[], seen: Seen, trust: Trust): Promise<void> {
     for (const name of names) {
+      if (!NAME.test(name)) {
+        this.#none.push(name);
+        continue;
+      }
       const note = await objects.get(name);
       // Witnesses are asked for of the newest alone.
       const kept = note && this.#opened(name, note, { keys: trust.keys, origin: seen.origin });
       if (kept === undefined) continue;
-      if (name !== keptCheckpointPath(kept.size)) this.#faults.add('malformed', `${name} is a checkpoint of ${kept.size} leaves`);
-      else if (kept.size > seen.size)
+      // It was signed all the same, wherever it stands.
+      if (name !== keptCheckpointPath(kept.size)) this.#none.push(name);
+      if (kept.size > seen.size)
         this.#faults.add(
           'rolled-back',
           `${name} is a checkpoint of ${kept.size} leaves that the log has signed, and the newest is of ${seen.size}: it was set back, or the log went on while it was copied`,
@@ -58,7 +67,8 @@ export class KeptCheckpoints {
       const { code, message } = error as TlogError;
       // A key that has gone since signed it, it may be: anybody can write one that no key has signed.
       if (code === 'signature' && !this.#isKnown(note, trust)) this.#unsigned.push(name);
-      else this.#faults.add(code === 'signature' ? 'signature' : 'malformed', `${name}: ${message}`);
+      else if (code === 'signature') this.#faults.add('signature', `${name}: ${message}`);
+      else this.#none.push(name);
       return undefined;
     }
   }
@@ -91,6 +101,10 @@ export class KeptCheckpoints {
 
   tell(remarks: string[]): void {
     if (this.#pruned > 0) remarks.push(`${this.#pruned} kept checkpoints are of leaves that were pruned since, and were not looked at`);
+    if (this.#none.length > 0)
+      remarks.push(
+        `${this.#none.length === 1 ? '1 file' : `${this.#none.length} files`} among the kept checkpoints: no checkpoint of the size that the name says, and nothing is made of it, the first ${this.#none[0]}`,
+      );
     const [first] = this.#unsigned;
     if (first === undefined) return;
     const count = this.#unsigned.length === 1 ? '1 kept checkpoint is' : `${this.#unsigned.length} kept checkpoints are`;

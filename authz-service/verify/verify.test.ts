@@ -327,14 +327,25 @@ describe('checkpoints that are kept beside the newest', () => {
     );
   });
 
-  test('that were changed, or moved to another name, are at fault', async () => {
+  test('that are none, or have another name, are remarked on, and say nothing; one that was changed is at fault', async () => {
     const flipped = Buffer.from(log.checkpoint(300));
     flipped[ORIGIN.length + 8] = (flipped[ORIGIN.length + 8] as number) ^ 1;
     expect(codes(await verified(set(keeping(), 300, flipped.toString())))).toEqual(['signature']);
-    expect((await verified(set(keeping(), 301, log.checkpoint(300)))).faults).toMatchObject([
-      { code: 'malformed', detail: expect.stringContaining('0301 is a checkpoint of 300 leaves') },
-    ]);
-    expect(codes(await verified(set(keeping(), 300, 'nonsense')))).toEqual(['malformed']);
+    const junk = set(set(keeping(700), 301, log.checkpoint(300)), 7, 'nonsense');
+    for (const name of ['checkpoints/readme', 'checkpoints/\u001b[2J', 'checkpoints/0000000000000003/x'])
+      junk.objects.set(name, Buffer.from(log.checkpoint(3)));
+    expect(await verified(junk)).toMatchObject({
+      verified: true,
+      checked: { checkpoints: 2 },
+      remarks: [
+        expect.stringMatching(
+          /^5 files among the kept checkpoints: no checkpoint of the size that the name says, .*, the first checkpoints/,
+        ),
+      ],
+    });
+    // A name hides nothing that was signed.
+    const fork = new LogFixture(log.key).fill(299).add('ses_other', opened);
+    expect(codes(await verified(set(keeping(), 301, fork.checkpoint())))).toEqual(['forked']);
     expect(codes(await verified(set(keeping(), 300, log.checkpoint(300).replace(ORIGIN, 'other.test/log'))))).toEqual(['signature']);
   });
 

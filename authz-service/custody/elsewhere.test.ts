@@ -350,13 +350,13 @@ describe('a log that is opened', () => {
     expect(logged).toEqual([['the log is what is known of it elsewhere', { who: 'the place of checkpoints mount', size: 300 }]]);
   });
 
-  it('says who asks a place over HTTP; one that has nothing yet agrees, and one that is only written to is not asked', async () => {
+  it('says who asks a place over HTTP; that nothing is known there, and that one that is only written to is not asked', async () => {
     await grow(3);
     const { read, ...rest } = web();
     for (const to of [[web()], [{ ...rest, read: undefined }]])
       await (await opened(elsewhere({ checkpoints: { everyMs: 1, to } }))).close();
     expect(receiver.asked.map(({ authorization }) => authorization)).toEqual(['Bearer secret-of-the-place']);
-    expect(logged).toEqual([['the log is what is known of it elsewhere', { who: 'the place of checkpoints web', size: 0 }]]);
+    expect(logged).toEqual([['nothing of the log is known there', { who: 'the place of checkpoints web' }]]);
     expect(read).toBe(receiver.url);
   });
 
@@ -385,8 +385,9 @@ describe('a log that is opened', () => {
   ])('is not confirmed by an answer over HTTP %s', async (_, answer, reason) => {
     await grow(3);
     receiver.answer = answer;
-    const some = { checkpoints: { everyMs: 1, to: [web()] } };
+    const some = { checkpoints: { everyMs: 1, to: [{ ...web(), read: `${receiver.url}?sig=secret-of-the-url` }] } };
     await (await opened(elsewhere(some))).close();
+    expect(JSON.stringify(logged)).not.toContain('secret-of-the-url');
     expect(logged).toEqual([
       ['WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE', { who: 'the place of checkpoints web', reason: expect.stringMatching(reason) }],
     ]);

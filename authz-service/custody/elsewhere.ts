@@ -72,7 +72,8 @@ export class Elsewhere {
     const answers = await Promise.all(this.#others().map(async (other) => ({ who: other.who, answer: await this.#ask(other, log) })));
     const refused: { readonly loss: Loss; readonly error: LogError }[] = [];
     for (const { who, answer } of answers) {
-      if (answer.kind === 'agrees') logger.info({ who, size: answer.size }, 'the log is what is known of it elsewhere');
+      if (answer.kind === 'agrees' && answer.size === 0) logger.info({ who }, 'nothing of the log is known there');
+      else if (answer.kind === 'agrees') logger.info({ who, size: answer.size }, 'the log is what is known of it elsewhere');
       else if (answer.kind === 'away') logger.error({ who, reason: answer.reason }, 'WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE');
       else if (!this.#isGivenUp(answer.loss, log)) refused.push(answer);
     }
@@ -205,17 +206,19 @@ const httpOf = (who: string, config: HttpPlaceConfig, url: URL, signers: readonl
   who,
   ask: async (log) => {
     const { tls, timeoutMs } = config;
+    // Its query may be what lets one in.
+    const where = `${url.origin}${url.pathname}`;
     const call = callerOf({ tls, timeoutMs: Math.min(timeoutMs, 10_000) }, { attempts: 1, maxAnswerBytes: MAX_NOTE_BYTES });
     try {
       const headers = { accept: 'text/plain', 'cache-control': 'no-cache', ...authorizationOf(config, env)() };
       const { status, body } = await call(() => ({ method: 'GET', url, headers }));
       if (status === 404) return { kind: 'agrees', size: 0 };
-      if (status !== 200) return { kind: 'away', reason: `${url.href} gave no checkpoint back: status ${status}` };
+      if (status !== 200) return { kind: 'away', reason: `${where} gave no checkpoint back: status ${status}` };
       const checkpoints = [openCheckpoint(body, log.origin, await everSigned(log, signers))];
       return await compared(`${who} (${url.origin})`, log, { checkpoints, unread: undefined });
     } catch (error) {
       if (!(error instanceof TlogError)) throw error;
-      return { kind: 'away', reason: `what ${url.href} gave back is no checkpoint of this log: ${error.message}` };
+      return { kind: 'away', reason: `what ${where} gave back is no checkpoint of this log: ${error.message}` };
     } finally {
       call.close();
     }

@@ -227,6 +227,17 @@ describe('of a session whose emitter has let go of events that the record has no
     await shows('command_finished', 'command_finished', 'complete of 6 without 2 to 4');
   });
 
+  it('says where it is told that events were dropped, which have no sequence', async () => {
+    await letIn();
+    attach();
+    emit(command);
+    emit({ kind: 'notice', notice: 'events-dropped', text: '3 events were not recorded: the queue was full' }, '');
+    emit(command);
+    await turn();
+    await end(4);
+    await shows('command_finished', 'command_finished', 'complete of 6 without 2 to 2');
+  });
+
   it('says nothing of that when the session began behind it, or ended before it', async () => {
     await letIn();
     attach();

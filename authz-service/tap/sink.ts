@@ -248,6 +248,8 @@ const FORGOTTEN_AT_ONCE = 500;
 const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
 const CLOSE_INDICES = 2000;
+/** By which an emitter, where nothing is required, tells that it had no room for events. They have no sequence; the notice has. */
+const DROPPED_NOTICE = 'events-dropped';
 /** Gaps of one emitter that are told apart. */
 const MOST_GAPS = 64;
 
@@ -927,6 +929,8 @@ class RecordSink implements Sink {
       const encoded = encodeEventView(event);
       this.#stage(emitter, encoded.event, encoded.bytes, emitter.stream);
     }
+    // What it tells of was of any session until then.
+    if (event.body.kind === 'notice' && event.body.notice === DROPPED_NOTICE) this.#noteGap(emitter, event.sequence, event.sequence);
   }
 
   /** With the number of events that it ends: what stands before it the sink alone knows. */

@@ -447,3 +447,17 @@ describe('a read that runs by an earlier judgement', () => {
     expect(wire.vm.sink.events.filter(({ notice }) => notice?.kind === 'statement-running')).toEqual([]);
   });
 });
+
+test('where the tap is not required, the end of a session waits for the notice of what was dropped', () => {
+  const vm = new Vm({ tapRequire: false, queueBytes: 16_384 });
+  const wire = logIn(connected(0, vm));
+  vm.sink.acknowledges = false;
+  for (let id = 0; id < 200; id++) judged(wire, `SELECT ssn FROM customers WHERE id = ${id}`, 'REUSE_UNSPECIFIED');
+  expect(vm.host.metrics.get('sluice_tap_dropped')).toBeGreaterThan(0);
+  wire.end();
+  const next = Number(vm.asked.findLast(({ method }) => method === 'Close')?.request?.next_sequence);
+  vm.sink.acknowledges = true;
+  vm.sink.run(60_000);
+  expect(vm.sink.events.find(({ sequence }) => sequence === next - 1)?.notice?.kind).toBe('events-dropped');
+  expect(vm.sink.last).toBe(next - 1);
+});

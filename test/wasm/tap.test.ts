@@ -5,6 +5,10 @@ const exchange = (filter: Filter, session?: string): void => {
   filter.open([], session).requestHeaders(request()).responseHeaders(response('text/plain')).responseBody(Buffer.from('ok'), true);
 };
 
+/** How many events each notice of dropped ones tells of. */
+const droppedIn = (events: Filter['sink']['events']): number[] =>
+  events.flatMap(({ notice }) => (notice?.kind === 'events-dropped' ? [Number.parseInt(notice.text ?? '', 10)] : []));
+
 describe('the stream', () => {
   test('opens from a tick, says hello, and carries each event at once', () => {
     const { host, sink } = new Filter({ sink: false });
@@ -304,10 +308,23 @@ describe('admission', () => {
     const dropped = filter.host.metrics.get('sluice_tap_dropped') ?? 0;
     expect(dropped).toBeGreaterThan(300);
     filter.sink.run(500);
-    expect(filter.sink.events.length).toBe(601 - dropped);
-    expect(filter.sink.events.at(-1)?.notice).toEqual({
-      kind: 'events-dropped',
-      text: `${dropped} events were not recorded: the queue was full`,
-    });
+    const told = droppedIn(filter.sink.events);
+    expect(filter.sink.events.length).toBe(600 - dropped + told.length);
+    expect(told.reduce((sum, count) => sum + count, 0)).toBe(dropped);
+  });
+
+  test('what was dropped is told before anything else is, so that no end behind it looks whole', () => {
+    const filter = new Filter({ tapRequire: false, queueBytes: 16_384, sink: false });
+    const open = filter.open([], 'open').requestHeaders(request());
+    for (let i = 0; i < 200; i++) exchange(filter);
+    // There is room again, and no tick has been since.
+    filter.host.advance(50);
+    filter.sink.deliver();
+    open.responseHeaders(response('text/plain')).responseBody(Buffer.from('ok'), true);
+    filter.sink.run(500);
+    const last = filter.sink.events.findLastIndex(({ notice }) => notice?.kind === 'events-dropped');
+    expect(droppedIn(filter.sink.events).reduce((sum, count) => sum + count, 0)).toBe(filter.host.metrics.get('sluice_tap_dropped'));
+    expect(filter.sink.closed('open')).toBe('complete');
+    expect(filter.sink.events.findIndex(({ session, session_closed }) => session === 'open' && session_closed)).toBeGreaterThan(last);
   });
 });

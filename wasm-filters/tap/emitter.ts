@@ -125,7 +125,8 @@ export class Emitter {
 
   /** Of the next event: all that were told have a lower one. */
   get nextSequence(): u64 {
-    return this.queue.nextSequence;
+    // What was dropped is told by the next event, whenever that has room: whoever waits for all that was told waits for it, too.
+    return this.queue.nextSequence + (this.dropped ? 1 : 0);
   }
 
   get idle(): bool {
@@ -192,6 +193,7 @@ export class Emitter {
 
   /** The writer, inside a new event: write its body, then `emit`. */
   event(session: ArrayBuffer, target: ArrayBuffer): ProtoWriter {
+    this.tellDropped();
     openedEvent = openEvent(writer, this.id, this.queue.nextSequence, unixNanos(), session, target);
     return writer;
   }
@@ -217,6 +219,8 @@ export class Emitter {
 
   private queued(promised: bool): bool {
     closeEvent(writer, openedEvent);
+    // Nothing stands before the notice of what was dropped, so that no end looks whole.
+    if (this.dropped && !(promised && this.required)) return this.drop();
     const size = EventQueue.sizeOf(writer.out.length);
     // A promise keeps its room free of others, unless nothing is refused: then the queue itself is the bound.
     if (promised && this.required ? false : this.eventBytes + (this.required ? this.reserved : 0) + size > this.bound) return this.drop();
@@ -227,7 +231,7 @@ export class Emitter {
   emitPayload(): bool {
     closeEvent(writer, openedEvent);
     const size = EventQueue.sizeOf(writer.out.length);
-    if (!this.required && <u64>this.queue.payloadBytes + size > this.payloadBound) return this.drop();
+    if (!this.required && (this.dropped || <u64>this.queue.payloadBytes + size > this.payloadBound)) return this.drop();
     this.push(true);
     if (this.queue.unreadBytes >= BATCH) this.send();
     return true;
@@ -293,15 +297,18 @@ export class Emitter {
       cancelGrpc(this.token);
       this.lost();
     }
+    this.tellDropped();
     this.send();
-    if (this.dropped && this.answered && this.eventBytes + this.reserved + ENVELOPE_BYTES * 2 < this.bound) this.tellDropped();
     this.report();
   }
 
+  /** Before anything else is told. */
   private tellDropped(): void {
-    writeNotice(this.event(NONE, NONE), NOTICE_DROPPED, utf8(`${this.dropped} events were not recorded: the queue was full`));
+    if (this.dropped == 0 || this.eventBytes + (this.required ? this.reserved : 0) + ENVELOPE_BYTES * 2 > this.bound) return;
+    const text = utf8(`${this.dropped} events were not recorded: the queue was full`);
     this.dropped = 0;
-    this.emit(false);
+    writeNotice(this.event(NONE, NONE), NOTICE_DROPPED, text);
+    this.queued(false);
   }
 
   private open(): void {

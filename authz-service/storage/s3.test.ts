@@ -157,6 +157,11 @@ describe('calls', () => {
       code: 'unavailable',
       message: expect.stringContaining('SlowDown'),
     });
+    // What the store says of it begins no line and moves no cursor.
+    bucket.faults.push({ status: 503, body: '<Error><Code>Slow\u001b[2J</Code><Message>a\r\nVERIFIED&#155;b</Message></Error>' });
+    await expect(storeOf(undefined, { attempts: 1 }).put('a', Buffer.from('a'))).rejects.toMatchObject({
+      message: expect.stringMatching(/: Slow \[2J: a VERIFIED b$/),
+    });
     bucket.faults.push('silence');
     expect(await codeOf(storeOf(undefined, { attempts: 1, timeoutMs: 50 }).get('a'))).toBe('unavailable');
   });

@@ -1,10 +1,11 @@
 /** The record of real sessions, an HTTP request and SQL statements that were held among them, exported while the receivers come and go. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Receiver, receiver } from '../../authz-service/export/receivers.fixture.ts';
 import { freePort } from '../free_port.fixture.ts';
@@ -168,8 +169,23 @@ test('sluice export says the same, from where it is asked, and goes on from its 
   expect((await run('--events', 'nothing')).code).toBe(2);
 });
 
-test('every metric of the dashboards and the alerts is one that the service has', async () => {
-  const exposition = (await ledger.sluice.admin('GET', '/metrics')).text;
+/** What `sluice verify --watch` tells of the record. */
+const watched = async (): Promise<string> => {
+  const port = await freePort();
+  const log = join(ledger.sluice.dir, 'state/tap/log');
+  const options = ['--remember', join(ledger.sluice.dir, 'kept'), '--watch', '1h', '--metrics', `127.0.0.1:${port}`];
+  const watching = spawn(SLUICE, ['verify', '--log', log, ...options], { stdio: 'ignore' });
+  const ended = once(watching, 'exit');
+  try {
+    return await vi.waitFor(async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text(), { timeout: 30_000, interval: 100 });
+  } finally {
+    watching.kill('SIGTERM');
+    await ended;
+  }
+};
+
+test('every metric of the dashboards and the alerts is one that the service has, or who watches its record', async () => {
+  const exposition = (await ledger.sluice.admin('GET', '/metrics')).text + (await watched());
   const known = new Map([...exposition.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type = '']) => [name, type]));
   const folder = new URL('../../envoy/', import.meta.url);
   const texts = [

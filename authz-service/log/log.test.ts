@@ -163,6 +163,82 @@ describe('the log', () => {
     expect(await codeOf(testLog({ directory }))).toBe('rolled_back');
   });
 
+  /** Stages events at the very end of a publication, before a segment is begun: what `between` says. */
+  const renewedAmidst = async (between: (stage: (count: number) => void) => Promise<void>): Promise<Log> => {
+    const published = objects();
+    const put = published.put.bind(published);
+    let amidst = false;
+    let staged = 100;
+    published.put = async (key, bytes, options) => {
+      const outcome = await put(key, bytes, options);
+      if (key === 'checkpoint' && amidst) {
+        amidst = false;
+        await between((count) => {
+          stageAll(log, staged, count);
+          staged += count;
+        });
+      }
+      return outcome;
+    };
+    const log = await testLog({ directory, segmentMs: 60_000, monotonic: () => 1e9, objects: published });
+    stageAll(log, 0, 100);
+    await log.settled();
+    amidst = true;
+    await log.publish();
+    await log.settled();
+    return log;
+  };
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+  it.each([
+    ['gather', async (stage) => stage(5), 105],
+    [
+      'are under way',
+      async (stage) => {
+        stage(5);
+        await turn();
+      },
+      105,
+    ],
+    [
+      'are under way, and others gather',
+      async (stage) => {
+        stage(5);
+        await turn();
+        stage(4);
+      },
+      109,
+    ],
+  ] satisfies [string, (stage: (count: number) => void) => Promise<void>, number][])(
+    'begins a segment of the journal while events %s, and loses none, now or at the next start',
+    async (_, between, size) => {
+      const log = await renewedAmidst(between);
+      const texts = Array.from({ length: size }, (_, i) => `event ${i}`);
+      const all = async (of: Log): Promise<void> => {
+        for (let from = 95; from < texts.length; from += 1)
+          expect(textsOf(await recordsOf(of, from)), `from ${from}`).toEqual(texts.slice(from));
+      };
+      await all(log);
+      await log.publish();
+      await all(log);
+      const journal = join(directory, 'journal');
+      const crashed = join(directory, 'crashed');
+      fs.cpSync(journal, join(crashed, 'journal'), { recursive: true });
+      fs.cpSync(join(directory, 'log'), join(crashed, 'log'), { recursive: true });
+      texts.push(...stageAll(log, log.size, 10));
+      await log.settled();
+      await all(log);
+      await log.publish();
+      await log.close();
+      const again = await testLog({ directory });
+      await all(again);
+      await again.close();
+      const after = await testLog({ directory: crashed });
+      expect(textsOf(await recordsOf(after))).toEqual(texts.slice(0, size));
+      await after.close();
+    },
+  );
+
   it('goes on with a bundle of which some details were deleted, and refuses one that is damaged', async () => {
     let log = await testLog({ directory, segmentMs: 0 });
     stageAll(log, 0, 100);

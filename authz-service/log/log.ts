@@ -112,6 +112,8 @@ export interface Log {
 
 interface Sealed extends Committed {
   readonly frontier: Frontier;
+  /** The index of its record in the journal. */
+  readonly at: number;
   readonly undo: readonly Undo[];
 }
 
@@ -156,6 +158,8 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   /** What the events that no checkpoint covers yet have changed of the chains. */
   #undo: Undo[] = [];
   #committed: Committed | undefined;
+  /** The index of its record in the journal; -1: there is none. */
+  #committedAt = -1;
   #published: PublishedCheckpoint | undefined;
   #marks: Mark[] = [];
   #failed: LogError | undefined;
@@ -310,19 +314,20 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     const { size } = this.#staged;
     const root = this.#staged.root();
     const note = signCheckpoint({ origin: this.origin, size, root }, this.#options.signers);
-    this.#sealed.push({ size, root, note, frontier: this.#staged.clone(), undo: this.#undo });
+    this.#sealed.push({ size, root, note, frontier: this.#staged.clone(), at: this.#journal.next, undo: this.#undo });
     this.#undo = [];
     return encodeCheckpointRecord(note);
   }
 
   /** The journal says that a write is durable. */
   durable(): void {
-    const { frontier, size, root, note } = this.#sealed.shift() as Sealed;
+    const { frontier, size, root, note, at } = this.#sealed.shift() as Sealed;
     this.totals.records += size - this.#durable.size;
     this.totals.writes += 1;
     this.totals.bytes = this.#journal.totals.bytes;
     this.#durable = frontier;
     this.#committed = { size, root, note };
+    this.#committedAt = at;
     this.#schedule();
   }
 
@@ -485,13 +490,15 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   async #renew(): Promise<void> {
     if (this.#untilRenewal() > 0) return;
     this.#segmentSince = this.#monotonic();
-    const leaf = this.#staged.size;
+    const leaf = this.#next;
     const rotated = this.#journal.rotate();
     this.#marks.push({ leaf, journal: this.#journal.next });
     // All before goes at once, perhaps. A journal without the newest checkpoint would be one that was rolled back.
     const { size, note } = this.#committed as Committed;
-    await Promise.all([rotated, size === leaf && this.#journal.append(encodeCheckpointRecord(note))]);
-    this.#renewedAt = leaf;
+    const current = size === leaf;
+    await Promise.all([rotated, current && this.#journal.append(encodeCheckpointRecord(note))]);
+    // Of what was under way the checkpoint is in the segment before, which stays for it: until the next renewal, should nothing come any more.
+    if (current) this.#renewedAt = leaf;
   }
 
   /** Milliseconds; infinite when there is no need. */
@@ -523,9 +530,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     ).unref();
   }
 
-  /** Lets the journal's segments go that hold nothing but what is published. */
+  /** Lets the journal's segments go that hold nothing but what is published, and not the newest checkpoint: a start without it would find a log that was rolled back. */
   async #release(): Promise<void> {
-    const keep = this.#marks.findLastIndex(({ leaf }) => leaf <= this.#publisher.size);
+    const keep = this.#marks.findLastIndex(({ leaf, journal }) => leaf <= this.#publisher.size && journal <= this.#committedAt);
     if (keep < 0) return;
     // Whoever reads finds what is before it among what is published, from now on.
     this.#marks.splice(0, keep);
@@ -580,9 +587,10 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   }
 
   #adopt(recovery: Recovery): void {
-    const { last, frontier, marks } = recovery.finish();
+    const { last, lastAt, frontier, marks } = recovery.finish();
     if (last !== undefined) this.#verify(last.note, 'the newest checkpoint of the journal', this.#options.signers);
     this.#committed = last;
+    this.#committedAt = lastAt;
     this.#durable = frontier;
     this.#staged = frontier.clone();
     this.#next = frontier.size;
@@ -622,6 +630,7 @@ class Recovery {
   #frontier = new Frontier();
   #next: number | undefined;
   #last: Committed | undefined;
+  #lastAt = -1;
   readonly #marks: Mark[] = [];
 
   begin(published: PublishedCheckpoint, frontier: Frontier): void {
@@ -631,7 +640,7 @@ class Recovery {
 
   take(journal: number, bytes: Buffer): void {
     const record = decodeRecord(bytes);
-    if (record.kind === 'checkpoint') this.#takeCheckpoint(record.note);
+    if (record.kind === 'checkpoint') this.#takeCheckpoint(journal, record.note);
     else this.#takeEvent(journal, record.index, record.entry);
   }
 
@@ -650,7 +659,7 @@ class Recovery {
     if (last === undefined || index - last.leaf >= MARK_LEAVES) this.#marks.push({ leaf: index, journal });
   }
 
-  #takeCheckpoint(note: string): void {
+  #takeCheckpoint(journal: number, note: string): void {
     const { size, root } = parseUnverified(note);
     if (this.#next !== undefined && size !== this.#next)
       throw new LogError('corrupt', `a checkpoint of ${size} stands in the journal behind event ${this.#next - 1}`);
@@ -658,16 +667,17 @@ class Recovery {
     if (size === this.#frontier.size && !this.#frontier.root().equals(root))
       throw new LogError('forked', `the events of the journal do not go on from what is published to its checkpoint of ${size}`);
     this.#last = { size, root, note };
+    this.#lastAt = journal;
   }
 
-  finish(): { last: Committed | undefined; frontier: Frontier; marks: Mark[] } {
+  finish(): { last: Committed | undefined; lastAt: number; frontier: Frontier; marks: Mark[] } {
     const { size = 0 } = this.#published ?? {};
     if (size > 0 && (this.#last?.size ?? 0) < size)
       throw new LogError(
         'rolled_back',
         `the journal ends with a checkpoint of ${this.#last?.size ?? 0}, and one of ${size} is published: ${RESTORE}`,
       );
-    return { last: this.#last, frontier: this.#frontier, marks: this.#marks };
+    return { last: this.#last, lastAt: this.#lastAt, frontier: this.#frontier, marks: this.#marks };
   }
 }
 

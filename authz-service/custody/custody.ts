@@ -152,6 +152,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   const reader = new LogReader(objects);
   // What was copied before a change of keys has the signature of an old one alone.
   const everSigned = withListed(keys, (await objects.get(KEYS_PATH))?.toString('utf8') ?? '');
+  const toldOfPruning = (event: Buffer): string | undefined => {
+    const said = options.noticeOf(event);
+    return said?.notice === PRUNED_NOTICE ? said.text : undefined;
+  };
   const open = (note: Uint8Array) => openCheckpoint(note, origin, everSigned);
   const newest = async (): Promise<string | undefined> => (await objects.get(CHECKPOINT_PATH))?.toString('utf8');
   const stores: { readonly config: StoreConfig; readonly store: ProvenStore }[] = [];
@@ -298,6 +302,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         from: objects,
         to: store,
         open,
+        told: toldOfPruning,
         retainUntil: retainUntil(config, ages, presentAt(config)),
         ...(options.replicateMs !== undefined && { intervalMs: options.replicateMs }),
         arrived: async (detailClass, bundle) => {
@@ -418,10 +423,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
             spans: options.spans,
             confirmed,
             record: (text) => record(PRUNED_NOTICE, '', text),
-            tells: (event, text) => {
-              const said = options.noticeOf(event);
-              return said?.notice === PRUNED_NOTICE && said.text === text;
-            },
+            open,
+            told: toldOfPruning,
             publish: options.publishRecorded,
             forget: options.prune,
             now: () => clock?.deletionTime,

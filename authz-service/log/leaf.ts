@@ -41,6 +41,9 @@ export type DetailClass = (typeof CLASSES)[number];
 /** Kinds whose events are recorded payload; all others are events. */
 const PAYLOAD_KINDS: ReadonlySet<number> = new Set([17]);
 
+/** Of notices: of no session when they are the gateway's own. */
+export const NOTICE_KIND = 18;
+
 export const classOf = (kind: number): DetailClass => (PAYLOAD_KINDS.has(kind) ? 'payloads' : 'events');
 
 const DOMAIN = Buffer.from('sluice.log.v1 event\0', 'latin1');

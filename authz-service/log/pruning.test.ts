@@ -6,7 +6,8 @@ import { localFiles } from '../storage/local_files.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
-import { parsePruned, prunedBelow, pruningText, readPruned } from './pruned.ts';
+import type { Detail } from './details.ts';
+import { formatPruned, parsePruned, prunedBelow, pruningText, readPruned } from './pruned.ts';
 import { Pruning, type PruningOptions, type Span } from './pruning.ts';
 import { PublishedLog } from './published.fixture.ts';
 import { LogReader } from './reader.ts';
@@ -47,7 +48,8 @@ const pruningOf = (options: Partial<PruningOptions> = {}): Pruning =>
     spans: async (from, to) => spans.filter(({ first }) => first >= from && first < to),
     confirmed: () => confirmed,
     record: async (text) => void log.add({ session: '', text, kind: 18, at: now }),
-    tells: (event, text) => String(event) === text,
+    open: log.open,
+    told: String,
     publish: async () => void (await log.publish()),
     forget: async (minimum) => void forgotten.push(minimum),
     now: () => now,
@@ -149,6 +151,35 @@ describe('pruning', () => {
     expect(await pruningOf().plan()).toMatchObject({ next: 0, waitsFor: 'sessions' });
   });
 
+  it.each<[string, () => { leaf: number; salt: Buffer; event: Buffer }]>([
+    ['names a leaf of another event', () => ({ leaf: 1025, salt: Buffer.alloc(16), event: Buffer.from(pruningText(1024, DAY)) })],
+    ['tells of other leaves', () => ({ ...(log.details[1300] as Detail), leaf: 1300 })],
+    ['names a notice of a session', () => ({ ...(log.details[1301] as Detail), leaf: 1301 })],
+    ['names an event of another kind', () => ({ ...(log.details[1302] as Detail), leaf: 1302 })],
+    ['names a leaf that is not there', () => ({ leaf: 9999, salt: Buffer.alloc(16), event: Buffer.from('x') })],
+  ])('lets nothing go, here or in a copy, for an object that %s', async (_, forged) => {
+    log.add({ session: '', text: pruningText(256, DAY), kind: 18 });
+    log.add({ session: 'a', text: pruningText(1024, DAY), kind: 18 }, { session: '', text: pruningText(1024, DAY) });
+    await log.publish();
+    const replica = localFiles(join(directory, 'replica'));
+    const bytes = formatPruned({ minimum: 1024, ...forged() });
+    await log.objects.put('pruned', bytes);
+    const replicator = new Replicator({ from: log.objects, to: replica, open: log.open, told: String });
+    await expect(replicator.round()).rejects.toMatchObject({ code: 'corrupt' });
+    expect(await replica.get('pruned')).toBeUndefined();
+    expect(await bundlesOf(replica)).toHaveLength(5);
+    await expect(pruningOf().sweep()).rejects.toMatchObject({ code: 'corrupt' });
+    await log.objects.delete('pruned');
+    await deleteDetails(5, replica);
+    await replica.put('pruned', bytes);
+    // So that the sweep comes to the replicas.
+    await deleteDetails(1);
+    await expect(pruningOf({ replicas: [replica] }).sweep()).rejects.toMatchObject({ code: 'corrupt' });
+    expect(await bundlesOf(replica)).toHaveLength(5);
+    expect(await bundlesOf()).toHaveLength(4);
+    expect(forgotten).toEqual([256]);
+  });
+
   it('is right after a failure at every step, and one that had persisted', async () => {
     for (let at = 1; ; at += 1) {
       rmSync(directory, { recursive: true, force: true });
@@ -198,7 +229,7 @@ describe('pruning', () => {
 
   it('goes on in replicas, as far as they know of it and their locks are over; one that is begun then begins behind it', async () => {
     const replica = localFiles(join(directory, 'replica'));
-    const replicator = new Replicator({ from: log.objects, to: replica, open: log.open });
+    const replicator = new Replicator({ from: log.objects, to: replica, open: log.open, told: String });
     await replicator.round();
     await deleteDetails(5);
     const remove = replica.delete.bind(replica);
@@ -223,7 +254,7 @@ describe('pruning', () => {
     await expectWhole(512, replica);
 
     const late = localFiles(join(directory, 'late'));
-    const second = new Replicator({ from: log.objects, to: late, open: log.open });
+    const second = new Replicator({ from: log.objects, to: late, open: log.open, told: String });
     await second.round();
     expect(await bundlesOf(late)).toEqual(['002', '003', '004']);
     expect(await readPruned(late)).toMatchObject({ minimum: 512 });

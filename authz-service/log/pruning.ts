@@ -5,8 +5,9 @@
  */
 import type { ObjectStore } from '../storage/object_store.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
+import { declaredPruned, type PruningProof } from './declared.ts';
 import { decodeLeaf } from './leaf.ts';
-import { firstDetailed, formatPruned, PRUNED_PATH, pruningText, readPruned, removeBelow } from './pruned.ts';
+import { firstDetailed, formatPruned, PRUNED_PATH, pruningText, removeBelow } from './pruned.ts';
 import { LogReader } from './reader.ts';
 
 /** A session that has leaves from `first` to `last`. */
@@ -17,7 +18,7 @@ export interface Span {
   readonly open: boolean;
 }
 
-export interface PruningOptions {
+export interface PruningOptions extends PruningProof {
   /** Where the log is published. */
   readonly objects: ObjectStore;
   readonly replicas: readonly ObjectStore[];
@@ -30,8 +31,6 @@ export interface PruningOptions {
   readonly confirmed: () => number;
   /** Makes an event of this text durable in the log. */
   readonly record: (text: string) => Promise<void>;
-  /** Whether it is such an event. */
-  readonly tells: (event: Buffer, text: string) => boolean;
   /** Publishes what is durable. */
   readonly publish: () => Promise<void>;
   /** Forgets of the sessions below. Told again at each sweep. */
@@ -61,9 +60,10 @@ export class Pruning {
     this.#reader = new LogReader(options.objects);
   }
 
+  /** Rejects as `declaredPruned` does. */
   async plan(): Promise<PruningPlan> {
     const { objects, confirmed, now, ageMs } = this.#options;
-    const minimum = await this.#reader.minimum();
+    const minimum = await this.#minimum(objects);
     const present = now();
     if (present === undefined) return { minimum, next: minimum, waitsFor: 'the time to be known' };
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
@@ -87,16 +87,16 @@ export class Pruning {
     const plan = await this.plan();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     if (plan.next > plan.minimum) await this.#declare(plan.next, pruningText(plan.next, ageMs));
-    const minimum = await this.#reader.minimum();
+    const minimum = await this.#minimum(objects);
     if (minimum === 0) return { plan, locked: 0 };
-    await removeBelow(objects, minimum);
+    await removeBelow(objects, Math.min(minimum, await firstDetailed(objects, size)));
     await forget(minimum);
     let locked = 0;
     const failures: unknown[] = [];
     for (const replica of replicas)
       try {
         // What a replica says of itself counts there, and it may be behind; it keeps leaves as long as their events, which a lock may keep longer than here.
-        const own = (await readPruned(replica))?.minimum ?? 0;
+        const own = await this.#minimum(replica);
         locked += await removeBelow(replica, Math.min(own, await firstDetailed(replica, size)));
       } catch (error) {
         failures.push(error);
@@ -105,15 +105,20 @@ export class Pruning {
     return { plan: { ...plan, minimum }, locked };
   }
 
+  /** What a store only says was pruned lets nothing go. */
+  async #minimum(store: ObjectStore): Promise<number> {
+    return (await declaredPruned(store, this.#options))?.minimum ?? 0;
+  }
+
   /** The event first, where everybody can read it; then the minimum. */
   async #declare(minimum: number, text: string): Promise<void> {
-    const { objects, record, publish, tells } = this.#options;
+    const { objects, record, publish, told } = this.#options;
     const { size: from = 0 } = (await this.#reader.checkpoint()) ?? {};
     await record(text);
     await publish();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     for await (const { index, detail } of this.#reader.read(from, size, size))
-      if (detail !== undefined && tells(detail.event, text)) {
+      if (detail !== undefined && told(detail.event) === text) {
         await objects.put(PRUNED_PATH, formatPruned({ minimum, leaf: index, salt: detail.salt, event: detail.event }));
         return;
       }

@@ -8,10 +8,11 @@ import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
 import { checkConsistency, proveConsistency } from '../tlog/proof.ts';
 import { CHECKPOINT_PATH, hashesAt, nodesOfTiles, partialTiles, TILE_WIDTH, type Tile, tilePath } from '../tlog/tile.ts';
+import { declaredPruned } from './declared.ts';
 import { detailsPath } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, type DetailClass } from './leaf.ts';
-import { PRUNED_PATH, parsePruned, readPruned } from './pruned.ts';
+import { formatPruned, PRUNED_PATH, parsePruned } from './pruned.ts';
 import { keptCheckpointPath, type ObjectKind } from './publisher.ts';
 
 /** What a quorum of witnesses has cosigned; it stands beside the newest checkpoint, and may be older. */
@@ -27,6 +28,8 @@ export interface ReplicatorOptions {
   readonly to: ObjectStore;
   /** The checkpoint in a note that the log's key has signed. Throws otherwise. */
   readonly open: (note: Buffer) => Checkpoint;
+  /** As of `PruningProof`. Default: no event tells of pruning, and what says that leaves were pruned is refused. */
+  readonly told?: ((event: Buffer) => string | undefined) | undefined;
   /** Until when an object that will not change any more is locked in `to`. Default: it is not. */
   readonly retainUntil?: ((kind: ObjectKind) => Date | undefined) | undefined;
   /** Told of a full object of details that is in `to` now, so that what is held is held there. */
@@ -59,7 +62,8 @@ const ATTEMPTS = 5;
 class Overtaken extends Error {}
 
 export class Replicator {
-  readonly #options: Required<Omit<ReplicatorOptions, 'retainUntil' | 'arrived'>> & Pick<ReplicatorOptions, 'retainUntil' | 'arrived'>;
+  readonly #options: Required<Omit<ReplicatorOptions, 'retainUntil' | 'arrived' | 'told'>> &
+    Pick<ReplicatorOptions, 'retainUntil' | 'arrived' | 'told'>;
   readonly #stopped = new AbortController();
   /** The next round is the last one. */
   readonly #ending = new AbortController();
@@ -208,7 +212,7 @@ export class Replicator {
       await arrived?.(detailClass, bundle);
     };
     // A replica that begins after leaves were pruned begins behind them.
-    const minimum = (await readPruned(from))?.minimum ?? 0;
+    const minimum = await this.#minimum();
     for (let bundle = Math.max(full(before), this.#copied, full(minimum)); bundle < full(size) && failed === undefined; bundle += 1) {
       await add(copy(tilePath({ level: 'entries', index: bundle, width: TILE_WIDTH }), 'entries'));
       for (const each of CLASSES) await add(copyDetails(each, bundle));
@@ -301,6 +305,27 @@ export class Replicator {
     }
   }
 
+  #proof() {
+    const { open, told = () => undefined } = this.#options;
+    return { open, told };
+  }
+
+  /** Where the log begins. What no event tells of keeps no leaf from being copied: it is refused when it is to be copied itself. */
+  async #minimum(): Promise<number> {
+    try {
+      return (await declaredPruned(this.#options.from, this.#proof()))?.minimum ?? 0;
+    } catch (error) {
+      if (error instanceof LogError) return 0;
+      throw error;
+    }
+  }
+
+  /** What says that leaves were pruned, as an event tells; `undefined`: it is not there any more. Rejects as `declaredPruned` does. */
+  async #declared(): Promise<Buffer | undefined> {
+    const pruned = await declaredPruned(this.#options.from, this.#proof());
+    return pruned && formatPruned(pruned);
+  }
+
   async #copyPointer(key: string): Promise<void> {
     const { from, to } = this.#options;
     const bytes = await from.get(key);
@@ -309,6 +334,7 @@ export class Replicator {
     // What witnesses have cosigned is of use with the tree that it is of.
     if (key === WITNESSED_PATH && readCheckpoint(bytes).size > (this.#replicated ?? 0)) return;
     // And what tells of pruning with its event.
+    if (key === PRUNED_PATH && !(await this.#declared())?.equals(bytes)) return;
     if (key === PRUNED_PATH && parsePruned(bytes).leaf >= (this.#replicated ?? 0)) return;
     await to.put(key, bytes);
     this.#put.set(key, text);

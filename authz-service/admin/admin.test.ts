@@ -104,7 +104,7 @@ beforeEach(async () => {
     auditors: ['group:audit'],
     custodians: ['group:leads'],
     clock: {
-      state: () => retention && { suspended: undefined, aheadMs: 500 },
+      state: () => retention && { suspended: undefined, stalled: undefined, aheadMs: 500 },
       retention: () => retention as RetentionState,
       confirm: async () => retention !== undefined,
     },

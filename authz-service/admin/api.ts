@@ -84,7 +84,7 @@ export interface RetentionState {
 /** What the admin API needs of the clock that retention goes by. */
 export interface ClockSource {
   /** `undefined` without any retention. */
-  state(): { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
+  state(): { readonly suspended: string | undefined; readonly stalled: string | undefined; readonly aheadMs: number } | undefined;
   retention(): RetentionState;
   /** Leaves below `minimum` were pruned, those below `next` would be; `undefined` when none ever are, or it is not known yet. */
   pruning?(): { readonly minimum: number; readonly next: number; readonly waitsFor: string } | undefined;
@@ -303,7 +303,7 @@ function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources
   const state = clock.state();
   const held = { legal_holds: legalHolds.list().length };
   if (state === undefined) return { status: 200, json: { deletes: 'never', ...held } };
-  const { suspended, aheadMs } = state;
+  const { suspended, stalled, aheadMs } = state;
   const { ages, held: bundles, locked, sweptAt, nextAt, last } = clock.retention();
   const seconds = (ms: number | undefined): number | undefined => ms && ms / 1000;
   const time = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : new Date(ms).toISOString());
@@ -313,6 +313,7 @@ function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources
     json: {
       deletes: suspended === undefined ? 'when due' : 'suspended',
       suspended,
+      stalled,
       clock_ahead_seconds: aheadMs / 1000,
       kept_seconds: { events: seconds(ages.events), payloads: seconds(ages.payloads) },
       ...held,

@@ -120,7 +120,7 @@ interface CustodyState {
   readonly places: readonly { readonly name: string; readonly lag: number; readonly failing: boolean }[];
   readonly legalHolds: number;
   readonly retention: { readonly deleted: number; readonly failures: number; readonly locked: number };
-  readonly clock: { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
+  readonly clock: { readonly suspended: string | undefined; readonly stalled: string | undefined; readonly aheadMs: number } | undefined;
 }
 
 /** States of a witness that a person must look at: the log and its witness do not agree. */
@@ -187,6 +187,9 @@ export const custodyMetrics = (metrics: Metrics, custody: { readonly status: Cus
   gauge('sluice_legal_holds', 'Sessions that are held.', ({ legalHolds }) => legalHolds);
   gauge('sluice_retention_suspended', '1 while nothing is deleted: the clock cannot be right.', ({ clock }) =>
     Number(clock?.suspended !== undefined),
+  );
+  gauge('sluice_retention_stalled', '1 while leaves have waited for the clock for an hour, and are not deleted.', ({ clock }) =>
+    Number(clock?.stalled !== undefined),
   );
   gauge(
     'sluice_clock_ahead_seconds',

@@ -244,6 +244,11 @@ describe('sluice, over TCP', () => {
         '',
       ].join('\n'),
     });
+    answers['GET /v1/retention'] = { status: 200, json: { ...state, stalled: 'the clock is 120 s behind' } };
+    expect(await retention()).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('What is due is deleted.\nNOT ALL OF IT: the clock is 120 s behind.\n'),
+    });
     const leaves = { pruned_below: 512, next_below: 1024, rest_waits_for: 'sessions' };
     answers['GET /v1/retention'] = { status: 200, json: { ...state, leaves } };
     const pruning = (await retention()).out;

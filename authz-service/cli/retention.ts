@@ -7,6 +7,8 @@ import { placeDetails, placeOptions } from './place.ts';
 interface RetentionState {
   readonly deletes: 'never' | 'when due' | 'suspended';
   readonly suspended?: string;
+  /** Why leaves have waited for the clock for long. */
+  readonly stalled?: string;
   readonly clock_ahead_seconds?: number;
   /** Left out: for ever. */
   readonly kept_seconds?: { readonly events?: number; readonly payloads?: number };
@@ -75,9 +77,10 @@ export const retention: Command = {
     if (flag(invocation, 'json')) say(JSON.stringify(state, null, 2));
     else {
       say(`${TOLD[state.deletes]}${state.suspended === undefined ? '' : `: ${printable(state.suspended)}`}`);
+      if (state.stalled !== undefined) say(`NOT ALL OF IT: ${printable(state.stalled)}.`);
       for (const line of details(state)) say(line);
       if (state.leaves !== undefined) say(leavesInWords(state.leaves));
     }
-    return state.deletes === 'suspended' ? 1 : 0;
+    return state.deletes === 'suspended' || state.stalled !== undefined ? 1 : 0;
   },
 };

@@ -352,6 +352,22 @@ describe('the custody of the log', () => {
     });
   });
 
+  it('says that leaves wait for the clock when a store has been ahead of it for an hour, and who says so', async () => {
+    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 5, clockBoundMs: DAY };
+    bucket.now = () => Date.now() + off + 120_000;
+    await start({ retention, replicas: [s3('no')] }, { uptime: () => ({ boot: 'a', ms: 5 * DAY + off }) });
+    await until(() => (custody?.status.clock?.aheadMs ?? 0) < -100_000);
+    await sleep(100);
+    expect(recorded).toEqual([]);
+    off = 2 * 3_600_000;
+    await until(() => recorded.length > 0);
+    expect(recorded[0]).toMatch(
+      /^retention-stalled : the clock is 1\d\d s behind what replica [^ ]+ says: what was recorded since, from leaf 0 on/,
+    );
+    expect(custody?.status.clock).toMatchObject({ suspended: undefined, stalled: expect.any(String) });
+    expect(logged.some((line) => line.startsWith('leaves wait for the clock'))).toBe(true);
+  });
+
   it('holds and lets go of all else when one object cannot be held, and holds that as soon as it can be', async () => {
     for (const session of ['ses_held', 'ses_held', 'ses_other']) log.fill(256, { session, at: Date.now() - 90 * DAY });
     await log.publish();

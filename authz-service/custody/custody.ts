@@ -107,8 +107,8 @@ export interface CustodyStatus {
   readonly retention: RetentionStatus;
   /** What is pruned of the front, as of the last sweep; `undefined` without `retention.leaves`, and before the first. */
   readonly pruning: PruningPlan | undefined;
-  /** Of what is deleted by time: why nothing is at present, and how far the clock is ahead of what is known; `undefined` without any retention. */
-  readonly clock: { readonly suspended: string | undefined; readonly aheadMs: number } | undefined;
+  /** Of what is deleted by time: why nothing is at present, or what waits for long, and how far the clock is ahead of what is known; `undefined` without any retention. */
+  readonly clock: { readonly suspended: string | undefined; readonly stalled: string | undefined; readonly aheadMs: number } | undefined;
 }
 
 export interface Custody {
@@ -125,7 +125,12 @@ export interface Custody {
 export const STORE_NOTICES = { proven: 'store-proven', away: 'store-away', unfit: 'store-unfit' } as const;
 
 /** What the record tells of the clock that retention goes by. */
-export const CLOCK_NOTICES = { suspended: 'retention-suspended', resumed: 'retention-resumed', confirmed: 'clock-confirmed' } as const;
+export const CLOCK_NOTICES = {
+  suspended: 'retention-suspended',
+  stalled: 'retention-stalled',
+  resumed: 'retention-resumed',
+  confirmed: 'clock-confirmed',
+} as const;
 
 interface Replica {
   readonly config: StoreConfig;
@@ -182,8 +187,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   /** By how much the clock was behind that of a store when that answered last. Milliseconds. */
   const behind = new Map<StoreConfig, number>();
   const opened = async (config: StoreConfig): Promise<ProvenStore> => {
+    // A replica and a place of checkpoints may have one name.
+    const source = `${tap.replicas.some((one) => one === config) ? 'replica' : 'place'} ${config.name}`;
     const dated = (date: number): void => {
-      clock?.attest(date);
+      clock?.attest(source, date);
       if (Number.isFinite(date)) behind.set(config, Math.max(0, date - now()));
     };
     const store: ProvenStore = new ProvenStore(openStore(config, env, dated), { changed: (standing) => tell(config, store, standing) });
@@ -216,6 +223,14 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       logger.error({ err: error }, 'a notice is not recorded'),
     );
   };
+  const stalledChanged = (why: string | undefined): void => {
+    if (why === undefined) {
+      logger.info({}, 'nothing waits for the clock any more');
+      return;
+    }
+    logger.error({ reason: why }, 'leaves wait for the clock and are not deleted. Set it, or who says otherwise, right: sluice retention');
+    record(CLOCK_NOTICES.stalled, '', why).catch((error: Error) => logger.error({ err: error }, 'a notice is not recorded'));
+  };
   const openClock = async (): Promise<RetentionClock> =>
     RetentionClock.open({
       memory: localFiles(join(directory, 'retention')),
@@ -224,6 +239,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       boundMs: tap.retention.clockBoundMs,
       othersTell: tap.witnesses.of.length > 0 || [...tap.replicas, ...tap.checkpoints.to].some(({ type }) => type !== 'directory'),
       changed: suspendedChanged,
+      stalled: stalledChanged,
       now,
       ...(options.uptime && { uptime: options.uptime }),
     });
@@ -321,7 +337,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const places: CheckpointPlace[] = [];
     for (const config of tap.checkpoints.to) {
       if (config.type === 'http') {
-        const call = callerOf(config, { onDate: (date) => clock?.attest(date) });
+        const call = callerOf(config, { onDate: (date) => clock?.attest(`place ${config.name}`, date) });
         closing.push(async () => call.close());
         places.push(httpPlace(config.name, new URL(config.url), call, authorizationOf(config, env)));
       } else {
@@ -342,7 +358,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const witnessKeys = of.flatMap(({ keys: texts }) => texts.map(parseVerifierKey));
     const attestCosigned = (note: string | Uint8Array): void => {
       for (const signature of openCheckpoint(note, origin, [...keys, ...witnessKeys]).verified)
-        if (signature.key.type === 'cosignature') clock?.attest(1000 * cosignatureTime(signature));
+        if (signature.key.type === 'cosignature') clock?.attest(`witness ${signature.key.name}`, 1000 * cosignatureTime(signature));
     };
     const witnessing =
       of.length === 0
@@ -512,7 +528,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           legalHolds: holdsOf().list().length,
           retention: { ...swept },
           pruning: plan,
-          clock: clock && { suspended: clock.suspended, aheadMs: clock.aheadMs },
+          clock: clock && { suspended: clock.suspended, stalled: clock.stalled, aheadMs: clock.aheadMs },
         };
       },
       async confirmClock(by, reason) {

@@ -13,10 +13,11 @@ let wall: number;
 let up: { boot: string; ms: number };
 let size: number;
 let told: (string | undefined)[];
+let stalled: (string | undefined)[];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-clock-'));
-  [wall, up, size, told] = [START, { boot: 'a', ms: 5 * DAY }, 0, []];
+  [wall, up, size, told, stalled] = [START, { boot: 'a', ms: 5 * DAY }, 0, [], []];
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -28,6 +29,7 @@ const open = async (newestEventMs?: number, othersTell = false): Promise<Retenti
     boundMs: DAY,
     othersTell,
     changed: (suspended) => told.push(suspended),
+    stalled: (why) => stalled.push(why),
     now: () => wall,
     uptime: () => up,
   });
@@ -120,7 +122,7 @@ describe('across starts of the service', () => {
       wall += 20 * HOUR;
       const clock = await open(undefined, true);
       if (start === 1) expect(clock.deletionTime).toBe(START);
-      clock.attest(START + start * HOUR);
+      clock.attest('store', START + start * HOUR);
       await clock.tick();
       expect(clock.deletionTime).toBe(start === 1 ? START + HOUR : undefined);
       pass(120 * SECOND);
@@ -136,7 +138,7 @@ describe('across starts of the service', () => {
     wall += 3 * DAY;
     const clock = await open(undefined, true);
     expect(clock.deletionTime).toBeUndefined();
-    clock.attest(wall - SECOND);
+    clock.attest('store', wall - SECOND);
     await clock.tick();
     expect([clock.deletionTime, told]).toEqual([START + 3 * DAY - SECOND, [expect.any(String), undefined]]);
   });
@@ -160,7 +162,7 @@ describe('across starts of the service', () => {
       await clock.tick();
     }
     const clock = await open();
-    clock.attest(wall - 2 * SECOND);
+    clock.attest('store', wall - 2 * SECOND);
     await clock.tick();
     expect([clock.deletionTime, told.at(-1)]).toEqual([wall - 2 * SECOND, undefined]);
     expect((await open()).deletionTime).toBe(wall - 2 * SECOND);
@@ -200,18 +202,92 @@ describe('across starts of the service', () => {
 describe('what others say of the time', () => {
   it('cannot make anything due that the clock does not say too', async () => {
     const clock = await open();
-    clock.attest(START + 20 * HOUR);
-    clock.attest(Number.NaN);
+    clock.attest('store', START + 20 * HOUR);
+    clock.attest('store', Number.NaN);
     await clock.tick();
     expect(clock.deletionTime).toBe(START);
   });
 
   it('shows that the clock stands behind', async () => {
     const clock = await open();
-    clock.attest(START + 50 * DAY);
+    clock.attest('store', START + 50 * DAY);
     await clock.tick();
     expect(clock.deletionTime).toBeUndefined();
     await clock.tick();
     expect(told).toHaveLength(1);
+  });
+
+  it('counts until the same one says otherwise: one wrong answer keeps nothing for ever', async () => {
+    const clock = await open(undefined, true);
+    clock.attest('store', START + 120 * SECOND);
+    size = 100;
+    await clock.tick();
+    expect(clock.notBefore(0, 100)).toBe(Number.POSITIVE_INFINITY);
+    for (let day = 1; day <= 40; day += 1) {
+      pass(DAY);
+      size += 100;
+      clock.attest('store', wall);
+      await clock.tick();
+    }
+    // What was recorded before it was taken back ages from what was said, were it true.
+    expect(clock.notBefore(0, 256)).toBe(START + DAY + 120 * SECOND);
+    expect([clock.notBefore(256, 512), clock.deletionTime, clock.aheadMs]).toEqual([0, wall, 0]);
+    expect([told, stalled]).toEqual([[], []]);
+  });
+
+  it.each(['another', 'one that repeats itself'])('is not taken back by %s', async (who) => {
+    const clock = await open(undefined, true);
+    clock.attest('store', START + HOUR);
+    await clock.tick();
+    pass(HOUR);
+    if (who === 'another') clock.attest('other', wall);
+    else clock.attest('store', START + HOUR);
+    await clock.tick();
+    expect([clock.aheadMs, clock.notBefore(0, 100)]).toEqual([-HOUR, Number.POSITIVE_INFINITY]);
+  });
+
+  it('makes nothing older when it is taken back, across starts too: who said it first may have been right', async () => {
+    let clock = await open(undefined, true);
+    clock.attest('store', START + 20 * HOUR);
+    await clock.tick();
+    size = 100;
+    pass(HOUR);
+    await clock.tick();
+    reboot();
+    clock = await open(undefined, true);
+    expect(clock.notBefore(0, 100)).toBe(START + 21 * HOUR);
+  });
+
+  it('is told when leaves wait for it for an hour, without a word until then', async () => {
+    const clock = await open(undefined, true);
+    const fast = async (ms: number): Promise<void> => {
+      for (let passed = 0; passed < ms; passed += 600 * SECOND) {
+        pass(600 * SECOND);
+        size += 1;
+        clock.attest('vault', wall + 120 * SECOND);
+        await clock.tick();
+      }
+    };
+    await fast(HOUR);
+    expect([stalled, clock.stalled]).toEqual([[], undefined]);
+    await fast(HOUR);
+    const why = 'the clock is 120 s behind what vault says: what was recorded since, from leaf 0 on, is not deleted';
+    expect([stalled, clock.stalled, told]).toEqual([[why], why, []]);
+    await clock.confirm();
+    expect([stalled, clock.notBefore(0, size), clock.stalled]).toEqual([[why, undefined], wall, undefined]);
+  });
+
+  it('is told too when it was taken back and leaves wait for what it was, until somebody says that the clock is right', async () => {
+    const clock = await open(undefined, true);
+    clock.attest('store', START + 9000 * DAY);
+    size = 100;
+    await clock.tick();
+    expect([told.length, stalled]).toEqual([1, []]);
+    clock.attest('store', wall);
+    await clock.tick();
+    const why = `leaves 0-99 were recorded while it was said to be ${new Date(START + 9000 * DAY).toISOString()}, and age from then`;
+    expect([told.at(-1), stalled]).toEqual([undefined, [why]]);
+    await clock.confirm();
+    expect([stalled.at(-1), clock.notBefore(0, 100)]).toEqual([undefined, START]);
   });
 });

@@ -29,6 +29,10 @@ interface State {
   readonly late: readonly LateLeaves[];
   /** The clock stands behind: from which leaf on. */
   readonly behindFrom: number | null;
+  /** How much was reached when that began, Unix milliseconds. */
+  readonly behindSince: number | null;
+  /** The latest that anybody has said since, at this uptime, also where they have taken it back: nothing that was recorded meanwhile counts as older. */
+  readonly latest: number | null;
   /** Why nothing is deleted; `null`: it is. */
   readonly suspended: string | null;
 }
@@ -46,6 +50,8 @@ export interface RetentionClockOptions {
   readonly othersTell: boolean;
   /** Told when deletion is suspended (why) and when it goes on. */
   readonly changed: (suspended: string | undefined) => void;
+  /** Told when leaves have waited for the clock for long (why) and when they do no more, while deletion is not suspended as a whole. */
+  readonly stalled?: (why: string | undefined) => void;
   /** Unix milliseconds. */
   readonly now?: () => number;
   readonly uptime?: () => Uptime;
@@ -54,16 +60,21 @@ export interface RetentionClockOptions {
 /** Less than this is how clocks run, and are set right. */
 const TOLERANCE_MS = 60_000;
 const REMEMBER_MS = 60_000;
+/** Leaves that wait for the clock for longer are told of: it does not come right by itself. */
+const STALLED_MS = 3_600_000;
 const KEY = 'clock';
+/** The clock does not stand behind. */
+const AGREES = { behindFrom: null, behindSince: null, latest: null } as const;
 /** Beyond this, neighbours are taken together. */
 const MAX_LATE = 100;
 
 export class RetentionClock {
   readonly #options: Required<RetentionClockOptions>;
   #state: State;
-  /** What a store or a witness has said last, if it is the latest, and at which uptime. */
-  #attested: { readonly unixMs: number; readonly at: number } | undefined;
+  /** What each store and witness has said last, and at which uptime. */
+  readonly #attested = new Map<string, { readonly unixMs: number; readonly at: number }>();
   #told: string | null = null;
+  #toldStalled: string | undefined;
   #rememberedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(options: Required<RetentionClockOptions>, state: State) {
@@ -73,12 +84,12 @@ export class RetentionClock {
 
   /** Rejects with a `StorageError`, or with an `Error` when what it remembers cannot be read. */
   static async open(given: RetentionClockOptions): Promise<RetentionClock> {
-    const options = { now: Date.now, uptime: machineUptime, ...given };
+    const options = { now: Date.now, uptime: machineUptime, stalled: () => {}, ...given };
     const { memory, newestEventMs, now, uptime: up, size } = options;
     const bytes = await memory.get(KEY);
     const state =
       bytes === undefined
-        ? { reached: newestEventMs ?? now(), uptime: { boot: '', ms: 0 }, size: size(), late: [], behindFrom: null, suspended: null }
+        ? { reached: newestEventMs ?? now(), uptime: { boot: '', ms: 0 }, size: size(), late: [], ...AGREES, suspended: null }
         : parsed(bytes, memory.url);
     const clock = new RetentionClock(options, state);
     const current = up();
@@ -101,6 +112,19 @@ export class RetentionClock {
     return this.#state.suspended ?? undefined;
   }
 
+  /** Why leaves have waited for the clock for long, though deletion is not suspended; `undefined`: none have. */
+  get stalled(): string | undefined {
+    const { suspended, behindFrom, behindSince, late } = this.#state;
+    if (suspended !== null) return undefined;
+    if (behindFrom !== null && this.#reached() - (behindSince ?? this.#reached()) >= STALLED_MS) {
+      const [who, unixMs] = this.#latestSaid();
+      const said = unixMs > this.#reached() ? `what ${who} says` : 'what was reached already';
+      return `the clock is ${Math.round(-this.aheadMs / 1000)} s behind ${said}: what was recorded since, from leaf ${behindFrom} on, is not deleted`;
+    }
+    const waits = late.find(({ until }) => until >= this.#options.now() + STALLED_MS);
+    return waits && `leaves ${waits.from}-${waits.to - 1} were recorded while it was said to be ${iso(waits.until)}, and age from then`;
+  }
+
   /** How far the clock is ahead of what is known; negative: behind. Milliseconds. */
   get aheadMs(): number {
     return this.#options.now() - Math.max(this.#reached(), this.#attestedNow());
@@ -113,27 +137,32 @@ export class RetentionClock {
     return Math.max(0, ...late.filter((leaves) => leaves.from < to && from < leaves.to).map(({ until }) => until));
   }
 
-  /** Somebody else says that this time has come: it counts as reached as far as the clock says so too, and makes a clock that says much less suspect. */
-  attest(unixMs: number): void {
+  /**
+   * Somebody else (`source`) says that this time has come: it counts as reached as far as the clock says so too, and makes a clock that says much less suspect,
+   * until the same source says otherwise. To say the same once more is not to say that time stands still: a cosignature is seen more than once.
+   */
+  attest(source: string, unixMs: number): void {
     if (!Number.isFinite(unixMs)) return;
-    const current = this.#options.uptime();
     const reached = Math.min(unixMs, this.#options.now());
-    if (reached > this.#reached()) this.#state = { ...this.#state, reached, uptime: current };
-    if (unixMs > this.#attestedNow()) this.#attested = { unixMs, at: current.ms };
+    if (reached > this.#reached()) this.#state = { ...this.#present(), reached };
+    if (unixMs !== this.#attested.get(source)?.unixMs) this.#attested.set(source, { unixMs, at: this.#options.uptime().ms });
   }
 
-  /** The clock is right as it is: somebody has looked. */
+  /** The clock is right as it is: somebody has looked. So nothing that is recorded already was recorded later than it says. */
   async confirm(): Promise<void> {
     const { now, uptime: up, size } = this.#options;
-    this.#attested = undefined;
-    this.#state = { ...this.#state, reached: now(), uptime: up(), size: size(), behindFrom: null, suspended: null };
+    const [wall, { behindFrom, late }] = [now(), this.#state];
+    const all = behindFrom === null || behindFrom === size() ? late : [...late, { from: behindFrom, to: size(), until: wall }];
+    const capped = all.map((leaves) => ({ ...leaves, until: Math.min(leaves.until, wall) }));
+    this.#attested.clear();
+    this.#state = { ...this.#state, reached: wall, uptime: up(), size: size(), late: bounded(capped), ...AGREES, suspended: null };
     await this.#remember();
     this.#tell();
   }
 
   /** Looks at the clock: once it is open, and now and then. Rejects when what it has seen cannot be remembered. */
   async tick(): Promise<void> {
-    const { now, size, boundMs, uptime: up } = this.#options;
+    const { now, size, boundMs } = this.#options;
     const before = this.#state;
     const wall = now();
     const known = Math.max(this.#reached(), this.#attestedNow());
@@ -141,13 +170,15 @@ export class RetentionClock {
     if (ahead > boundMs) this.#suspend(`the clock says ${iso(wall)}, and not more than ${iso(known)} is known to be reached`);
     else if (ahead < -boundMs) this.#suspend(`the clock says ${iso(wall)}, and ${iso(known)} was reached already`);
     else if (this.#state.suspended !== null) this.#state = { ...this.#state, suspended: null };
-    if (ahead < -TOLERANCE_MS) this.#state = { ...this.#state, behindFrom: this.#state.behindFrom ?? this.#state.size };
+    this.#state = this.#present();
+    const { behindFrom, behindSince, latest, late, reached } = this.#state;
+    const until = Math.max(known, latest ?? known);
+    if (ahead < -TOLERANCE_MS)
+      this.#state = { ...this.#state, behindFrom: behindFrom ?? this.#state.size, behindSince: behindSince ?? reached, latest: until };
     else {
-      const { behindFrom, late } = this.#state;
-      const grown = behindFrom === null || behindFrom === size() ? late : [...late, { from: behindFrom, to: size(), until: known }];
-      this.#state = { ...this.#state, size: size(), late: bounded(grown), behindFrom: null };
+      const grown = behindFrom === null || behindFrom === size() ? late : [...late, { from: behindFrom, to: size(), until }];
+      this.#state = { ...this.#state, size: size(), late: bounded(grown), ...AGREES };
     }
-    this.#state = { ...this.#state, reached: this.#reached(), uptime: up() };
     this.#tell();
     const same = (['behindFrom', 'suspended', 'late'] as const).every((key) => before[key] === this.#state[key]);
     if (!same || this.#state.uptime.ms - this.#rememberedAt >= REMEMBER_MS) await this.#remember();
@@ -158,9 +189,28 @@ export class RetentionClock {
     return reached + Math.max(0, this.#options.uptime().ms - then.ms);
   }
 
+  /** The state as of now. */
+  #present(): State {
+    const { latest, uptime: then } = this.#state;
+    const current = this.#options.uptime();
+    return {
+      ...this.#state,
+      reached: this.#reached(),
+      latest: latest === null ? null : latest + Math.max(0, current.ms - then.ms),
+      uptime: current,
+    };
+  }
+
   #attestedNow(): number {
-    if (this.#attested === undefined) return Number.NEGATIVE_INFINITY;
-    return this.#attested.unixMs + this.#options.uptime().ms - this.#attested.at;
+    return this.#latestSaid()[1];
+  }
+
+  /** Who says that it is latest, and what. */
+  #latestSaid(): readonly [string, number] {
+    const { ms } = this.#options.uptime();
+    let said: readonly [string, number] = ['', Number.NEGATIVE_INFINITY];
+    for (const [source, { unixMs, at }] of this.#attested) if (unixMs + ms - at > said[1]) said = [source, unixMs + ms - at];
+    return said;
   }
 
   #suspend(why: string): void {
@@ -169,9 +219,14 @@ export class RetentionClock {
 
   #tell(): void {
     const { suspended } = this.#state;
-    if ((suspended === null) === (this.#told === null)) return;
-    this.#told = suspended;
-    this.#options.changed(suspended ?? undefined);
+    if ((suspended === null) !== (this.#told === null)) {
+      this.#told = suspended;
+      this.#options.changed(suspended ?? undefined);
+    }
+    const { stalled } = this;
+    const news = (stalled === undefined) !== (this.#toldStalled === undefined);
+    this.#toldStalled = stalled;
+    if (news) this.#options.stalled(stalled);
   }
 
   async #remember(): Promise<void> {
@@ -192,7 +247,8 @@ const isNumber = (value: unknown): value is number => typeof value === 'number' 
 
 const parsed = (bytes: Buffer, where: string): State => {
   try {
-    const { reached, uptime: up, size, late, behindFrom, suspended } = JSON.parse(bytes.toString('utf8')) as Partial<State>;
+    const parts = JSON.parse(bytes.toString('utf8')) as Partial<State>;
+    const { reached, uptime: up, size, late, behindFrom, behindSince = null, latest = null, suspended } = parts;
     const whole =
       isNumber(reached) &&
       isNumber(size) &&
@@ -202,8 +258,10 @@ const parsed = (bytes: Buffer, where: string): State => {
       Array.isArray(late) &&
       late.every(({ from, to, until }) => isNumber(from) && isNumber(to) && isNumber(until)) &&
       (behindFrom === null || isNumber(behindFrom)) &&
+      (behindSince === null || isNumber(behindSince)) &&
+      (latest === null || isNumber(latest)) &&
       (suspended === null || typeof suspended === 'string');
-    if (whole) return { reached, uptime: up, size, late, behindFrom, suspended };
+    if (whole) return { reached, uptime: up, size, late, behindFrom, behindSince, latest, suspended };
   } catch {}
   throw new Error(`${where}/${KEY} cannot be read: what is known of the time is lost. Put it back, or remove it when the clock is right`);
 };

@@ -18,6 +18,7 @@ export const SERVICE_NOTICES = [
   'store-away',
   'store-unfit',
   'retention-suspended',
+  'retention-stalled',
   'retention-resumed',
   'clock-confirmed',
 ] as const;

@@ -180,6 +180,19 @@ describe('pruning', () => {
     expect(forgotten).toEqual([256]);
   });
 
+  it('never a session that is held while the event of it is on its way', async () => {
+    await deleteDetails(5);
+    const publish = async (): Promise<void> => {
+      held.add('s0');
+      await log.publish();
+    };
+    expect(await pruningOf({ publish }).sweep()).toMatchObject({ plan: { minimum: 0 } });
+    expect(await readPruned(log.objects)).toBeUndefined();
+    expect(await bundlesOf()).toHaveLength(5);
+    held.clear();
+    expect(await pruningOf().sweep()).toMatchObject({ plan: { minimum: 512 } });
+  });
+
   it('is right after a failure at every step, and one that had persisted', async () => {
     for (let at = 1; ; at += 1) {
       rmSync(directory, { recursive: true, force: true });

@@ -86,7 +86,7 @@ export class Pruning {
     const { objects, replicas, forget, ageMs } = this.#options;
     const plan = await this.plan();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
-    if (plan.next > plan.minimum) await this.#declare(plan.next, pruningText(plan.next, ageMs));
+    if (plan.next > plan.minimum) await this.#declare(plan, pruningText(plan.next, ageMs));
     const minimum = await this.#minimum(objects);
     if (minimum === 0) return { plan, locked: 0 };
     await removeBelow(objects, Math.min(minimum, await firstDetailed(objects, size)));
@@ -110,19 +110,31 @@ export class Pruning {
     return (await declaredPruned(store, this.#options))?.minimum ?? 0;
   }
 
-  /** The event first, where everybody can read it; then the minimum. */
-  async #declare(minimum: number, text: string): Promise<void> {
-    const { objects, record, publish, told } = this.#options;
+  /** The event first, where everybody can read it; then the minimum, unless a session of what goes is held by then: the next sweep declares anew. */
+  async #declare({ minimum: first, next: minimum }: PruningPlan, text: string): Promise<void> {
+    const { objects, record, publish, told, held } = this.#options;
     const { size: from = 0 } = (await this.#reader.checkpoint()) ?? {};
+    const sessions = await this.#sessions(first, minimum, from);
     await record(text);
     await publish();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     for await (const { index, detail } of this.#reader.read(from, size, size))
       if (detail !== undefined && told(detail.event) === text) {
+        // A hold may have been put on while the event was on its way.
+        if ([...sessions].some(held)) return;
         await objects.put(PRUNED_PATH, formatPruned({ minimum, leaf: index, salt: detail.salt, event: detail.event }));
         return;
       }
     throw new Error(`the event that tells of pruning below ${minimum} is not published yet`);
+  }
+
+  /** Whose leaves there are from `from` to before `to`, both ends of bundles, as these say themselves. */
+  async #sessions(from: number, to: number, size: number): Promise<ReadonlySet<string>> {
+    const sessions = new Set<string>();
+    for (let bundle = from / TILE_WIDTH; bundle < to / TILE_WIDTH; bundle += 1)
+      for (const entry of await this.#reader.entries(bundle, size)) sessions.add(decodeLeaf(entry).session);
+    sessions.delete('');
+    return sessions;
   }
 
   /** The first leaf of the first bundle that is not full, or has one that is not old enough. */

@@ -1,4 +1,4 @@
-/** What operators are given for Grafana and Prometheus, as far as it can be seen without either: of a dashboard the shape that an import needs, not Grafana's own schema. Metric names are held against a running service in test/e2e. */
+/** What operators are given for Grafana and Prometheus, as far as it can be seen without either. The compiler holds dashboards against Grafana's own types (build.ts), test/e2e their metrics against a running service. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';

@@ -1,5 +1,6 @@
-/** The Grafana dashboards of this folder, as a table: a row for each panel. Run this file to write them. */
+/** The Grafana dashboards of this folder, as a table: a row for each panel. Run this file to write them. What is written is held by the compiler against the types of Grafana's own schema. */
 import { writeFileSync } from 'node:fs';
+import type { Dashboard as GrafanaDashboard, Panel as GrafanaPanel, VariableModel } from '@grafana/schema';
 
 interface Query {
   readonly expr: string;
@@ -427,13 +428,12 @@ const DASHBOARDS: readonly Dashboard[] = [
 const DATASOURCE = { type: 'prometheus', uid: '$datasource' };
 const HEIGHT = { stat: 4, timeseries: 8, bargauge: 8 } as const;
 
-const variable = (name: string, label: string, metric: string): object => ({
+const variable = (name: string, label: string, metric: string): VariableModel => ({
   name,
   label,
   type: 'query',
   datasource: DATASOURCE,
   query: { query: `label_values(${metric}, ${name})`, refId: name },
-  definition: `label_values(${metric}, ${name})`,
   refresh: 2,
   sort: 1,
   multi: true,
@@ -442,7 +442,7 @@ const variable = (name: string, label: string, metric: string): object => ({
   current: { text: ['All'], value: ['$__all'] },
 });
 
-function laidOut(panels: readonly Panel[]): object[] {
+function laidOut(panels: readonly Panel[]): GrafanaPanel[] {
   let [x, y, height] = [0, 0, 0];
   return panels.map((panel, at) => {
     if (x + panel.width > 24) [x, y, height] = [0, y + height, 0];
@@ -453,7 +453,11 @@ function laidOut(panels: readonly Panel[]): object[] {
   });
 }
 
-const shown = ({ title, description, kind, unit, stacked, queries }: Panel, id: number, gridPos: object): object => ({
+const shown = (
+  { title, description, kind, unit, stacked, queries }: Panel,
+  id: number,
+  gridPos: NonNullable<GrafanaPanel['gridPos']>,
+): GrafanaPanel => ({
   id,
   type: kind,
   title,
@@ -500,14 +504,32 @@ export const dashboards = (): ReadonlyMap<string, string> =>
           refresh: '30s',
           templating: {
             list: [
-              { name: 'datasource', label: 'Data source', type: 'datasource', query: 'prometheus', current: {} },
+              {
+                name: 'datasource',
+                label: 'Data source',
+                type: 'datasource',
+                query: 'prometheus',
+                current: { text: 'default', value: 'default' },
+              },
               variable('instance', 'Gateway', 'sluice_log_events'),
               variable('target', 'Target', 'sluice_decisions_total'),
             ],
           },
-          links: [{ type: 'dashboards', title: 'Sluice', tags: ['sluice'], asDropdown: true, includeVars: true, keepTime: true }],
+          links: [
+            {
+              type: 'dashboards',
+              title: 'Sluice',
+              tags: ['sluice'],
+              asDropdown: true,
+              includeVars: true,
+              keepTime: true,
+              icon: 'external link',
+              targetBlank: false,
+              tooltip: '',
+            },
+          ],
           panels: laidOut(panels),
-        },
+        } satisfies GrafanaDashboard,
         null,
         2,
       )}\n`,

@@ -180,6 +180,25 @@ describe('pruning', () => {
     expect(forgotten).toEqual([256]);
   });
 
+  it('never a part of a session whose leaves go on behind, whatever the index says of it', async () => {
+    await deleteDetails(5);
+    now += 1000 * DAY;
+    spans = [{ session: 's1', first: 256, last: 300, open: false }];
+    const pruning = pruningOf();
+    expect(await pruning.plan()).toMatchObject({ next: 1280, waitsFor: 'age' });
+    log.add({ session: 's3', text: 'more', previous: 1000 }).fill(300, { session: 'x', at: now });
+    await log.publish();
+    expect(await pruning.plan()).toMatchObject({ next: 768, waitsFor: 'sessions' });
+    // Another that goes on behind that end.
+    log = new PublishedLog(join(directory, 'other'));
+    log.fill(700, { session: 'a', at: START }).add({ session: 'b', text: 'b', at: START, previous: 300 });
+    log.fill(99, { session: 'c', at: START }).add({ session: 'd', text: 'd', at: START, previous: 600 });
+    await log.fill(600, { session: 'e', at: START }).publish();
+    expect(await pruningOf().plan()).toMatchObject({ next: 0, waitsFor: 'deletion of events' });
+    await deleteDetails(3);
+    expect(await pruningOf().plan()).toMatchObject({ next: 256, waitsFor: 'sessions' });
+  });
+
   it('never a session that is held while the event of it is on its way', async () => {
     await deleteDetails(5);
     const publish = async (): Promise<void> => {

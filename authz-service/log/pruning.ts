@@ -54,6 +54,8 @@ const NANOS = 1_000_000n;
 export class Pruning {
   readonly #options: PruningOptions;
   readonly #reader: LogReader;
+  /** Of full bundles, which do not change: the lowest leaf that a leaf of each follows in its session; infinite: none does. */
+  readonly #reach = new Map<number, number>();
 
   constructor(options: PruningOptions) {
     this.#options = options;
@@ -78,6 +80,8 @@ export class Pruning {
     lower(confirmed(), 'confirmation elsewhere');
     const uncrossed = await this.#uncrossed(minimum, Math.max(minimum, limit));
     if (uncrossed.to < limit) [limit, waitsFor] = [uncrossed.to, uncrossed.why];
+    const whole = await this.#unfollowed(minimum, limit, size);
+    if (whole < limit) [limit, waitsFor] = [whole, 'sessions'];
     return { minimum, next: Math.max(minimum, limit), waitsFor };
   }
 
@@ -153,6 +157,28 @@ export class Pruning {
     // Times need not ascend.
     for (let bundle = minimum / TILE_WIDTH; bundle < low; bundle += 1) if (!(await isOld(bundle))) return bundle * TILE_WIDTH;
     return low * TILE_WIDTH;
+  }
+
+  /** The last end of a bundle, up to `to`, that no leaf behind it reaches back over: the leaves say so themselves, whatever the index says. */
+  async #unfollowed(minimum: number, to: number, size: number): Promise<number> {
+    let end = to;
+    for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; end > minimum && bundle * TILE_WIDTH >= end; bundle -= 1) {
+      const lowest = await this.#lowestFollowed(bundle, size);
+      if (lowest < end) end = lowest - (lowest % TILE_WIDTH);
+    }
+    return Math.max(minimum, end);
+  }
+
+  async #lowestFollowed(bundle: number, size: number): Promise<number> {
+    const known = this.#reach.get(bundle);
+    if (known !== undefined) return known;
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const entry of await this.#reader.entries(bundle, size)) {
+      const { position, previous } = decodeLeaf(entry);
+      if (position > 1) lowest = Math.min(lowest, previous);
+    }
+    if ((bundle + 1) * TILE_WIDTH <= size) this.#reach.set(bundle, lowest);
+    return lowest;
   }
 
   /** The last end of a bundle, up to `to`, that no session goes on behind: each is there as a whole, or not at all. */

@@ -17,6 +17,8 @@ export interface TestEvent {
   readonly kind?: number;
   /** Unix milliseconds. */
   readonly at?: number;
+  /** The index of the session's event before. Default: it is the first one. */
+  readonly previous?: number;
 }
 
 export class PublishedLog {
@@ -35,10 +37,12 @@ export class PublishedLog {
   open = (note: Uint8Array): Checkpoint => openCheckpoint(note, this.key.verifier.name, [this.key.verifier]);
 
   add(...events: readonly TestEvent[]): this {
-    for (const { session, text, kind = 11, at = 0 } of events) {
+    for (const { session, text, kind = 11, at = 0, previous } of events) {
       const [index, salt, event] = [this.entries.length, randomBytes(SALT_BYTES), Buffer.from(text)];
       const subject = { kind, timeUnixNanos: BigInt(at) * 1_000_000n, emitter: '0'.repeat(32), sequence: index + 1, session, target: 't' };
-      this.entries.push(Buffer.from(encodeLeafView(subject, session === '' ? 0 : 1, 0, salt, event)));
+      this.entries.push(
+        Buffer.from(encodeLeafView(subject, session === '' ? 0 : previous === undefined ? 1 : 2, previous ?? 0, salt, event)),
+      );
       this.details.push({ index, salt, event });
     }
     return this;

@@ -89,6 +89,19 @@ describe('a log that was pruned', () => {
     expect((await verifyPart(objects(), { keys }, { index: 1290 })).pruned).toBeUndefined();
   });
 
+  test('is lost in part when a notice of a session tells of it', async () => {
+    const other = new LogFixture().fill(1024).add('ses_x', { kind: 'notice', notice: PRUNED_NOTICE, text: pruningText(512, 86_400_000) });
+    const objects = other.fill(1300).publish();
+    for (let bundle = 0; bundle < 2; bundle += 1)
+      for (const key of ['tile/entries/00', 'tile/0/00', 'details/events/00', 'details/payloads/00'])
+        objects.objects.delete(`${key}${bundle}`);
+    const { salt, event } = other.records[LEAF] as (typeof other.records)[number];
+    objects.objects.set(PRUNED_PATH, formatPruned({ minimum: 512, leaf: LEAF, salt, event }));
+    const report = await verifyLog({ objects, trust: { keys: [other.key.verifier] } });
+    expect(codes(report)).toContain('missing');
+    expect(report.pruned).toBeUndefined();
+  });
+
   test('of which more is gone than it says is lost in part', async () => {
     expect(codes(await whole(pruned(768)))).toEqual(['missing']);
     expect(codes(await verifyPart(pruned(768), { keys }, { index: 700 }))).toEqual(['malformed']);

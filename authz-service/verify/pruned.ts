@@ -4,6 +4,7 @@ import { PRUNED_NOTICE, PRUNED_PATH, type Pruned, prunedBelow, readPruned } from
 import type { ObjectStore } from '../storage/object_store.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { decodeEvent } from '../tap/event.ts';
+import { isOwnNotice } from './missing.ts';
 import type { Faults, Report } from './report.ts';
 import type { Seen } from './trust.ts';
 
@@ -53,8 +54,10 @@ export class PrunedFront {
   take(entry: Buffer): void {
     const { minimum, leaf, salt, event } = this.#pruned as Pruned;
     try {
-      if (!commitmentOf(salt, event).equals(decodeLeaf(entry).commitment)) throw new Error('it is not the one that the leaf commits to');
-      const { body, timeUnixNanos } = decodeEvent(event);
+      const told = decodeLeaf(entry);
+      if (!commitmentOf(salt, event).equals(told.commitment)) throw new Error('it is not the one that the leaf commits to');
+      const { body, session, timeUnixNanos } = decodeEvent(event);
+      if (session !== '' || !isOwnNotice(told)) throw new Error('it is not one of the gateway itself');
       if (body.kind !== 'notice' || body.notice !== PRUNED_NOTICE || prunedBelow(body.text) !== minimum)
         throw new Error(`it does not tell of leaves below ${minimum}`);
       this.#told = { below: minimum, leaf, at: new Date(Number(timeUnixNanos / 1_000_000n)).toISOString(), text: body.text };

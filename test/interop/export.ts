@@ -437,8 +437,8 @@ const recorded = async (): Promise<void> => {
     let count = 0;
     for await (const line of exported()) {
       count += 1;
-      // Of very many, whose end repeats the beginning of pgbench, some.
-      if (count > 20_000 && count % 50 > 0) continue;
+      // Of very many statements, which are pgbench's over and over, some.
+      if (count > 20_000 && count % 50 > 0 && line.includes('"class_uid":6005')) continue;
       const event = JSON.parse(line) as { class_uid: number };
       const validate = validators.get(event.class_uid);
       ok(validate?.(event), `${ajv.errorsText(validate?.errors)} ${line}`);

@@ -1,9 +1,9 @@
 /** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
-import { classOf } from '../log/leaf.ts';
+import { classOf, isOwnNotice } from '../log/leaf.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
 import { conclude, keptCheckpoint } from '../verify/head.ts';
-import { isOwnNotice, Missing } from '../verify/missing.ts';
+import { Missing } from '../verify/missing.ts';
 import { extentInWords, Faults, type MissingEvents, missingInWords, type Report, type SessionExtent } from '../verify/report.ts';
 import { LeafCheck, SessionCheck, type VerifiedEvent } from '../verify/session.ts';
 import { openSigned, type Seen, type Trust } from '../verify/trust.ts';

@@ -5,7 +5,7 @@ import type { Checkpoint } from '../tlog/checkpoint.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
 import { LogError } from './error.ts';
-import { commitmentOf, decodeLeaf, NOTICE_KIND } from './leaf.ts';
+import { commitmentOf, decodeLeaf, isOwnNotice } from './leaf.ts';
 import { PRUNED_PATH, type Pruned, prunedBelow, readPruned } from './pruned.ts';
 import { LogReader } from './reader.ts';
 
@@ -39,8 +39,8 @@ export const declaredPruned = async (objects: ObjectStore, { open, told }: Pruni
   } catch (error) {
     refuse(`leaf ${leaf} does not stand in the tree`, error);
   }
-  const { kind, session, commitment } = decodeLeaf(entry);
-  const isTold = kind === NOTICE_KIND && session === '' && commitmentOf(salt, event).equals(commitment);
+  const teller = decodeLeaf(entry);
+  const isTold = isOwnNotice(teller) && commitmentOf(salt, event).equals(teller.commitment);
   if (!isTold || prunedBelow(told(event) ?? '') !== minimum) refuse(`leaf ${leaf} does not tell of it`);
   return pruned;
 };

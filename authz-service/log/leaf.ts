@@ -44,6 +44,9 @@ const PAYLOAD_KINDS: ReadonlySet<number> = new Set([17]);
 /** Of notices: of no session when they are the gateway's own. */
 export const NOTICE_KIND = 18;
 
+/** Whether this is a notice of the gateway's own: one of these tells of each deletion. */
+export const isOwnNotice = ({ kind, session }: Pick<Leaf, 'kind' | 'session'>): boolean => kind === NOTICE_KIND && session === '';
+
 export const classOf = (kind: number): DetailClass => (PAYLOAD_KINDS.has(kind) ? 'payloads' : 'events');
 
 const DOMAIN = Buffer.from('sluice.log.v1 event\0', 'latin1');

@@ -6,7 +6,7 @@
  *     pruned       MINIMUM LEAF · salt in hexadecimal · event in Base64, each on a line
  */
 
-import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
 import { parseTilePath, TILE_WIDTH } from '../tlog/tile.ts';
 import { LogError } from './error.ts';
 import { SALT_BYTES } from './leaf.ts';
@@ -86,19 +86,9 @@ export const removeBelow = async (store: ObjectStore, minimum: number): Promise<
     const leaves = level === 'entries' ? TILE_WIDTH : TILE_WIDTH ** (level + 1);
     for await (const key of store.list(`tile/${level}/`)) {
       const { index } = parseTilePath(key);
-      if ((index + 1) * leaves <= minimum) locked += (await isRemoved(store, key)) ? 0 : 1;
+      if ((index + 1) * leaves <= minimum) locked += (await deleteUnlessRetained(store, key)) ? 0 : 1;
       else if (minimum < DISORDER * leaves && index < DISORDER) break;
     }
   }
   return locked;
-};
-
-const isRemoved = async (store: ObjectStore, key: string): Promise<boolean> => {
-  try {
-    await store.delete(key);
-    return true;
-  } catch (error) {
-    if (error instanceof StorageError && error.code === 'retained') return false;
-    throw error;
-  }
 };

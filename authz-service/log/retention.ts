@@ -6,7 +6,7 @@
  * There is nothing to remember between two sweeps: what is due is found again, and a deletion that was cut off is done again. What tells of deletions goes in its turn:
  * each notice repeats all that went before, as the notices of the log tell it and not as it is missing, so that the newest one explains every gap that is one of these.
  */
-import { type ObjectStore, StorageError } from '../storage/object_store.ts';
+import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
 import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
 import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
 import { type Going, type Gone, joined, type Range, type Told } from './going.ts';
@@ -295,18 +295,9 @@ export class Retention {
 
 /** A hold that is left on what nobody holds any more is taken off. @returns false when the store does not let it go yet */
 const removed = async (store: ObjectStore, key: string): Promise<boolean> => {
-  const attempt = async (): Promise<boolean> => {
-    try {
-      await store.delete(key);
-      return true;
-    } catch (error) {
-      if (error instanceof StorageError && error.code === 'retained') return false;
-      throw error;
-    }
-  };
-  if (await attempt()) return true;
+  if (await deleteUnlessRetained(store, key)) return true;
   await store.hold(key, false);
-  return await attempt();
+  return await deleteUnlessRetained(store, key);
 };
 
 const isOf = ({ commitment }: Leaf, { salt, event }: Detail): boolean => commitmentOf(salt, event).equals(commitment);

@@ -53,6 +53,17 @@ export interface ObjectStore {
   close(): Promise<void>;
 }
 
+/** @returns false when the object is locked or held, and stays */
+export const deleteUnlessRetained = async (store: Pick<ObjectStore, 'delete'>, key: string): Promise<boolean> => {
+  try {
+    await store.delete(key);
+    return true;
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'retained') return false;
+    throw error;
+  }
+};
+
 /** Lower-case words and numbers between slashes; never a way out of the store. */
 const KEY = /^[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*(?:\/[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9_-]+)*)*$/;
 

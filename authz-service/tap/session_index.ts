@@ -185,16 +185,11 @@ export class SqliteIndex implements SessionIndex {
 
   /** As `apply`. */
   applyRows(rows: readonly SessionRow[], emitters: readonly HeardEmitter[], { applied, remembered }: Progress): void {
-    this.#database.exec('BEGIN');
-    try {
+    this.#atOnce(() => {
       for (const row of rows) this.#putRow(row);
       for (const { id, durable } of emitters) this.#putEmitter.run(id, durable);
       this.#putProgress.run(applied, remembered?.size ?? 0, remembered?.root ?? Buffer.alloc(0));
-      this.#database.exec('COMMIT');
-    } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
-    }
+    });
   }
 
   get(id: string): Session | undefined {
@@ -246,19 +241,13 @@ export class SqliteIndex implements SessionIndex {
     const rows = this.#database
       .prepare(`${SELECT} WHERE ${TOLD} AND first >= ? AND first < ? ORDER BY first LIMIT ?`)
       .all(from, to, limit) as unknown as Row[];
-    this.#database.exec('BEGIN');
-    try {
+    this.#atOnce(() => {
       for (const session of rows.map(sessionOf)) {
         this.#database.prepare('DELETE FROM terms WHERE first = ?').run(session.indices[0] as number);
         this.#putRow(rowOf(forgotten(session)));
       }
-      this.#database.exec('COMMIT');
-    } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
-    }
-    // The file's own journal has what was, too.
-    if (rows.length > 0) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    });
+    if (rows.length > 0) this.#emptyJournal();
     return rows.length;
   }
 
@@ -274,16 +263,11 @@ export class SqliteIndex implements SessionIndex {
     const firsts = this.#database
       .prepare('SELECT first FROM sessions WHERE first < ? AND open = 0 ORDER BY first LIMIT ?')
       .all(below, limit);
-    this.#database.exec('BEGIN');
-    try {
+    this.#atOnce(() => {
       for (const { first } of firsts as unknown as { first: number }[])
         for (const table of ['terms', 'sessions']) this.#database.prepare(`DELETE FROM ${table} WHERE first = ?`).run(first);
-      this.#database.exec('COMMIT');
-    } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
-    }
-    if (firsts.length > 0) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    });
+    if (firsts.length > 0) this.#emptyJournal();
     return firsts.length;
   }
 
@@ -298,6 +282,23 @@ export class SqliteIndex implements SessionIndex {
 
   close(): void {
     this.#database.close();
+  }
+
+  /** All of it, or nothing. */
+  #atOnce(change: () => void): void {
+    this.#database.exec('BEGIN');
+    try {
+      change();
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      this.#database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  /** The file's own journal has what was, too. */
+  #emptyJournal(): void {
+    this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
   #putRow({ columns, indices, terms }: SessionRow): void {

@@ -1,7 +1,7 @@
 /** Events that do not stand beside their leaves, and why: by a deletion that the log itself records, by what the verifier says was withheld, or by nothing. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DELETED_NOTICE, goneLeaves } from '../log/going.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf, kindOfEntry, type Leaf } from '../log/leaf.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, isOwnNotice, kindOfEntry, type Leaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
@@ -12,9 +12,6 @@ import { CHECKPOINT_PATH, TILE_WIDTH } from '../tlog/tile.ts';
 import { checkEvent } from './record.ts';
 import type { Faults, MissingEvents } from './report.ts';
 import { openSigned, type Seen, type Trust } from './trust.ts';
-
-/** Whether this is a notice of the gateway's own: one of these tells of each deletion. */
-export const isOwnNotice = ({ kind, session }: Pick<Leaf, 'kind' | 'session'>): boolean => kind === BODIES.notice.number && session === '';
 
 /** Why an event is not there. */
 interface Explanation {

@@ -1,10 +1,9 @@
 /** The front that a log has not any more: it says so itself, in an event that its leaves commit to. Without one, what is not there is lost. */
-import { commitmentOf, decodeLeaf } from '../log/leaf.ts';
+import { commitmentOf, decodeLeaf, isOwnNotice } from '../log/leaf.ts';
 import { PRUNED_NOTICE, PRUNED_PATH, type Pruned, prunedBelow, readPruned } from '../log/pruned.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { StorageError } from '../storage/object_store.ts';
 import { decodeEvent } from '../tap/event.ts';
-import { isOwnNotice } from './missing.ts';
 import type { Faults, Report } from './report.ts';
 import type { Seen } from './trust.ts';
 

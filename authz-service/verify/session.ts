@@ -1,7 +1,7 @@
 /** Verifies one session, or one event, without the rest of the log: each leaf by its inclusion proof, made of a few tiles. */
 
 import type { Detail } from '../log/details.ts';
-import { CLASSES, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
+import { CLASSES, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { timeText } from '../tap/event.ts';
@@ -13,7 +13,7 @@ import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '..
 import { TILE_WIDTH } from '../tlog/tile.ts';
 import { conclude, type Earlier, earlierOnes, readHeads } from './head.ts';
 import type { Verification } from './log.ts';
-import { explain, isOwnNotice, Missing } from './missing.ts';
+import { explain, Missing } from './missing.ts';
 import { PrunedFront } from './pruned.ts';
 import { Chains, checkEvent, comesLate, countedEnd } from './record.ts';
 import { addFault, Faults, type Report, type SessionExtent } from './report.ts';

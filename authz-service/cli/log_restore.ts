@@ -5,7 +5,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, 
 import { join } from 'node:path';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
-import type { Leaf, Subject } from '../log/leaf.ts';
+import { isOfService, type Leaf, type Subject } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
 import type { LogRecord, PublishedCheckpoint } from '../log/reader.ts';
@@ -126,7 +126,7 @@ function signedNotice(
     truncated: [],
     body: { kind: 'notice', notice: SIGNED_NOTICE, text },
   };
-  return { subject: subjectOf(event), event: encodeEvent(event) };
+  return { subject: subjectOf(event, true), event: encodeEvent(event) };
 }
 
 /** Nothing was ever recorded here; a start that was refused may have made the folders. */
@@ -183,15 +183,15 @@ class HoldsOfRecord {
   }
 
   /** Without the event: it was deleted. */
-  take({ session, kind }: Leaf, event: TapEvent | undefined): void {
-    if (session === '' || kindOf(kind) !== 'notice') return;
+  take(leaf: Leaf, event: TapEvent | undefined): void {
+    const { session, kind } = leaf;
+    if (session === '' || kindOf(kind) !== 'notice' || !isOfService(leaf)) return;
     if (event === undefined) {
       this.untold += 1;
       return;
     }
     const { body, timeUnixNanos } = event;
     if (body.kind !== 'notice') return;
-    // The sink takes them of nobody but the service.
     if (body.notice === ('legal-hold-released' satisfies ServiceNotice)) this.#held.delete(session);
     else if (body.notice === ('legal-hold-added' satisfies ServiceNotice) && !this.#held.has(session))
       this.#held.set(session, { session, ...readHoldText(body.text), at: new Date(Number(timeUnixNanos / 1_000_000n)).toISOString() });

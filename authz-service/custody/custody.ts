@@ -140,7 +140,11 @@ interface Replica {
 
 /** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. `present`: Unix milliseconds. */
 /** A text of another version. */
-const NOTHING_TOLD: Told = { gone: { events: [], payloads: [] }, whole: false };
+const NOTHING_TOLD: Told = {
+  gone: { events: [], payloads: [] },
+  now: { detailClass: 'events', ageMs: 0, leaves: [] },
+  whole: false,
+};
 
 const retainUntil =
   (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }, present: () => number) =>

@@ -42,6 +42,7 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
     const events = new LeafCheck(seen, missing, faults, session);
     extent = await checkPage(page, head, events, faults);
     ({ checked } = events);
+    missing.tell(faults, remarks);
     if (extent !== undefined) checkMissing(head, missing.events, faults);
   } catch (error) {
     if (page.failure !== undefined) throw page.failure;

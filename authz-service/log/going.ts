@@ -45,7 +45,10 @@ export const noticeText = (going: Going): string => {
 
 /** What a notice tells. */
 export interface Told {
+  /** All of it. */
   readonly gone: Gone;
+  /** What went by this notice itself, and how old it had to be for that. */
+  readonly now: Pick<Going, 'detailClass' | 'ageMs' | 'leaves'>;
   /** Whether it tells of all that went before it. */
   readonly whole: boolean;
 }
@@ -53,16 +56,18 @@ export interface Told {
 /** Of a text that was cut, what is told. `undefined` of any other text. */
 export const goneLeaves = (text: string): Told | undefined => {
   const [going = '', ...before] = text.split('; ');
-  const [, name, leaves = ''] = /^(\w+) older than \w+: leaves (.*)$/.exec(going) ?? [];
+  const [, name, number, unit, listed = ''] = /^(\w+) older than (\d{1,15})(d|ms): leaves (.*)$/.exec(going) ?? [];
   if (!isClass(name)) return undefined;
+  const leaves = rangesIn(listed);
   const gone: { [C in DetailClass]: Range[] } = { events: [], payloads: [] };
-  gone[name].push(...rangesIn(leaves));
+  gone[name].push(...leaves);
+  const ageMs = Number(number) * (unit === 'd' ? DAY_MS : 1);
   const [, part = '', first = ''] = /^before(, in part)?: (.*)$/.exec(before[0] ?? '') ?? [];
   for (const each of [first, ...before.slice(1)]) {
     const [, of, more = ''] = /^(\w+) (.*)$/.exec(each) ?? [];
     if (isClass(of)) gone[of].push(...rangesIn(more));
   }
-  return { gone, whole: first !== '' && part === '' };
+  return { gone, now: { detailClass: name, ageMs, leaves }, whole: first !== '' && part === '' };
 };
 
 const isClass = (name: string | undefined): name is DetailClass => CLASSES.some((each) => each === name);

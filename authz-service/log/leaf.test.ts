@@ -17,6 +17,8 @@ const codeOf = (run: () => unknown): string => {
 };
 
 const leaf: Leaf = {
+  version: 2,
+  own: false,
   kind: 11,
   timeUnixNanos: 1_764_158_400_123_456_789n,
   emitter: '000102030405060708090a0b0c0d0eff',
@@ -30,6 +32,8 @@ const leaf: Leaf = {
 
 const anyLeaf = fc
   .record({
+    version: fc.constantFrom(1, 2),
+    own: fc.boolean(),
     kind: fc.integer({ min: 10, max: 200 }),
     timeUnixNanos: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
     emitter: fc.stringMatching(/^[0-9a-f]{32}$/),
@@ -42,14 +46,14 @@ const anyLeaf = fc
   })
   .map(({ position, previous, ...rest }): Leaf => {
     const place = rest.session === '' ? 0 : position;
-    return { ...rest, position: place, previous: place > 1 ? previous : 0 };
+    return { ...rest, own: rest.own && rest.version === 2, position: place, previous: place > 1 ? previous : 0 };
   });
 
 describe('a leaf', () => {
   it('has the bytes that the format says', () => {
     expect(encodeLeaf(leaf).toString('hex')).toBe(
       [
-        '0801',
+        '0802',
         '100b',
         '19154de1ceb78c7b18',
         '2210000102030405060708090a0b0c0d0eff',
@@ -70,7 +74,8 @@ describe('a leaf', () => {
       fc.property(anyLeaf, (any) => {
         const message = type.toObject(type.decode(encodeLeaf(any)), { longs: String, bytes: String, defaults: true });
         expect(message).toEqual({
-          version: 1,
+          version: any.version,
+          own: any.own,
           kind: any.kind,
           timeUnixNanos: String(any.timeUnixNanos),
           emitter: Buffer.from(any.emitter, 'hex').toString('base64'),
@@ -102,13 +107,18 @@ describe('a leaf', () => {
         expect(['none', 'malformed']).toContain(codeOf(() => decodeLeaf(Buffer.from(bytes))));
       }),
     );
-    const hex = encodeLeaf(leaf).toString('hex');
+    const hex = encodeLeaf({ ...leaf, own: true }).toString('hex');
+    expect(hex).toBe(encodeLeaf(leaf).toString('hex').replace('5220', '58015220'));
     for (const [what, bad] of Object.entries({
-      'another version': hex.replace('0801', '0802'),
+      'another version': hex.replace('0802', '0803'),
+      'a mark that its version has not': hex.replace('0802', '0801'),
+      'a mark of another value': hex.replace('5801', '5802'),
+      'a mark that is none': hex.replace('5801', '5800'),
+      'a mark behind the commitment': `${hex.replace('5801', '')}5801`,
       'a number that could be shorter': hex.replace('28ac02', '28ac8200'),
       'a field that has its default': hex.replace('28ac02', '28ac02').replace('4a09', '4a004a09'),
       'a field twice': hex.replace('100b', '100b100b'),
-      'fields out of order': hex.replace('0801100b', '100b0801'),
+      'fields out of order': hex.replace('0802100b', '100b0802'),
       'a place without a session': hex.replace(`3219${Buffer.from(leaf.session).toString('hex')}`, ''),
       'one before the first': hex.replace('3802', '3801'),
     }))

@@ -6,7 +6,9 @@ import { hash } from 'node:crypto';
 import { sha256Many } from '../tlog/many.ts';
 import { LogError } from './error.ts';
 
-export const LEAF_VERSION = 1;
+/** What is written. Leaves of version 1 are read as well: they do not say whether the service itself told their events. */
+export const LEAF_VERSION = 2;
+const UNTOLD_VERSION = 1;
 export const SALT_BYTES = 16;
 export const COMMITMENT_BYTES = 32;
 const EMITTER_BYTES = 16;
@@ -24,9 +26,13 @@ export interface Subject {
   /** At most 128 printable ASCII characters; empty: of no session. */
   readonly session: string;
   readonly target: string;
+  /** The gateway's service itself tells it, and no filter. */
+  readonly own: boolean;
 }
 
 export interface Leaf extends Subject {
+  /** Of the format: 1 or 2. */
+  readonly version: number;
   /** Which one of its session's events it is, from 1; 0 without a session. */
   readonly position: number;
   /** The index of the session's event before; 0 means something when `position` is more than 1 only. */
@@ -44,8 +50,13 @@ const PAYLOAD_KINDS: ReadonlySet<number> = new Set([17]);
 /** Of notices: of no session when they are the gateway's own. */
 export const NOTICE_KIND = 18;
 
+type Told = Pick<Leaf, 'version' | 'kind' | 'session' | 'own'>;
+
+/** Whether the service may have told it: a leaf of the older form does not say that it did. */
+export const isOfService = ({ version, own }: Pick<Leaf, 'version' | 'own'>): boolean => own || version === UNTOLD_VERSION;
+
 /** Whether this is a notice of the gateway's own: one of these tells of each deletion. */
-export const isOwnNotice = ({ kind, session }: Pick<Leaf, 'kind' | 'session'>): boolean => kind === NOTICE_KIND && session === '';
+export const isOwnNotice = (leaf: Told): boolean => leaf.kind === NOTICE_KIND && leaf.session === '' && isOfService(leaf);
 
 export const classOf = (kind: number): DetailClass => (PAYLOAD_KINDS.has(kind) ? 'payloads' : 'events');
 
@@ -82,6 +93,9 @@ const VARINT = 0;
 const FIXED64 = 1;
 const BYTES = 2;
 const tag = (field: number, type: number): number => (field << 3) | type;
+
+/** Stands before the commitment, which is last. */
+const OWN = 11;
 
 const scratch = Buffer.alloc(1024);
 /** A number's bytes on their way: Buffer's own methods for such numbers cost more than the rest of a leaf. */
@@ -143,13 +157,20 @@ export const leafTarget = (target: string): string =>
 /** What a leaf of this subject has at most. */
 export const entryBound = ({ session, target }: Subject): number =>
   FIXED_BOUND + 3 * (session.length + Math.min(target.length, MAX_TARGET_LENGTH));
-/** Its fields but for the two texts: six numbers of at most nine bytes, the time, emitter and commitment, with what stands before each. */
-const FIXED_BOUND = 6 * 9 + 9 + 18 + 2 * 4 + 34;
+/** Its fields but for the two texts: six numbers of at most nine bytes, the time, emitter, mark and commitment, with what stands before each. */
+const FIXED_BOUND = 6 * 9 + 9 + 18 + 2 * 4 + 2 + 34;
 
 /** Writes the entry for an event but for its last `COMMITMENT_BYTES`; returns where those go. There is room for `entryBound` bytes. */
-export const writeEntry = (into: Buffer, from: number, subject: Subject, position: number, previous: number): number => {
-  const { kind, timeUnixNanos, emitter, sequence, session, target } = subject;
-  let at = writeNumber(into, 1, LEAF_VERSION, from);
+export const writeEntry = (
+  into: Buffer,
+  from: number,
+  subject: Subject,
+  position: number,
+  previous: number,
+  version = LEAF_VERSION,
+): number => {
+  const { kind, timeUnixNanos, emitter, sequence, session, target, own } = subject;
+  let at = writeNumber(into, 1, version, from);
   at = writeNumber(into, 2, kind, at);
   if (timeUnixNanos > 0n) at = writeFixed64(into, 3, timeUnixNanos, at);
   into[at] = tag(4, BYTES);
@@ -162,13 +183,14 @@ export const writeEntry = (into: Buffer, from: number, subject: Subject, positio
   if (position > 0) at = writeNumber(into, 7, position, at);
   if (previous > 0) at = writeNumber(into, 8, previous, at);
   if (target !== '') at = writeText(into, 9, leafTarget(target), at);
+  if (own) at = writeNumber(into, OWN, 1, at);
   into[at] = tag(10, BYTES);
   into[at + 1] = COMMITMENT_BYTES;
   return at + 2;
 };
 
-const writeLeaf = (subject: Subject, position: number, previous: number, commitment: string): number => {
-  const at = writeEntry(scratch, 0, subject, position, previous);
+const writeLeaf = (subject: Subject, position: number, previous: number, commitment: string, version?: number): number => {
+  const at = writeEntry(scratch, 0, subject, position, previous, version);
   (scratch as unknown as FastBuffer).latin1Write(commitment, at);
   return at + COMMITMENT_BYTES;
 };
@@ -179,7 +201,7 @@ export const encodeLeafView = (subject: Subject, position: number, previous: num
 
 /** The leaf's bytes: at most about 900. */
 export const encodeLeaf = (leaf: Leaf): Buffer =>
-  Buffer.from(scratch.subarray(0, writeLeaf(leaf, leaf.position, leaf.previous, leaf.commitment.toString('latin1'))));
+  Buffer.from(scratch.subarray(0, writeLeaf(leaf, leaf.position, leaf.previous, leaf.commitment.toString('latin1'), leaf.version)));
 
 const malformed = (what: string): LogError => new LogError('malformed', `a leaf ${what}`);
 
@@ -216,10 +238,12 @@ class LeafReader {
   }
 }
 
-/** The kind alone of an entry that is known to be a leaf of this version: one that this process, or an earlier one, has written. */
+const isKnown = (version: number): boolean => version === LEAF_VERSION || version === UNTOLD_VERSION;
+
+/** The kind alone of an entry that is known to be a leaf: one that this process, or an earlier one, has written. */
 export const kindOfEntry = (entry: Buffer): number => {
   const reader = new LeafReader(entry);
-  if (reader.varint() !== tag(1, VARINT) || reader.varint() !== LEAF_VERSION || reader.varint() !== tag(2, VARINT))
+  if (reader.varint() !== tag(1, VARINT) || !isKnown(reader.varint()) || reader.varint() !== tag(2, VARINT))
     throw malformed('that does not begin with its version and kind');
   return reader.varint();
 };
@@ -240,12 +264,14 @@ export const tellerOfEntry = (entry: Buffer): Pick<Leaf, 'emitter' | 'sequence'>
 /** Strict: what it takes, `encodeLeaf` gives again. Throws a `LogError` (`malformed`). */
 export const decodeLeaf = (bytes: Buffer): Leaf => {
   const reader = new LeafReader(bytes);
-  const leaf = { kind: 0, timeUnixNanos: 0n, emitter: '', sequence: 0, session: '', position: 0, previous: 0, target: '' };
-  let version = 0;
+  const leaf = {
+    ...{ version: 0, kind: 0, timeUnixNanos: 0n, emitter: '', sequence: 0 },
+    ...{ session: '', position: 0, previous: 0, target: '', own: false },
+  };
   let commitment = Buffer.alloc(0);
   while (!reader.done) {
     const field = reader.varint();
-    if (field === tag(1, VARINT)) version = reader.varint();
+    if (field === tag(1, VARINT)) leaf.version = reader.varint();
     else if (field === tag(2, VARINT)) leaf.kind = reader.varint();
     else if (field === tag(3, FIXED64)) leaf.timeUnixNanos = reader.take(8).readBigUInt64LE(0);
     else if (field === tag(4, BYTES)) leaf.emitter = reader.take(reader.varint()).toString('hex');
@@ -254,17 +280,20 @@ export const decodeLeaf = (bytes: Buffer): Leaf => {
     else if (field === tag(7, VARINT)) leaf.position = reader.varint();
     else if (field === tag(8, VARINT)) leaf.previous = reader.varint();
     else if (field === tag(9, BYTES)) leaf.target = reader.take(reader.varint()).toString('utf8');
+    else if (field === tag(OWN, VARINT)) leaf.own = reader.varint() === 1;
     else if (field === tag(10, BYTES)) commitment = Buffer.from(reader.take(reader.varint()));
     else throw malformed(`with a field that this version does not know: ${field}`);
   }
-  if (version !== LEAF_VERSION) throw malformed(`of version ${version}; this one reads ${LEAF_VERSION}`);
+  const { version } = leaf;
+  if (!isKnown(version)) throw malformed(`of version ${version}; this one reads ${UNTOLD_VERSION} and ${LEAF_VERSION}`);
+  if (leaf.own && version === UNTOLD_VERSION) throw malformed('of a version that does not say who told its event, and says so');
   if (leaf.emitter.length !== 2 * EMITTER_BYTES || commitment.length !== COMMITMENT_BYTES)
     throw malformed('without an emitter or a commitment');
   if (leaf.session.length > MAX_SESSION_LENGTH || leaf.target.length > MAX_TARGET_LENGTH) throw malformed('with a name that is too long');
   if (leaf.position > 0 !== (leaf.session !== '') || (leaf.position <= 1 && leaf.previous !== 0))
     throw malformed('whose place in its session makes no sense');
   const read = { ...leaf, commitment };
-  const length = writeLeaf(read, read.position, read.previous, commitment.toString('latin1'));
+  const length = writeLeaf(read, read.position, read.previous, commitment.toString('latin1'), version);
   if (length !== bytes.length || scratch.compare(bytes, 0, length, 0, length) !== 0) throw malformed('that is not written as it should be');
   return read;
 };

@@ -22,6 +22,7 @@ export const subject = (sequence: number, session = 'ses_1', kind = 11): Subject
   sequence,
   session,
   target: 'orders',
+  own: false,
 });
 
 /** What the session index tells the log in the service: here it is whatever `records` have been seen. */

@@ -156,10 +156,12 @@ describe('pruning', () => {
     ['tells of other leaves', () => ({ ...(log.details[1300] as Detail), leaf: 1300 })],
     ['names a notice of a session', () => ({ ...(log.details[1301] as Detail), leaf: 1301 })],
     ['names an event of another kind', () => ({ ...(log.details[1302] as Detail), leaf: 1302 })],
+    ['names a notice of a filter', () => ({ ...(log.details[1303] as Detail), leaf: 1303 })],
     ['names a leaf that is not there', () => ({ leaf: 9999, salt: Buffer.alloc(16), event: Buffer.from('x') })],
   ])('lets nothing go, here or in a copy, for an object that %s', async (_, forged) => {
     log.add({ session: '', text: pruningText(256, DAY), kind: 18 });
-    log.add({ session: 'a', text: pruningText(1024, DAY), kind: 18 }, { session: '', text: pruningText(1024, DAY) });
+    log.add({ session: 'a', text: pruningText(1024, DAY), kind: 18, own: true });
+    log.add({ session: '', text: pruningText(1024, DAY), kind: 11 }, { session: '', text: pruningText(1024, DAY), own: false });
     await log.publish();
     const replica = localFiles(join(directory, 'replica'));
     const bytes = formatPruned({ minimum: 1024, ...forged() });

@@ -7,16 +7,18 @@ import { Frontier, leafHash } from '../tlog/hash.ts';
 import { generateSignerKey, parseSignerKey, type SignerKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tilePath } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
-import { CLASSES, classOf, decodeLeaf, encodeLeafView, SALT_BYTES } from './leaf.ts';
+import { CLASSES, classOf, decodeLeaf, encodeLeafView, NOTICE_KIND, SALT_BYTES } from './leaf.ts';
 import { LogReader } from './reader.ts';
 
 export interface TestEvent {
   readonly session: string;
   readonly text: string;
-  /** 11 is an event, 17 a payload. */
+  /** 11 is an event, 17 a payload, 18 a notice. Default: of no session 18, of others 11. */
   readonly kind?: number;
   /** Unix milliseconds. */
   readonly at?: number;
+  /** The service itself tells it. Default: what is of no session. */
+  readonly own?: boolean;
   /** The index of the session's event before. Default: it is the first one. */
   readonly previous?: number;
 }
@@ -37,9 +39,17 @@ export class PublishedLog {
   open = (note: Uint8Array): Checkpoint => openCheckpoint(note, this.key.verifier.name, [this.key.verifier]);
 
   add(...events: readonly TestEvent[]): this {
-    for (const { session, text, kind = 11, at = 0, previous } of events) {
+    for (const { session, text, kind = session === '' ? NOTICE_KIND : 11, at = 0, previous, own = session === '' } of events) {
       const [index, salt, event] = [this.entries.length, randomBytes(SALT_BYTES), Buffer.from(text)];
-      const subject = { kind, timeUnixNanos: BigInt(at) * 1_000_000n, emitter: '0'.repeat(32), sequence: index + 1, session, target: 't' };
+      const subject = {
+        kind,
+        timeUnixNanos: BigInt(at) * 1_000_000n,
+        emitter: '0'.repeat(32),
+        sequence: index + 1,
+        session,
+        target: 't',
+        own,
+      };
       this.entries.push(
         Buffer.from(encodeLeafView(subject, session === '' ? 0 : previous === undefined ? 1 : 2, previous ?? 0, salt, event)),
       );

@@ -7,7 +7,7 @@ import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
 import { decodeDetails } from './details.ts';
-import { type Going, goneLeaves, noticeText } from './going.ts';
+import { type Going, goingText, goneLeaves, noticeText, type Told } from './going.ts';
 import { LegalHolds } from './legal_holds.ts';
 import { PublishedLog } from './published.fixture.ts';
 import { LogReader } from './reader.ts';
@@ -116,7 +116,8 @@ describe('retention', () => {
       .add({ session: '', text: 'deleted', at: START + DAY })
       .publish();
     const retention = retentionOf({
-      toldOf: (event) => (String(event) === 'deleted' ? { gone: { events: [], payloads: [] }, whole: false } : undefined),
+      toldOf: (event) =>
+        String(event) === 'deleted' ? (goneLeaves(goingText({ detailClass: 'events', ageMs: 0, leaves: [] })) as Told) : undefined,
     });
     now = START + 10 * DAY + 1;
     expect((await retention.sweep()).single).toBe(3);
@@ -368,6 +369,9 @@ describe('retention', () => {
       expect(texts()).toEqual(['events older than 10d: leaves 256-511, 768-1023; before: none']);
       log.add({ session: '', text: 'events older than 10d: leaves 0-2000', at: now });
       await log.publish();
+      // Nor by the words of a filter.
+      log.add({ session: '', text: 'events older than 10d: leaves 0-255', at: now, own: false });
+      await log.publish();
       held.clear();
       await recording().sweep();
       // Nor by one that would tell of what stands behind it.
@@ -397,11 +401,14 @@ describe('retention', () => {
       const before = { events: [{ from: 0, to: 256 }], payloads: [] };
       for (const whole of [true, false]) {
         const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, whole });
-        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: [{ from: 3, to: 9 }] }, whole });
+        const now = { detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }] };
+        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: now.leaves }, now, whole });
         for (let end = 0; end <= text.length; end += 1) goneLeaves(text.slice(0, end));
       }
-      expect(goneLeaves('events older than 1d: leaves 0-255')).toEqual({ gone: before, whole: false });
-      for (const text of ['', 'x', 'keys older than 1d: leaves 0-1', 'events older than 1d']) expect(goneLeaves(text)).toBeUndefined();
+      const now = { detailClass: 'events', ageMs: 1_500, leaves: before.events };
+      expect(goneLeaves('events older than 1500ms: leaves 0-255')).toEqual({ gone: before, now, whole: false });
+      for (const text of ['', 'x', 'keys older than 1d: leaves 0-1', 'events older than 1d', 'events older than x: leaves 0-1'])
+        expect(goneLeaves(text)).toBeUndefined();
     });
   });
 

@@ -10,7 +10,7 @@ import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.
 import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
 import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
 import { type Going, type Gone, joined, type Range, type Told } from './going.ts';
-import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
+import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from './leaf.ts';
 import { LogReader } from './reader.ts';
 
 export interface RetentionOptions {
@@ -200,7 +200,7 @@ export class Retention {
     const first = (await this.#reader.minimum()) / TILE_WIDTH;
     for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle -= 1) {
       const leaves = await this.#leaves(bundle, size);
-      const own = leaves.flatMap(({ session, kind }, i) => (session === '' && classOf(kind) === 'events' ? [bundle * TILE_WIDTH + i] : []));
+      const own = leaves.flatMap((leaf, i) => (isOwnNotice(leaf) ? [bundle * TILE_WIDTH + i] : []));
       if (own.length === 0) continue;
       const details = await this.#reader.details('events', bundle, size);
       for (const index of own.reverse()) {

@@ -39,6 +39,7 @@ const staged: fc.Arbitrary<Staged> = fc.record({
     sequence: fc.maxSafeNat(),
     session: fc.oneof(fc.constantFrom('', 'ses_1', 'ses_2'), fc.string({ unit: 'grapheme-ascii', maxLength: 128 })),
     target: fc.oneof(fc.constantFrom('', 'orders'), fc.string({ unit: 'binary', maxLength: 140 }), fc.string({ maxLength: 140 })),
+    own: fc.boolean(),
   }),
   event: fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
@@ -94,7 +95,7 @@ describe('events that are staged', () => {
     given.length = 0;
     // In writes of one and of many, and of more than are drawn at once.
     for (let i = 0; i < 1500; i += 1) {
-      log.stage({ kind: 11, timeUnixNanos: 1n, emitter: '00'.repeat(16), sequence: 1, session: '', target: '' }, Buffer.of(1));
+      log.stage({ kind: 11, timeUnixNanos: 1n, emitter: '00'.repeat(16), sequence: 1, session: '', target: '', own: false }, Buffer.of(1));
       if (i < 3 || i === 700) await log.settled();
     }
     await log.settled();

@@ -221,18 +221,34 @@ describe('what the service tells', () => {
     expect(sink.metrics.lastLag).toBeCloseTo(2.5, 3);
   });
 
+  it('marks in the leaf what the service itself tells, and nothing of a filter, whatever that says', async () => {
+    const world = new World();
+    const sink = await world.open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    emitter.emit('', { kind: 'notice', notice: 'tap-opened', text: 'the record is open' });
+    emitter.emit('s', opened);
+    await sink.append([
+      ...of('s', judged('allow')),
+      { session: '', target: '', body: { kind: 'notice', notice: 'leaves-pruned', text: '' } },
+    ]);
+    const own: [string, boolean][] = [];
+    for await (const { about } of sink.read(0)) own.push([about.emitter === sink.emitter ? 'service' : 'filter', about.own]);
+    expect(own.sort()).toEqual([
+      ['filter', false],
+      ['filter', false],
+      ['service', true],
+      ['service', true],
+      ['service', true],
+    ]);
+    await sink.close();
+  });
+
   it('does not open over a record that it does not understand', async () => {
     const world = new World();
     const store = await openTestStore(DIR, world.files);
-    store.stage(Buffer.from('not an event'), {
-      emitter: A,
-      sequence: 1,
-      timeUnixNanos: 0n,
-      session: 's',
-      target: '',
-      truncated: [],
-      body: opened,
-    });
+    const about = { emitter: A, sequence: 1, timeUnixNanos: 0n, session: 's', target: '', truncated: [], body: opened };
+    store.stage(Buffer.from('not an event'), about, false);
     await store.close();
     await expect(world.open()).rejects.toThrow(/record 0 of the tap/);
   });

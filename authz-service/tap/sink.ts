@@ -963,7 +963,7 @@ class RecordSink implements Sink {
   #stage(emitter: Emitter, event: TapEvent, bytes: Buffer, stream: Emitter['stream']): void {
     let index: number;
     try {
-      index = this.#store.stage(bytes, event);
+      index = this.#store.stage(bytes, event, emitter === this.#own);
     } catch (error) {
       if (error instanceof Unproven) throw error;
       this.metrics.failures += 1;

@@ -24,8 +24,8 @@ export interface Tellers {
 }
 
 export interface TapStore {
-  /** Takes a copy of an event's bytes for the next write and returns its index. Throws when it accepts none. */
-  stage(event: Uint8Array, about: TapEvent): number;
+  /** Takes a copy of an event's bytes for the next write and returns its index. `own`: the service itself tells it. Throws when it accepts none. */
+  stage(event: Uint8Array, about: TapEvent, own: boolean): number;
   /** Which one of its session's events this one is when it is staged next, from 1. */
   positionOf(about: TapEvent): number;
   /** Where the newest durable event of each of these sessions stands, as the record itself says: see `Log`. */
@@ -62,14 +62,15 @@ export async function* present(
   for await (const { index, bytes } of records) if (bytes !== undefined) yield { index, bytes };
 }
 
-/** What the log is told of an event. */
-export const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, body }: TapEvent): Subject => ({
+/** What the log is told of an event. `own`: the service itself tells it. */
+export const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, body }: TapEvent, own: boolean): Subject => ({
   kind: NUMBER_OF[body.kind],
   timeUnixNanos,
   emitter,
   sequence,
   session,
   target,
+  own,
 });
 
 /** As `present`, with the kind alone of what was deleted, so that who passes over it can say so. */
@@ -93,12 +94,12 @@ class LogStore implements TapStore {
     this.#log = log;
   }
 
-  stage(bytes: Uint8Array, about: TapEvent): number {
-    return this.#log.stage(subjectOf(about), bytes);
+  stage(bytes: Uint8Array, about: TapEvent, own: boolean): number {
+    return this.#log.stage(subjectOf(about, own), bytes);
   }
 
   positionOf(about: TapEvent): number {
-    return this.#log.positionOf(subjectOf(about));
+    return this.#log.positionOf(subjectOf(about, false));
   }
 
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>> {

@@ -1,6 +1,6 @@
 /** A log in memory, as it would be published, and ways to tamper with it. */
 import { detailsPath, encodeDetails } from '../log/details.ts';
-import { CLASSES, classOf, commitmentOf, encodeLeaf, type Leaf } from '../log/leaf.ts';
+import { CLASSES, classOf, commitmentOf, encodeLeaf, LEAF_VERSION, type Leaf } from '../log/leaf.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { encodeEvent } from '../tap/event.ts';
 import { BODIES, closedBody, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
@@ -47,6 +47,7 @@ export class LogFixture {
   readonly records: Written[] = [];
   readonly #newest = new Map<string, { index: number; position: number }>();
   #sequence = 0;
+  #elapsedMs = 0;
 
   constructor(key = parseSignerKey(generateSignerKey(ORIGIN))) {
     this.key = key;
@@ -58,12 +59,22 @@ export class LogFixture {
     return this;
   }
 
-  add(session: string, body: TapBody, target = session === '' ? '' : 'demo'): this {
+  /**
+   * A millisecond after the one before; what is of no session two days later, so that it may tell of what was to be kept for a day.
+   * `own`: the service has told it; default: what is of no session. `version`: of the leaf.
+   */
+  add(
+    session: string,
+    body: TapBody,
+    target = session === '' ? '' : 'demo',
+    { own = session === '', version = LEAF_VERSION }: { readonly own?: boolean; readonly version?: number } = {},
+  ): this {
     const index = this.records.length;
+    if (session === '') this.#elapsedMs += 2 * 86_400_000;
     const event: TapEvent = {
       emitter: 'ab'.repeat(16),
       sequence: (this.#sequence += 1),
-      timeUnixNanos: 1_790_000_000_000_000_000n + BigInt(index) * 1_000_000n,
+      timeUnixNanos: 1_790_000_000_000_000_000n + BigInt(this.#elapsedMs + index) * 1_000_000n,
       session,
       target,
       truncated: [],
@@ -74,8 +85,16 @@ export class LogFixture {
     const before = this.#newest.get(session);
     const position = session === '' ? 0 : (before?.position ?? 0) + 1;
     const { emitter, sequence, timeUnixNanos } = event;
-    const subject = { kind: BODIES[body.kind].number, timeUnixNanos, emitter, sequence, session, target };
-    const leaf = { ...subject, position, previous: before?.index ?? 0, commitment: commitmentOf(salt, bytes) };
+    const subject = {
+      kind: BODIES[body.kind].number,
+      timeUnixNanos,
+      emitter,
+      sequence,
+      session,
+      target,
+      own: own && version === LEAF_VERSION,
+    };
+    const leaf = { version, ...subject, position, previous: before?.index ?? 0, commitment: commitmentOf(salt, bytes) };
     if (session !== '') this.#newest.set(session, { index, position });
     this.records.push({ leaf, entry: encodeLeaf(leaf), salt, event: bytes });
     return this;

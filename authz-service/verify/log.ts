@@ -62,7 +62,7 @@ export const verifyLog = async ({
     pruned = front.told;
     try {
       if (faults.none) await explain(missing, { objects, trust, seen, from: seen.size, patienceMs }, faults, remarks);
-      missing.tell(faults);
+      missing.tell(faults, remarks);
     } catch (error) {
       addFault(error, faults);
     }
@@ -260,7 +260,7 @@ class Walk {
       } else {
         const event = checkEvent(index, leaf, detail, faults);
         this.#chains.add(index, leaf, event);
-        missing.deletions.add(index, event);
+        missing.deletions.add(index, leaf, event);
         counts.events += 1;
         counts.bytes += detail.event.length;
       }

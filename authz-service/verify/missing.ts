@@ -1,7 +1,9 @@
 /** Events that do not stand beside their leaves, and why: by a deletion that the log itself records, by what the verifier says was withheld, or by nothing. */
+import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DELETED_NOTICE, goneLeaves } from '../log/going.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf, isOwnNotice, kindOfEntry, type Leaf } from '../log/leaf.ts';
+import { DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, isOfService, isOwnNotice, kindOfEntry, type Leaf } from '../log/leaf.ts';
+import type { ServiceNotice } from '../log/notices.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
@@ -26,20 +28,77 @@ interface Recorded {
   readonly from: number;
   readonly to: number;
   readonly leaf: number;
+  /** The events had to be older, Unix milliseconds; infinite: the notice only repeats what one before it has told, and says nothing of that. */
+  readonly dueMs: number;
+  /** Its leaf does not say who told it. */
+  readonly untold: boolean;
 }
 
-/** What the log itself records of deletions. */
-export class Deletions {
-  readonly #recorded: { readonly [C in DetailClass]: Recorded[] } = { events: [], payloads: [] };
-  readonly #gone: number[] = [];
+/** A clock may be set right between the look at it and the notice: what is as little younger was due. Milliseconds. */
+const CLOCK_STEP_MS = 60_000;
 
-  /** An event as far as it can be read: those that tell of deletions count, from the gateway itself. */
-  add(leaf: number, event: TapEvent | undefined): void {
-    if (event?.body.kind !== 'notice' || event.session !== '' || event.body.notice !== DELETED_NOTICE) return;
-    const { gone } = goneLeaves(event.body.text) ?? {};
+/** From leaf `from` to before leaf `to`. */
+interface Held {
+  readonly from: number;
+  to: number;
+}
+
+const HOLD_NOTICES = {
+  added: 'legal-hold-added' satisfies ServiceNotice as string,
+  released: 'legal-hold-released' satisfies ServiceNotice as string,
+};
+
+type OfClass<Each> = { readonly [C in DetailClass]: Each };
+
+/** What the log itself records of deletions, and of what must not go. */
+export class Deletions {
+  /** What notices tell of what went by themselves, and all that they tell. */
+  readonly #recorded: { readonly now: OfClass<Recorded[]>; readonly all: OfClass<Recorded[]> } = {
+    now: { events: [], payloads: [] },
+    all: { events: [], payloads: [] },
+  };
+  readonly #gone: number[] = [];
+  readonly #held = new Map<number, Held[]>();
+
+  /** An event as far as it can be read: notices of the service itself count. */
+  add(index: number, leaf: Leaf, event: TapEvent | undefined): void {
+    if (event?.body.kind !== 'notice' || !isOfService(leaf)) return;
+    const { notice, text } = event.body;
+    if (event.session !== '') this.#hold(index, event.session, notice);
+    else if (notice === DELETED_NOTICE) this.#deleted(index, leaf, goneLeaves(text));
+  }
+
+  #deleted(index: number, { timeUnixNanos, own }: Leaf, told: Told | undefined): void {
+    if (told === undefined) return;
+    const { gone, now } = told;
+    const by = { leaf: index, untold: !own };
+    const dueMs = inMs(timeUnixNanos) - now.ageMs + CLOCK_STEP_MS;
     // What is deleted stands before what tells of it.
+    for (const { from, to } of now.leaves) if (to <= index) this.#recorded.now[now.detailClass].push({ from, to, ...by, dueMs });
     for (const each of CLASSES)
-      for (const { from, to } of gone?.[each] ?? []) if (to <= leaf) this.#recorded[each].push({ from, to, leaf });
+      for (const { from, to } of gone[each])
+        if (to <= index) this.#recorded.all[each].push({ from, to, ...by, dueMs: Number.POSITIVE_INFINITY });
+  }
+
+  #hold(index: number, session: string, notice: string): void {
+    const key = sessionKey(session);
+    const all = this.#held.get(key) ?? [];
+    const last = all.at(-1);
+    const on = last !== undefined && last.to === Number.POSITIVE_INFINITY;
+    if (notice === HOLD_NOTICES.added && !on) all.push({ from: index, to: Number.POSITIVE_INFINITY });
+    else if (notice === HOLD_NOTICES.released && on) last.to = index;
+    if (all.length > 0) this.#held.set(key, all);
+  }
+
+  /** Whether the session was held, as far as the record tells, when the notice of this leaf was told. */
+  wasHeld(session: number, leaf: number): boolean {
+    return this.#held.get(session)?.some(({ from, to }) => from < leaf && leaf < to) ?? false;
+  }
+
+  /** What tells that the event of a leaf was deleted: the notice that it went by, if that is there still, else one that repeats it; `undefined`: nothing. */
+  teller(): (detailClass: DetailClass, index: number) => Recorded | undefined {
+    const [now, all] = [disjointOfClass(this.#recorded.now), disjointOfClass(this.#recorded.all)];
+    return (detailClass, index) => foundIn(now[detailClass], index) ?? foundIn(all[detailClass], index);
   }
 
   /** A notice of the gateway's own, whose event is not there. */
@@ -49,16 +108,26 @@ export class Deletions {
 
   /** What explains that the event of a leaf is not there, or may have; `undefined`: nothing. */
   explainer(): (detailClass: DetailClass, index: number) => Explanation | undefined {
-    const recorded = { events: disjoint(this.#recorded.events), payloads: disjoint(this.#recorded.payloads) };
+    const teller = this.teller();
     // Notices are events, and go as these do. What one told is told by no other thing than another notice: that it has gone, and is known to, explains nothing.
-    const last = this.#gone.filter((leaf) => foundIn(recorded.events, leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
+    const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
     return (detailClass, index) => {
-      const by = foundIn(recorded[detailClass], index);
+      const by = teller(detailClass, index);
       if (by !== undefined) return { by: [by.leaf], noticeGone: false };
-      return index < last ? { by: [last, foundIn(recorded.events, last)?.leaf ?? last], noticeGone: true } : undefined;
+      return index < last ? { by: [last, teller('events', last)?.leaf ?? last], noticeGone: true } : undefined;
     };
   }
 }
+
+const inMs = (nanos: bigint): number => Number(nanos / 1_000_000n);
+
+/** By which a session is known among those of events that are not there: its name takes more memory. Of 48 bits of SHA-256; 0: of no session. */
+const sessionKey = (session: string): number => (session === '' ? 0 : hash('sha256', session, 'buffer').readUIntBE(0, 6));
+
+const disjointOfClass = ({ events, payloads }: OfClass<Recorded[]>): OfClass<readonly Recorded[]> => ({
+  events: disjoint(events),
+  payloads: disjoint(payloads),
+});
 
 /** Ascending, none over another: what is told of twice counts as told of first. */
 const disjoint = (recorded: readonly Recorded[]): readonly Recorded[] => {
@@ -85,8 +154,24 @@ const foundIn = (recorded: readonly Recorded[], index: number): Recorded | undef
 interface NotThere {
   /** A bit for each leaf of the bundle. */
   readonly leaves: Uint8Array;
+  /** When each of these happened, Unix milliseconds, and in which session, by its key. */
+  readonly times: Float64Array;
+  readonly sessions: Float64Array;
   /** Whether others of the class are there. */
-  readonly beside: boolean;
+  beside: boolean;
+}
+
+const noneOf = (): NotThere => ({
+  leaves: new Uint8Array(TILE_WIDTH / BITS),
+  times: new Float64Array(TILE_WIDTH),
+  sessions: new Float64Array(TILE_WIDTH),
+  beside: false,
+});
+
+/** What is wrong with what one notice says went. */
+interface Wrong {
+  count: number;
+  readonly first: number;
 }
 
 const BITS = 8;
@@ -105,10 +190,14 @@ export class Missing {
   add(index: number, leaf: Leaf, beside = false): void {
     const bundles = this.#notThere[classOf(leaf.kind)];
     const bundle = Math.floor(index / TILE_WIDTH);
-    const { leaves } = bundles.get(bundle) ?? { leaves: new Uint8Array(TILE_WIDTH / BITS) };
+    const notThere = bundles.get(bundle) ?? noneOf();
+    const { leaves, times, sessions } = notThere;
     const offset = index % TILE_WIDTH;
+    times[offset] = inMs(leaf.timeUnixNanos);
+    sessions[offset] = sessionKey(leaf.session);
+    notThere.beside = beside;
     leaves[Math.floor(offset / BITS)] = (leaves[Math.floor(offset / BITS)] as number) | (1 << (offset % BITS));
-    bundles.set(bundle, { leaves, beside });
+    bundles.set(bundle, notThere);
     if (isOwnNotice(leaf)) this.deletions.gone(index);
   }
 
@@ -144,25 +233,68 @@ export class Missing {
     return { ...found, recordedBy, ...(found.unexplained > 0 && { firstUnexplained: first }) };
   }
 
-  /** An event that was taken out from among others is a fault of what is there. */
-  tell(faults: Faults): void {
+  /** An event that was taken out from among others is a fault of what is there; and one that went before its time, or while its session was held. */
+  tell(faults: Faults, remarks: string[]): void {
     const explain = this.deletions.explainer();
-    for (const { detailClass, index, beside } of this.#each())
+    const teller = this.deletions.teller();
+    const [early, held] = [new Map<number, Wrong>(), new Map<number, Wrong>()];
+    const found = (wrong: Map<number, Wrong>, leaf: number, index: number): void => {
+      const of = wrong.get(leaf) ?? { count: 0, first: index };
+      of.count += 1;
+      wrong.set(leaf, of);
+    };
+    const untold = new Set<number>();
+    let repeated = 0;
+    for (const { detailClass, index, beside, time, session } of this.#each()) {
       if (beside && explain(detailClass, index) === undefined)
         faults.add(
           'missing',
           `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
         );
+      const by = teller(detailClass, index);
+      if (by === undefined) continue;
+      if (by.untold) untold.add(by.leaf);
+      if (by.dueMs === Number.POSITIVE_INFINITY) repeated += 1;
+      else if (time >= by.dueMs) found(early, by.leaf, index);
+      else if (session !== 0 && this.deletions.wasHeld(session, by.leaf)) found(held, by.leaf, index);
+    }
+    for (const [leaf, { count, first }] of early)
+      faults.add('early', `${eventsIn(count)} younger than what the notice of leaf ${leaf} says went, the first of leaf ${first}`);
+    for (const [leaf, { count, first }] of held)
+      faults.add(
+        'held',
+        `${eventsIn(count)} of sessions under a legal hold when the notice of leaf ${leaf} told of them, the first of leaf ${first}`,
+      );
+    if (repeated > 0)
+      remarks.push(
+        `that ${eventsIn(repeated)} deleted is told by notices that repeat it, and those of the time have gone: whether it was due then cannot be seen any more`,
+      );
+    if (untold.size > 0) remarks.push(untoldInWords([...untold]));
   }
 
-  *#each(): Generator<{ readonly detailClass: DetailClass; readonly index: number; readonly beside: boolean }> {
+  *#each(): Generator<{
+    readonly detailClass: DetailClass;
+    readonly index: number;
+    readonly beside: boolean;
+    readonly time: number;
+    readonly session: number;
+  }> {
     for (const detailClass of CLASSES)
-      for (const [bundle, { leaves, beside }] of this.#notThere[detailClass])
+      for (const [bundle, { leaves, beside, times, sessions }] of this.#notThere[detailClass])
         for (let offset = 0; offset < TILE_WIDTH; offset += 1)
           if (((leaves[Math.floor(offset / BITS)] as number) >> (offset % BITS)) & 1)
-            yield { detailClass, index: bundle * TILE_WIDTH + offset, beside };
+            yield {
+              ...{ detailClass, index: bundle * TILE_WIDTH + offset, beside },
+              ...{ time: times[offset] as number, session: sessions[offset] as number },
+            };
   }
 }
+
+const eventsIn = (count: number): string => (count === 1 ? '1 event was' : `${count.toLocaleString('en')} events were`);
+
+/** Leaves of the older form. */
+export const untoldInWords = ([first, ...more]: readonly number[]): string =>
+  `what is gone is explained by ${more.length === 0 ? `a notice whose leaf, ${first}, is` : `notices whose leaves, the first ${first}, are`} of the older form, which does not say that the service itself told it`;
 
 /**
  * The gateway's own notices from leaf `from` to before `to`, proven against a tree that has them. Rejects as the log's reader does.
@@ -188,7 +320,7 @@ export const readNotices = async (
       checkInclusion(leafHash(entry), index, tree, await reader.proveInclusion(index, tree.size));
       const detail = details.get(index);
       if (detail === undefined) deletions.gone(index);
-      else deletions.add(index, checkEvent(index, leaf, detail, faults));
+      else deletions.add(index, leaf, checkEvent(index, leaf, detail, faults));
     }
   }
 };

@@ -89,8 +89,12 @@ describe('a log that was pruned', () => {
     expect((await verifyPart(objects(), { keys }, { index: 1290 })).pruned).toBeUndefined();
   });
 
-  test('is lost in part when a notice of a session tells of it', async () => {
-    const other = new LogFixture().fill(1024).add('ses_x', { kind: 'notice', notice: PRUNED_NOTICE, text: pruningText(512, 86_400_000) });
+  test.each<[string, string, object]>([
+    ['of a session', 'ses_x', { own: true }],
+    ['of a filter', '', { own: false }],
+  ])('is lost in part when a notice %s tells of it', async (_, session, by) => {
+    const text = pruningText(512, 86_400_000);
+    const other = new LogFixture().fill(1024).add(session, { kind: 'notice', notice: PRUNED_NOTICE, text }, '', by);
     const objects = other.fill(1300).publish();
     for (let bundle = 0; bundle < 2; bundle += 1)
       for (const key of ['tile/entries/00', 'tile/0/00', 'details/events/00', 'details/payloads/00'])

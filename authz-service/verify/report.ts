@@ -22,6 +22,8 @@ export const FAULTS = {
   witnesses: 'too few witnesses have cosigned',
   'not-found': 'there is no such session or event',
   pruned: 'it was pruned from the front of the log',
+  early: 'events were deleted before their time',
+  held: 'events were deleted while they were to be kept',
   altered: 'a file of the bundle is not what its evidence gives',
 } as const;
 export type FaultCode = keyof typeof FAULTS;

@@ -75,7 +75,7 @@ export class LeafCheck {
       return { index, leaf, event: undefined };
     }
     const event = checkEvent(index, leaf, detail, this.#faults);
-    this.#missing.deletions.add(index, event);
+    this.#missing.deletions.add(index, leaf, event);
     this.#checked.events += 1;
     return { index, leaf, event };
   }
@@ -239,6 +239,7 @@ export const verifyPart = async (
         else what = `${what}: ${inShort(event.leaf)}`;
       }
       if (missing.first !== undefined) await explain(missing, { objects, trust, seen, from: missing.first, patienceMs }, faults, remarks);
+      missing.tell(faults, remarks);
       if ('session' in part && indices.length > 0) extent = { ...session.extent, searchedTo: seen.size };
     } catch (error) {
       addFault(error, faults);

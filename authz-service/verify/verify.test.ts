@@ -161,6 +161,99 @@ describe('events that are not there', () => {
     }
   });
 
+  test('are not explained by the words of a filter, whatever it tells: the leaf has no mark that the service itself told it', async () => {
+    const of = new LogFixture(log.key).fill(SIZE).add('', notice('payloads', { from: 0, to: SIZE }), '', { own: false });
+    const objects = without(of, 'details/payloads/001');
+    expect(await verified(objects)).toMatchObject(incomplete(64, 258));
+    for (const part of [{ session: 'ses_64' }, { index: 258 }])
+      expect(await verifyPart(objects, { keys }, part)).toMatchObject(incomplete(1, 258));
+  });
+
+  test('are explained by a leaf of the older form, which has no such mark, and that is said', async () => {
+    const of = new LogFixture(log.key).fill(SIZE).add('', notice('payloads', { from: 256, to: 512 }), '', { version: 1 });
+    const objects = without(of, 'details/payloads/001');
+    const remark = `what is gone is explained by a notice whose leaf, ${SIZE}, is of the older form, which does not say that the service itself told it`;
+    expect(await verified(objects)).toMatchObject({ verified: true, complete: true, missing: { deleted: 64 }, remarks: [remark] });
+    expect(await verifyPart(objects, { keys }, { index: 258 })).toMatchObject({ complete: true, remarks: [remark] });
+  });
+
+  test('before their time are a fault: younger than the age that the notice itself names', async () => {
+    const told = (ageMs: number): LogFixture =>
+      new LogFixture(log.key).fill(SIZE).add('', {
+        kind: 'notice',
+        notice: DELETED_NOTICE,
+        text: goingText({ detailClass: 'payloads', ageMs, leaves: [{ from: 256, to: 512 }] }),
+      });
+    // The notice is of two days and some milliseconds later.
+    const objects = without(told(30 * 86_400_000), 'details/payloads/001');
+    const report = await verified(objects);
+    expect(report).toMatchObject({ verified: false, level: 'unverified', missing: { deleted: 64 } });
+    expect(report.faults).toEqual([
+      { code: 'early', detail: `64 events were younger than what the notice of leaf ${SIZE} says went, the first of leaf 258` },
+    ]);
+    expect(inWords(report)).toContain('FAULT       early: events were deleted before their time: 64 events');
+    expect(codes(await verifyPart(objects, { keys }, { session: 'ses_64' }))).toEqual(['early']);
+    expect(codes(await verifyPart(objects, { keys }, { session: 'ses_63' }))).toEqual([]);
+    // What is told, and is there all the same, did not go.
+    expect(codes(await verified(told(30 * 86_400_000).publish()))).toEqual([]);
+    // Clocks are set right: of a minute nothing is made.
+    for (const [more, found] of [
+      [60_000, []],
+      [70_000, ['early']],
+    ] as const)
+      expect(codes(await verified(without(told(2 * 86_400_000 + more), 'details/payloads/001')))).toEqual(found);
+  });
+
+  test('of a session under a legal hold are a fault, as far as the record tells of the hold', async () => {
+    const hold = (name: string): TapBody => ({ kind: 'notice', notice: `legal-hold-${name}`, text: 'a dispute (ada)' });
+    const went = notice('payloads', { from: 256, to: 512 });
+    const gone = 'details/payloads/001';
+    const begun = (): LogFixture => new LogFixture(log.key).fill(SIZE);
+    const own = ['demo', { own: true }] as const;
+    const held = without(
+      begun()
+        .add('ses_64', hold('added'), ...own)
+        .add('', went),
+      gone,
+    );
+    const report = await verified(held);
+    expect(report.faults).toEqual([
+      {
+        code: 'held',
+        detail: `1 event was of sessions under a legal hold when the notice of leaf ${SIZE + 1} told of them, the first of leaf 258`,
+      },
+    ]);
+    expect(codes(await verifyPart(held, { keys }, { session: 'ses_64' }))).toEqual(['held']);
+    for (const of of [
+      begun()
+        .add('ses_64', hold('added'), ...own)
+        .add('ses_64', hold('released'), ...own)
+        .add('', went),
+      begun()
+        .add('', went)
+        .add('ses_64', hold('added'), ...own),
+      // Nobody but the service puts one on, or takes one off.
+      begun().add('ses_64', hold('added')).add('', went),
+    ])
+      expect(await verified(without(of, gone))).toMatchObject({ verified: true, complete: true });
+    const forged = begun()
+      .add('ses_64', hold('added'), ...own)
+      .add('ses_64', hold('released'))
+      .add('', went);
+    expect(codes(await verified(without(forged, gone)))).toEqual(['held']);
+  });
+
+  test('of which only a notice tells that repeats it are explained, and that nothing shows any more whether they were due is said', async () => {
+    const repeats = noticeText({
+      ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }] },
+      ...{ before: { events: [], payloads: [{ from: 256, to: 512 }] }, whole: true },
+    });
+    const of = new LogFixture(log.key).fill(SIZE).add('', { kind: 'notice', notice: DELETED_NOTICE, text: repeats });
+    const { complete, remarks } = await verified(without(of, 'details/payloads/001'));
+    expect(complete).toBe(true);
+    expect(remarks).toEqual([expect.stringMatching(/^that 64 events were deleted is told by notices that repeat it/)]);
+  });
+
   test('are not explained by a notice that is gone, as another records: that it may have told is said', async () => {
     const of = new LogFixture(log.key)
       .fill(600)

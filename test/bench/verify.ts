@@ -49,7 +49,7 @@ async function write(directory: string): Promise<string> {
         session: `ses_${Math.floor(i / BODY.length)}`,
         target: 'demo',
       };
-      log.stage({ kind: BODIES[body.kind].number, ...subject }, encodeEvent({ ...subject, truncated: [], body }));
+      log.stage({ kind: BODIES[body.kind].number, own: false, ...subject }, encodeEvent({ ...subject, truncated: [], body }));
     }
     await log.settled();
   }

@@ -34,7 +34,7 @@ const open = (dir: string): Promise<Log> =>
 const eventOf = (i: number, what: string): [Subject, Uint8Array] => {
   const session = `ses_${what}_${i}`;
   const event = { emitter: '00112233445566778899aabbccddeeff', sequence: i + 1, timeUnixNanos: BigInt(i + 1), session, target: 'demo' };
-  return [{ ...event, kind: 16 }, encodeEvent({ ...event, truncated: [], body: closedBody('complete') })];
+  return [{ ...event, kind: 16, own: false }, encodeEvent({ ...event, truncated: [], body: closedBody('complete') })];
 };
 
 /** One event a session: what is shown here is the tree. */
@@ -199,7 +199,7 @@ try {
         target: '',
       };
       const event = encodeEvent({ ...subject, truncated: [], body: { kind: 'notice', notice: PRUNED_NOTICE, text } });
-      const leaf = other.stage({ ...subject, kind: 18 }, event);
+      const leaf = other.stage({ ...subject, kind: 18, own: true }, event);
       await other.settled();
       await other.publish();
       const { detail } = await other.reader.record(leaf, EVENTS + 1);

@@ -45,7 +45,7 @@ async function write(directory: string): Promise<string> {
       session,
       target: 'demo',
     };
-    log.stage({ kind: BODIES[body.kind].number, ...subject }, encodeEvent({ ...subject, truncated: [], body }));
+    log.stage({ kind: BODIES[body.kind].number, own: false, ...subject }, encodeEvent({ ...subject, truncated: [], body }));
   };
   stage(SESSION, opened);
   stage(SESSION, judged('allow'));

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 // unit: pure code beside what it tests. wasm: compiled filters in the host emulator.
@@ -6,6 +7,9 @@ import { defineConfig } from 'vitest/config';
 // Tests that wait for real processes may meet a slow moment of a shared machine: where nobody watches they are tried a second time, and the output says so.
 // Never those of `wasm`: a generated case that fails once has found something.
 const retry = process.env.CI ? 1 : 0;
+
+// Of the processes that tests start: most of the time that a start takes is for what is compiled each time anew.
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url));
 
 export default defineConfig({
   test: {

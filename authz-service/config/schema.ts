@@ -358,6 +358,11 @@ const storeRows = {
     'For how long from their arrival tiles, entries and checkpoints are locked. Events are locked for their retention, or as long as these.',
   ),
   timeout: preset(duration('100ms', '10m'), '30s', 'For one attempt of one call.'),
+  retry: preset(
+    duration('1s', '1d'),
+    '1m',
+    'From one trial of a store that has not what was asked of it to the next. One that is away is tried each 10 s, or as often as this.',
+  ),
 } as const;
 
 const storeTls = object({ ca: optional(path('file'), "CA certificates, PEM. Default: Node's.") });

@@ -245,7 +245,7 @@ describe('the custody of the log', () => {
       await log.fill(300).publish();
       const back = away();
       let unfit = 0;
-      await start({ replicas: [s3()] }, { unfit: () => void (unfit += 1) });
+      await start({ replicas: [s3Config(bucket.endpoint, { writeOnce: 'compliance', retryMs: 200 })] }, { unfit: () => void (unfit += 1) });
       bucket.flaws.add('deletes');
       back();
       await until(() => state() === 'unfit');
@@ -255,6 +255,9 @@ describe('the custody of the log', () => {
       expect(bucket.keys().filter((key) => !key.startsWith('gw/probe/'))).toEqual([]);
       expect(recorded.at(-1)).toMatch(/^store-unfit : vault: .* deleting it is refused/);
       expect(logged).toContain('A STORE IS NOT WHAT WAS ASKED FOR: NOTHING IS WRITTEN THERE, AND NOTHING NEW PASSES');
+      bucket.flaws.clear();
+      await until(() => state() === 'proven');
+      expect(custody?.refusal).toBeUndefined();
     }, 60_000);
   });
 

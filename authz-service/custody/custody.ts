@@ -68,7 +68,7 @@ export interface CustodyOptions {
   readonly unfit?: () => void;
   readonly logger: { info(fields: object, message: string): void; error(fields: object, message: string): void };
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** From one attempt on a store that is not proven to the next. Milliseconds, default 10,000; one that is unfit is tried again after a minute. */
+  /** From one attempt on a store that is away to the next, at most: less where a store is to be tried more often (`retry`). Milliseconds, default 10,000. */
   readonly proveMs?: number;
   /** From one look of a replicator to the next. Milliseconds, default 10,000. */
   readonly replicateMs?: number;
@@ -197,7 +197,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       clock?.attest(source, date);
       if (Number.isFinite(date)) behind.set(config, Math.max(0, date - now()));
     };
-    const store: ProvenStore = new ProvenStore(openStore(config, env, dated), { changed: (standing) => tell(config, store, standing) });
+    const store: ProvenStore = new ProvenStore(openStore(config, env, dated), {
+      changed: (standing) => tell(config, store, standing),
+      ...(config.type !== 'directory' && { againMs: config.retryMs }),
+    });
     stores.push({ config, store });
     await store.verify().catch((error: unknown) => {
       // A store that is away now holds up nothing; one that is not write-once does, because it was asked for.
@@ -207,8 +210,10 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   };
   /** What is away comes back when it wants to, also where there is nothing to write. */
   const proving = async (): Promise<void> => {
+    const retries = stores.flatMap(({ config }) => (config.type === 'directory' ? [] : [config.retryMs]));
+    const everyMs = Math.min(options.proveMs ?? 10_000, ...retries);
     while (!stopped.signal.aborted) {
-      await sleep(options.proveMs ?? 10_000, undefined, { signal: stopped.signal }).catch(() => {});
+      await sleep(everyMs, undefined, { signal: stopped.signal }).catch(() => {});
       if (!stopped.signal.aborted) await Promise.all(stores.map(({ store }) => store.verify().catch(() => {})));
     }
   };

@@ -10,6 +10,7 @@ export const s3Config = (endpoint: URL, some: Partial<S3Config> = {}): S3Config 
   writeOnce: 'no',
   lockMs: 30 * 86_400_000,
   timeoutMs: 1_000,
+  retryMs: 60_000,
   bucket: 'evidence',
   region: 'eu-test-1',
   endpoint: endpoint.href,

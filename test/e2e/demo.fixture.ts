@@ -1,6 +1,7 @@
 /** The demo as `npm start` runs it, on ports and a state directory of its own, so that it can stand beside another one. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -131,6 +132,21 @@ export class Demo {
       if (listens) return child;
       if (child.exitCode !== null || Date.now() > deadline) throw new Error('sluice connect does not listen');
     }
+  }
+
+  /** Until a request is held; one that was refused instead is not waited for for ever. */
+  async holds(withinMs = 20_000): Promise<void> {
+    for (const deadline = Date.now() + withinMs; Date.now() < deadline; await sleep(50))
+      if (/^sluice_holds_open [1-9]/m.test(await this.#metrics())) return;
+  }
+
+  #metrics(): Promise<string> {
+    return new Promise((settle, fail) => {
+      get({ socketPath: join(this.dir, 'data/demo/run/admin.sock'), path: '/metrics' }, (response) => {
+        let text = '';
+        response.on('data', (chunk: Buffer) => (text += chunk)).on('end', () => settle(text));
+      }).once('error', fail);
+    });
   }
 
   /** As Ctrl-C does: to every process of the terminal's foreground group. */

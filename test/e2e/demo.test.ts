@@ -30,12 +30,12 @@ describe.each(['with psql where it is installed', 'without psql'])('the tour, li
       if (!line.startsWith('   ')) continue;
       mark += 1;
       const before = printed.length;
-      // A loaded machine takes longer to open a port than a reader's.
-      shell.stdin.write(`${line.replace('sleep 2', 'sleep 10')}\necho "mark ${mark}"\n`);
+      // What a reader leaves time for is waited for: the port of the connector, a client in the background until it is held, and, once it is answered, until it has said so.
+      const listens = `until (: < /dev/tcp/127.0.0.1/${demo.ports['5434']}) 2> /dev/null; do sleep 0.1; done`;
+      const answered = /\.\/sluice (?:approve|deny) /.test(line) ? 'wait\n' : '';
+      shell.stdin.write(`${line.replace('sleep 2', listens)}\n${answered}echo "mark ${mark}"\n`);
       while (!printed.includes(`mark ${mark}\n`, before)) await sleep(20);
-      // A held request prints when it has been answered: with the lines that follow.
-      // A client in the background takes its time until it is held, on a loaded machine several seconds.
-      await sleep(line.endsWith('&') ? 5_000 : /\.\/sluice (?:approve|deny) /.test(line) ? 1_000 : 0);
+      if (line.endsWith('&')) await demo.holds();
       outputs.set(title, [...(outputs.get(title) ?? []), printed.slice(before)]);
     }
     shell.stdin.end();

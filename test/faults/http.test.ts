@@ -2,15 +2,30 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
 import { SECRETS, Sluice } from '../e2e/sluice.fixture.ts';
 import { freePort } from '../free_port.fixture.ts';
 
 let sluice: Sluice | undefined;
-afterEach(async () => {
+/** Of those tests that leave it as they found it: one gateway, made when the first of them begins. */
+let shared: Sluice | undefined;
+const atShared = async (): Promise<Sluice> => {
+  shared ??= await Sluice.start(undefined, (request, response) => {
+    const answer = answers[request.url ?? ''];
+    answer?.(response);
+    return answer !== undefined;
+  });
+  shared.seen.length = 0;
+  return shared;
+};
+afterEach(async ({ task }) => {
   await sluice?.close();
   sluice = undefined;
+  if (task.result?.state !== 'fail') return;
+  await shared?.close();
+  shared = undefined;
 });
+afterAll(() => shared?.close());
 
 const unleaked = (text: string): void => {
   for (const secret of SECRETS) expect(text).not.toContain(secret);
@@ -18,62 +33,64 @@ const unleaked = (text: string): void => {
 const problem = (text: string): { detail: string; type: string; approval: string } => JSON.parse(text);
 
 test('the service is down: nothing passes, the caller is told, and all is well when it is back', async () => {
-  sluice = await Sluice.start();
-  const token = await sluice.token();
-  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
-  await sluice.stopService('SIGKILL');
-  const before = sluice.seen.length;
-  const reply = await sluice.ask('/tickets', { token });
+  const gateway = await atShared();
+  const token = await gateway.token();
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+  await gateway.stopService('SIGKILL');
+  const before = gateway.seen.length;
+  const reply = await gateway.ask('/tickets', { token });
   expect(reply.status).toBe(503);
   expect(reply.headers['content-type']).toBe('application/problem+json');
   expect(problem(reply.text).detail).not.toBe('');
-  expect(sluice.seen.length).toBe(before);
-  await sluice.startService();
-  for (let n = 0; n < 100 && (await sluice.ask('/tickets', { token })).status !== 200; n++) await sleep(50);
-  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  expect(gateway.seen.length).toBe(before);
+  await gateway.startService();
+  for (let n = 0; n < 100 && (await gateway.ask('/tickets', { token })).status !== 200; n++) await sleep(50);
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
 });
 
 test('the service is slow: what is asked waits, undecided, and passes once it was decided', async () => {
-  sluice = await Sluice.start();
-  const token = await sluice.token();
-  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
-  const before = sluice.seen.length;
-  process.kill(sluice.servicePid, 'SIGSTOP');
+  const gateway = await atShared();
+  const token = await gateway.token();
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+  const before = gateway.seen.length;
+  process.kill(gateway.servicePid, 'SIGSTOP');
   let answered = 0;
   const asked = ['/tickets', '/customers', '/admin'].map((path) =>
-    (sluice as Sluice).ask(path, { token }).finally(() => {
+    gateway.ask(path, { token }).finally(() => {
       answered++;
     }),
   );
   await sleep(3_000);
-  expect([answered, sluice.seen.length]).toEqual([0, before]);
-  process.kill(sluice.servicePid, 'SIGCONT');
+  expect([answered, gateway.seen.length]).toEqual([0, before]);
+  process.kill(gateway.servicePid, 'SIGCONT');
   const replies = await Promise.all(asked);
   expect(replies.map(({ status }) => status)).toEqual([200, 200, 403]);
   for (const { text } of replies) unleaked(text);
-  expect(sluice.seen.length).toBe(before + 2);
+  expect(gateway.seen.length).toBe(before + 2);
 });
 
 test('the service is killed in mid-hold: the caller gets an error, the hold survives, the answer serves the retry', async () => {
-  sluice = await Sluice.start();
-  const token = await sluice.token();
-  const held = sluice.ask('/customers/1', { token, method: 'DELETE' });
-  const [approval] = await sluice.approvals();
-  await sluice.stopService('SIGKILL');
+  const gateway = await atShared();
+  const token = await gateway.token();
+  const held = gateway.ask('/customers/1', { token, method: 'DELETE' });
+  const [approval] = await gateway.approvals();
+  await gateway.stopService('SIGKILL');
   expect((await held).status).toBe(503);
-  await sluice.startService();
-  const [same] = await sluice.approvals();
+  await gateway.startService();
+  const [same] = await gateway.approvals();
   expect(same?.id).toBe(approval?.id);
-  expect((await sluice.answer(approval?.id ?? '', 'approve')).status).toBe(200);
-  await sluice.stopService('SIGKILL');
-  await sluice.startService();
-  let retry = await sluice.ask('/customers/1', { token, method: 'DELETE' });
+  expect((await gateway.answer(approval?.id ?? '', 'approve')).status).toBe(200);
+  await gateway.stopService('SIGKILL');
+  await gateway.startService();
+  let retry = await gateway.ask('/customers/1', { token, method: 'DELETE' });
   for (let n = 0; n < 100 && retry.status === 503; n++) {
     await sleep(50);
-    retry = await sluice.ask('/customers/1', { token, method: 'DELETE' });
+    retry = await gateway.ask('/customers/1', { token, method: 'DELETE' });
   }
   expect(retry.status).toBe(200);
-  expect((await sluice.ask('/customers/1', { token, method: 'DELETE', headers: { prefer: 'respond-async' } })).status).toBe(202);
+  expect((await gateway.ask('/customers/1', { token, method: 'DELETE', headers: { prefer: 'respond-async' } })).status).toBe(202);
+  const [next] = await gateway.approvals();
+  expect((await gateway.answer(next?.id ?? '', 'deny')).status).toBe(200);
 });
 
 test('the service stops in order: held callers are told to send again', async () => {
@@ -187,16 +204,16 @@ test('the keys cannot be fetched: 503, not 401, and known keys go on serving', a
 });
 
 test('the caller goes away while held: the hold ends, nothing reaches the target', async () => {
-  sluice = await Sluice.start();
+  const gateway = await atShared();
   const gone = new AbortController();
-  const held = sluice.ask('/customers/1', { token: await sluice.token(), method: 'DELETE', signal: gone.signal }).catch(() => 'gone');
-  const [approval] = await sluice.approvals();
+  const held = gateway.ask('/customers/1', { token: await gateway.token(), method: 'DELETE', signal: gone.signal }).catch(() => 'gone');
+  const [approval] = await gateway.approvals();
   gone.abort();
   expect(await held).toBe('gone');
-  const events = JSON.stringify(await sluice.events(approval?.session ?? '', 'session_closed'));
+  const events = JSON.stringify(await gateway.events(approval?.session ?? '', 'session_closed'));
   expect(events).toContain('cancelled');
-  expect((await sluice.answer(approval?.id ?? '', 'approve')).status).toBe(409);
-  expect(sluice.seen).toEqual([]);
+  expect((await gateway.answer(approval?.id ?? '', 'approve')).status).toBe(409);
+  expect(gateway.seen).toEqual([]);
 });
 
 const answers: Record<string, (response: ServerResponse) => void> = {
@@ -224,14 +241,10 @@ const answers: Record<string, (response: ServerResponse) => void> = {
 };
 
 test('responses that cannot be masked are replaced, or cut when they have begun', async () => {
-  sluice = await Sluice.start(undefined, (request, response) => {
-    const answer = answers[request.url ?? ''];
-    answer?.(response);
-    return answer !== undefined;
-  });
-  const token = await sluice.token();
+  const gateway = await atShared();
+  const token = await gateway.token();
   const of = async (path: string) => {
-    const reply = await (sluice as Sluice).ask(path, { token });
+    const reply = await gateway.ask(path, { token });
     unleaked(reply.text + JSON.stringify(reply.headers));
     return reply;
   };
@@ -245,25 +258,25 @@ test('responses that cannot be masked are replaced, or cut when they have begun'
     expect([path, reply.status, reply.cut]).toEqual([path, 200, true]);
   }
   expect((await of('/tickets/headers')).status).toBe(200);
-  expect(JSON.stringify(await sluice.ask('/tickets', { token }))).toContain('hello');
+  expect(JSON.stringify(await gateway.ask('/tickets', { token }))).toContain('hello');
 });
 
 test('changed and new targets take effect without a restart of Envoy or the service', async () => {
-  sluice = await Sluice.start();
+  const gateway = await atShared();
   const { envoyFiles, generateEnvoy, placesOf } = await import('../../authz-service/envoy/generate.ts');
   const { writeEnvoy } = await import('../../authz-service/envoy/write.ts');
-  const token = await sluice.token();
-  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
-  const [first] = sluice.document.targets;
-  sluice.document.targets.push({ ...first, name: 'second', hosts: ['second.test'] });
+  const token = await gateway.token();
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+  const [first] = gateway.document.targets;
+  gateway.document.targets.push({ ...first, name: 'second', hosts: ['second.test'] });
   first.url = `http://127.0.0.1:${await freePort()}`;
-  const config = sluice.configure();
+  const config = gateway.configure();
   writeEnvoy(placesOf(config).dir, envoyFiles(generateEnvoy(config)));
   const until = async (status: number, headers: Record<string, string>) => {
-    let reply = await (sluice as Sluice).ask('/tickets', { token, headers });
+    let reply = await gateway.ask('/tickets', { token, headers });
     for (let n = 0; n < 100 && reply.status !== status; n++) {
       await sleep(50);
-      reply = await (sluice as Sluice).ask('/tickets', { token, headers });
+      reply = await gateway.ask('/tickets', { token, headers });
     }
     return reply;
   };

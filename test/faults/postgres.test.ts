@@ -3,19 +3,47 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
 import { Ledger, startLedger } from '../e2e/postgres.fixture.ts';
 import { field, query, Wire } from '../e2e/postgres_wire.fixture.ts';
 import { Way } from './way.fixture.ts';
 
 let ledger: Ledger;
+/** One for the tests that leave it as they found it. */
+let shared: { readonly ledger: Ledger; readonly way: Way } | undefined;
 const clients: pg.Client[] = [];
 const closing: (() => unknown)[] = [];
-afterEach(async () => {
+const closeShared = async (): Promise<void> => {
+  await shared?.ledger.close();
+  shared?.way.cut();
+  shared = undefined;
+};
+afterEach(async ({ task }) => {
   for (const client of clients.splice(0)) void client.end().catch(() => {});
-  await ledger?.close();
+  if (ledger !== shared?.ledger) await ledger?.close();
+  else if (task.result?.state === 'fail') await closeShared();
   for (const close of closing.splice(0)) await close();
 });
+afterAll(closeShared);
+
+/** The shared gateway. @returns its filters' way to the sink, which can be cut */
+const atShared = async (): Promise<Way> => {
+  if (shared === undefined) {
+    let way: Way | undefined;
+    let opened: Promise<void> | undefined;
+    const started = await Ledger.start((document) => Object.assign(document, { tap: { require: true } }), {
+      seenByEnvoy: (config) => {
+        way = new Way(join(config.runDir, 'way.sock'), join(config.runDir, 'tap.sock'));
+        opened = way.open();
+        return { ...config, service: { ...config.service, tap: { kind: 'socket', path: way.path } } };
+      },
+    });
+    await opened;
+    shared = { ledger: started, way: way as unknown as Way };
+  }
+  ledger = shared.ledger;
+  return shared.way;
+};
 
 const connect = async (claims: Record<string, unknown> = {}): Promise<pg.Client> => {
   const client = await ledger.connect(claims);
@@ -54,7 +82,7 @@ const MANY = "SELECT c.ssn, repeat('x', 300) FROM customers c, generate_series(1
 const ROWS = 120 * 500;
 
 test('the service is killed while a statement is held: it never runs, the client hears why, and new sessions work when it is back', async () => {
-  ledger = await Ledger.start();
+  await atShared();
   const client = await connect();
   const held = rejection(client.query('DROP TABLE scratch'));
   await ledger.sluice.approvals();
@@ -71,7 +99,7 @@ test('the service is killed while a statement is held: it never runs, the client
 });
 
 test('the service is killed while a result streams: what was judged and recorded ends masked, and nothing follows it', async () => {
-  ledger = await Ledger.start();
+  await atShared();
   const client = await wire();
   client.forget();
   client.send(query(MANY));
@@ -87,42 +115,33 @@ test('the service is killed while a result streams: what was judged and recorded
   client.send(query('SELECT ssn FROM customers'));
   await client.until(() => client.of('Z').length > 0, 30_000);
   expect([client.of('D').length, field(client.of('E')[0]?.body ?? Buffer.alloc(0), 'C')]).toEqual([0, '58000']);
+  await ledger.sluice.startService();
 });
-
-/** A gateway whose filters' way to the sink can be cut. */
-const startWithWay = async (): Promise<Way> => {
-  let way: Way | undefined;
-  let opened: Promise<void> | undefined;
-  ledger = await Ledger.start((document) => Object.assign(document, { tap: { require: true } }), {
-    seenByEnvoy: (config) => {
-      way = new Way(join(config.runDir, 'way.sock'), join(config.runDir, 'tap.sock'));
-      opened = way.open();
-      return { ...config, service: { ...config.service, tap: { kind: 'socket', path: way.path } } };
-    },
-  });
-  closing.push(() => way?.cut());
-  await opened;
-  return way as unknown as Way;
-};
 
 /** Statements of agents that run in the target. */
 const running = async (): Promise<number> =>
   (await ledger.query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE usename = 'gateway' AND state = 'active'")).rows[0].n;
 
-/** What the record has of the ends of all commands. */
-const finishedCommands = async (): Promise<unknown[]> => {
+/** The sessions that the record has. */
+const sessions = async (): Promise<string[]> => {
+  const { text } = await ledger.sluice.admin('GET', '/v1/sessions?target=ledger', await ledger.sluice.approver('olga', ['audit']));
+  return JSON.parse(text).sessions.map(({ id }: { id: string }) => id);
+};
+/** What the record has of the ends of commands, in sessions other than these. */
+const finishedCommands = async (but: readonly string[]): Promise<unknown[]> => {
   const { sluice } = ledger;
   const token = await sluice.approver('olga', ['audit']);
-  const { sessions } = JSON.parse((await sluice.admin('GET', '/v1/sessions?target=ledger', token)).text);
   const finished: unknown[] = [];
-  for (const { id } of sessions)
-    for (const { kind, body } of JSON.parse((await sluice.admin('GET', `/v1/sessions/${id}`, token)).text).events)
-      if (kind === 'command_finished') finished.push(body);
+  for (const id of await sessions())
+    if (!but.includes(id))
+      for (const { kind, body } of JSON.parse((await sluice.admin('GET', `/v1/sessions/${id}`, token)).text).events)
+        if (kind === 'command_finished') finished.push(body);
   return finished;
 };
 
 test('the sink is cut off in mid-statement and in mid-result: both end, masked; nothing follows before it is back, and the record has both', async () => {
-  const way = await startWithWay();
+  const way = await atShared();
+  const before = await sessions();
   const busy = await connect();
   const counted = busy.query('SELECT count(*) AS n FROM customers a, customers b, customers c, generate_series(1, 30) g');
   await expect.poll(running, { timeout: 30_000 }).toBe(1);
@@ -143,7 +162,7 @@ test('the sink is cut off in mid-statement and in mid-result: both end, masked; 
   // A session whose filter was away for long is over; a new one is not.
   expect((await (await reconnect()).query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   await expect
-    .poll(finishedCommands, { timeout: 30_000 })
+    .poll(() => finishedCommands(before), { timeout: 30_000 })
     .toEqual(
       expect.arrayContaining([
         expect.objectContaining({ outcome: 'complete', rows: 1 }),
@@ -153,7 +172,7 @@ test('the sink is cut off in mid-statement and in mid-result: both end, masked; 
 });
 
 test('the sink cannot be reached: no new command runs, and they do again when it can', async () => {
-  const way = await startWithWay();
+  const way = await atShared();
   const client = await connect();
   await client.query('SELECT 1');
   way.cut();
@@ -197,7 +216,7 @@ test('the target goes away and comes back: sessions end, none is promised what i
 });
 
 test('a client that goes while a result streams leaves nothing behind in the target', async () => {
-  ledger = await Ledger.start();
+  await atShared();
   const client = await wire();
   client.send(query(`${MANY}, generate_series(1, 1000)`));
   await client.until(() => client.of('D').length > 0);
@@ -220,9 +239,9 @@ test('2,000 sessions, 200 of them held: every one is answered', async () => {
   );
   await connect();
   const before = { envoy: resident(ledger.sluice.envoy.pid), service: resident(ledger.sluice.servicePid) };
-  const sessions: pg.Client[] = [];
-  for (let n = 0; n < 100; n++) sessions.push(...(await Promise.all(Array.from({ length: 20 }, () => connect()))));
-  const each = (pid: number, was: number): number => Math.round(((resident(pid) - was) / sessions.length) * 1024);
+  const opened: pg.Client[] = [];
+  for (let n = 0; n < 100; n++) opened.push(...(await Promise.all(Array.from({ length: 20 }, () => connect()))));
+  const each = (pid: number, was: number): number => Math.round(((resident(pid) - was) / opened.length) * 1024);
   const memory = { envoy: each(ledger.sluice.envoy.pid, before.envoy), service: each(ledger.sluice.servicePid, before.service) };
   process.stdout.write(`KiB for each session: ${JSON.stringify(memory)}\n`);
   // A busy machine may refuse one as not analysed in time: that is an answer too, and it is sent again.
@@ -235,13 +254,13 @@ test('2,000 sessions, 200 of them held: every one is answered', async () => {
       if (error?.code !== '58000') return error?.code;
     }
   };
-  const held = sessions.slice(0, 200).map(create);
+  const held = opened.slice(0, 200).map(create);
   const approvals = await expect
     .poll(() => ledger.sluice.approvals(200).catch(() => []), { timeout: 120_000 })
     .toHaveLength(200)
     .then(() => ledger.sluice.approvals(200));
   // The others are not delayed by those that wait.
-  const rows = await Promise.all(sessions.slice(200).map((client) => client.query('SELECT ssn FROM customers WHERE id = 1')));
+  const rows = await Promise.all(opened.slice(200).map((client) => client.query('SELECT ssn FROM customers WHERE id = 1')));
   expect(new Set(rows.map(({ rows: [row] }) => row.ssn))).toEqual(new Set(['***********']));
   for (const [n, { id }] of approvals.entries())
     expect((await ledger.sluice.answer(id, n % 2 === 0 ? 'approve' : 'deny')).status).toBe(200);

@@ -259,12 +259,12 @@ describe('a change that takes several parts', () => {
   });
 });
 
-describe('what was deleted after its retention', () => {
-  const answered: TapBody = { kind: 'hold_answered', approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: '' } as TapBody;
-  const secrets = ['corp:agent', 'run-1', 'GET /customers/7', 'read-by-grant', 'corp:dana'];
-  const inFiles = (): string[] =>
-    secrets.filter((secret) => ['', '-wal'].some((end) => existsSync(path() + end) && readFileSync(path() + end).includes(secret)));
+const answered: TapBody = { kind: 'hold_answered', approval: 'apr_1', answer: 'approved', by: 'corp:dana', reason: '' } as TapBody;
+const secrets = ['corp:agent', 'run-1', 'GET /customers/7', 'read-by-grant', 'corp:dana'];
+const inFiles = (): string[] =>
+  secrets.filter((secret) => ['', '-wal'].some((end) => existsSync(path() + end) && readFileSync(path() + end).includes(secret)));
 
+describe('what was deleted after its retention', () => {
   it('is forgotten of sessions that have ended: in memory, in the index and in its files', async () => {
     await (await open()).append([
       ...of('old', opened, judged, answered, closed('complete')),
@@ -336,9 +336,13 @@ describe('what was pruned', () => {
   });
 
   it('goes of many sessions, some at a time', async () => {
-    await (await open()).append(Array.from({ length: 1_201 }, (_, n) => of(`s${n}`, opened, judged, closed('complete'))).flat());
+    await (await open()).append(Array.from({ length: 1_201 }, (_, n) => of(`s${n}`, opened, judged, answered, closed('complete'))).flat());
+    await sink?.sweep();
+    expect(inFiles()).toEqual(secrets);
     await sink?.prune(sink.size);
     expect(await sink?.list({ limit: 10 })).toEqual([]);
     expect([...((await sink?.spans(0, sink.size)) ?? [])]).toEqual([]);
+    await sink?.close();
+    expect(inFiles()).toEqual([]);
   });
 });

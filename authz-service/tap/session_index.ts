@@ -43,7 +43,8 @@ const COLUMNS = ['identity', 'target', 'run', 'outcome', 'state'] as const;
 
 /** Sessions that have ended, and of which more is known than leaves tell. */
 const TOLD = "open = 0 AND (identity <> '' OR run <> '' OR effect <> '' OR outcome <> '')";
-const LATER = `CREATE INDEX IF NOT EXISTS sessions_told ON sessions (first) WHERE ${TOLD}; CREATE INDEX IF NOT EXISTS terms_first ON terms (first)`;
+// An index of terms by session cost a third of all writing, and a session's own text says which it has.
+const LATER = `CREATE INDEX IF NOT EXISTS sessions_told ON sessions (first) WHERE ${TOLD}; DROP INDEX IF EXISTS terms_first`;
 
 const SELECT = 'SELECT told, indices FROM sessions';
 
@@ -149,6 +150,7 @@ export class SqliteIndex implements SessionIndex {
   readonly #database: DatabaseSync;
   readonly #put: StatementSync;
   readonly #putTerm: StatementSync;
+  readonly #deleteTerm: StatementSync;
   readonly #putEmitter: StatementSync;
   readonly #putProgress: StatementSync;
   readonly #get: StatementSync;
@@ -165,6 +167,7 @@ export class SqliteIndex implements SessionIndex {
     this.#database.exec(LATER);
     this.#put = this.#database.prepare('INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
     this.#putTerm = this.#database.prepare('INSERT OR IGNORE INTO terms VALUES (?, ?)');
+    this.#deleteTerm = this.#database.prepare('DELETE FROM terms WHERE term = ? AND first = ?');
     this.#putEmitter = this.#database.prepare('INSERT OR REPLACE INTO emitters VALUES (?, ?)');
     this.#putProgress = this.#database.prepare('UPDATE progress SET applied = ?, size = ?, root = ?');
     this.#get = this.#database.prepare(`${SELECT} WHERE id = ?`);
@@ -243,7 +246,7 @@ export class SqliteIndex implements SessionIndex {
       .all(from, to, limit) as unknown as Row[];
     this.#atOnce(() => {
       for (const session of rows.map(sessionOf)) {
-        this.#database.prepare('DELETE FROM terms WHERE first = ?').run(session.indices[0] as number);
+        this.#deleteTerms(session.indices[0] as number, session.terms);
         this.#putRow(rowOf(forgotten(session)));
       }
     });
@@ -260,15 +263,17 @@ export class SqliteIndex implements SessionIndex {
   }
 
   prune(below: number, limit: number): number {
-    const firsts = this.#database
-      .prepare('SELECT first FROM sessions WHERE first < ? AND open = 0 ORDER BY first LIMIT ?')
-      .all(below, limit);
+    const rows = this.#database
+      .prepare('SELECT first, told FROM sessions WHERE first < ? AND open = 0 ORDER BY first LIMIT ?')
+      .all(below, limit) as unknown as { first: number; told: string }[];
     this.#atOnce(() => {
-      for (const { first } of firsts as unknown as { first: number }[])
-        for (const table of ['terms', 'sessions']) this.#database.prepare(`DELETE FROM ${table} WHERE first = ?`).run(first);
+      for (const { first, told } of rows) {
+        this.#deleteTerms(first, (JSON.parse(told) as Told).terms);
+        this.#database.prepare('DELETE FROM sessions WHERE first = ?').run(first);
+      }
     });
-    if (firsts.length > 0) this.#emptyJournal();
-    return firsts.length;
+    if (rows.length > 0) this.#emptyJournal();
+    return rows.length;
   }
 
   sequenceOf(emitter: string): number | undefined {
@@ -299,6 +304,10 @@ export class SqliteIndex implements SessionIndex {
   /** The file's own journal has what was, too. */
   #emptyJournal(): void {
     this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  }
+
+  #deleteTerms(first: number, terms: Iterable<Term>): void {
+    for (const term of terms) this.#deleteTerm.run(term, first);
   }
 
   #putRow({ columns, indices, terms }: SessionRow): void {

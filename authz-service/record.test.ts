@@ -10,7 +10,7 @@ import { parsePruned } from './log/pruned.ts';
 import { restoreLog } from './log/restore.ts';
 import { recordParts, recordPlaces } from './record.ts';
 import { localFiles } from './storage/local_files.ts';
-import { noticeOf } from './tap/event.ts';
+import { noticeOf, pruningIn } from './tap/event.ts';
 import type { TapBody } from './tap/schema.ts';
 import { openSink, type Sink } from './tap/sink.ts';
 import { parseVerifierKey } from './tlog/note.ts';
@@ -216,6 +216,7 @@ describe('a gateway that prunes', () => {
     const key = fs.readFileSync(recordPlaces(stateDir).key, 'utf8');
     const restored = join(stateDir, 'restored');
     await restoreLog({
+      toldOfPruning: pruningIn,
       from: localFiles(replica()),
       directory: restored,
       objects: localFiles(join(restored, 'log')),

@@ -2,8 +2,9 @@ import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { decodeDetails, encodeDetails } from '../log/details.ts';
+import { type Detail, decodeDetails, encodeDetails } from '../log/details.ts';
 import { LegalHolds } from '../log/legal_holds.ts';
+import { formatPruned } from '../log/pruned.ts';
 import { recordParts } from '../record.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { decodeEvent } from '../tap/event.ts';
@@ -126,6 +127,31 @@ it('says what is wrong, and leaves nothing', async () => {
   expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringMatching(/There is a record already[\s\S]*mv /) });
   rmSync(at('state'), { recursive: true });
   expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringContaining('the key of the log that is there is not') });
+});
+
+it('takes no word of a copy that leaves were pruned which no leaf of it tells of, before anything is signed', async () => {
+  await lost();
+  const copy = localFiles(at('copy'));
+  const [detail] = decodeDetails((await copy.get('details/events/001.p/50')) as Buffer, 1);
+  const { index: leaf, salt, event } = detail as Detail;
+  const forged = {
+    'of another event': formatPruned({ minimum: 256, leaf, salt, event }),
+    'of a leaf that is not there': formatPruned({ minimum: 256, leaf: 9_999, salt, event }),
+    'that is none': Buffer.from('256\n'),
+  };
+  for (const [what, bytes] of Object.entries(forged)) {
+    await copy.put('pruned', bytes);
+    for (const entries of [true, false]) {
+      const kept = (await copy.get('tile/entries/000')) as Buffer;
+      if (!entries) await copy.delete('tile/entries/000');
+      const { code, out, err } = await restore();
+      expect([what, code, out, err]).toEqual([what, 1, expect.not.stringContaining('Restored'), expect.stringMatching(/pruned/)]);
+      for (const made of ['log', 'journal', 'restoring']) expect(existsSync(at('state/tap', made))).toBe(false);
+      await copy.put('tile/entries/000', kept);
+    }
+  }
+  await copy.delete('pruned');
+  expect((await restore()).code).toBe(0);
 });
 
 it("names keys that the copy lists beside the log's own", async () => {

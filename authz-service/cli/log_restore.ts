@@ -15,7 +15,7 @@ import { recordPlaces, recordSigners } from '../record.ts';
 import { printable } from '../replay/printable.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import { encodeEvent } from '../tap/event.ts';
+import { encodeEvent, pruningIn } from '../tap/event.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { removeSessionIndex } from '../tap/session_index_thread.ts';
 import { kindOf, subjectOf } from '../tap/store.ts';
@@ -58,6 +58,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
       directory: staging,
       objects,
       signers,
+      toldOfPruning: pruningIn,
       ...(signed !== undefined && { signBeyond: { size: Number(signed), event: (of) => signedNotice(of, Number(signed)) } }),
       onRecord: (record) => behind.take(record, holds),
     });

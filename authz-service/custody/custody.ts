@@ -158,7 +158,6 @@ const retainUntil =
 export const startCustody = async (options: CustodyOptions): Promise<Custody> => {
   const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env, now = Date.now } = options;
   const ages = { events: tap.retention.eventsMs, payloads: tap.retention.payloadsMs };
-  const reader = new LogReader(objects);
   // What was copied before a change of keys has the signature of an old one alone.
   const everSigned = withListed(keys, (await objects.get(KEYS_PATH))?.toString('utf8') ?? '');
   const toldOfPruning = (event: Buffer): string | undefined => {
@@ -166,6 +165,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     return said?.notice === PRUNED_NOTICE ? said.text : undefined;
   };
   const open = (note: Uint8Array) => openCheckpoint(note, origin, everSigned);
+  const pruningProof = { open, told: toldOfPruning };
+  const reader = new LogReader(objects, pruningProof);
   const newest = async (): Promise<string | undefined> => (await objects.get(CHECKPOINT_PATH))?.toString('utf8');
   const stores: { readonly config: StoreConfig; readonly store: ProvenStore }[] = [];
   const stopped = new AbortController();
@@ -326,8 +327,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       const replicator: Replicator = new Replicator({
         from: objects,
         to: store,
-        open,
-        told: toldOfPruning,
+        ...pruningProof,
         retainUntil: retainUntil(config, ages, presentAt(config)),
         ...(options.replicateMs !== undefined && { intervalMs: options.replicateMs }),
         arrived: async (detailClass, bundle) => {
@@ -391,6 +391,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
 
     const retention = new Retention({
       objects,
+      pruning: pruningProof,
       replicas: replicas.map(({ store }) => store),
       ages,
       held: (session) => holdsOf().holds(session),
@@ -448,8 +449,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
             spans: options.spans,
             confirmed,
             record: (text) => record(PRUNED_NOTICE, '', text),
-            open,
-            told: toldOfPruning,
+            ...pruningProof,
             publish: options.publishRecorded,
             forget: options.prune,
             now: () => clock?.deletionTime,

@@ -4,13 +4,15 @@ import { type DetailClass, decodeLeaf } from '../log/leaf.ts';
 import { LogReader, type PublishedCheckpoint } from '../log/reader.ts';
 import { WITNESSED_PATH } from '../log/replicator.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import { decodeEvent } from '../tap/event.ts';
+import { decodeEvent, pruningIn } from '../tap/event.ts';
 import { BODIES } from '../tap/schema.ts';
 import { TlogError } from '../tlog/error.ts';
+import { parseVerifierKey } from '../tlog/note.ts';
 import { checkConsistency, formatProof } from '../tlog/proof.ts';
 import { Missing, readNotices } from '../verify/missing.ts';
 import { Faults, isSome } from '../verify/report.ts';
 import { findSession, type ProvenLeaf, proveLeaves, SessionCheck } from '../verify/session.ts';
+import { openSigned } from '../verify/trust.ts';
 import { EvidenceError, FORMAT, formatHead, formatLeaf, type Head } from './bundle.ts';
 import { BEGINNING, closing, DRAWING, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
 
@@ -33,16 +35,19 @@ export interface Collecting {
 
 /** Rejects with an `EvidenceError` when there is no such session, or a log that is none, and as the log's reader does. */
 export const collectEvidence = async ({ objects, session, keys, payloads }: Collecting): Promise<Evidence> => {
-  const reader = new LogReader(objects);
+  const reader = new LogReader(objects, {
+    open: (note) => openSigned(note, { keys: keys.map(parseVerifierKey) }),
+    told: pruningIn,
+  });
   // In this order: a log that goes on meanwhile has no newer one than its newest.
   const cosigned = await reader.checkpoint(WITNESSED_PATH);
   const newest = await reader.checkpoint();
   if (newest === undefined) throw new EvidenceError('nothing of the log is published yet');
-  const { indices, root } = await findSession(reader, session, newest.size);
+  const pruned = await reader.minimum();
+  const { indices, root } = await findSession(reader, session, { size: newest.size, minimum: pruned });
   if (!root.equals(newest.root))
     throw new EvidenceError('the leaves of the log do not give the root of its checkpoint: see `sluice verify`');
   const last = indices.at(-1);
-  const pruned = await reader.minimum();
   if (last === undefined)
     throw new EvidenceError(
       `there is no session ${session} in the published log${pruned > 0 ? `, which was pruned: leaves below ${pruned} are not there any more` : ''}`,

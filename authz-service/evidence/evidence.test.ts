@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { back } from '../../test/wasm/postgres_wire.fixture.ts';
 import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { type DetailClass, decodeLeaf } from '../log/leaf.ts';
+import { formatPruned } from '../log/pruned.ts';
 import { LogReader } from '../log/reader.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
@@ -304,6 +305,13 @@ describe('the evidence of a session', () => {
     expect((await verified(await pageOf({ head, leaves: [leaf as ProvenLeaf] }))).faults).toMatchObject([{ code: 'not-found' }]);
     const none = { ...evidence.head, extent: { events: 0 } };
     expect((await verified(await pageOf({ head: none, leaves: [] }))).faults).toMatchObject([{ code: 'not-found' }]);
+  });
+
+  test('is none of a log that says leaves were pruned which no leaf tells of: what was left out would not show', async () => {
+    const objects = log.publish();
+    const { salt, event } = log.records[600] as (typeof log.records)[number];
+    objects.objects.set('pruned', formatPruned({ minimum: 512, leaf: 600, salt, event }));
+    await expect(collect(objects)).rejects.toThrow('leaf 600 is no notice of the gateway itself');
   });
 
   test('is none for a session that is not there', async () => {

@@ -1,13 +1,9 @@
-/** What a store says was pruned, held against the event of the log that tells of it: whoever could write to the store may have written the rest. */
+/** What is said to be pruned, held against the event of the log that tells of it: whoever could write to a store may have written what it says of itself. */
 
-import type { ObjectStore } from '../storage/object_store.ts';
 import type { Checkpoint } from '../tlog/checkpoint.ts';
-import { leafHash } from '../tlog/hash.ts';
-import { checkInclusion } from '../tlog/proof.ts';
 import { LogError } from './error.ts';
-import { commitmentOf, decodeLeaf, isOwnNotice } from './leaf.ts';
-import { PRUNED_PATH, type Pruned, prunedBelow, readPruned } from './pruned.ts';
-import { LogReader } from './reader.ts';
+import { commitmentOf, decodeLeaf, isOwnNotice, type Leaf } from './leaf.ts';
+import { PRUNED_PATH, type Pruned, prunedBelow } from './pruned.ts';
 
 export interface PruningProof {
   /** The checkpoint in a note that the log's key has signed. Throws otherwise. */
@@ -16,31 +12,22 @@ export interface PruningProof {
   readonly told: (event: Buffer) => string | undefined;
 }
 
-/**
- * What a store says was pruned, once a leaf of its signed tree tells of it; `undefined`: nothing was. Rejects with a `LogError` (`malformed`, or `corrupt`: no leaf tells of
- * it), a `StorageError`, or a `TlogError` of a checkpoint that the log's key has not signed.
- */
-export const declaredPruned = async (objects: ObjectStore, { open, told }: PruningProof): Promise<Pruned | undefined> => {
-  const pruned = await readPruned(objects);
-  if (pruned === undefined) return undefined;
+export interface Declaration {
+  readonly teller: Leaf;
+  readonly text: string;
+}
+
+/** That what is pruned is not what the log tells. */
+export const notTold = ({ minimum }: Pick<Pruned, 'minimum'>, why: string, cause?: unknown): LogError =>
+  new LogError('corrupt', `${PRUNED_PATH} says that leaves below ${minimum} are gone, and ${why}`, cause);
+
+/** What tells of pruning, in the leaf that is named. `entry`: of that leaf, which stands in the tree. Throws a `LogError` (`corrupt`, `malformed`) when it does not. */
+export const declarationOf = (pruned: Pruned, entry: Buffer, told: PruningProof['told']): Declaration => {
   const { minimum, leaf, salt, event } = pruned;
-  const refuse = (why: string, cause?: unknown): never => {
-    throw new LogError('corrupt', `${objects.url}: ${PRUNED_PATH} says that leaves below ${minimum} are gone, and ${why}`, cause);
-  };
-  const reader = new LogReader(objects);
-  const note = (await reader.checkpoint())?.note;
-  if (note === undefined) return refuse('there is no checkpoint');
-  const checkpoint = open(Buffer.from(note));
-  if (leaf >= checkpoint.size) return refuse(`there is no leaf ${leaf} that tells of it`);
-  const { entry } = await reader.record(leaf, checkpoint.size);
-  const proof = await reader.proveInclusion(leaf, checkpoint.size);
-  try {
-    checkInclusion(leafHash(entry), leaf, checkpoint, proof);
-  } catch (error) {
-    refuse(`leaf ${leaf} does not stand in the tree`, error);
-  }
   const teller = decodeLeaf(entry);
-  const isTold = isOwnNotice(teller) && commitmentOf(salt, event).equals(teller.commitment);
-  if (!isTold || prunedBelow(told(event) ?? '') !== minimum) refuse(`leaf ${leaf} does not tell of it`);
-  return pruned;
+  if (!commitmentOf(salt, event).equals(teller.commitment)) throw notTold(pruned, `what it shows is not the event of leaf ${leaf}`);
+  if (!isOwnNotice(teller)) throw notTold(pruned, `leaf ${leaf} is no notice of the gateway itself`);
+  const text = told(event);
+  if (text === undefined || prunedBelow(text) !== minimum) throw notTold(pruned, `leaf ${leaf} does not tell of it`);
+  return { teller, text };
 };

@@ -9,9 +9,10 @@ import { openCheckpoint, readCheckpoint } from '../tlog/checkpoint.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
-import { decodeDetails, encodeDetails } from './details.ts';
+import { type Detail, decodeDetails, encodeDetails } from './details.ts';
 import { checkChains, ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
 import type { Log } from './log.ts';
+import { formatPruned, pruningText } from './pruned.ts';
 
 const codeOf = async (promise: Promise<unknown>): Promise<string> => {
   try {
@@ -36,6 +37,39 @@ describe('the log', () => {
   });
   afterEach(() => fs.rmSync(directory, { recursive: true, force: true }));
   const objects = () => localFiles(join(directory, 'log'));
+
+  it('goes by no word of a store that leaves were pruned which no leaf of the signed tree tells of', async () => {
+    const log = await testLog({ directory, toldOfPruning: String });
+    log.stage(subject(1, 'ses_old'), Buffer.from('the first'));
+    for (let i = 1; i < 600; i += 1) log.stage(subject(i + 1, 'ses_new'), Buffer.from(`event ${i}`));
+    const told = { ...subject(601, ''), kind: 18, target: '' };
+    // Of a filter, and of the service.
+    for (const own of [false, true]) log.stage({ ...told, sequence: own ? 602 : 601, own }, Buffer.from(pruningText(512, 86_400_000)));
+    await log.settled();
+    await log.publish();
+    const wanted = new Set(['ses_old']);
+    expect((await log.newest(wanted)).get('ses_old')).toEqual({ index: 0, position: 1 });
+    const shown = async (leaf: number, minimum = 512): Promise<void> => {
+      const { salt, event } = (await log.reader.record(leaf, 602)).detail as Detail;
+      await objects().put('pruned', formatPruned({ minimum, leaf, salt, event }));
+    };
+    for (const [leaf, minimum] of [
+      [600, 512],
+      [601, 256],
+    ]) {
+      await shown(leaf as number, minimum);
+      // A session that is not found would begin anew: its next leaf would be signed as its first.
+      expect(await codeOf(log.newest(wanted))).toBe('corrupt');
+    }
+    const gone = (await objects().get('tile/entries/000')) as Buffer;
+    await objects().delete('tile/entries/000');
+    expect(await codeOf(log.reader.entries(0, 602))).toBe('corrupt');
+    await shown(601);
+    expect(await codeOf(log.reader.entries(0, 602))).toBe('pruned');
+    expect((await log.newest(wanted)).get('ses_old')).toBeUndefined();
+    await objects().put('tile/entries/000', gone);
+    await log.close();
+  });
 
   it('keeps events in order, across openings, publications and segments that are let go of', async () => {
     const texts: string[] = [];

@@ -37,6 +37,8 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   readonly signers: readonly SignerKey[];
   /** Finds what an old session's next leaf goes on from: see `FindChain`. */
   readonly findChain: FindChain;
+  /** What an event says when it is the notice of pruning. Default: none does, and what says that leaves were pruned is not believed. */
+  readonly toldOfPruning?: (event: Buffer) => string | undefined;
   /** Checkpoints that somebody remembers: the log that is opened must go on from each of them. Their signatures are the caller's business. */
   readonly remembered?: readonly Remembered[];
   /** Asked before the log takes anything: is it what others know of it? A rejection closes it again, and is how opening ends. */
@@ -177,7 +179,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   constructor(options: LogOptions) {
     this.#options = options;
     this.origin = (options.signers[0] as SignerKey).verifier.name;
-    this.reader = new LogReader(options.objects);
+    const { objects, signers, toldOfPruning: told = () => undefined } = options;
+    const keys = signers.map(({ verifier }) => verifier);
+    this.reader = new LogReader(objects, { open: (note) => openCheckpoint(note, this.origin, keys), told });
     this.#chains = new Chains(options.findChain);
   }
 

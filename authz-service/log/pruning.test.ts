@@ -117,7 +117,22 @@ describe('pruning', () => {
     await pruningOf().sweep();
     expect(await bundlesOf()).toEqual(['004', '005']);
     await expectWhole(1024);
-    await expect(new LogReader(log.objects).record(7, log.entries.length)).rejects.toMatchObject({ code: 'pruned' });
+    await expect(new LogReader(log.objects, { open: log.open, told: String }).record(7, log.entries.length)).rejects.toMatchObject({
+      code: 'pruned',
+    });
+  });
+
+  it('asks once in a sweep, where nothing is declared, whether what was pruned is told by a leaf', async () => {
+    await deleteDetails(5);
+    await pruningOf().sweep();
+    const reads: string[] = [];
+    const get = log.objects.get.bind(log.objects);
+    log.objects.get = (key) => {
+      reads.push(key);
+      return get(key);
+    };
+    await pruningOf().sweep();
+    expect(reads.filter((key) => key === 'pruned')).toHaveLength(1);
   });
 
   it('never before their events are deleted, before others have seen them, or while the time is not known', async () => {
@@ -298,7 +313,13 @@ describe('pruning', () => {
     await expectWhole(512, late);
 
     const restored = localFiles(join(directory, 'restored/log'));
-    const { size } = await restoreLog({ from: late, directory: join(directory, 'restored'), objects: restored, signers: [log.key] });
+    const { size } = await restoreLog({
+      from: late,
+      directory: join(directory, 'restored'),
+      objects: restored,
+      signers: [log.key],
+      toldOfPruning: String,
+    });
     expect(size).toBe(log.entries.length);
     expect(await bundlesOf(restored)).toEqual(await bundlesOf(late));
     await expectWhole(512, restored);

@@ -5,7 +5,7 @@
  */
 import type { ObjectStore } from '../storage/object_store.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
-import { declaredPruned, type PruningProof } from './declared.ts';
+import type { PruningProof } from './declared.ts';
 import { decodeLeaf } from './leaf.ts';
 import { firstDetailed, formatPruned, PRUNED_PATH, pruningText, removeBelow } from './pruned.ts';
 import { LogReader } from './reader.ts';
@@ -59,13 +59,13 @@ export class Pruning {
 
   constructor(options: PruningOptions) {
     this.#options = options;
-    this.#reader = new LogReader(options.objects);
+    this.#reader = new LogReader(options.objects, options);
   }
 
-  /** Rejects as `declaredPruned` does. */
+  /** Rejects as `LogReader.pruned` does. */
   async plan(): Promise<PruningPlan> {
     const { objects, confirmed, now, ageMs } = this.#options;
-    const minimum = await this.#minimum(objects);
+    const minimum = await this.#reader.minimum();
     const present = now();
     if (present === undefined) return { minimum, next: minimum, waitsFor: 'the time to be known' };
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
@@ -91,7 +91,7 @@ export class Pruning {
     const plan = await this.plan();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     if (plan.next > plan.minimum) await this.#declare(plan, pruningText(plan.next, ageMs));
-    const minimum = await this.#minimum(objects);
+    const minimum = plan.next > plan.minimum ? await this.#reader.minimum() : plan.minimum;
     if (minimum === 0) return { plan, locked: 0 };
     await removeBelow(objects, Math.min(minimum, await firstDetailed(objects, size)));
     await forget(minimum);
@@ -100,18 +100,13 @@ export class Pruning {
     for (const replica of replicas)
       try {
         // What a replica says of itself counts there, and it may be behind; it keeps leaves as long as their events, which a lock may keep longer than here.
-        const own = await this.#minimum(replica);
+        const own = await new LogReader(replica, this.#options).minimum();
         locked += await removeBelow(replica, Math.min(own, await firstDetailed(replica, size)));
       } catch (error) {
         failures.push(error);
       }
     if (failures.length > 0) throw failures[0];
     return { plan: { ...plan, minimum }, locked };
-  }
-
-  /** What a store only says was pruned lets nothing go. */
-  async #minimum(store: ObjectStore): Promise<number> {
-    return (await declaredPruned(store, this.#options))?.minimum ?? 0;
   }
 
   /** The event first, where everybody can read it; then the minimum, unless a session of what goes is held by then: the next sweep declares anew. */

@@ -4,13 +4,15 @@
  */
 import type { ObjectStore } from '../storage/object_store.ts';
 import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
-import { HASH_BYTES } from '../tlog/hash.ts';
-import { proveConsistency, proveInclusion } from '../tlog/proof.ts';
+import { TlogError } from '../tlog/error.ts';
+import { HASH_BYTES, leafHash } from '../tlog/hash.ts';
+import { checkInclusion, proveConsistency, proveInclusion } from '../tlog/proof.ts';
 import { CHECKPOINT_PATH, decodeBundle, nodesOfTiles, type ReadNode, TILE_WIDTH, tilePath, widthAt } from '../tlog/tile.ts';
+import { declarationOf, notTold, type PruningProof } from './declared.ts';
 import { type Detail, decodeDetails, detailsPath } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, type Leaf } from './leaf.ts';
-import { readPruned } from './pruned.ts';
+import { formatPruned, type Pruned, readPruned } from './pruned.ts';
 
 export interface PublishedCheckpoint extends Checkpoint {
   /** As it was signed. */
@@ -55,11 +57,21 @@ export const objectAtEdge = async (
   return undefined;
 };
 
+const entriesPath =
+  (bundle: number) =>
+  (width: number): string =>
+    tilePath({ level: 'entries', index: bundle, width });
+
 export class LogReader {
   readonly #objects: ObjectStore;
+  readonly #proof: PruningProof | undefined;
+  /** What was proven to be pruned: it stays so, the log is not written anew. */
+  #proven: Buffer | undefined;
 
-  constructor(objects: ObjectStore) {
+  /** `proof`: by which what was pruned is known from what is only said to be. Without it nothing is believed to be pruned. */
+  constructor(objects: ObjectStore, proof?: PruningProof) {
     this.#objects = objects;
+    this.#proof = proof;
   }
 
   /** The newest published checkpoint, or another one, its signatures not verified; `undefined` when it is not there. Rejects with a `StorageError` or a `TlogError`. */
@@ -68,9 +80,40 @@ export class LogReader {
     return bytes === undefined ? undefined : { ...readCheckpoint(bytes), note: bytes.toString('utf8') };
   }
 
-  /** Leaves below it were pruned; 0: none was. Rejects with a `LogError` (`malformed`) or a `StorageError`. */
-  async minimum(): Promise<number> {
-    return (await readPruned(this.#objects))?.minimum ?? 0;
+  /**
+   * What was pruned, as a leaf of the signed tree tells; `undefined`: nothing was. `tree`: one that is known to be signed; default: the newest that is published. Rejects with a
+   * `LogError` (`malformed`, or `corrupt`: no leaf tells of it), a `StorageError`, or a `TlogError` of a checkpoint that the log's key has not signed.
+   */
+  async pruned(tree?: Checkpoint): Promise<Pruned | undefined> {
+    const pruned = await readPruned(this.#objects);
+    if (pruned === undefined || this.#proven?.equals(formatPruned(pruned))) return pruned;
+    const proof = this.#proof;
+    if (proof === undefined) throw notTold(pruned, 'nobody here can tell whether that is so');
+    const signed = tree ?? (await this.#signed(proof));
+    if (signed === undefined) throw notTold(pruned, 'there is no checkpoint');
+    const { leaf } = pruned;
+    if (leaf >= signed.size) throw notTold(pruned, `there is no leaf ${leaf} that tells of it`);
+    const entry = (await this.#bundle(Math.floor(leaf / TILE_WIDTH), signed.size))?.[leaf % TILE_WIDTH];
+    if (entry === undefined) throw notTold(pruned, `leaf ${leaf}, which is to tell of it, is not there`);
+    try {
+      checkInclusion(leafHash(entry), leaf, signed, await this.proveInclusion(leaf, signed.size));
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+      throw notTold(pruned, `leaf ${leaf}, which is to tell of it, does not stand in the tree`, error);
+    }
+    declarationOf(pruned, entry, proof.told);
+    this.#proven = formatPruned(pruned);
+    return pruned;
+  }
+
+  /** Leaves below it were pruned; 0: none was. Rejects as `pruned` does. */
+  async minimum(tree?: Checkpoint): Promise<number> {
+    return (await this.pruned(tree))?.minimum ?? 0;
+  }
+
+  async #signed({ open }: PruningProof): Promise<Checkpoint | undefined> {
+    const note = await this.#objects.get(CHECKPOINT_PATH);
+    return note && open(note);
   }
 
   /** The hashes of the tree of `size` leaves: a part of it is read for each proof, never the whole. */
@@ -91,10 +134,15 @@ export class LogReader {
 
   /** The entries of a bundle of the tree of `size` leaves. Rejects with `corrupt` when it is not there or not whole, and with `pruned` when it was pruned. */
   async entries(bundle: number, size: number): Promise<Buffer[]> {
+    return (await this.#bundle(bundle, size)) ?? Promise.reject(await this.#absent(bundle, size));
+  }
+
+  /** `undefined`: it is not there. */
+  async #bundle(bundle: number, size: number): Promise<Buffer[] | undefined> {
     const width = widthAt(0, bundle, size);
-    const path = (each: number): string => tilePath({ level: 'entries', index: bundle, width: each });
+    const path = entriesPath(bundle);
     const found = await objectAtEdge(this.#objects, path, width);
-    if (found === undefined) throw await this.#absent(bundle, path(width));
+    if (found === undefined) return undefined;
     try {
       return decodeBundle(found.bytes, found.width).slice(0, width);
     } catch (error) {
@@ -102,11 +150,21 @@ export class LogReader {
     }
   }
 
-  /** What was pruned is not lost. */
-  async #absent(bundle: number, path: string): Promise<LogError> {
-    const pruned = await readPruned(this.#objects);
-    if (pruned === undefined || bundle * TILE_WIDTH >= pruned.minimum) return new LogError('corrupt', `${path} is not there`);
-    return new LogError('pruned', `leaves below ${pruned.minimum} were pruned from the log: its event in leaf ${pruned.leaf} tells of it`);
+  /** What was pruned is not lost; what is only said to be is. */
+  async #absent(bundle: number, size: number): Promise<LogError> {
+    const lost = (why = '', cause?: unknown): LogError =>
+      new LogError('corrupt', `${entriesPath(bundle)(widthAt(0, bundle, size))} is not there${why}`, cause);
+    try {
+      const pruned = await this.pruned();
+      if (pruned === undefined || bundle * TILE_WIDTH >= pruned.minimum) return lost();
+      return new LogError(
+        'pruned',
+        `leaves below ${pruned.minimum} were pruned from the log: its event in leaf ${pruned.leaf} tells of it`,
+      );
+    } catch (error) {
+      if (!(error instanceof LogError) && !(error instanceof TlogError)) throw error;
+      return lost(`; ${error.message}`, error);
+    }
   }
 
   /** The events of one class of a bundle, by index: those that were not deleted. */

@@ -8,12 +8,12 @@ import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
 import { checkConsistency, proveConsistency } from '../tlog/proof.ts';
 import { CHECKPOINT_PATH, hashesAt, nodesOfTiles, partialTiles, TILE_WIDTH, type Tile, tilePath } from '../tlog/tile.ts';
-import { declaredPruned } from './declared.ts';
 import { detailsPath } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, type DetailClass } from './leaf.ts';
 import { formatPruned, PRUNED_PATH, parsePruned } from './pruned.ts';
 import { keptCheckpointPath, type ObjectKind } from './publisher.ts';
+import { LogReader } from './reader.ts';
 
 /** What a quorum of witnesses has cosigned; it stands beside the newest checkpoint, and may be older. */
 export const WITNESSED_PATH = 'checkpoint.witnessed';
@@ -64,6 +64,8 @@ class Overtaken extends Error {}
 export class Replicator {
   readonly #options: Required<Omit<ReplicatorOptions, 'retainUntil' | 'arrived' | 'told'>> &
     Pick<ReplicatorOptions, 'retainUntil' | 'arrived' | 'told'>;
+  /** Of what is copied. */
+  readonly #reader: LogReader;
   readonly #stopped = new AbortController();
   /** The next round is the last one. */
   readonly #ending = new AbortController();
@@ -85,6 +87,8 @@ export class Replicator {
 
   constructor(options: ReplicatorOptions) {
     this.#options = { intervalMs: 10_000, keepMs: 300_000, onProblem: () => {}, now: Date.now, ...options };
+    const { from, open, told = () => undefined } = options;
+    this.#reader = new LogReader(from, { open, told });
   }
 
   get progress(): Replication {
@@ -305,24 +309,19 @@ export class Replicator {
     }
   }
 
-  #proof() {
-    const { open, told = () => undefined } = this.#options;
-    return { open, told };
-  }
-
   /** Where the log begins. What no event tells of keeps no leaf from being copied: it is refused when it is to be copied itself. */
   async #minimum(): Promise<number> {
     try {
-      return (await declaredPruned(this.#options.from, this.#proof()))?.minimum ?? 0;
+      return await this.#reader.minimum();
     } catch (error) {
       if (error instanceof LogError) return 0;
       throw error;
     }
   }
 
-  /** What says that leaves were pruned, as an event tells; `undefined`: it is not there any more. Rejects as `declaredPruned` does. */
+  /** What says that leaves were pruned, as an event tells; `undefined`: it is not there any more. Rejects as `LogReader.pruned` does. */
   async #declared(): Promise<Buffer | undefined> {
-    const pruned = await declaredPruned(this.#options.from, this.#proof());
+    const pruned = await this.#reader.pruned();
     return pruned && formatPruned(pruned);
   }
 

@@ -17,7 +17,7 @@ import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, classOf, decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
 import { MAX_RECORD_BYTES } from './log.ts';
-import { PRUNED_PATH } from './pruned.ts';
+import { formatPruned, PRUNED_PATH } from './pruned.ts';
 import { keptCheckpointPath } from './publisher.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
 import { encodeCheckpointRecord, encodeEventRecord } from './record.ts';
@@ -32,6 +32,8 @@ export interface RestoreOptions {
   readonly objects: ObjectStore;
   /** The log's own. */
   readonly signers: readonly SignerKey[];
+  /** As of `LogOptions`. */
+  readonly toldOfPruning?: (event: Buffer) => string | undefined;
   readonly files?: FileSystem;
   /** Up to which size leaves may be signed that nobody has signed: exactly as far as the copy goes. Default: none. */
   readonly signBeyond?: { readonly size: number; readonly event: (signed: PublishedCheckpoint) => Told };
@@ -64,16 +66,17 @@ const AHEAD = 8;
 
 /**
  * Rejects with a `LogError` (`missing`: there is no checkpoint; `key`: none is signed by a key of the log; `unsigned`: the copy goes on behind its checkpoint, and not as far as
- * `signBeyond` says; `corrupt`, `forked`: the copy is not whole), a `StorageError` or a `JournalError`. What was written until then is the caller's to remove.
+ * `signBeyond` says; `corrupt`, `forked`: the copy is not whole, or no leaf tells of what is said to be pruned), a `StorageError` or a `JournalError`. What was written until then is the caller's to remove.
  */
 export const restoreLog = async (options: RestoreOptions): Promise<Restored> => {
-  const { from, objects, signers } = options;
-  const reader = new LogReader(from);
+  const { from, objects, signers, toldOfPruning: told = () => undefined } = options;
+  const keys = signers.map(({ verifier }) => verifier);
+  const reader = new LogReader(from, { open: (note) => openCheckpoint(note, (signers[0] as SignerKey).verifier.name, keys), told });
   const checkpoint = await newestOf(from, reader, signers);
   const journal = await Journaling.open(options);
   try {
     const edge = await copyTree(options, reader, checkpoint);
-    const otherKeys = await copyBeside(options, checkpoint);
+    const otherKeys = await copyBeside(options, reader, checkpoint);
     const tree = Frontier.of(edge.size, edge.roots());
     for await (const record of beyond(from, reader, checkpoint.size)) {
       options.onRecord?.(record);
@@ -161,9 +164,10 @@ const isThere = async (from: ObjectStore, reader: LogReader, { size, root }: Pub
 const copyTree = async (
   { from, objects, onRecord }: RestoreOptions,
   reader: LogReader,
-  { size, root }: PublishedCheckpoint,
+  checkpoint: PublishedCheckpoint,
 ): Promise<TileEdge> => {
-  const minimum = await reader.minimum();
+  const { size, root } = checkpoint;
+  const minimum = await reader.minimum(checkpoint);
   const edge = await TileEdge.at(minimum, reader.nodes(size));
   for await (const [bundle, records] of bundles(reader, minimum, size)) {
     const full: [string, Buffer][] = [];
@@ -201,18 +205,23 @@ async function* bundles(reader: LogReader, minimum: number, size: number): Async
 }
 
 /**
- * What is pruned, and of keys, cosigned and kept checkpoints what the log's own keys vouch for: of anything else whoever could write to the copy may have made it. What is
+ * What is pruned, as a leaf of the tree tells, and of keys, cosigned and kept checkpoints what the log's own keys vouch for: of anything else whoever could write to the copy may have made it. What is
  * beyond the tree does not go along. @returns lines of the list of keys that were left
  */
-const copyBeside = async ({ from, objects, signers }: RestoreOptions, { size, origin }: PublishedCheckpoint): Promise<string[]> => {
+const copyBeside = async (
+  { from, objects, signers }: RestoreOptions,
+  reader: LogReader,
+  checkpoint: PublishedCheckpoint,
+): Promise<string[]> => {
+  const { size, origin } = checkpoint;
   const keys = signers.map(({ verifier }) => verifier);
   const copy = async (key: string, isOurs: (checkpoint: Checkpoint) => boolean): Promise<void> => {
     const bytes = await from.get(key);
-    const checkpoint = bytes && openedBy(bytes, origin, keys);
-    if (bytes !== undefined && checkpoint !== undefined && isOurs(checkpoint)) await objects.put(key, bytes);
+    const opened = bytes && openedBy(bytes, origin, keys);
+    if (bytes !== undefined && opened !== undefined && isOurs(opened)) await objects.put(key, bytes);
   };
-  const pruned = await from.get(PRUNED_PATH);
-  if (pruned !== undefined) await objects.put(PRUNED_PATH, pruned);
+  const pruned = await reader.pruned(checkpoint);
+  if (pruned !== undefined) await objects.put(PRUNED_PATH, formatPruned(pruned));
   await copy(WITNESSED_PATH, (witnessed) => witnessed.size <= size);
   for await (const key of from.list('checkpoints/'))
     if (isKept(key)) await copy(key, (kept) => kept.size <= size && keptCheckpointPath(kept.size) === key);

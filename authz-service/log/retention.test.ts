@@ -9,6 +9,7 @@ import { checkInclusion } from '../tlog/proof.ts';
 import { decodeDetails } from './details.ts';
 import { type Going, goingText, goneLeaves, noticeText, type Told } from './going.ts';
 import { LegalHolds } from './legal_holds.ts';
+import { formatPruned } from './pruned.ts';
 import { PublishedLog } from './published.fixture.ts';
 import { LogReader } from './reader.ts';
 import { Replicator } from './replicator.ts';
@@ -376,6 +377,23 @@ describe('retention', () => {
       await recording().sweep();
       // Nor by one that would tell of what stands behind it.
       expect(texts().at(-1)).toBe('events older than 10d: leaves 512-767; before: events 256-511, 768-1023');
+    });
+
+    it('is looked for in all leaves, whatever the store says was pruned that no leaf tells of', async () => {
+      await days(4).publish();
+      now = START + 11 * DAY;
+      await recording().sweep();
+      await log.publish();
+      const [first] = log.details;
+      const claimed = formatPruned({ minimum: 768, leaf: 1000, salt: first?.salt as Buffer, event: first?.event as Buffer });
+      await log.objects.put('pruned', claimed);
+      now = START + 100 * DAY;
+      for (const pruning of [undefined, { open: log.open, told: String }])
+        await expect(recording({ ...(pruning && { pruning }) }).sweep()).rejects.toMatchObject({ code: 'corrupt' });
+      expect(recorded).toHaveLength(1);
+      await log.objects.delete('pruned');
+      await recording().sweep();
+      expect(texts().at(-1)).toBe('events older than 10d: leaves 256-1023; before: events 0-255');
     });
 
     it('is told in as many notices as it takes, and found in all of them', async () => {

@@ -8,6 +8,7 @@
  */
 import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
 import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
+import type { PruningProof } from './declared.ts';
 import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
 import { type Going, type Gone, joined, type Range, type Told } from './going.ts';
 import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from './leaf.ts';
@@ -16,6 +17,8 @@ import { LogReader } from './reader.ts';
 export interface RetentionOptions {
   /** Where the log is published. */
   readonly objects: ObjectStore;
+  /** By which what was pruned is known. Default: nothing was, and what says so ends the sweep. */
+  readonly pruning?: PruningProof;
   /** Where it is copied to: what is due there goes when its lock allows. */
   readonly replicas?: readonly ObjectStore[];
   /** How long each class is kept after the newest of a bundle's events, milliseconds; left out: for ever. */
@@ -72,7 +75,7 @@ interface Due {
 }
 
 export class Retention {
-  readonly #options: Required<RetentionOptions>;
+  readonly #options: Required<Omit<RetentionOptions, 'pruning'>>;
   readonly #reader: LogReader;
   /** What the log tells of deletions, since it was looked for. */
   #gone: { [C in DetailClass]: Range[] } | undefined;
@@ -88,7 +91,7 @@ export class Retention {
       toldOf: () => undefined,
       ...options,
     };
-    this.#reader = new LogReader(options.objects);
+    this.#reader = new LogReader(options.objects, options.pruning);
   }
 
   /** Deletes what is due. Rejects with what kept it from that; what it had not done by then is done by the next one. */

@@ -5,6 +5,7 @@ import type { Chain } from '../log/chains.ts';
 import { type Leaf, type Subject, tellerOfEntry } from '../log/leaf.ts';
 import { type Log, type LogOptions, openLog } from '../log/log.ts';
 import { localFiles } from '../storage/local_files.ts';
+import { pruningIn } from './event.ts';
 import { BODIES, type Kind, type TapEvent } from './schema.ts';
 
 /** One event of the record. */
@@ -154,7 +155,7 @@ export interface LogStoreOptions extends Omit<LogOptions, 'directory' | 'objects
 export const logStore =
   (directory: string, { files, objects = localFiles(join(directory, 'log'), files), onOpen, ...options }: LogStoreOptions): OpenStore =>
   async (known) => {
-    const log = await openLog({ directory, objects, ...known, ...options, ...(files && { files }) });
+    const log = await openLog({ directory, objects, toldOfPruning: pruningIn, ...known, ...options, ...(files && { files }) });
     onOpen?.(log);
     return new LogStore(log);
   };

@@ -57,7 +57,7 @@ export const verifyLog = async ({
     const earlier = earlierOnes(heads, faults);
     const kept = new KeptCheckpoints(faults);
     await kept.read(objects, names, seen, trust);
-    const front = await PrunedFront.read(objects, seen, faults);
+    const front = await PrunedFront.read(objects, seen, faults, remarks);
     await new Walk(objects, { seen, earlier, kept, front }, { faults, remarks, counts, missing, onProgress }).run();
     pruned = front.told;
     try {

@@ -6,6 +6,7 @@ import { CLASSES, classOf, type DetailClass, decodeLeaf, isOfService, isOwnNotic
 import type { ServiceNotice } from '../log/notices.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
+import { pruningIn } from '../tap/event.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
 import { TlogError } from '../tlog/error.ts';
 import { leafHash } from '../tlog/hash.ts';
@@ -342,7 +343,7 @@ export interface Looking {
  */
 export const explain = async (missing: Missing, looking: Looking, faults: Faults, remarks: string[]): Promise<void> => {
   const { objects, trust, seen, from, patienceMs } = looking;
-  const reader = new LogReader(objects);
+  const reader = new LogReader(objects, { open: (note) => openSigned(note, trust), told: pruningIn });
   const isExplained = (): boolean => missing.events.unexplained === 0;
   if (isExplained()) return;
   await readNotices(reader, { from, to: seen.size }, seen, missing, faults);

@@ -1,24 +1,28 @@
 /** The front that a log has not any more: it says so itself, in an event that its leaves commit to. Without one, what is not there is lost. */
-import { commitmentOf, decodeLeaf, isOwnNotice } from '../log/leaf.ts';
-import { PRUNED_NOTICE, PRUNED_PATH, type Pruned, prunedBelow, readPruned } from '../log/pruned.ts';
+import { declarationOf } from '../log/declared.ts';
+import { LogError } from '../log/error.ts';
+import { PRUNED_PATH, type Pruned, readPruned } from '../log/pruned.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { StorageError } from '../storage/object_store.ts';
-import { decodeEvent } from '../tap/event.ts';
+import { pruningIn, timeText } from '../tap/event.ts';
+import { untoldInWords } from './missing.ts';
 import type { Faults, Report } from './report.ts';
 import type { Seen } from './trust.ts';
 
 export class PrunedFront {
   readonly #pruned: Pruned | undefined;
   readonly #faults: Faults;
+  readonly #remarks: string[];
   #told: Report['pruned'];
 
-  private constructor(pruned: Pruned | undefined, faults: Faults) {
+  private constructor(pruned: Pruned | undefined, faults: Faults, remarks: string[]) {
     this.#pruned = pruned;
     this.#faults = faults;
+    this.#remarks = remarks;
   }
 
   /** Rejects with a `StorageError`. */
-  static async read(objects: ObjectStore, { size }: Seen, faults: Faults): Promise<PrunedFront> {
+  static async read(objects: ObjectStore, { size }: Seen, faults: Faults, remarks: string[]): Promise<PrunedFront> {
     try {
       const pruned = await readPruned(objects);
       if (pruned !== undefined && pruned.leaf >= size)
@@ -26,11 +30,11 @@ export class PrunedFront {
           'missing',
           `${PRUNED_PATH} names leaf ${pruned.leaf} as the event that told of it, and there are ${size}: it was changed, or the log went on while it was read; verify it again`,
         );
-      return new PrunedFront(pruned !== undefined && pruned.leaf < size ? pruned : undefined, faults);
+      return new PrunedFront(pruned !== undefined && pruned.leaf < size ? pruned : undefined, faults, remarks);
     } catch (error) {
       if (error instanceof StorageError) throw error;
       faults.add('malformed', (error as Error).message);
-      return new PrunedFront(undefined, faults);
+      return new PrunedFront(undefined, faults, remarks);
     }
   }
 
@@ -51,20 +55,14 @@ export class PrunedFront {
 
   /** Takes the entry at `leaf`, which stands in the tree. */
   take(entry: Buffer): void {
-    const { minimum, leaf, salt, event } = this.#pruned as Pruned;
+    const pruned = this.#pruned as Pruned;
     try {
-      const told = decodeLeaf(entry);
-      if (!commitmentOf(salt, event).equals(told.commitment)) throw new Error('it is not the one that the leaf commits to');
-      const { body, session, timeUnixNanos } = decodeEvent(event);
-      if (session !== '' || !isOwnNotice(told)) throw new Error('it is not one of the gateway itself');
-      if (body.kind !== 'notice' || body.notice !== PRUNED_NOTICE || prunedBelow(body.text) !== minimum)
-        throw new Error(`it does not tell of leaves below ${minimum}`);
-      this.#told = { below: minimum, leaf, at: new Date(Number(timeUnixNanos / 1_000_000n)).toISOString(), text: body.text };
+      const { teller, text } = declarationOf(pruned, entry, pruningIn);
+      this.#told = { below: pruned.minimum, leaf: pruned.leaf, at: `${timeText(teller.timeUnixNanos).slice(0, 23)}Z`, text };
+      if (!teller.own) this.#remarks.push(untoldInWords([pruned.leaf]));
     } catch (error) {
-      this.#faults.add(
-        'missing',
-        `leaves below ${minimum}; what ${PRUNED_PATH} shows as the event of leaf ${leaf}: ${(error as Error).message}`,
-      );
+      if (!(error instanceof LogError)) throw error;
+      this.#faults.add('missing', error.message);
     }
   }
 }

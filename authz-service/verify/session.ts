@@ -4,7 +4,7 @@ import type { Detail } from '../log/details.ts';
 import { CLASSES, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
-import { timeText } from '../tap/event.ts';
+import { pruningIn, timeText } from '../tap/event.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
 import { kindOf } from '../tap/store.ts';
 import { TlogError } from '../tlog/error.ts';
@@ -17,7 +17,7 @@ import { explain, Missing } from './missing.ts';
 import { PrunedFront } from './pruned.ts';
 import { Chains, checkEvent, comesLate, countedEnd } from './record.ts';
 import { addFault, Faults, type Report, type SessionExtent } from './report.ts';
-import type { Seen, Trust } from './trust.ts';
+import { openSigned, type Seen, type Trust } from './trust.ts';
 
 /** A leaf with what proves that it stands in the tree. */
 export interface ProvenLeaf {
@@ -124,16 +124,21 @@ export interface Found {
 }
 
 /**
- * Looks for a session: reads every entry of the log that was not pruned, newest first, until the chain has come to its beginning. Rejects as the log's reader does.
+ * Looks for a session: reads every entry of the log of `size` leaves that was not pruned, those from `minimum` on, newest first, until the chain has come to its beginning. Rejects
+ * as the log's reader does.
  */
-export const findSession = async (reader: LogReader, session: string, size: number): Promise<Found> => {
+export const findSession = async (
+  reader: LogReader,
+  session: string,
+  { size, minimum }: { readonly size: number; readonly minimum: number },
+): Promise<Found> => {
   const indices: number[] = [];
   /** Of the full bundles that were read, the newest first. */
   const subtrees: Buffer[] = [];
   let edge: readonly Buffer[] = [];
   let first = Number.POSITIVE_INFINITY;
   let bundle = Math.ceil(size / TILE_WIDTH);
-  const pruned = (await reader.minimum()) / TILE_WIDTH;
+  const pruned = minimum / TILE_WIDTH;
   while (bundle > pruned && first > 1) {
     bundle -= 1;
     const entries = await reader.entries(bundle, size);
@@ -200,7 +205,7 @@ export const verifyPart = async (
   const started = performance.now();
   const faults = new Faults();
   const remarks: string[] = [];
-  const reader = new LogReader(objects);
+  const reader = new LogReader(objects, { open: (note) => openSigned(note, trust), told: pruningIn });
   const heads = await readHeads(objects, trust, faults);
   const { seen } = heads;
   let checked: Report['checked'] = { leaves: 0, events: 0 };
@@ -212,7 +217,7 @@ export const verifyPart = async (
   if (seen !== undefined) {
     const leaves = new LeafCheck(seen, missing, faults);
     try {
-      front = await PrunedFront.read(objects, seen, faults);
+      front = await PrunedFront.read(objects, seen, faults, remarks);
       const { minimum } = front;
       if (front.leaf !== undefined)
         for await (const { entry, index, proof } of proveLeaves(reader, [front.leaf], seen.size)) {
@@ -221,7 +226,9 @@ export const verifyPart = async (
         }
       for (const earlier of earlierOnes(heads, faults)) await checkEarlier(reader, seen, { ...earlier, minimum }, faults);
       const indices =
-        'session' in part ? await followed(reader, part.session, seen, faults) : [part.index].filter((i) => i >= minimum && i < seen.size);
+        'session' in part
+          ? await followed(reader, part.session, { ...seen, minimum }, faults)
+          : [part.index].filter((i) => i >= minimum && i < seen.size);
       if ('index' in part && part.index < minimum) faults.add('pruned', `leaf ${part.index}: leaves below ${minimum} are not there`);
       else if (indices.length === 0)
         faults.add(
@@ -256,8 +263,13 @@ const inShort = ({ kind, session, target, timeUnixNanos }: Leaf): string => {
 };
 
 /** Where the session stands, by all leaves that the checkpoint signs: one that was left out, or changed so that it is not found, gives another root. */
-const followed = async (reader: LogReader, session: string, { size, root }: Seen, faults: Faults): Promise<readonly number[]> => {
-  const found = await findSession(reader, session, size);
+const followed = async (
+  reader: LogReader,
+  session: string,
+  { size, root, minimum }: Seen & { readonly minimum: number },
+  faults: Faults,
+): Promise<readonly number[]> => {
+  const found = await findSession(reader, session, { size, minimum });
   if (!found.root.equals(root))
     faults.add(
       'root',

@@ -1,8 +1,13 @@
 /** A session's end is its last event, and says how many there are: behind all that its emitter has told, or with what is missing. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { encodeEvent } from './event.ts';
 import { closedBody, type TapBody } from './schema.ts';
+import type { SessionIndex } from './session_index.ts';
+import { openSessionIndex } from './session_index_thread.ts';
 import { type Attachment, openSink, type Sink } from './sink.ts';
 import { testStore } from './store.fixture.ts';
 
@@ -21,7 +26,8 @@ beforeEach(async () => {
 });
 afterEach(() => sink.close());
 
-const open = (): Promise<Sink> => openSink({ ...testStore('/tap', { files, retryMs: 5 }), now: () => now });
+const open = (index?: SessionIndex): Promise<Sink> =>
+  openSink({ ...testStore('/tap', { files, retryMs: 5 }), ...(index && { index }), now: () => now });
 const say = (...bodies: TapBody[]): Promise<void> => sink.append(bodies.map((body) => ({ session: 's', target: 'ledger', body })));
 const opened: TapBody = {
   kind: 'session_opened',
@@ -193,14 +199,14 @@ it('is recorded with what is there when the sink closes', async () => {
 
 describe('of a session whose emitter has let go of events that the record has not', () => {
   /** Event 1 is there, and 2 to 4 will not come. */
-  const skip = async (): Promise<void> => {
+  const skip = async (body: TapBody = command): Promise<void> => {
     attach();
-    emit(command);
+    emit(body);
     await turn();
     stream?.detach();
     sequence = 4;
     attach();
-    emit(command);
+    emit(body);
     await turn();
   };
 
@@ -236,6 +242,32 @@ describe('of a session whose emitter has let go of events that the record has no
     await turn();
     await end(4);
     await shows('command_finished', 'command_finished', 'complete of 6 without 2 to 2');
+  });
+
+  it.each([
+    ['the index has followed', true],
+    ['the index is not there, and the whole record is read', false],
+  ])('says which after a restart as well, where %s', async (_, kept) => {
+    const dir = mkdtempSync(join(tmpdir(), 'session-end-'));
+    const restart = async (): Promise<void> => {
+      await sink.close();
+      sink = await open(kept ? openSessionIndex(join(dir, 'sessions.sqlite')) : undefined);
+    };
+    await restart();
+    await say(opened, judged('allow'));
+    attach();
+    emit({ kind: 'request_forwarded', emitter: '' });
+    const sent: TapBody = { kind: 'notice', notice: 'something', text: '' };
+    await skip(sent);
+    emit({ kind: 'notice', notice: 'events-dropped', text: '3 events were not recorded: the queue was full' }, '');
+    await turn();
+    await restart();
+    attach();
+    emit(sent);
+    emit(closedBody('complete'));
+    await shows('notice', 'notice', 'notice', 'complete of 7 without 3 to 6');
+    await sink.close();
+    rmSync(dir, { recursive: true, force: true });
   });
 
   it('says nothing of that when the session began behind it, or ended before it', async () => {

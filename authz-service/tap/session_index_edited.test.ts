@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { encodeEvent } from './event.ts';
@@ -289,6 +290,55 @@ describe('an index whose emitters were edited', () => {
     await ended;
     expect((await sink.events('ses_f'))?.at(-1)?.event?.body).toMatchObject({ kind: 'session_closed', missingEmitter: '' });
     expect(await sequences()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('what comes while the index is being told that it is distrusted waits for the answer to the hello', async () => {
+    await hear();
+    edit(1);
+    const index = openSessionIndex(path());
+    const distrust = index.distrust.bind(index);
+    index.distrust = () => sleep(100).then(distrust);
+    sink = await openSink({ openStore: testStore(DIR, { files }).openStore, index, onProblem: ({ message }) => problems.push(message) });
+    const stream = attach(6);
+    await expect.poll(() => problems.length, { timeout: 10_000, interval: 5 }).toBe(1);
+    stream.accept(event(6));
+    await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(6);
+    expect(problems.slice(1)).toEqual([expect.stringContaining(`emitter ${EMITTER} goes on with event 6; of its events the record`)]);
+    expect(await sequences()).toEqual([1, 2, 3, 6]);
+  });
+
+  it('what is taken from it of an emitter that nothing new is of says nothing of what is not offered any more: an end names it', async () => {
+    await hear();
+    edit(10);
+    const { openStore } = testStore(DIR, { files });
+    sink = await openSink({
+      index: openSessionIndex(path()),
+      graceMs: 100,
+      onProblem: ({ message }) => problems.push(message),
+      openStore: async (known) => {
+        const store = await openStore(known);
+        const backwards = store.tellersBackwards.bind(store);
+        // As where the newest 65,536 leaves have nothing of it.
+        store.tellersBackwards = async function* (before) {
+          yield { first: 0, tellers: [] };
+          yield* backwards(before);
+        };
+        return store;
+      },
+    });
+    const stream = attach(11);
+    await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(10);
+    const ended = sink.end({ session: 'ses_f', target: 'demo', outcome: 'complete', emitter: EMITTER, nextSequence: 8 });
+    await sleep(200);
+    await sink.sweep();
+    await ended;
+    expect((await sink.events('ses_f'))?.at(-1)?.event?.body).toMatchObject({ missingEmitter: EMITTER, missingFrom: 4, missingTo: 7 });
+    expect(problems).toContainEqual(expect.stringContaining('it has event 10 as the last, and the record event 3'));
+    // It goes on behind a gap, as it is told by its next stream.
+    expect(() => stream.accept(event(11))).toThrow('event 11 after event 3');
+    stream.detach();
+    attach(11).accept(event(11));
+    await expect.poll(sequences, { timeout: 10_000 }).toEqual([1, 2, 3, 11]);
   });
 
   it('what cannot be looked up is not acknowledged, and the stream ends', async () => {

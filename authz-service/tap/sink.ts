@@ -205,12 +205,14 @@ interface Emitter {
   durable: number;
   /** The highest that stands in the record: what is missing before it the emitter has let go of. */
   recorded: number;
-  /** The record itself has said so. Until then the sequences say nothing. */
+  /** The record itself has said so, of what lies above `assumed`. Until then the sequences say nothing. */
   proven: boolean;
+  /** Up to here the index alone says what the record has: enough for who offers what is beyond. 0: nothing is taken from there. */
+  assumed: number;
   stream: { readonly peer: Peer; waiting: number } | undefined;
   /** When its stream ended, Unix milliseconds. */
   goneAt: number;
-  /** What it told and the record will not have, of this run. */
+  /** What it told and the record will not have: all of this run, and of before those that an open session may have events in. */
   readonly gaps: Gap[];
 }
 
@@ -250,6 +252,15 @@ const RESTORED_SESSIONS = 1000;
 const CLOSE_INDICES = 2000;
 /** By which an emitter, where nothing is required, tells that it had no room for events. They have no sequence; the notice has. */
 const DROPPED_NOTICE = 'events-dropped';
+/** By which the service tells that an emitter goes on beyond what the record has of it. */
+const TAP_GAP = 'tap-gap' satisfies ServiceNotice;
+const gapText = (emitter: string, known: number, next: number): string =>
+  `emitter ${emitter} goes on with event ${next}; of its events the record is known to have those up to ${known} only`;
+/** The sequences that such a notice tells of. `undefined`: it is of another version. */
+const gapOf = (text: string): { readonly emitter: string; readonly from: number; readonly to: number } | undefined => {
+  const [, emitter = '', next, known] = /^emitter ([0-9a-f]{32}) goes on with event (\d+);.* those up to (\d+) only$/.exec(text) ?? [];
+  return emitter === '' ? undefined : { emitter, from: Number(known) + 1, to: Number(next) - 1 };
+};
 /** Gaps of one emitter that are told apart. */
 const MOST_GAPS = 64;
 
@@ -344,6 +355,7 @@ class RecordSink implements Sink {
       durable: 0,
       recorded: 0,
       proven: true,
+      assumed: 0,
       stream: undefined,
       goneAt: this.#openedAt,
       gaps: [],
@@ -436,7 +448,7 @@ class RecordSink implements Sink {
       this.#ending.add(session);
       const known = this.#emitters.get(emitter) ?? this.#emitter(emitter);
       if (this.#hasArrived(awaited)) this.#recordEnd(awaited);
-      else if (!known.proven)
+      else if (!isSure(known, nextSequence - 1))
         this.#proveEmitter(known, nextSequence - 1).then(({ durable }) => {
           if (durable >= nextSequence - 1) this.#recordEnd(awaited);
         }, this.#onProblem);
@@ -446,7 +458,7 @@ class RecordSink implements Sink {
   #hasArrived({ emitter, nextSequence }: AwaitedEnd): boolean {
     if (nextSequence === 1) return true;
     const known = this.#emitters.get(emitter);
-    return known?.proven === true && known.durable >= nextSequence - 1;
+    return known !== undefined && isSure(known, nextSequence - 1) && known.durable >= nextSequence - 1;
   }
 
   /** With what has arrived; what has not is said. Where the record takes nothing now, the sweep tries again. */
@@ -456,7 +468,7 @@ class RecordSink implements Sink {
     const { session, target, outcome, emitter, nextSequence } = end;
     try {
       const known = this.#emitters.get(emitter);
-      const told = known?.proven ? known : await this.#proveEmitter(known ?? this.#emitter(emitter), nextSequence - 1);
+      const told = await this.#proveEmitter(known ?? this.#emitter(emitter), nextSequence - 1);
       const missing = this.#missingOf(session, told, nextSequence - 1);
       await this.#append([{ session, target, body: { ...closedBody(outcome), ...missing } }]);
       this.#forgetEnd(end);
@@ -554,12 +566,14 @@ class RecordSink implements Sink {
       if (emitter.stream === stream) peer.close(error);
     };
 
+    let begun = false;
     const begin = (): void => {
+      begun = true;
       const missing = this.#missing(emitter, firstSequence);
       if (missing !== undefined) this.append([missing]).catch(this.#onProblem);
       peer.acknowledge(emitter.durable);
     };
-    if (emitter.proven) begin();
+    if (isSure(emitter, firstSequence)) begin();
     else
       this.#proveEmitter(emitter, firstSequence).then(() => {
         if (emitter.stream === stream && !this.#closed) begin();
@@ -570,7 +584,8 @@ class RecordSink implements Sink {
       accept: (bytes) => {
         if (emitter.stream !== stream) throw new SinkError('superseded', 'the emitter has opened another stream');
         // Behind what waits for a look at the record everything waits, so that the order stays.
-        if (held.length > 0 || !emitter.proven) hold(bytes);
+        // And behind the answer to the hello: another look may have ended before its own has.
+        if (held.length > 0 || !begun) hold(bytes);
         else if (!taken(bytes)) hold(bytes);
       },
       get waiting() {
@@ -703,6 +718,7 @@ class RecordSink implements Sink {
       this.#table.restore(session);
     }
     if (applied > 0) this.#table.begunLater();
+    await this.#recallGaps(applied);
     for await (const record of this.#store.read(applied)) {
       this.#replay(record);
       if (this.#unindexed.sessions.size >= INDEXED_AT_ONCE) await this.#updateIndex();
@@ -714,13 +730,9 @@ class RecordSink implements Sink {
     this.#beginAt(emitter, about.sequence);
     if (bytes === undefined) this.#note(index, emitter, this.#table.addDeleted(index, about, kindOf(about.kind) === 'session_closed'));
     else {
-      let event: TapEvent;
-      try {
-        event = decodeEvent(bytes);
-      } catch (error) {
-        throw new SinkError('unreadable', `record ${index} of the tap: ${(error as Error).message}`, error);
-      }
+      const event = decoded(index, bytes);
       this.#note(index, emitter, this.#addToTable(index, event, this.#openedAt, about.position === 1));
+      if (event.session === '') this.#recallGap(index, event);
     }
   }
 
@@ -797,15 +809,20 @@ class RecordSink implements Sink {
 
   /** One that is not in mind. */
   #emitter(id: string): Emitter {
-    const emitter = { id, staged: 0, durable: 0, recorded: 0, proven: false, stream: undefined, goneAt: this.#openedAt, gaps: [] };
+    const emitter: Emitter = {
+      ...{ id, staged: 0, durable: 0, recorded: 0, proven: false, assumed: 0 },
+      ...{ stream: undefined, goneAt: this.#openedAt, gaps: [] },
+    };
     const sequence = this.#earlier.known(id);
     if (sequence !== undefined) this.#beginAt(emitter, sequence);
     return emitter;
   }
 
-  #beginAt(emitter: Emitter, sequence: number): void {
+  /** The record has `sequence`, or all before it, by the record itself. `assumed`: the index alone says so. */
+  #beginAt(emitter: Emitter, sequence: number, assumed = 0): void {
     emitter.staged = emitter.durable = emitter.recorded = sequence;
     emitter.proven = true;
+    emitter.assumed = assumed;
   }
 
   /**
@@ -813,7 +830,7 @@ class RecordSink implements Sink {
    * what the record has. Rejects with a `SinkError` (`unavailable`) when the record cannot be read.
    */
   async #proveEmitter(emitter: Emitter, offered: number): Promise<Emitter> {
-    if (emitter.proven) return emitter;
+    if (isSure(emitter, offered)) return emitter;
     const { id } = emitter;
     const told = this.#index.sequenceOf(id) ?? 0;
     let found: number | undefined;
@@ -823,8 +840,8 @@ class RecordSink implements Sink {
     } catch (error) {
       throw new SinkError('unavailable', `the record cannot be read: ${(error as Error).message}`, error);
     }
-    if (emitter.proven) return emitter;
-    this.#beginAt(emitter, found ?? told);
+    if (isSure(emitter, offered)) return emitter;
+    this.#beginAt(emitter, found ?? told, found === undefined ? told : 0);
     if (found === undefined || found === told) return emitter;
     await this.#distrustIndex(
       `of emitter ${id} it has ${told === 0 ? 'nothing' : `event ${told} as the last`}, and the record ${found === 0 ? 'nothing' : `event ${found}`}`,
@@ -878,11 +895,11 @@ class RecordSink implements Sink {
     const needed = new Set([this.emitter]);
     for (const session of this.#table.open) needed.add(session.emitter);
     let excess = this.#emitters.size - Math.floor((this.#maxEmitters * 15) / 16);
-    for (const { id, stream, staged, durable, recorded, proven } of this.#emitters.values()) {
+    for (const { id, stream, staged, durable, recorded, proven, assumed } of this.#emitters.values()) {
       if (excess <= 0) return;
       if (stream !== undefined || staged !== durable || needed.has(id)) continue;
       this.#emitters.delete(id);
-      if (proven && recorded > 0) this.#earlier.keep(id, recorded);
+      if (proven && recorded > assumed) this.#earlier.keep(id, recorded);
       excess -= 1;
     }
   }
@@ -895,16 +912,37 @@ class RecordSink implements Sink {
     emitter.staged = firstSequence - 1;
     emitter.durable = Math.max(emitter.durable, firstSequence - 1);
     this.metrics.gaps += 1;
-    const text = `emitter ${emitter.id} goes on with event ${firstSequence}; of its events the record is known to have those up to ${known} only`;
+    const text = gapText(emitter.id, known, firstSequence);
     this.#onProblem(new SinkError('gap', text));
-    return { session: '', target: '', body: { kind: 'notice', notice: 'tap-gap' satisfies ServiceNotice, text } };
+    return { session: '', target: '', body: { kind: 'notice', notice: TAP_GAP, text } };
   }
 
-  #noteGap({ gaps }: Emitter, from: number, to: number): void {
-    const staged = (this.#gathering?.entries.at(-1)?.index ?? -1) + 1;
-    const gap = { from, to, before: Math.max(this.size, staged) };
+  #noteGap({ gaps }: Emitter, from: number, to: number, before = this.#nextIndex): void {
+    const gap = { from, to, before };
     const last = gaps.length < MOST_GAPS ? undefined : gaps.pop();
     gaps.push(last === undefined ? gap : { ...gap, from: last.from });
+  }
+
+  get #nextIndex(): number {
+    return Math.max(this.size, (this.#gathering?.entries.at(-1)?.index ?? -1) + 1);
+  }
+
+  /** Gaps are of this run, but what they were told by is in the record: those that a session may have lost events in which is still to end. */
+  async #recallGaps(applied: number): Promise<void> {
+    const waiting = [...this.#table.open].filter(({ letThroughAt, carriesCommands }) => letThroughAt !== undefined && !carriesCommands);
+    const first = Math.min(applied, ...waiting.map(({ indices }) => indices[0] as number));
+    if (first === applied) return;
+    for await (const { index, about, bytes } of this.#store.read(first)) {
+      if (index >= applied) return;
+      if (bytes !== undefined && about.session === '' && kindOf(about.kind) === 'notice') this.#recallGap(index, decoded(index, bytes));
+    }
+  }
+
+  #recallGap(index: number, { body, emitter, sequence }: TapEvent): void {
+    if (body.kind !== 'notice') return;
+    const gap = body.notice === TAP_GAP ? gapOf(body.text) : undefined;
+    if (gap !== undefined) this.#noteGap(this.#known(gap.emitter), gap.from, gap.to, index);
+    else if (body.notice === DROPPED_NOTICE) this.#noteGap(this.#known(emitter), sequence, sequence, index);
   }
 
   #accept(emitter: Emitter, bytes: Buffer): void {
@@ -1103,6 +1141,18 @@ class RecordSink implements Sink {
     }
   }
 }
+
+/** Throws a `SinkError` (`unreadable`). */
+const decoded = (index: number, bytes: Buffer): TapEvent => {
+  try {
+    return decodeEvent(bytes);
+  } catch (error) {
+    throw new SinkError('unreadable', `record ${index} of the tap: ${(error as Error).message}`, error);
+  }
+};
+
+/** Whether what is known of an emitter at this sequence is known by the record. One that has gone on since was taken at its word. */
+const isSure = ({ proven, assumed, staged }: Emitter, sequence: number): boolean => proven && (sequence > assumed || staged > assumed);
 
 /** What a session's next event goes on from. */
 const chainOf = ({ indices }: Session): Chain | undefined =>

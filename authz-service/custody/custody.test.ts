@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DELETED_NOTICE } from '../log/going.ts';
 import { PublishedLog } from '../log/published.fixture.ts';
 import { Bucket } from '../storage/s3.fixture.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
@@ -259,6 +260,36 @@ describe('the custody of the log', () => {
       await until(() => state() === 'proven');
       expect(custody?.refusal).toBeUndefined();
     }, 60_000);
+  });
+
+  it('publishes what it has recorded of a deletion before anything goes, and what is left of one that a crash broke off', async () => {
+    for (const day of [90, 80]) log.fill(256, { session: `ses_${day}`, at: Date.now() - day * DAY });
+    await log.fill(1, { session: 'ses_new', at: Date.now() }).publish();
+    // As a crash could leave it: durable in the journal, and not published yet.
+    log.add({ session: '', text: 'events older than 60d: leaves 0-255', at: Date.now() });
+    await log.objects.delete('details/events/000');
+    const steps: string[] = [];
+    const remove = log.objects.delete.bind(log.objects);
+    log.objects.delete = async (key) => {
+      if (!key.includes('.p/')) steps.push(key);
+      await remove(key);
+    };
+    await start(
+      { retention: { eventsMs: 60 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY } },
+      {
+        noticeOf: (event) => ({ notice: DELETED_NOTICE, text: String(event) }),
+        record: async (_, __, text) => {
+          steps.push(text);
+          log.add({ session: '', text, at: Date.now() });
+        },
+        publishRecorded: async () => {
+          steps.push('published');
+          await log.publish();
+        },
+      },
+    );
+    await until(() => steps.includes('details/events/001'));
+    expect(steps).toEqual(['published', 'events older than 60d: leaves 256-511; before: events 0-255', 'published', 'details/events/001']);
   });
 
   it('holds in the store what a legal hold names, and lets it go after the release when its time is over', async () => {

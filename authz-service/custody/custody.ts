@@ -405,6 +405,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: async (going) => {
         await record(DELETED_NOTICE, '', noticeText(going));
+        await options.publishRecorded();
         if (going.leaves.length > 0) went.push(goingText(going));
       },
     });
@@ -470,6 +471,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
         swept.nextAt = undefined;
         await attempt(async () => {
           if (!(await holdInReplicas())) swept.failures += 1;
+          // What was recorded of deletions before a crash counts, and is looked for among what is published.
+          await options.publishRecorded();
           const { deleted, single, held: kept, locked } = await retention.sweep();
           swept.deleted += deleted;
           Object.assign(swept, { held: kept, locked });

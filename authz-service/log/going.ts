@@ -85,3 +85,20 @@ export const joined = (ranges: readonly Range[]): Range[] => {
   }
   return found;
 };
+
+/** What of the first is not of the second; both ascend, and none touches the next. */
+export const without = (ranges: readonly Range[], others: readonly Range[]): Range[] => {
+  const found: Range[] = [];
+  let at = 0;
+  for (const { from, to } of ranges) {
+    let next = from;
+    while (at < others.length && (others[at] as Range).to <= from) at += 1;
+    for (let i = at; i < others.length && (others[i] as Range).from < to; i += 1) {
+      const other = others[i] as Range;
+      if (next < other.from) found.push({ from: next, to: other.from });
+      next = other.to;
+    }
+    if (next < to) found.push({ from: next, to });
+  }
+  return found;
+};

@@ -380,7 +380,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   }
 
   async publish(): Promise<void> {
-    while (this.#failed === undefined && this.#committed !== undefined && this.#publisher.size < this.#committed.size) {
+    // What comes meanwhile is for the next one: under load there is always something.
+    const { size = 0 } = this.#committed ?? {};
+    while (this.#failed === undefined && this.#publisher.size < size) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
       await (this.#publishing ??= this.#publishNow());

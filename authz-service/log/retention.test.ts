@@ -6,7 +6,7 @@ import { localFiles } from '../storage/local_files.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
-import { decodeDetails } from './details.ts';
+import { decodeDetails, encodeDetails } from './details.ts';
 import { type Going, goingText, goneLeaves, noticeText, type Told } from './going.ts';
 import { LegalHolds } from './legal_holds.ts';
 import { formatPruned } from './pruned.ts';
@@ -82,7 +82,7 @@ describe('retention', () => {
     expect(await keysOf(log.objects)).toEqual([]);
   });
 
-  it('lets the events of the bundle that is not full go one by one, held ones not, and tells again of all that went', async () => {
+  it('lets the events of the bundle that is not full go one by one, held ones not, and tells of these alone', async () => {
     await days(1)
       .fill(5, { session: 's1', at: START + DAY })
       .fill(5, { session: 's2', at: START + DAY })
@@ -100,7 +100,14 @@ describe('retention', () => {
     held.clear();
     await retention.sweep();
     expect(await keysOf(log.objects)).toEqual(['details/payloads/001.p/17']);
-    expect(recorded.map(({ leaves }) => leaves)).toEqual([[{ from: 0, to: 256 }], [{ from: 261, to: 266 }], [{ from: 256, to: 273 }]]);
+    expect(recorded.map(({ leaves }) => leaves)).toEqual([
+      [{ from: 0, to: 256 }],
+      [{ from: 261, to: 266 }],
+      [
+        { from: 256, to: 261 },
+        { from: 268, to: 273 },
+      ],
+    ]);
     expect(forgotten.slice(-1)).toEqual([[256, 273]]);
     // Again at each sweep, while it can be told from nothing else.
     await retention.sweep();
@@ -377,6 +384,64 @@ describe('retention', () => {
       await recording().sweep();
       // Nor by one that would tell of what stands behind it.
       expect(texts().at(-1)).toBe('events older than 10d: leaves 512-767; before: events 256-511, 768-1023');
+    });
+
+    it('has nothing in it that somebody else took away, from full bundles or the one that is not full', async () => {
+      const taken = async (key: string, bundle: number, ...indices: number[]): Promise<void> => {
+        const details = decodeDetails((await log.objects.get(key)) as Buffer, bundle);
+        await log.objects.put(key, encodeDetails(details.filter(({ index }) => !indices.includes(index))));
+      };
+      await days(2)
+        .fill(20, { session: 's2', at: START + 2 * DAY })
+        .publish();
+      await taken('details/events/001', 1, 300, 301);
+      await taken('details/events/002.p/20', 2, 515);
+      now = START + 100 * DAY;
+      await recording().sweep();
+      expect(texts()).toEqual([
+        'events older than 10d: leaves 0-299, 302-511; before: none',
+        'events older than 10d: leaves 512-514, 516-531; before: events 0-299, 302-511',
+      ]);
+      expect(await keysOf(log.objects)).toEqual([]);
+    });
+
+    it('has nothing in it that was recorded and did not go: the log was not published, or it was held by then', async () => {
+      await days(3)
+        .fill(20, { session: 's3', at: START + 3 * DAY })
+        .publish();
+      now = START + 100 * DAY;
+      const crash = async (going: Going): Promise<void> => {
+        log.add({ session: '', text: noticeText(going), at: now });
+        await log.publish();
+        throw new StorageError('unavailable', 'the power is gone');
+      };
+      await expect(recording({ record: crash }).sweep()).rejects.toThrow('the power is gone');
+      // Nothing has gone yet, and another start knows.
+      expect(await keysOf(log.objects)).toHaveLength(4);
+      const holding = recording({
+        record: async (going) => {
+          recorded.push(going);
+          log.add({ session: '', text: noticeText(going), at: now });
+          await log.publish();
+          held.add('s1').add('s3');
+        },
+      });
+      await holding.sweep();
+      expect(texts()).toEqual(['events older than 10d: leaves 0-767; before: none']);
+      expect(await keysOf(log.objects)).toEqual(['details/events/001', 'details/events/003.p/22']);
+      held.clear();
+      for (const retention of [holding, recording()]) {
+        held.add('s1');
+        await retention.sweep();
+      }
+      expect(texts().slice(1)).toEqual(['events older than 10d: leaves 768-787; before: events 0-255, 512-767']);
+      held.clear();
+      await log.publish();
+      await recording().sweep();
+      expect(texts().slice(2)).toEqual([
+        'events older than 10d: leaves 256-511; before: events 0-255, 512-767',
+        'events older than 10d: leaves 768-787; before: events 0-767',
+      ]);
     });
 
     it('is looked for in all leaves, whatever the store says was pruned that no leaf tells of', async () => {

@@ -10,7 +10,8 @@ import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.
 import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
 import type { PruningProof } from './declared.ts';
 import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
-import { type Going, type Gone, joined, type Range, type Told } from './going.ts';
+import { LogError } from './error.ts';
+import { type Going, type Gone, joined, type Range, type Told, without } from './going.ts';
 import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from './leaf.ts';
 import { LogReader } from './reader.ts';
 
@@ -24,7 +25,7 @@ export interface RetentionOptions {
   /** How long each class is kept after the newest of a bundle's events, milliseconds; left out: for ever. */
   readonly ages: { readonly [C in DetailClass]?: number | undefined };
   readonly held: (session: string) => boolean;
-  /** Makes it durable that these go, before they do. */
+  /** Makes it durable that these go, and publishes it, before they do: whoever finds them gone finds out why, also after a crash. */
   readonly record: (going: Going) => Promise<void>;
   /** Told which leaves have no events any more, after they went, and at each sweep again: from `from` to before `to`. What was derived of them goes too. */
   readonly forget?: (from: number, to: number) => Promise<void>;
@@ -135,8 +136,7 @@ export class Retention {
       else if (verdict === 'held') held.add(bundle);
     }
     here.sort((a, b) => a - b);
-    const leaves = ranges(here);
-    if (leaves.length > 0) await this.#record({ detailClass, ageMs }, leaves, size);
+    if (here.length > 0) await this.#record({ detailClass, ageMs }, await this.#present(here, detailClass, size), size);
     let deleted = 0;
     for (const bundle of here) {
       // A hold that came while the others went counts.
@@ -144,9 +144,13 @@ export class Retention {
       await objects.delete(detailsPath(detailClass, bundle, TILE_WIDTH));
       deleted += 1;
     }
-    if (detailClass === 'events') await this.#forget(leaves, end);
+    // What was told and did not go is not told again to have gone.
+    if (deleted < here.length) this.#gone = undefined;
+    if (detailClass === 'events') await this.#forget(ranges(here), end);
     // Replicas follow: what was recorded is published, and their newest bundle is replaced.
-    const single = await this.#options.undisturbed(() => this.#sweepEdge({ detailClass, ageMs, before }));
+    const due = { detailClass, ageMs, before };
+    const told = await this.#tellEdge(due);
+    const single = await this.#options.undisturbed(() => this.#sweepEdge(due, told));
 
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
@@ -160,34 +164,78 @@ export class Retention {
     return { deleted, single, held: held.size, locked };
   }
 
-  /** Of the bundle that is not full. @returns how many events went */
-  async #sweepEdge(due: Due): Promise<number> {
-    const { forget, toldOf } = this.#options;
+  /**
+   * Of these full bundles, the leaves whose events are there, or went before as the log tells: what somebody else took away is not told to go. A bundle is told of as a whole where
+   * that is all of its class.
+   */
+  async #present(bundles: readonly number[], detailClass: DetailClass, size: number): Promise<Range[]> {
+    const before = (await this.#before(size))[detailClass];
+    const found: Range[] = [];
+    for (const bundle of bundles) {
+      const [leaves, details] = [await this.#leaves(bundle, size), await this.#details(detailClass, bundle, size)];
+      const isTold = (index: number): boolean =>
+        details?.has(index) !== false || before.some(({ from, to }) => from <= index && index < to);
+      const first = bundle * TILE_WIDTH;
+      const whole = leaves.every(({ kind }, i) => classOf(kind) !== detailClass || isTold(first + i));
+      found.push(...(whole ? [{ from: first, to: first + TILE_WIDTH }] : rangesOf(leaves, bundle, isTold, detailClass)));
+    }
+    return joined(found);
+  }
+
+  /** `undefined`: what is there cannot be read, and goes all the same. */
+  async #details(detailClass: DetailClass, bundle: number, size: number): Promise<ReadonlyMap<number, Detail> | undefined> {
+    try {
+      return await this.#reader.details(detailClass, bundle, size);
+    } catch (error) {
+      if (error instanceof LogError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Records what goes of the bundle that is not full. */
+  async #tellEdge(due: Due): Promise<ReadonlySet<number>> {
+    const { toldOf } = this.#options;
+    const { detailClass } = due;
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    if (size % TILE_WIDTH === 0) return new Set();
+    const bundle = Math.floor(size / TILE_WIDTH);
+    const leaves = await this.#leaves(bundle, size);
+    const details = await this.#reader.details(detailClass, bundle, size);
+    const going = [...details.values()].filter(({ index }) => this.#isDue(index, leaves, due));
+    const tells = ({ index, event }: Detail): boolean => isOwnNotice(leaves[index % TILE_WIDTH] as Leaf) && toldOf(event) !== undefined;
+    if (going.every(tells)) return new Set();
+    const told = new Set(going.map(({ index }) => index));
+    await this.#record(
+      due,
+      rangesOf(leaves, bundle, (index) => told.has(index), detailClass),
+      size,
+    );
+    return told;
+  }
+
+  /** Lets go of the bundle that is not full what was told to. One that became full meanwhile goes as a whole, in its turn. @returns how many events went */
+  async #sweepEdge(due: Due, told: ReadonlySet<number>): Promise<number> {
+    const { forget } = this.#options;
     const { detailClass } = due;
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     if (size % TILE_WIDTH === 0) return 0;
     const bundle = Math.floor(size / TILE_WIDTH);
     const leaves = await this.#leaves(bundle, size);
-    const details = await this.#reader.details(detailClass, bundle, size);
-    const going = [...details.values()].filter(({ index }) => this.#isDue(index, leaves, due));
-    const goes = going.some(({ event }) => toldOf(event) === undefined);
-    const gone = goes ? new Set(going.map(({ index }) => index)) : new Set<number>();
-    // All that is not there is told again: what told of it before may go with the rest.
-    const without = rangesWithout(leaves, bundle, (index) => details.has(index) && !gone.has(index), detailClass);
-    if (goes) {
-      await this.#record(due, without, size);
-      await this.#trim(due, bundle, leaves);
-    }
-    if (detailClass === 'events') for (const { from, to } of without) await forget(from, to);
-    return gone.size;
+    const there = await this.#reader.details(detailClass, bundle, size);
+    if (told.size > 0) await this.#trim(due, bundle, leaves, told);
+    const left = told.size === 0 ? there : await this.#reader.details(detailClass, bundle, size);
+    const gone = there.size - left.size;
+    if (gone < told.size) this.#gone = undefined;
+    if (detailClass === 'events')
+      for (const { from, to } of rangesOf(leaves, bundle, (index) => !left.has(index), detailClass)) await forget(from, to);
+    return gone;
   }
 
   /** Makes it durable that these go, with all that went before. */
   async #record(of: Pick<Going, 'detailClass' | 'ageMs'>, leaves: readonly Range[], size: number): Promise<void> {
     const { record, rangesAtOnce } = this.#options;
     const { detailClass, ageMs } = of;
-    this.#gone ??= await this.#readGone(size);
-    const gone = this.#gone;
+    const gone = await this.#before(size);
     const told = Math.max(leaves.length, ...CLASSES.map((each) => gone[each].length));
     for (let at = 0; at < told; at += rangesAtOnce) {
       const part = <Each>(all: readonly Each[]): readonly Each[] => all.slice(at, at + rangesAtOnce);
@@ -197,8 +245,33 @@ export class Retention {
     gone[detailClass] = joined([...gone[detailClass], ...leaves]);
   }
 
-  /** From the notices of the first `size` leaves, the newest first, to one that tells of all that went before it. What is missing and was never told of is not made up for. */
+  /** What went before. */
+  async #before(size: number): Promise<{ [C in DetailClass]: Range[] }> {
+    this.#gone ??= await this.#readGone(size);
+    return this.#gone;
+  }
+
+  /** What the notices tell of, and is not there: what was recorded and did not go, because it was held by then or the service stopped, goes another time. */
   async #readGone(size: number): Promise<{ [C in DetailClass]: Range[] }> {
+    const { objects } = this.#options;
+    const gone = await this.#readTold(size);
+    for (const detailClass of CLASSES) {
+      const there: Range[] = [];
+      for await (const key of objects.list(`details/${detailClass}/`)) {
+        const { bundle = -1 } = bundleOf(key, detailClass) ?? {};
+        const [from, to] = [bundle * TILE_WIDTH, Math.min(size, (bundle + 1) * TILE_WIDTH)];
+        if (!gone[detailClass].some((range) => range.from < to && from < range.to)) continue;
+        const details = await this.#details(detailClass, bundle, size);
+        if (details === undefined) there.push({ from, to });
+        else there.push(...[...details.keys()].map((index) => ({ from: index, to: index + 1 })));
+      }
+      gone[detailClass] = without(gone[detailClass], joined(there));
+    }
+    return gone;
+  }
+
+  /** From the notices of the first `size` leaves, the newest first, to one that tells of all that went before it. What is missing and was never told of is not made up for. */
+  async #readTold(size: number): Promise<{ [C in DetailClass]: Range[] }> {
     const found: { [C in DetailClass]: Range[] } = { events: [], payloads: [] };
     const first = (await this.#reader.minimum()) / TILE_WIDTH;
     for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle -= 1) {
@@ -218,8 +291,8 @@ export class Retention {
     return coalesced(found);
   }
 
-  /** Takes what is due out of every form of a bundle's details; out of the newest last, from which the others are derived again. */
-  async #trim(due: Due, bundle: number, leaves: readonly Leaf[]): Promise<void> {
+  /** Takes what was told, and is due still, out of every form of a bundle's details; out of the newest last, from which the others are derived again. */
+  async #trim(due: Due, bundle: number, leaves: readonly Leaf[], told: ReadonlySet<number>): Promise<void> {
     const { objects } = this.#options;
     const newest = detailsPath(due.detailClass, bundle, leaves.length);
     const keys: string[] = [];
@@ -230,7 +303,7 @@ export class Retention {
       if (bytes === undefined) continue;
       const details = decodeDetails(bytes, bundle);
       // A hold that came while this was recorded counts.
-      const kept = details.filter(({ index }) => !this.#isDue(index, leaves, due));
+      const kept = details.filter(({ index }) => !told.has(index) || !this.#isDue(index, leaves, due));
       if (kept.length === 0) await objects.delete(key);
       else if (kept.length < details.length) await objects.put(key, encodeDetails(kept));
     }
@@ -307,11 +380,11 @@ const isOf = ({ commitment }: Leaf, { salt, event }: Detail): boolean => commitm
 
 const coalesced = ({ events, payloads }: Gone): { [C in DetailClass]: Range[] } => ({ events: joined(events), payloads: joined(payloads) });
 
-/** The leaves of a class that have no event: from one of them to the next, if no other one of the class is between. */
-const rangesWithout = (
+/** The leaves of a class that are of these: from one of them to the next, if no other one of the class is between. */
+const rangesOf = (
   leaves: readonly Leaf[],
   bundle: number,
-  isKept: (index: number) => boolean,
+  isOne: (index: number) => boolean,
   detailClass: DetailClass,
 ): { from: number; to: number }[] => {
   const found: { from: number; to: number }[] = [];
@@ -320,7 +393,7 @@ const rangesWithout = (
     if (classOf(kind) !== detailClass) continue;
     const index = bundle * TILE_WIDTH + i;
     const last = found.at(-1);
-    if (isKept(index)) adjoins = false;
+    if (!isOne(index)) adjoins = false;
     else if (adjoins && last !== undefined) last.to = index + 1;
     else {
       found.push({ from: index, to: index + 1 });

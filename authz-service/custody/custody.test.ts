@@ -460,6 +460,22 @@ describe('the custody of the log', () => {
     }
   });
 
+  it('takes what two witnesses say of the time for what two say, though their keys have one name', async () => {
+    await log.fill(10).publish();
+    const witnesses = await Promise.all([1, 2].map(() => new StrictWitness(new MemoryLog(log.key.verifier.name, log.key)).open()));
+    (witnesses[0] as StrictWitness).fast = 7_200;
+    try {
+      const of = witnesses.map(({ key, url }, i) => ({ name: `w${i}`, url: url.href, keys: [formatVerifierKey(key.verifier)] }));
+      const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY };
+      await start({ witnesses: { quorum: 2, intervalMs: 5, of }, retention });
+      await until(() => custody?.status.unwitnessed === 0);
+      await until(() => (custody?.status.clock?.aheadMs ?? 0) < -7_000_000);
+    } finally {
+      await custody?.close();
+      await Promise.all(witnesses.map((witness) => witness.close()));
+    }
+  });
+
   it('sends checkpoints to a second place, and tells when another history stands there', async () => {
     const got: string[] = [];
     const server = createServer(async (request, response) => {

@@ -364,10 +364,12 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     const call = caller({ attempts: 1, timeoutMs: 10_000 });
     closing.push(async () => call.close());
     const { of, quorum, intervalMs } = tap.witnesses;
-    const witnessKeys = of.flatMap(({ keys: texts }) => texts.map(parseVerifierKey));
+    // Two may have keys of one name.
+    const witnessOf = new Map(of.flatMap(({ name, keys: texts }) => texts.map((text) => [parseVerifierKey(text), name] as const)));
     const attestCosigned = (note: string | Uint8Array): void => {
-      for (const signature of openCheckpoint(note, origin, [...keys, ...witnessKeys]).verified)
-        if (signature.key.type === 'cosignature') clock?.attest(`witness ${signature.key.name}`, 1000 * cosignatureTime(signature));
+      for (const signature of openCheckpoint(note, origin, [...keys, ...witnessOf.keys()]).verified)
+        if (signature.key.type === 'cosignature')
+          clock?.attest(`witness ${witnessOf.get(signature.key)}`, 1000 * cosignatureTime(signature));
     };
     const witnessing =
       of.length === 0

@@ -113,6 +113,37 @@ describe('while the machine runs', () => {
   });
 });
 
+describe('what was recorded while the clock stood behind', () => {
+  const behind = async (): Promise<RetentionClock> => {
+    const clock = await open();
+    wall -= 10 * DAY;
+    await clock.tick();
+    size = 300;
+    pass(2 * HOUR);
+    await clock.tick();
+    wall += 10 * DAY;
+    return clock;
+  };
+
+  it('ages from what the clock says when that ends, where it is ahead of what is known: that may be when it was', async () => {
+    const clock = await behind();
+    wall += 5 * HOUR;
+    await clock.tick();
+    expect([clock.notBefore(0, 300), clock.notBefore(300, 400), clock.deletionTime]).toEqual([START + 7 * HOUR, 0, START + 2 * HOUR]);
+  });
+
+  it('waits while the clock is too far ahead to be believed', async () => {
+    const clock = await behind();
+    wall += 3 * DAY;
+    await clock.tick();
+    expect([clock.notBefore(0, 300), clock.deletionTime]).toEqual([Number.POSITIVE_INFINITY, undefined]);
+    size = 400;
+    wall -= 3 * DAY;
+    await clock.tick();
+    expect([clock.notBefore(0, 300), clock.notBefore(300, 400), clock.deletionTime]).toEqual(Array(3).fill(START + 2 * HOUR));
+  });
+});
+
 describe('across starts of the service', () => {
   it('where others tell the time, the clock alone says nothing of how long the machine was off, however little that is', async () => {
     await open(undefined, true);

@@ -173,10 +173,12 @@ export class RetentionClock {
     this.#state = this.#present();
     const { behindFrom, behindSince, latest, late, reached } = this.#state;
     const until = Math.max(known, latest ?? known);
-    if (ahead < -TOLERANCE_MS)
+    // One that is far ahead now does not show when what was recorded behind it was: that stays open until it agrees, or somebody confirms it.
+    if (ahead < -TOLERANCE_MS || (behindFrom !== null && ahead > boundMs))
       this.#state = { ...this.#state, behindFrom: behindFrom ?? this.#state.size, behindSince: behindSince ?? reached, latest: until };
     else {
-      const grown = behindFrom === null || behindFrom === size() ? late : [...late, { from: behindFrom, to: size(), until }];
+      const grown =
+        behindFrom === null || behindFrom === size() ? late : [...late, { from: behindFrom, to: size(), until: Math.max(until, wall) }];
       this.#state = { ...this.#state, size: size(), late: bounded(grown), ...AGREES };
     }
     this.#tell();

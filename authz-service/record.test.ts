@@ -4,15 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ALIKE } from './custody/ages.fixture.ts';
 import { type Custody, startCustody } from './custody/custody.ts';
+import { collectEvidence, writePage } from './evidence/collect.ts';
 import { listedKeys, parseSigners } from './log/keys.ts';
 import { parsePruned } from './log/pruned.ts';
 import { restoreLog } from './log/restore.ts';
 import { recordParts, recordPlaces } from './record.ts';
 import { localFiles } from './storage/local_files.ts';
-import { noticeOf, pruningIn } from './tap/event.ts';
-import type { TapBody } from './tap/schema.ts';
-import { openSink, type Sink } from './tap/sink.ts';
+import { aboutToJson, noticeOf, pruningIn } from './tap/event.ts';
+import type { Direction, TapBody } from './tap/schema.ts';
+import { type OwnEvent, openSink, type Sink } from './tap/sink.ts';
 import { parseVerifierKey } from './tlog/note.ts';
 import { verifyLog } from './verify/log.ts';
 import type { Report } from './verify/report.ts';
@@ -36,7 +38,7 @@ afterEach(async () => {
 const replica = (): string => join(stateDir, 'replica');
 
 /** Seconds where an operator has months. */
-const QUIET = { eventsMs: 8000, payloadsMs: 4000, leavesMs: undefined, everyMs: 50, clockBoundMs: 86_400_000 };
+const QUIET = { eventsMs: 8000, payloadsMs: 4000, kinds: ALIKE, leavesMs: undefined, everyMs: 50, clockBoundMs: 86_400_000 };
 const PRUNED = { ...QUIET, eventsMs: 1000, payloadsMs: 1000, leavesMs: 2000, everyMs: 500 };
 
 const start = async (retention: Parameters<typeof startCustody>[0]['tap']['retention'] = QUIET): Promise<Sink> => {
@@ -128,7 +130,7 @@ describe('a gateway that nobody uses any more', () => {
     await until('what is held', () => String(placesOf(HELD)) === String(places.slice(1)));
     // Only the held session's payload is left.
     const payloads = where(PAYLOAD);
-    expect(payloads.every((path) => path.includes('details/payloads/'))).toBe(true);
+    expect(payloads.every((path) => path.includes('details/response_bodies/'))).toBe(true);
     const size = record.size;
     await sleep(9000);
     // Deleting what tells of deletions would go on for ever.
@@ -153,6 +155,99 @@ describe('a gateway that nobody uses any more', () => {
     }
     await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');
     await until('the deletion of what was held', () => where(HELD).length === 0 && where(PAYLOAD).length === 0);
+  }, 120_000);
+});
+
+describe('a gateway that keeps each kind of payload for a time of its own', () => {
+  const chunk = (session: string, direction: Direction, data: string, command?: number) => ({
+    session,
+    target: 'bank',
+    ...(command !== undefined && { command }),
+    body: {
+      kind: 'payload_chunk',
+      direction,
+      offset: 0,
+      data: Buffer.from(data),
+      last: true,
+      truncated: false,
+      contentType: '',
+      contentEncoding: '',
+      reason: '',
+    } as const,
+  });
+  const said = (id: string) => [
+    chunk(id, 'request', `${id} asks`),
+    chunk(id, 'response', `${id} is answered`),
+    chunk(id, 'response', `${id} reads rows`, 1),
+    chunk(id, 'request', `${id} copies rows in`, 2),
+  ];
+  const AGED = { ...QUIET, eventsMs: 600_000, payloadsMs: 600_000, kinds: { ...ALIKE, requestBodiesMs: 1500, rowsMs: 6000 } };
+
+  it('deletes each when its own is over, from everywhere, over a restart; a held session keeps all; what went is told by kind and age', async () => {
+    const record = await start(AGED);
+    for (const [id, identity] of [
+      ['ses_1', IDENTITY],
+      ['ses_2', HELD],
+    ] as const) {
+      const [first, , last] = session(id, identity) as [OwnEvent, OwnEvent, OwnEvent];
+      await record.append([first, ...said(id), last]);
+    }
+    await custody?.legalHolds.add('ses_2', 'corp:dana', 'case 7');
+    await until('the deletion of what was asked', () => where('ses_1 asks').length === 0);
+    for (const kept of ['ses_1 is answered', 'ses_1 reads rows', 'ses_1 copies rows in', 'ses_2 asks'])
+      expect(where(kept)).toContainEqual(expect.stringMatching(/^tap\/log\/details\//));
+    await custody?.close();
+    await record.close();
+
+    const again = await start(AGED);
+    await until('the deletion of rows', () => where('ses_1 reads rows').length === 0);
+    await until('a copy without them', () => custody?.status.replicas[0]?.lag === 0 && where('ses_2 reads rows').length > 1);
+    const left = (text: string): string[] => [...new Set(where(text).flatMap((path) => /details\/(\w+)\//.exec(path)?.[1] ?? []))];
+    expect(['ses_1 is answered', 'ses_1 copies rows in', 'ses_2 asks', 'ses_2 reads rows'].map(left)).toEqual([
+      ['response_bodies'],
+      ['copied_rows'],
+      ['request_bodies'],
+      ['rows'],
+    ]);
+    const { ages, plan } = custody?.status.retention ?? { ages: {}, plan: {} };
+    expect(ages).toEqual({
+      events: 600_000,
+      payloads: 600_000,
+      request_bodies: 1500,
+      response_bodies: 600_000,
+      rows: 6000,
+      copied_rows: 600_000,
+    });
+    expect(plan).toMatchObject({ rows: { held: 0, nextMs: undefined }, response_bodies: { nextMs: expect.any(Number) } });
+
+    const replayed: unknown[] = [];
+    for await (const { event, about } of again.replay('ses_1')) if (event === undefined) replayed.push(aboutToJson(about));
+    expect(replayed).toMatchObject([
+      { kind: 'payload_chunk', payload: 'request_bodies', deleted: true },
+      { kind: 'payload_chunk', payload: 'rows', deleted: true },
+    ]);
+    for (const directory of [recordPlaces(stateDir).published, replica()]) {
+      const keys = listedKeys(fs.readFileSync(join(directory, 'keys'), 'utf8'));
+      let report: Report | undefined;
+      await until(`the whole of ${directory}`, async () => {
+        report = await verifyLog({ objects: localFiles(directory), trust: { keys: keys.map(parseVerifierKey) } });
+        return report.complete && report.missing.deleted === 2;
+      });
+      expect(report?.missing.deletedBy).toEqual([
+        { class: 'request_bodies', age: '1500ms', events: 1 },
+        { class: 'rows', age: '6000ms', events: 1 },
+      ]);
+      const evidence = await collectEvidence({ objects: localFiles(directory), session: 'ses_1', keys, payloads: true });
+      let page = '';
+      for await (const piece of writePage(evidence)) page += piece;
+      expect(page).toContain('payload_chunk (rows): deleted when the retention of rows was over; its leaf remains');
+      expect(page).toMatch(
+        /2 events, deleted when their retention was over, [^:]*: 1 of request_bodies older than 1500ms, 1 of rows older than 6000ms\./,
+      );
+    }
+    await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');
+    await until('the deletion of what was held', () => where('ses_2 asks').length === 0 && where('ses_2 reads rows').length === 0);
+    expect(where('ses_2 is answered')).not.toEqual([]);
   }, 120_000);
 });
 

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from './config/config.ts';
+import { agesOf } from './custody/ages.ts';
 import { LogError } from './log/error.ts';
 import { logSigners } from './log/keys.ts';
 import type { Log, LogOptions } from './log/log.ts';
@@ -27,8 +28,8 @@ export interface RecordParts {
 const [MINUTE_MS, DAY_MS] = [60_000, 86_400_000];
 
 /** What is to go one day does not stay in the journal: a segment of it is written to for a thirtieth of the shortest age, a day at most. */
-const segmentMs = ({ eventsMs, payloadsMs }: Config['tap']['retention']): number | undefined => {
-  const shortest = Math.min(eventsMs ?? Number.POSITIVE_INFINITY, payloadsMs ?? Number.POSITIVE_INFINITY);
+const segmentMs = (retention: Config['tap']['retention']): number | undefined => {
+  const shortest = Math.min(...Object.values(agesOf(retention)).map((age) => age ?? Number.POSITIVE_INFINITY));
   return shortest === Number.POSITIVE_INFINITY ? undefined : Math.min(DAY_MS, Math.max(MINUTE_MS, shortest / 30));
 };
 

@@ -609,11 +609,20 @@ describe('retention', () => {
     await call('POST', '/v1/legal-holds/s1', { token: 'dana', body: { change: 'add', reason: 'case 7' } });
     const at = Date.parse('2026-11-26T12:00:00Z');
     const last = { at, what: ['events older than 60d: leaves 256-511'] };
-    retention = { ages: { events: 60 * 86_400_000, payloads: undefined }, held: 3, locked: 4, sweptAt: at, nextAt: at + 3_600_000, last };
+    const plan = {
+      events: { held: 2, locked: 4, nextMs: at + 86_400_000 },
+      rows: { held: 1, locked: 0, nextMs: undefined },
+    };
+    const ages = { events: 60 * 86_400_000, payloads: undefined, rows: 7 * 86_400_000 };
+    retention = { ages, plan, held: 3, locked: 4, sweptAt: at, nextAt: at + 3_600_000, last };
     expect((await show('dana')).json).toEqual({
       deletes: 'when due',
       clock_ahead_seconds: 0.5,
-      kept_seconds: { events: 5_184_000 },
+      kept_seconds: { events: 5_184_000, rows: 604_800 },
+      plan: [
+        { class: 'events', not_before: '2026-11-27T12:00:00.000Z', held_bundles: 2, locked_objects: 4 },
+        { class: 'rows', held_bundles: 1, locked_objects: 0 },
+      ],
       legal_holds: 1,
       held_bundles: 3,
       locked_objects: 4,
@@ -629,7 +638,7 @@ describe('retention', () => {
     expect([refused.status, refused.json.detail]).toEqual([403, expect.stringMatching(/^Only custodians may confirm the clock: /)]);
     expect((await confirm('agent-for-alex')).json.type).toBe('urn:sluice:problem:delegated');
     expect((await confirm('dana')).status).toBe(404);
-    retention = { ages: { events: 1, payloads: undefined }, held: 0, locked: 0, sweptAt: undefined, nextAt: undefined, last: undefined };
+    retention = { ages: { events: 1 }, plan: {}, held: 0, locked: 0, sweptAt: undefined, nextAt: undefined, last: undefined };
     expect((await confirm('dana')).json).toEqual({ confirmed: true });
   });
 });

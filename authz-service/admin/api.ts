@@ -71,7 +71,10 @@ export interface LegalHoldSource {
 
 /** What is told of the retention. Times are Unix milliseconds, ages milliseconds. */
 export interface RetentionState {
-  readonly ages: { readonly events: number | undefined; readonly payloads: number | undefined };
+  /** By class: events, and payloads by what they are. */
+  readonly ages: Readonly<Record<string, number | undefined>>;
+  /** Of each class that has an age, at the last sweep: bundles that only a legal hold keeps, objects that a lock keeps, and before when nothing more is due. */
+  readonly plan: Readonly<Record<string, { readonly held: number; readonly locked: number; readonly nextMs: number | undefined }>>;
   /** Bundles that only a legal hold keeps, and objects that a lock in a replica keeps, at the last sweep. */
   readonly held: number;
   readonly locked: number;
@@ -304,7 +307,7 @@ function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources
   const held = { legal_holds: legalHolds.list().length };
   if (state === undefined) return { status: 200, json: { deletes: 'never', ...held } };
   const { suspended, stalled, aheadMs } = state;
-  const { ages, held: bundles, locked, sweptAt, nextAt, last } = clock.retention();
+  const { ages, plan: planned, held: bundles, locked, sweptAt, nextAt, last } = clock.retention();
   const seconds = (ms: number | undefined): number | undefined => ms && ms / 1000;
   const time = (ms: number | undefined): string | undefined => (ms === undefined ? undefined : new Date(ms).toISOString());
   const plan = clock.pruning?.();
@@ -315,7 +318,13 @@ function showRetention({ clock, legalHolds, auditors, custodians }: AdminSources
       suspended,
       stalled,
       clock_ahead_seconds: aheadMs / 1000,
-      kept_seconds: { events: seconds(ages.events), payloads: seconds(ages.payloads) },
+      kept_seconds: Object.fromEntries(Object.entries(ages).map(([name, age]) => [name, seconds(age)])),
+      plan: Object.entries(planned).map(([name, one]) => ({
+        class: name,
+        not_before: time(one.nextMs),
+        held_bundles: one.held,
+        locked_objects: one.locked,
+      })),
       ...held,
       held_bundles: bundles,
       locked_objects: locked,

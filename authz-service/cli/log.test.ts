@@ -103,7 +103,7 @@ describe('of a log that is there', () => {
     configure(`tap: { key: { file: signer } }\n`);
     expect((await key('rotate')).code).toBe(0);
     expect(readFileSync(at('tap', 'key'), 'utf8')).toBe(old);
-    const { keys, index } = recordParts({ stateDir: dir, tap: { key: { file: at('signer') }, retention: {} } as never });
+    const { keys, index } = recordParts({ stateDir: dir, tap: { key: { file: at('signer') }, retention: { kinds: {} } } as never });
     index.close();
     expect(keys.map(formatVerifierKey)).toEqual(publicKeys(at('signer')));
     expect(keys).toHaveLength(2);
@@ -114,7 +114,7 @@ describe('of a log that is there', () => {
     vi.stubEnv('THE_LOGS_KEY', `${old}\n${generateSignerKey('gateway.example/sluice')}`);
     expect(await key('rotate')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('THE_LOGS_KEY') });
     expect((await key('show')).out.split('\n').filter((line) => line.startsWith('gateway.example'))).toHaveLength(2);
-    const { keys, index } = recordParts({ stateDir: dir, tap: { key: { env: 'THE_LOGS_KEY' }, retention: {} } as never });
+    const { keys, index } = recordParts({ stateDir: dir, tap: { key: { env: 'THE_LOGS_KEY' }, retention: { kinds: {} } } as never });
     index.close();
     expect(keys).toHaveLength(2);
   });

@@ -57,7 +57,7 @@ const repeatLast = async (): Promise<void> => {
   await copy.put('details/events/001', encodeDetails(details));
 };
 
-const opened = (): Promise<Sink> => openSink({ ...recordParts({ stateDir: at('state'), tap: { retention: {} } as never }) });
+const opened = (): Promise<Sink> => openSink({ ...recordParts({ stateDir: at('state'), tap: { retention: { kinds: {} } } as never }) });
 const tell = (sink: Sink, session: string, notice: string, text: string): Promise<void> =>
   sink.append([{ session, target: 't', body: { kind: 'notice', notice, text } }]);
 
@@ -116,7 +116,7 @@ it('says what is wrong, and leaves nothing', async () => {
   writeFileSync(at('copy/tile/entries/000'), sound);
   // A checkpoint that was kept and is of a longer log.
   const sink = await openSink({
-    ...recordParts({ stateDir: at('longer'), tap: { retention: {}, key: { file: at('state/tap/key') } } as never }),
+    ...recordParts({ stateDir: at('longer'), tap: { retention: { kinds: {} }, key: { file: at('state/tap/key') } } as never }),
   });
   for (let n = 0; n < 310; n += 1) await tell(sink, '', 'something', `other ${n}`);
   await sink.close();

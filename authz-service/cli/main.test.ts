@@ -244,6 +244,26 @@ describe('sluice, over TCP', () => {
         '',
       ].join('\n'),
     });
+    const [rows, rest] = [604_800, 7_776_000];
+    const kept = { payloads: rest, request_bodies: rest, response_bodies: rest, rows, copied_rows: rest };
+    const plan = [
+      { class: 'request_bodies', held_bundles: 0, locked_objects: 0 },
+      { class: 'rows', not_before: '2026-11-27T12:00:00.000Z', held_bundles: 1, locked_objects: 2 },
+      { class: 'copied_rows', held_bundles: 1, locked_objects: 0 },
+    ];
+    answers['GET /v1/retention'] = { status: 200, json: { ...state, kept_seconds: { ...state.kept_seconds, ...kept }, plan } };
+    expect((await retention()).out.split('\n')).toEqual([
+      'What is due is deleted.',
+      'Events are kept for 365d, request_bodies for 90d, response_bodies for 90d, rows for 7d, copied_rows for 90d, payloads of no known kind for 90d; their leaves, and every proof, for ever.',
+      'The last sweep was not yet; the next is now.',
+      '  rows: the next go not before 2026-11-27T12:00:00.000Z, 1 bundles under legal hold, 2 objects locked in replicas.',
+      '  copied_rows: none waits for its age, 1 bundles under legal hold.',
+      'Legal holds: 2. They keep 3 bundles of 256 leaves that would be gone; locks in replicas keep 4 objects.',
+      'Nothing was deleted since the start of the service.',
+      '',
+    ]);
+    answers['GET /v1/retention'] = { status: 200, json: { ...state, kept_seconds: { ...kept, rows: rest } } };
+    expect((await retention()).out).toContain('payloads for 90d; their');
     answers['GET /v1/retention'] = { status: 200, json: { ...state, stalled: 'the clock is 120 s behind' } };
     expect(await retention()).toMatchObject({
       code: 1,

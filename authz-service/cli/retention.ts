@@ -1,4 +1,5 @@
 /** `sluice retention`: whether what is due is deleted and pruned, and the word of a person that the clock is right. */
+import { PAYLOAD_CLASSES } from '../log/leaf.ts';
 import { printable, roughly } from '../replay/printable.ts';
 import { type Command, CommandError, flag, say, text } from './command.ts';
 import { connected } from './connected.ts';
@@ -10,8 +11,15 @@ interface RetentionState {
   /** Why leaves have waited for the clock for long. */
   readonly stalled?: string;
   readonly clock_ahead_seconds?: number;
-  /** Left out: for ever. */
-  readonly kept_seconds?: { readonly events?: number; readonly payloads?: number };
+  /** By class; one that is left out: for ever. */
+  readonly kept_seconds?: Readonly<Record<string, number>>;
+  /** Of what has an age, as of the last sweep. `not_before` left out: nothing waits for its age alone. */
+  readonly plan?: readonly {
+    readonly class: string;
+    readonly not_before?: string;
+    readonly held_bundles: number;
+    readonly locked_objects: number;
+  }[];
   readonly legal_holds: number;
   readonly held_bundles?: number;
   readonly locked_objects?: number;
@@ -31,19 +39,41 @@ const TOLD: Readonly<Record<RetentionState['deletes'], string>> = {
 
 const age = (seconds: number | undefined): string => (seconds === undefined ? 'for ever' : `for ${roughly(1000 * seconds)}`);
 
+/** One by one, unless all of them are kept alike. */
+const payloadsInWords = (kept: NonNullable<RetentionState['kept_seconds']>): string => {
+  if (PAYLOAD_CLASSES.every((each) => kept[each] === kept.payloads)) return `payloads ${age(kept.payloads)}`;
+  return PAYLOAD_CLASSES.toSorted((a, b) => Number(a === 'payloads') - Number(b === 'payloads'))
+    .map((each) => `${each === 'payloads' ? 'payloads of no known kind' : each} ${age(kept[each])}`)
+    .join(', ');
+};
+
 /** What is kept and how long, what kept it beyond that, and what went. */
 const details = (state: RetentionState): string[] => {
   const { kept_seconds: kept, legal_holds: holds, held_bundles: held = 0, locked_objects: locked = 0, last_deleted: last } = state;
   if (kept === undefined) return [`Legal holds: ${holds}.`];
   return [
-    `Events are kept ${age(kept.events)}, payloads ${age(kept.payloads)}; their leaves${state.leaves === undefined ? ', and every proof, for ever' : ' longer, and every proof as long as its leaf'}.`,
+    `Events are kept ${age(kept.events)}, ${payloadsInWords(kept)}; their leaves${state.leaves === undefined ? ', and every proof, for ever' : ' longer, and every proof as long as its leaf'}.`,
     `The last sweep was ${state.last_sweep === undefined ? 'not yet' : `at ${state.last_sweep}`}; the next is ${state.next_sweep === undefined ? 'now' : `at ${state.next_sweep}`}.`,
+    ...(state.plan ?? []).flatMap(planInWords),
     `Legal holds: ${holds}. They keep ${held} bundles of 256 leaves that would be gone; locks in replicas keep ${locked} objects.`,
     last === undefined
       ? 'Nothing was deleted since the start of the service.'
       : `Deleted last, at ${last.at}: ${printable(last.what.join('; '))}.`,
   ];
 };
+/** What is next to go of a class; nothing of one of which nothing is left. */
+const planInWords = ({
+  class: name,
+  not_before: next,
+  held_bundles: held,
+  locked_objects: locked,
+}: NonNullable<RetentionState['plan']>[number]): string[] => {
+  const kept = [...(held > 0 ? [`${held} bundles under legal hold`] : []), ...(locked > 0 ? [`${locked} objects locked in replicas`] : [])];
+  if (next === undefined && kept.length === 0) return [];
+  const when = next === undefined ? 'none waits for its age' : `the next go not before ${next}`;
+  return [`  ${printable(name)}: ${[when, ...kept].join(', ')}.`];
+};
+
 const leavesInWords = ({ pruned_below: below, next_below: next, rest_waits_for: rest }: NonNullable<RetentionState['leaves']>): string =>
   [
     below === 0 ? 'No leaves were pruned.' : `Leaves below ${below} were pruned.`,

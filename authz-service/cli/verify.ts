@@ -3,6 +3,7 @@ import { createReadStream, existsSync, readFileSync, renameSync, rmSync, writeFi
 import { EvidenceError } from '../evidence/bundle.ts';
 import { redraw } from '../evidence/redraw.ts';
 import { verifyBundle } from '../evidence/verify.ts';
+import { PAYLOAD_CLASSES } from '../log/leaf.ts';
 import { printable, printableJson } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import type { VerifierKey } from '../tlog/note.ts';
@@ -159,7 +160,7 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
       if (process.stderr.isTTY) process.stderr.write(`\r${Math.floor((100 * checked) / size)} % of ${size.toLocaleString('en')} leaves `);
     };
     let report: Report;
-    const looking = { withheld: flag(invocation, 'without-payloads') ? (['payloads'] as const) : [], patienceMs: PATIENCE_MS };
+    const looking = { withheld: flag(invocation, 'without-payloads') ? PAYLOAD_CLASSES : [], patienceMs: PATIENCE_MS };
     if (session !== undefined) report = await verifyPart(objects, trust, { session }, looking);
     else if (event !== undefined) report = await verifyPart(objects, trust, { index: Number(event) }, looking);
     else report = await verifyLog({ objects, trust, onProgress, ...looking });

@@ -368,13 +368,16 @@ function custody({ tap }: Damaged<Document>, { at, pathOf, whole }: Surroundings
     if (place.read !== undefined && new URL(place.read).origin !== new URL(place.url).origin)
       at(`${pathOf(place)}.read`, `is not at ${new URL(place.url).origin}`, 'must have the scheme, host and port of `url`');
   }
-  const { leavesMs, eventsMs, payloadsMs } = tap?.retention ?? {};
+  const { leavesMs, eventsMs, payloadsMs, kinds = {} } = tap?.retention ?? {};
   if (leavesMs !== undefined && !(eventsMs !== undefined && payloadsMs !== undefined && leavesMs >= Math.max(eventsMs, payloadsMs)))
     at(
       'tap.retention.leaves',
       'leaves would go before what they hold on to',
       'must be at least as long as `events` and `payloads`, and both must be there',
     );
+  for (const [kind, age] of Object.entries(kinds))
+    if (leavesMs !== undefined && typeof age === 'number' && age > leavesMs)
+      at(`tap.retention.kinds.${keyOf(kind)}`, 'its leaves would go before it', 'must be at most as long as `leaves`');
   const { of = [], quorum = 0 } = tap?.witnesses ?? {};
   if (quorum > of.length) at('tap.witnesses.quorum', `there are ${of.length} witnesses`, 'must be at most as many as there are');
   const keys = new Map<string, string>();
@@ -386,6 +389,9 @@ function custody({ tap }: Damaged<Document>, { at, pathOf, whole }: Surroundings
       keys.set(key, pathOf(one));
     }
 }
+
+/** As the file has it: `rowsMs` is `rows`. */
+const keyOf = (name: string): string => name.replace(/Ms$/, '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 function witnessKeyProblem(text: string): string {
   try {

@@ -734,7 +734,29 @@ describe('the age of leaves', () => {
 
   test('is at least that of what they hold on to', () => {
     expect(errors(kept('events: 400d, payloads: 90d, leaves: 400d'))).toEqual([]);
+    expect(errors(kept('events: 400d, payloads: 90d, kinds: { rows: 400d, copied_rows: 1m }, leaves: 400d'))).toEqual([]);
     expect(config(kept('events: 400d')).tap.retention.leavesMs).toBeUndefined();
+  });
+
+  test('is that of a kind of payload where one is given', () => {
+    const all = { requestBodiesMs: undefined, responseBodiesMs: undefined, rowsMs: undefined, copiedRowsMs: undefined };
+    expect(config(kept('payloads: 90d')).tap.retention).toMatchObject({ payloadsMs: 90 * 86_400_000, kinds: all });
+    const { kinds } = config(kept('kinds: { rows: 7d, request_bodies: 30d }')).tap.retention;
+    expect(kinds).toEqual({ ...all, rowsMs: 7 * 86_400_000, requestBodiesMs: 30 * 86_400_000 });
+  });
+
+  test.each([
+    ['kinds: { row: 7d }', /tap\.retention\.kinds\.row: .*unknown/],
+    ['kinds: { rows: 0s }', /tap\.retention\.kinds\.rows: /],
+    ['kinds: { rows: 7 }', /tap\.retention\.kinds\.rows: /],
+    ['kinds: 7d', /tap\.retention\.kinds: /],
+    [
+      'events: 30d, payloads: 7d, leaves: 30d, kinds: { copied_rows: 31d }',
+      /:\d+:\d+: tap\.retention\.kinds\.copied_rows: its leaves would go before it; must be at most as long as `leaves`/,
+    ],
+    ['events: 30d, leaves: 30d, kinds: { rows: 7d }', /tap\.retention\.leaves: leaves would go before what they hold on to/],
+  ])('%s is refused, with its place', (retention, problem) => {
+    expect(errors(kept(retention)).join('\n')).toMatch(problem);
   });
 
   test.each([

@@ -527,10 +527,20 @@ export const SCHEMA = object({
       retention: preset(
         object({
           events: optional(AGE, 'How long events are kept. Default: for ever.'),
-          payloads: optional(AGE, 'How long recorded payloads are kept. Default: for ever.'),
+          payloads: optional(AGE, 'How long recorded payloads are kept that have no age of their own under `kinds`. Default: for ever.'),
+          kinds: preset(
+            object({
+              request_bodies: optional(AGE, 'Bodies of HTTP requests.'),
+              response_bodies: optional(AGE, 'Bodies of HTTP responses.'),
+              rows: optional(AGE, 'What databases answered: rows of results and of `COPY … TO STDOUT`.'),
+              copied_rows: optional(AGE, 'Rows of `COPY … FROM STDIN`.'),
+            }),
+            '{}',
+            'How long payloads of a kind are kept, where not as long as `payloads`.',
+          ),
           leaves: optional(
             AGE,
-            'How long leaves are kept before they are pruned from the front of the log: at least as long as events and payloads, both of which need an age. Default: for ever.',
+            'How long leaves are kept before they are pruned from the front of the log: at least as long as events and payloads of every kind, all of which need an age. Default: for ever.',
           ),
           every: preset(duration('1s', '1d'), '1h', 'From one look for what is due to the next.'),
           clock_bound: preset(

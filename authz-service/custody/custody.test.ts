@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DELETED_NOTICE } from '../log/going.ts';
+import { PAYLOAD_CLASSES, payloadKind } from '../log/leaf.ts';
 import { PublishedLog } from '../log/published.fixture.ts';
 import { Bucket } from '../storage/s3.fixture.ts';
 import { openCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { MemoryLog, StrictWitness } from '../witness/witness.fixture.ts';
+import { ALIKE } from './ages.fixture.ts';
 import { type Custody, type CustodyOptions, startCustody } from './custody.ts';
 import { s3Config } from './stores.fixture.ts';
 import type { StoreConfig } from './stores.ts';
@@ -49,7 +51,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<Cus
   custody = await startCustody({
     tap: {
       replicas: [],
-      retention: { eventsMs: undefined, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
+      retention: { eventsMs: undefined, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
       witnesses: { quorum: 0, intervalMs: 5, of: [] },
       checkpoints: { everyMs: 5, to: [] },
       ...tap,
@@ -98,7 +100,14 @@ describe('the custody of the log', () => {
 
   describe('locks each class of objects for as long as that is kept', () => {
     const OBJECTS = ['tile/0/000', 'tile/entries/000', 'checkpoints/0000000000000300', 'details/events/000', 'details/payloads/000'];
-    const retention = { eventsMs: 365 * DAY, payloadsMs: 90 * DAY, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY };
+    const retention = {
+      eventsMs: 365 * DAY,
+      payloadsMs: 90 * DAY,
+      kinds: ALIKE,
+      leavesMs: undefined,
+      everyMs: 3_600_000,
+      clockBoundMs: DAY,
+    };
     beforeEach(async () => {
       await log.fill(100).fill(200, { session: 's', kind: 17 }).publish();
     });
@@ -111,6 +120,18 @@ describe('the custody of the log', () => {
       await start({ replicas: [s3()], retention });
       await copied();
       expect(days(Date.now())).toEqual([30, 30, 30, 365, 90]);
+    });
+
+    it('by the age of what the payload is, each in an object of its own, and of what is not known by the longest', async () => {
+      const kinds = { ...ALIKE, requestBodiesMs: 20 * DAY, rowsMs: 7 * DAY, copiedRowsMs: 200 * DAY };
+      for (const payload of PAYLOAD_CLASSES) log.fill(50, { session: 's', kind: payloadKind(payload) });
+      await log.fill(60).publish();
+      await start({ replicas: [s3()], retention: { ...retention, kinds } });
+      await copied();
+      const keys = PAYLOAD_CLASSES.map((payload) => `gw/details/${payload}/001`);
+      expect(PAYLOAD_CLASSES).toEqual(['payloads', 'request_bodies', 'response_bodies', 'rows', 'copied_rows']);
+      expect(days(Date.now(), keys)).toEqual([200, 20, 90, 7, 200]);
+      expect(keys.map((key) => bucket.objects.get(key)?.[0]?.mode)).toEqual(Array(5).fill('COMPLIANCE'));
     });
 
     it('by lock alone where nothing is deleted', async () => {
@@ -138,7 +159,14 @@ describe('the custody of the log', () => {
   });
 
   describe('between two sweeps', () => {
-    const retention = { eventsMs: undefined, payloadsMs: undefined, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY };
+    const retention = {
+      eventsMs: undefined,
+      payloadsMs: undefined,
+      kinds: ALIKE,
+      leavesMs: undefined,
+      everyMs: 3_600_000,
+      clockBoundMs: DAY,
+    };
     const held = (key: string): boolean | undefined => bucket.objects.get(`gw/details/${key}`)?.at(-1)?.hold;
     beforeEach(async () => {
       await log.fill(256, { session: 'ses_held' }).fill(256, { session: 'ses_other' }).publish();
@@ -275,7 +303,9 @@ describe('the custody of the log', () => {
       await remove(key);
     };
     await start(
-      { retention: { eventsMs: 60 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY } },
+      {
+        retention: { eventsMs: 60 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 3_600_000, clockBoundMs: DAY },
+      },
       {
         noticeOf: (event) => ({ notice: DELETED_NOTICE, text: String(event) }),
         record: async (_, __, text) => {
@@ -298,7 +328,7 @@ describe('the custody of the log', () => {
     bucket.now = () => Date.now();
     const { legalHolds } = await start({
       replicas: [s3()],
-      retention: { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
+      retention: { eventsMs: 365 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
     });
     await until(() => bucket.keys().includes('gw/checkpoint'));
     await legalHolds.add('ses_held', 'corp:dana', 'case 7');
@@ -313,7 +343,7 @@ describe('the custody of the log', () => {
     bucket.now = () => Date.now() + off;
     const again = await start({
       replicas: [s3('compliance')],
-      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
+      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY },
     });
     await until(() => bucket.objects.get('gw/details/events/001') === undefined);
     expect(await log.objects.get('details/events/000')).toBeDefined();
@@ -322,7 +352,7 @@ describe('the custody of the log', () => {
     await until(() => custody?.status.retention.last !== undefined);
     const { ages, held: kept, sweptAt = 0, nextAt, last } = again.status.retention;
     expect({ ages, kept, last }).toEqual({
-      ages: { events: 60 * DAY, payloads: undefined },
+      ages: { events: 60 * DAY },
       kept: 1,
       last: { at: expect.any(Number), what: [what] },
     });
@@ -334,7 +364,7 @@ describe('the custody of the log', () => {
 
   describe('with a clock that is set forward', () => {
     const kept = async (): Promise<boolean> => (await log.objects.get('details/events/000')) !== undefined;
-    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 5, clockBoundMs: DAY };
+    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 5, clockBoundMs: DAY };
     beforeEach(async () => {
       await log.fill(300, { session: 's', at: Date.now() }).publish();
     });
@@ -387,7 +417,7 @@ describe('the custody of the log', () => {
   });
 
   it('says that leaves wait for the clock when a store has been ahead of it for an hour, and who says so', async () => {
-    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 5, clockBoundMs: DAY };
+    const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 5, clockBoundMs: DAY };
     bucket.now = () => Date.now() + off + 120_000;
     await start({ retention, replicas: [s3('no')] }, { uptime: () => ({ boot: 'a', ms: 5 * DAY + off }) });
     await until(() => (custody?.status.clock?.aheadMs ?? 0) < -100_000);
@@ -409,7 +439,7 @@ describe('the custody of the log', () => {
     bucket.refusesHold = (key) => key === refused;
     const { legalHolds } = await start({
       replicas: [s3()],
-      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: 7 * DAY },
+      retention: { eventsMs: 60 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 10, clockBoundMs: 7 * DAY },
     });
     await legalHolds.add('ses_held', 'corp:dana', 'case 7');
     const held = (bundle: string): boolean | undefined => bucket.objects.get(`gw/details/events/${bundle}`)?.at(-1)?.hold;
@@ -466,7 +496,7 @@ describe('the custody of the log', () => {
     (witnesses[0] as StrictWitness).fast = 7_200;
     try {
       const of = witnesses.map(({ key, url }, i) => ({ name: `w${i}`, url: url.href, keys: [formatVerifierKey(key.verifier)] }));
-      const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY };
+      const retention = { eventsMs: 365 * DAY, payloadsMs: undefined, kinds: ALIKE, leavesMs: undefined, everyMs: 10, clockBoundMs: DAY };
       await start({ witnesses: { quorum: 2, intervalMs: 5, of }, retention });
       await until(() => custody?.status.unwitnessed === 0);
       await until(() => (custody?.status.clock?.aheadMs ?? 0) < -7_000_000);

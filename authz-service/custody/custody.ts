@@ -8,7 +8,7 @@ import type { Config } from '../config/config.ts';
 import { detailsPath } from '../log/details.ts';
 import { DELETED_NOTICE, goingText, goneLeaves, noticeText, type Told } from '../log/going.ts';
 import { withListed } from '../log/keys.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf } from '../log/leaf.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, perClass } from '../log/leaf.ts';
 import { holdText, LegalHolds } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
 import { PRUNED_NOTICE } from '../log/pruned.ts';
@@ -16,7 +16,7 @@ import { Pruning, type PruningPlan, type Span } from '../log/pruning.ts';
 import type { ObjectKind } from '../log/publisher.ts';
 import { LogReader } from '../log/reader.ts';
 import { KEYS_PATH, Replicator, WITNESSED_PATH } from '../log/replicator.ts';
-import { Retention } from '../log/retention.ts';
+import { Retention, type Swept } from '../log/retention.ts';
 import { caller } from '../storage/call.ts';
 import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
@@ -26,6 +26,7 @@ import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH, decodeBundle, TILE_WIDTH, tilePath } from '../tlog/tile.ts';
 import { Witness } from '../witness/client.ts';
 import { Witnessing } from '../witness/witnessing.ts';
+import { type Ages, agesOf } from './ages.ts';
 import { CheckpointCopies, type CheckpointPlace, httpPlace, objectPlace } from './checkpoint_copies.ts';
 import { ProvenStore, type Standing } from './proven_store.ts';
 import { RetentionClock, type Uptime } from './retention_clock.ts';
@@ -81,13 +82,15 @@ export interface CustodyOptions {
 
 export interface RetentionStatus {
   /** How long each class is kept, milliseconds; `undefined`: for ever. */
-  readonly ages: { readonly [C in DetailClass]: number | undefined };
+  readonly ages: Ages;
   /** Since the start: bundles of events that went, and sweeps that failed. */
   readonly deleted: number;
   readonly failures: number;
   /** At the last sweep: bundles that were due but for a legal hold, and objects of replicas that were due and locked there still. */
   readonly held: number;
   readonly locked: number;
+  /** Likewise of each class that has an age. */
+  readonly plan: Swept['plan'];
   /** When the last sweep ended and when the next one begins, Unix milliseconds; `undefined`: it has not, and it runs now. */
   readonly sweptAt: number | undefined;
   readonly nextAt: number | undefined;
@@ -141,23 +144,23 @@ interface Replica {
 /** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. `present`: Unix milliseconds. */
 /** A text of another version. */
 const NOTHING_TOLD: Told = {
-  gone: { events: [], payloads: [] },
+  gone: perClass(() => []),
   now: { detailClass: 'events', ageMs: 0, leaves: [] },
   whole: false,
 };
 
 const retainUntil =
-  (config: StoreConfig, ages: { readonly [C in DetailClass]?: number | undefined }, present: () => number) =>
+  (config: StoreConfig, ages: Partial<Ages>, present: () => number) =>
   (kind: ObjectKind): Date | undefined => {
     if (!isLocked(config) || config.type === 'directory') return undefined;
-    const own = kind === 'events' || kind === 'payloads' ? ages[kind] : undefined;
+    const own = kind === 'tile' || kind === 'entries' || kind === 'checkpoint' ? undefined : ages[kind];
     return new Date(present() + (own ?? config.lockMs));
   };
 
 /** Rejects when a store is not what the operator asked for, and with what keeps the legal holds from being opened. */
 export const startCustody = async (options: CustodyOptions): Promise<Custody> => {
   const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env, now = Date.now } = options;
-  const ages = { events: tap.retention.eventsMs, payloads: tap.retention.payloadsMs };
+  const ages = agesOf(tap.retention);
   // What was copied before a change of keys has the signature of an old one alone.
   const everSigned = withListed(keys, (await objects.get(KEYS_PATH))?.toString('utf8') ?? '');
   const toldOfPruning = (event: Buffer): string | undefined => {
@@ -414,7 +417,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
     /** Of the sweep that runs. */
     const went: string[] = [];
     const swept: { -readonly [K in keyof RetentionStatus]: RetentionStatus[K] } = {
-      ...{ ages, deleted: 0, failures: 0, held: 0, locked: 0 },
+      ...{ ages, deleted: 0, failures: 0, held: 0, locked: 0, plan: {} },
       ...{ sweptAt: undefined, nextAt: undefined, last: undefined },
     };
     /** Beside the record its events' age counts. When the clock stood behind, times of then say little: nothing of before the end of that is due. */
@@ -475,9 +478,9 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
           if (!(await holdInReplicas())) swept.failures += 1;
           // What was recorded of deletions before a crash counts, and is looked for among what is published.
           await options.publishRecorded();
-          const { deleted, single, held: kept, locked } = await retention.sweep();
+          const { deleted, single, held: kept, locked, plan: planned } = await retention.sweep();
           swept.deleted += deleted;
-          Object.assign(swept, { held: kept, locked });
+          Object.assign(swept, { held: kept, locked, plan: planned });
           if (deleted + single > 0) logger.info({ bundles: deleted, events: single }, 'events were deleted: their retention is over');
         });
         await attempt(forgetEnded);

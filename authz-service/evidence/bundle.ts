@@ -56,10 +56,19 @@ export const formatHead = ({
   return written({ ...head, ...(missing !== undefined && { missing: inOrder(missing) }) });
 };
 
-const inOrder = ({ deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained }: MissingEvents): MissingEvents => ({
+const inOrder = ({
   deleted,
   noticesGone,
   recordedBy,
+  deletedBy,
+  withheld,
+  unexplained,
+  firstUnexplained,
+}: MissingEvents): MissingEvents => ({
+  deleted,
+  noticesGone,
+  recordedBy,
+  ...(deletedBy !== undefined && { deletedBy: deletedBy.map(({ class: of, age, events }) => ({ class: of, age, events })) }),
   withheld,
   unexplained,
   ...(firstUnexplained !== undefined && { firstUnexplained }),
@@ -154,12 +163,30 @@ const extentOf = (value: unknown): SessionExtent => {
   };
 };
 
+const deletedOf = (value: unknown): NonNullable<MissingEvents['deletedBy']>[number] => {
+  const { class: of, age, events } = membersOf(value, 'an age of deleted events');
+  return {
+    class: textOf(of, 'the class of deleted events'),
+    age: textOf(age, 'the age of deleted events'),
+    events: countOf(events, 'the number of deleted events of an age'),
+  };
+};
+
 const notThere = (value: unknown): MissingEvents => {
-  const { deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained: first } = membersOf(value, 'what is not there');
+  const {
+    deleted,
+    noticesGone,
+    recordedBy,
+    deletedBy,
+    withheld,
+    unexplained,
+    firstUnexplained: first,
+  } = membersOf(value, 'what is not there');
   return {
     deleted: countOf(deleted, 'the number of deleted events'),
     noticesGone: countOf(noticesGone, 'the number of those whose notices are gone'),
     recordedBy: listOf(recordedBy, 'the leaves that record deletions').map((leaf) => countOf(leaf, 'a leaf that records a deletion')),
+    ...(deletedBy !== undefined && { deletedBy: listOf(deletedBy, 'the ages of deleted events').map(deletedOf) }),
     withheld: countOf(withheld, 'the number of withheld events'),
     unexplained: countOf(unexplained, 'the number of events that are missing'),
     ...(first !== undefined && { firstUnexplained: countOf(first, 'the first leaf whose event is missing') }),

@@ -1,6 +1,6 @@
 /** Collects the evidence of a session out of a published log. */
 
-import { type DetailClass, decodeLeaf } from '../log/leaf.ts';
+import { type DetailClass, decodeLeaf, PAYLOAD_CLASSES } from '../log/leaf.ts';
 import { LogReader, type PublishedCheckpoint } from '../log/reader.ts';
 import { WITNESSED_PATH } from '../log/replicator.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
@@ -52,7 +52,7 @@ export const collectEvidence = async ({ objects, session, keys, payloads }: Coll
     throw new EvidenceError(
       `there is no session ${session} in the published log${pruned > 0 ? `, which was pruned: leaves below ${pruned} are not there any more` : ''}`,
     );
-  const without: readonly DetailClass[] = payloads ? [] : ['payloads'];
+  const without: readonly DetailClass[] = payloads ? [] : PAYLOAD_CLASSES;
   const found = new SessionCheck(new Faults());
   const missing = new Missing(without);
   for await (const leaf of proveLeaves(reader, indices, newest.size, { without })) {

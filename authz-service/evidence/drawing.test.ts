@@ -5,12 +5,13 @@
 import { hash } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { back } from '../../test/wasm/postgres_wire.fixture.ts';
+import { DELETED_NOTICE, goingText } from '../log/going.ts';
 import { BODIES, type FieldType, type Kind, type TapBody } from '../tap/schema.ts';
 import { LogFixture } from '../verify/log.fixture.ts';
 import { collectEvidence, writePage } from './collect.ts';
 import { DRAWING, END_MARK, LEAF_MARK } from './page.ts';
 
-const KEPT = { drawing: 3, hash: '2aa134171ce3f51a95ad6eb0657a94cec476f109af7d0e5c047c52c63f39616b' };
+const KEPT = { drawing: 4, hash: '3ec6b5160b437cbc86fe147b84a6827a7db64f17da52ae280eb415240eee515b' };
 
 const VALUES: { readonly [Type in FieldType]: (name: string) => unknown } = {
   string: (name) => (name.endsWith('Json') ? '{}' : `<${name}>`),
@@ -37,7 +38,7 @@ const rows = Buffer.concat([
 const payload = (data: Buffer, contentType: string, more: object = {}): TapBody =>
   bodyOf('payload_chunk', { offset: 0, data, contentType, contentEncoding: '', truncated: false, reason: '', ...more });
 const drawn = async (write: (log: LogFixture) => LogFixture, without: string[] = [], payloads = true): Promise<string> => {
-  const objects = write(new LogFixture()).publish();
+  const objects = write(new LogFixture(undefined, { kinds: true })).publish();
   for (const key of without) objects.objects.delete(key);
   const pieces: string[] = [];
   const { head, leaves } = await collectEvidence({ objects, session: 'ses_a', keys: ['key'], payloads });
@@ -62,9 +63,23 @@ it('is what it was, or has another number', async () => {
     ),
     await drawn(
       (log) => all(log).add('ses_a', bodyOf('session_closed', { outcome: 'complete', events: 0, missingEmitter: '' })),
-      ['details/payloads/000.p/12'],
+      ['details/response_bodies/000.p/12'],
     ),
     await drawn((log) => all(log).end('ses_a', 'unknown'), [], false),
+    await drawn(
+      (log) =>
+        log
+          .add('ses_a', bodyOf('session_opened'))
+          .add('ses_a', payload(rows, 'application/vnd.sluice.postgres'), 'demo', { command: 1 })
+          .add(
+            '',
+            bodyOf('notice', {
+              notice: DELETED_NOTICE,
+              text: goingText({ detailClass: 'rows', ageMs: 7 * 86_400_000, leaves: [{ from: 0, to: 2 }] }),
+            }),
+          ),
+      ['details/rows/000.p/3'],
+    ),
   ];
   for (const words of [
     'not in the record any more',
@@ -74,6 +89,8 @@ it('is what it was, or has another number', async () => {
     'LATE: 1 event',
     'missing, as the end says',
     'never told',
+    'payload_chunk (rows): deleted when the retention of rows was over',
+    'as recorded in leaf 2: 1 of rows older than 7d.',
     'NULL</td>',
   ])
     expect(pages.join('')).toContain(words);

@@ -365,7 +365,9 @@ describe('the evidence of a session', () => {
     const later = await collect(gone(deleted('payloads', 256, 512)));
     const html = await pageOf(later);
     expect(later.leaves).toHaveLength(6);
-    expect(html.toString()).toContain('1 event, deleted when their retention was over, as recorded in leaf 800.');
+    expect(html.toString()).toContain(
+      '1 event, deleted when their retention was over, as recorded in leaf 800: 1 of payloads older than 1d.',
+    );
     const report = await verified(html);
     expect(report).toMatchObject({ verified: true, complete: true, extent: { events: 5 }, missing: { deleted: 1, recordedBy: [800] } });
     // Without that leaf it would have to say otherwise.
@@ -373,6 +375,18 @@ describe('the evidence of a session', () => {
     expect(await codes(await pageOf(cut))).toEqual(['altered']);
     const { missing: _, ...silent } = later.head;
     expect(await codes(await pageOf({ ...later, head: silent }))).toEqual(['altered']);
+  });
+
+  test('of a version that told no ages of deletions is held against what it says', async () => {
+    const { head, leaves } = await collect(gone(deleted('payloads', 256, 512)));
+    const { deletedBy: _, ...missing } = head.missing as NonNullable<typeof head.missing>;
+    const old = { head: { ...head, drawing: 3, missing }, leaves };
+    expect(await verified(await pageOf(old))).toMatchObject({ verified: true, complete: true, page: { drawing: 3, compared: false } });
+    expect(await codes(await pageOf({ ...old, head: { ...old.head, missing: { ...missing, deleted: 2 } } }))).toEqual(['altered']);
+    // One that could tell them does not leave them out, or change them.
+    expect(await codes(await pageOf({ ...old, head: { ...head, missing } }))).toEqual(['altered']);
+    const other = [{ class: 'payloads', age: '30d', events: 1 }];
+    expect(await codes(await pageOf({ ...old, head: { ...head, missing: { ...missing, deletedBy: other } } }))).toEqual(['altered']);
   });
 
   const traced: TapBody = {

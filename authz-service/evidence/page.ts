@@ -11,7 +11,7 @@ import { type MostShown, Payloads, type Piece } from '../replay/payload.ts';
 import { printable } from '../replay/printable.ts';
 import { type ReplayedEvent, tell } from '../replay/tell.ts';
 import { decodeEvent, eventToJson, timeText } from '../tap/event.ts';
-import { kindOf } from '../tap/store.ts';
+import { kindOf, payloadOf } from '../tap/leaf_kind.ts';
 import { extentInWords, missingInWords } from '../verify/report.ts';
 import type { ProvenLeaf } from '../verify/session.ts';
 import type { Head } from './bundle.ts';
@@ -34,7 +34,7 @@ tr.gone td { color: #6e7781 } pre { white-space: pre-wrap; background: #f6f8fa; 
 const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 /** Of what a page shows around its evidence: every change of it is a new one. drawing.test.ts knows what this one draws. */
-export const DRAWING = 3;
+export const DRAWING = 4;
 
 /** With what every page begins, whatever draws it: it lets no script run. */
 export const BEGINNING = `<!doctype html>
@@ -80,9 +80,12 @@ export const closing = ({ checkpoint, keys }: Head): string => `</tbody>
 export class Rows {
   readonly #payloads = new Payloads(DRAWN);
   readonly #leftOut: boolean;
+  /** Whether all that is not on the page went when its retention was over, as the record says. */
+  readonly #deleted: boolean;
 
-  constructor({ payloads }: Pick<Head, 'payloads'>) {
+  constructor({ payloads, missing }: Pick<Head, 'payloads' | 'missing'>) {
     this.#leftOut = !payloads;
+    this.#deleted = missing !== undefined && missing.withheld === 0 && missing.unexplained === 0;
   }
 
   /** What is shown of an event, behind it. Throws what its parts throw when leaf or event cannot be read. */
@@ -92,9 +95,11 @@ export class Rows {
     const kind = known ?? `kind ${leaf.kind}`;
     const time = timeText(leaf.timeUnixNanos);
     if (detail === undefined) {
-      const why =
-        this.#leftOut && classOf(leaf.kind) === 'payloads' ? 'left out of this page, or deleted before' : 'not in the record any more';
-      return row(index, time, escaped(`${kind}: ${why}; its leaf remains`), true);
+      const detailClass = classOf(leaf.kind);
+      const payload = payloadOf(leaf.kind);
+      const gone = this.#deleted ? `deleted when the retention of ${detailClass} was over` : 'not in the record any more';
+      const why = this.#leftOut && detailClass !== 'events' ? 'left out of this page, or deleted before' : gone;
+      return row(index, time, escaped(`${kind}${payload === undefined ? '' : ` (${payload})`}: ${why}; its leaf remains`), true);
     }
     if (known === undefined) return row(index, time, escaped(`${kind}: this version does not know it`), true);
     const event = eventToJson(decodeEvent(detail.event)) as unknown as ReplayedEvent;

@@ -1,5 +1,5 @@
 /** Verifies an evidence bundle, with nothing but the bundle and the verifier's keys. */
-import { classOf, isOwnNotice } from '../log/leaf.ts';
+import { classOf, isOwnNotice, PAYLOAD_CLASSES } from '../log/leaf.ts';
 import type { TlogError } from '../tlog/error.ts';
 import { formatVerifierKey, parseVerifierKey } from '../tlog/note.ts';
 import { conclude, keptCheckpoint } from '../verify/head.ts';
@@ -38,7 +38,7 @@ export const verifyBundle = async (bytes: AsyncIterable<Uint8Array>, trust: Trus
     seen = openSigned(head.checkpoint, used);
     if (seen.origin !== head.origin) faults.add('altered', `the evidence says ${head.origin}, and the checkpoint ${seen.origin}`);
     kept = sameSize(keptCheckpoint(used, faults), seen, faults, remarks);
-    missing = new Missing(head.payloads ? [] : ['payloads']);
+    missing = new Missing(head.payloads ? [] : PAYLOAD_CLASSES);
     const events = new LeafCheck(seen, missing, faults, session);
     extent = await checkPage(page, head, events, faults);
     ({ checked } = events);
@@ -110,10 +110,14 @@ const checkPage = async (page: PageReader, head: Head, events: LeafCheck, faults
 
 /** Earlier versions said nothing of it. */
 const checkMissing = ({ missing: said = NOTHING_MISSING, drawing }: Head, found: MissingEvents, faults: Faults): void => {
-  const [one, other] = [said, found].map(missingInWords);
+  const { deletedBy: _, ...unaged } = found;
+  const [one, other] = [said, drawing < AGES_TOLD ? unaged : found].map(missingInWords);
   if (one !== other && (drawing === DRAWING || said !== NOTHING_MISSING))
     faults.add('altered', `the page says of events that are not on it "${one}", and what it has shows "${other}"`);
 };
+
+/** From this drawing on pages say which class of events was deleted, and by which age. */
+const AGES_TOLD = 4;
 
 const NOTHING_MISSING = new Missing().events;
 
@@ -126,7 +130,7 @@ const asFarAsSaid = ({ end: said }: SessionExtent, { events, end }: SessionExten
 
 const checkBelongs = ({ index, leaf }: VerifiedEvent, shown: boolean, head: Head, faults: Faults): void => {
   if (leaf.session !== head.session && !isOwnNotice(leaf)) faults.add('leaf', `leaf ${index} is of another session: ${leaf.session}`);
-  if (shown && !head.payloads && classOf(leaf.kind) === 'payloads')
+  if (shown && !head.payloads && classOf(leaf.kind) !== 'events')
     faults.add('altered', `the page says that payload was left out, and has that of leaf ${index}`);
 };
 

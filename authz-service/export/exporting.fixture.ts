@@ -8,7 +8,7 @@ import { bodyOf } from './events.fixture.ts';
 import { startExporter } from './exporter.ts';
 
 const [dir = '', url = '', events = '0'] = process.argv.slice(2);
-const parts = recordParts({ stateDir: dir, tap: { retention: {} } as never });
+const parts = recordParts({ stateDir: dir, tap: { retention: { kinds: {} } } as never });
 const sink = await openSink(parts);
 const quiet = { warn: () => {}, error: () => {} };
 const record = {

@@ -30,7 +30,7 @@ beforeEach(async () => {
   siem = await receiver((_, response) => response.writeHead(away ? 503 : 200).end());
   // The journal lets go of what is published at each occasion, as it does in a while when events are to go one day.
   let passed = 0;
-  const retention = { eventsMs: DAY_MS, payloadsMs: DAY_MS };
+  const retention = { eventsMs: DAY_MS, payloadsMs: DAY_MS, kinds: {} };
   parts = recordParts({ stateDir: dir, tap: { retention } as never }, { monotonic: () => (passed += DAY_MS) });
   sink = await openSink(parts);
 });

@@ -1,6 +1,6 @@
 /** How the record tells of events that go: the text of a notice, which a verifier reads again. */
 
-import { CLASSES, type DetailClass } from './leaf.ts';
+import { CLASSES, type DetailClass, perClass } from './leaf.ts';
 import type { ServiceNotice } from './notices.ts';
 
 /** The notice's name. */
@@ -30,12 +30,15 @@ const DAY_MS = 86_400_000;
 
 const rangesText = (ranges: readonly Range[]): string => ranges.map(({ from, to }) => `${from}-${to - 1}`).join(', ');
 
+/** `30d`, and `1500ms` where it is not of whole days. */
+export const ageText = (ageMs: number): string => (ageMs % DAY_MS === 0 ? `${ageMs / DAY_MS}d` : `${ageMs}ms`);
+
 /** What goes now: `events older than 30d: leaves 0-255, 512-767` */
 export const goingText = ({ detailClass, ageMs, leaves }: Pick<Going, 'detailClass' | 'ageMs' | 'leaves'>): string =>
-  `${detailClass} older than ${ageMs % DAY_MS === 0 ? `${ageMs / DAY_MS}d` : `${ageMs}ms`}: leaves ${leaves.length === 0 ? 'none' : rangesText(leaves)}`;
+  `${detailClass} older than ${ageText(ageMs)}: leaves ${leaves.length === 0 ? 'none' : rangesText(leaves)}`;
 
 /**
- * With what went before, so that the newest notice tells of every deletion when those before it have gone: `…; before: events 0-1023, payloads 0-511`; `before, in part`
+ * With what went before, so that the newest notice tells of every deletion when those before it have gone: `…; before: events 0-1023; rows 0-511`; `before, in part`
  * where that takes more than one.
  */
 export const noticeText = (going: Going): string => {
@@ -59,7 +62,7 @@ export const goneLeaves = (text: string): Told | undefined => {
   const [, name, number, unit, listed = ''] = /^(\w+) older than (\d{1,15})(d|ms): leaves (.*)$/.exec(going) ?? [];
   if (!isClass(name)) return undefined;
   const leaves = rangesIn(listed);
-  const gone: { [C in DetailClass]: Range[] } = { events: [], payloads: [] };
+  const gone = perClass((): Range[] => []);
   gone[name].push(...leaves);
   const ageMs = Number(number) * (unit === 'd' ? DAY_MS : 1);
   const [, part = '', first = ''] = /^before(, in part)?: (.*)$/.exec(before[0] ?? '') ?? [];

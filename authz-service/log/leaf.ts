@@ -40,12 +40,29 @@ export interface Leaf extends Subject {
   readonly commitment: Buffer;
 }
 
+/**
+ * Recorded payload by what it is, at the hundreds of its leaf's kind: 17 is one of which no kind is told, as by versions before this one; 117 a request's body;
+ * 217 a response's; 317 what a database answered; 417 rows that were copied in.
+ */
+export const PAYLOAD_CLASSES = ['payloads', 'request_bodies', 'response_bodies', 'rows', 'copied_rows'] as const;
+export type PayloadClass = (typeof PAYLOAD_CLASSES)[number];
+
 /** What is kept, and deleted, together. Each class has a retention of its own. */
-export const CLASSES = ['events', 'payloads'] as const;
+export const CLASSES = ['events', ...PAYLOAD_CLASSES] as const;
 export type DetailClass = (typeof CLASSES)[number];
 
-/** Kinds whose events are recorded payload; all others are events. */
-const PAYLOAD_KINDS: ReadonlySet<number> = new Set([17]);
+/** One of each class. */
+export const perClass = <Value>(of: (detailClass: DetailClass) => Value): { [C in DetailClass]: Value } =>
+  Object.fromEntries(CLASSES.map((each) => [each, of(each)])) as { [C in DetailClass]: Value };
+
+/** The field of `sluice.tap.v1.Event` that holds payload. */
+const PAYLOAD_FIELD = 17;
+const PER_PAYLOAD = 100;
+
+const isPayload = (kind: number): boolean => kind % PER_PAYLOAD === PAYLOAD_FIELD;
+
+/** A leaf's kind of such payload. */
+export const payloadKind = (payload: PayloadClass): number => PER_PAYLOAD * PAYLOAD_CLASSES.indexOf(payload) + PAYLOAD_FIELD;
 
 /** Of notices: of no session when they are the gateway's own. */
 export const NOTICE_KIND = 18;
@@ -58,7 +75,9 @@ export const isOfService = ({ version, own }: Pick<Leaf, 'version' | 'own'>): bo
 /** Whether this is a notice of the gateway's own: one of these tells of each deletion. */
 export const isOwnNotice = (leaf: Told): boolean => leaf.kind === NOTICE_KIND && leaf.session === '' && isOfService(leaf);
 
-export const classOf = (kind: number): DetailClass => (PAYLOAD_KINDS.has(kind) ? 'payloads' : 'events');
+/** Payload of a kind that only later versions know is `payloads`: of that nothing goes before the last of all. */
+export const classOf = (kind: number): DetailClass =>
+  isPayload(kind) ? (PAYLOAD_CLASSES[Math.floor(kind / PER_PAYLOAD)] ?? 'payloads') : 'events';
 
 const DOMAIN = Buffer.from('sluice.log.v1 event\0', 'latin1');
 

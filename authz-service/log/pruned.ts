@@ -9,7 +9,7 @@
 import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
 import { parseTilePath, TILE_WIDTH } from '../tlog/tile.ts';
 import { LogError } from './error.ts';
-import { SALT_BYTES } from './leaf.ts';
+import { CLASSES, SALT_BYTES } from './leaf.ts';
 import type { ServiceNotice } from './notices.ts';
 
 export const PRUNED_PATH = 'pruned';
@@ -68,7 +68,7 @@ const DISORDER = 1_000_000;
 /** The lowest leaf whose bundle has details in a store; infinite when there are none. */
 export const firstDetailed = async (store: ObjectStore, size: number): Promise<number> => {
   let first = Number.POSITIVE_INFINITY;
-  for (const folder of ['details/events/', 'details/payloads/'])
+  for (const folder of CLASSES.map((each) => `details/${each}/`))
     for await (const key of store.list(folder)) {
       const bundle = Number((key.slice(folder.length).split('.p/')[0] as string).replace(/[x/]/g, ''));
       first = Math.min(first, bundle * TILE_WIDTH);

@@ -11,7 +11,7 @@ import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, TileEdge, tileOfE
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
 import { journaled } from './journaled.ts';
-import { CLASSES, classOf, type DetailClass, kindOfEntry } from './leaf.ts';
+import { CLASSES, classOf, type DetailClass, kindOfEntry, perClass } from './leaf.ts';
 import { LogReader, type PublishedCheckpoint } from './reader.ts';
 
 export interface Committed {
@@ -122,7 +122,7 @@ class Puts {
 class Bundle {
   readonly index: number;
   readonly entries: Buffer[] = [];
-  readonly details: Record<DetailClass, Detail[]> = { events: [], payloads: [] };
+  readonly details = perClass((): Detail[] => []);
 
   constructor(index: number) {
     this.index = index;

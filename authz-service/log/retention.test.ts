@@ -6,8 +6,10 @@ import { localFiles } from '../storage/local_files.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
+import { MemoryObjects } from '../verify/log.fixture.ts';
 import { decodeDetails, encodeDetails } from './details.ts';
-import { type Going, goingText, goneLeaves, noticeText, type Told } from './going.ts';
+import { type Going, type Gone, goingText, goneLeaves, noticeText, type Told } from './going.ts';
+import { classOf, PAYLOAD_CLASSES, type PayloadClass, payloadKind, perClass } from './leaf.ts';
 import { LegalHolds } from './legal_holds.ts';
 import { formatPruned } from './pruned.ts';
 import { PublishedLog } from './published.fixture.ts';
@@ -48,6 +50,8 @@ const keysOf = async (store: ObjectStore, prefix = 'details/'): Promise<string[]
   return found;
 };
 
+const gone = (some: Partial<Gone> = {}): Gone => ({ ...perClass(() => []), ...some });
+
 /** Bundle n has 256 events of day n. */
 const days = (count: number): PublishedLog => {
   for (let day = 0; day < count; day += 1) log.fill(256, { session: `s${day}`, at: START + day * DAY });
@@ -61,9 +65,9 @@ describe('retention', () => {
       .publish();
     const retention = retentionOf();
     now = START + 10 * DAY;
-    expect(await retention.sweep()).toEqual({ deleted: 0, single: 0, held: 0, locked: 0 });
+    expect(await retention.sweep()).toMatchObject({ deleted: 0, single: 0, held: 0, locked: 0 });
     now += 1;
-    expect(await retention.sweep()).toEqual({ deleted: 1, single: 0, held: 0, locked: 0 });
+    expect(await retention.sweep()).toMatchObject({ deleted: 1, single: 0, held: 0, locked: 0 });
     expect(await keysOf(log.objects)).toEqual([
       'details/events/001',
       'details/events/002',
@@ -74,8 +78,8 @@ describe('retention', () => {
     await retention.sweep();
     const of = { detailClass: 'events', ageMs: 10 * DAY, whole: true };
     expect(recorded).toEqual([
-      { ...of, leaves: [{ from: 0, to: 256 }], before: { events: [], payloads: [] } },
-      { ...of, leaves: [{ from: 256, to: 768 }], before: { events: [{ from: 0, to: 256 }], payloads: [] } },
+      { ...of, leaves: [{ from: 0, to: 256 }], before: gone() },
+      { ...of, leaves: [{ from: 256, to: 768 }], before: gone({ events: [{ from: 0, to: 256 }] }) },
     ]);
     now += 1000 * DAY;
     await retention.sweep();
@@ -94,7 +98,7 @@ describe('retention', () => {
     const left = async (): Promise<number[]> => [...(await new LogReader(log.objects).details('events', 1, log.entries.length)).keys()];
     held.add('s1');
     now = START + 11 * DAY + 1;
-    expect(await retention.sweep()).toEqual({ deleted: 1, single: 5, held: 0, locked: 0 });
+    expect(await retention.sweep()).toMatchObject({ deleted: 1, single: 5, held: 0, locked: 0 });
     expect(await left()).toEqual([256, 257, 258, 259, 260, 268, 269, 270, 271, 272]);
     now += DAY;
     held.clear();
@@ -222,6 +226,146 @@ describe('retention', () => {
     expect(await keysOf(log.objects)).toEqual(['details/events/000', 'details/events/001']);
   });
 
+  describe('of payloads by what they are', () => {
+    const KINDS = PAYLOAD_CLASSES;
+    /** Of each kind another age: 10, 20, … days, and of events none. */
+    const AGES = Object.fromEntries(KINDS.map((kind, i) => [kind, 10 * (i + 1) * DAY]));
+    /** Two bundles of day 0 in which every session has some of each kind, and the beginning of a third. */
+    const mixed = (): PublishedLog => {
+      for (let i = 0; i < 560; i += 1) {
+        const kind = i % 6 === 5 ? 11 : payloadKind(KINDS[i % 6] as PayloadClass);
+        log.add({ session: i < 256 ? 's1' : 's2', text: `event ${i}`, at: START, kind });
+      }
+      return log;
+    };
+    const classesOf = async (store: ObjectStore, bundle = ''): Promise<string[]> => [
+      ...new Set((await keysOf(store)).filter((key) => key.includes(bundle)).map((key) => key.split('/')[1] as string)),
+    ];
+    const past = (days: number): void => void (now = START + days * DAY + 1);
+    const left = (days: number): string[] => ['events', ...KINDS.filter((kind) => (AGES[kind] as number) > days * DAY)].sort();
+
+    it('goes by the age of its kind, and not a moment before, in full bundles and in the one that is not; the notice tells both', async () => {
+      await mixed().publish();
+      for (const [i, kind] of KINDS.entries()) {
+        now = START + 10 * (i + 1) * DAY;
+        expect(await retentionOf({ ages: AGES }).sweep()).toMatchObject({ deleted: 0, single: 0, plan: { [kind]: { nextMs: now } } });
+        past(10 * (i + 1));
+        // Each sweep as after a restart.
+        const { deleted, single, plan } = await retentionOf({ ages: AGES }).sweep();
+        expect([deleted, single, plan[kind]]).toEqual([2, 8, { held: 0, locked: 0, nextMs: undefined }]);
+        expect(await classesOf(log.objects)).toEqual(left(10 * (i + 1)));
+        expect(recorded.map(noticeText).filter((text) => text.startsWith(`${kind} older than ${10 * (i + 1)}d: leaves `))).toHaveLength(2);
+      }
+      expect(recorded.every(({ detailClass, ageMs }) => AGES[detailClass] === ageMs)).toBe(true);
+      // Every leaf stays, proven, and says what it was of.
+      const checkpoint = log.open(Buffer.from(log.checkpoint()));
+      const reader = new LogReader(log.objects);
+      for await (const { index, entry, leaf, detail } of reader.read(0, 560, 560)) {
+        expect([detail === undefined, classOf(leaf.kind)]).toEqual(index % 6 === 5 ? [false, 'events'] : [true, KINDS[index % 6]]);
+        checkInclusion(leafHash(entry), index, checkpoint, await reader.proveInclusion(index, 560));
+      }
+    });
+
+    it('stays while its session is held, whatever its kind, and goes when it is not any more', async () => {
+      await mixed().publish();
+      held.add('s1');
+      past(1000);
+      const { plan } = await retentionOf({ ages: AGES }).sweep();
+      for (const kind of KINDS) expect(plan[kind]).toEqual({ held: 1, locked: 0, nextMs: undefined });
+      expect(await classesOf(log.objects, '/000')).toEqual(['events', ...KINDS].sort());
+      expect([await classesOf(log.objects, '/001'), await classesOf(log.objects, '/002')]).toEqual([['events'], ['events']]);
+      held.clear();
+      await retentionOf({ ages: AGES }).sweep();
+      expect(await classesOf(log.objects)).toEqual(['events']);
+    });
+
+    it('is not believed to be as old as it says where it cannot be, and stays while the time is not known', async () => {
+      await mixed().publish();
+      past(1000);
+      expect(await retentionOf({ ages: AGES, now: () => undefined }).sweep()).toMatchObject({ deleted: 0, single: 0 });
+      // What came 25 days ago at the earliest is young for all kinds but the first two.
+      expect((await retentionOf({ ages: AGES, notBefore: () => now - 25 * DAY }).sweep()).deleted).toBe(4);
+      expect(await classesOf(log.objects)).toEqual(left(25));
+    });
+
+    it('goes from replicas likewise, each kind when its own lock allows', async () => {
+      await mixed().publish();
+      const replica = localFiles(join(directory, 'replica'));
+      const locks = new Map<string, number>();
+      const put = replica.put.bind(replica);
+      replica.put = async (key, bytes, options) => {
+        locks.set(key, options?.retainUntil?.getTime() ?? 0);
+        return await put(key, bytes, { ...(options?.ifAbsent === true && { ifAbsent: true }) });
+      };
+      const retainUntil = (kind: string): Date => new Date(START + (AGES[kind] ?? 0) + 5 * DAY);
+      await new Replicator({ from: log.objects, to: replica, open: log.open, retainUntil }).round();
+      for (const kind of KINDS) expect(locks.get(`details/${kind}/001`)).toBe(START + (AGES[kind] as number) + 5 * DAY);
+      replica.hold = async () => {};
+      const remove = replica.delete.bind(replica);
+      replica.delete = async (key) => {
+        if ((locks.get(key) ?? 0) > now) throw new StorageError('retained', 'locked');
+        await remove(key);
+      };
+      past(22);
+      const retention = retentionOf({ ages: AGES, replicas: [replica] });
+      expect((await retention.sweep()).plan).toMatchObject({ payloads: { locked: 0 }, request_bodies: { locked: 2 }, rows: { locked: 0 } });
+      expect(await classesOf(replica, '/000')).toEqual(left(15));
+      past(25);
+      expect((await retention.sweep()).locked).toBe(0);
+      expect(await classesOf(replica, '/000')).toEqual(left(25));
+    });
+
+    it('is deleted as far as it is due, recorded before, and nothing else, whichever operation fails and whether it was done', async () => {
+      const ages = { request_bodies: 10 * DAY, rows: 40 * DAY, copied_rows: 10 * DAY };
+      const young = new Set(['events', 'payloads', 'response_bodies', 'rows']);
+      await mixed().publish();
+      const published = new Map<string, Buffer>();
+      for await (const key of log.objects.list('')) published.set(key, (await log.objects.get(key)) as Buffer);
+      past(30);
+      /** A sweep of which this operation fails. @returns whether there was one */
+      const sweepFailing = async (failing: number, done: boolean): Promise<boolean> => {
+        const memory = new MemoryObjects();
+        for (const [key, bytes] of published) memory.objects.set(key, bytes);
+        recorded = [];
+        let operations = 0;
+        const fails = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+          operations += 1;
+          if (operations !== failing) return await work();
+          if (done) await work();
+          throw new StorageError('unavailable', 'failed');
+        };
+        const isRecorded = (key: string): boolean =>
+          recorded.some(({ detailClass, leaves }) => key.startsWith(`details/${detailClass}/`) && leaves.length > 0);
+        const objects: ObjectStore = Object.create(memory, {
+          get: { value: (key: string) => fails(() => memory.get(key)) },
+          put: { value: (key: string, bytes: Buffer) => fails(() => memory.put(key, bytes)) },
+          delete: {
+            value: (key: string) => {
+              expect(isRecorded(key)).toBe(true);
+              return fails(() => memory.delete(key));
+            },
+          },
+        });
+        const record = (going: Going): Promise<void> => fails(async () => void recorded.push(going));
+        const failed = await retentionOf({ objects, ages, record })
+          .sweep()
+          .then(
+            () => false,
+            () => true,
+          );
+        expect(failed).toBe(operations >= failing);
+        expect((await classesOf(memory)).filter((kind) => young.has(kind))).toEqual([...young]);
+        await retentionOf({ objects: memory, ages }).sweep();
+        expect(await classesOf(memory)).toEqual([...young]);
+        for (const kind of young) expect(memory.objects.get(`details/${kind}/001`)).toEqual(published.get(`details/${kind}/001`));
+        return failed;
+      };
+      let failures = 0;
+      while ((await sweepFailing(failures + 1, false)) && (await sweepFailing(failures + 1, true))) failures += 1;
+      expect(failures).toBeGreaterThan(40);
+    });
+  });
+
   it('goes by the times of events, wherever they stand', async () => {
     log
       .fill(255, { session: 's', at: START })
@@ -240,7 +384,7 @@ describe('retention', () => {
     await days(3).publish();
     held.add('s1');
     now = START + 100 * DAY;
-    expect(await retentionOf().sweep()).toEqual({ deleted: 2, single: 0, held: 1, locked: 0 });
+    expect(await retentionOf().sweep()).toMatchObject({ deleted: 2, single: 0, held: 1, locked: 0 });
     expect(await keysOf(log.objects)).toEqual(['details/events/001']);
     held.clear();
     await retentionOf().sweep();
@@ -302,7 +446,7 @@ describe('retention', () => {
     };
     now = START + 100 * DAY;
     const retention = retentionOf({ replicas: [locked] });
-    expect(await retention.sweep()).toEqual({ deleted: 2, single: 0, held: 0, locked: 2 });
+    expect(await retention.sweep()).toMatchObject({ deleted: 2, single: 0, held: 0, locked: 2 });
     held.add('s1');
     until = 0;
     await retention.sweep();
@@ -481,7 +625,7 @@ describe('retention', () => {
     });
 
     it('is read as it was told, and of any text nothing else', () => {
-      const before = { events: [{ from: 0, to: 256 }], payloads: [] };
+      const before = gone({ events: [{ from: 0, to: 256 }] });
       for (const whole of [true, false]) {
         const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, whole });
         const now = { detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }] };

@@ -12,7 +12,7 @@ import type { PruningProof } from './declared.ts';
 import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
 import { type Going, type Gone, joined, type Range, type Told, without } from './going.ts';
-import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from './leaf.ts';
+import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf, perClass } from './leaf.ts';
 import { LogReader } from './reader.ts';
 
 export interface RetentionOptions {
@@ -44,7 +44,7 @@ export interface RetentionOptions {
   readonly notBefore?: (from: number, to: number) => number;
 }
 
-export interface Swept {
+interface SweptClass {
   /** Bundles of events that went, here. */
   readonly deleted: number;
   /** Events of the bundle that is not full that went, here. */
@@ -55,8 +55,19 @@ export interface Swept {
   readonly locked: number;
 }
 
+/** What is left of a class. */
+export interface Plan extends Pick<SweptClass, 'held' | 'locked'> {
+  /** Before when nothing more of it is due here, Unix milliseconds; `undefined`: there is nothing that waits for its age alone. */
+  readonly nextMs: number | undefined;
+}
+
+export interface Swept extends SweptClass {
+  /** Of each class that has an age. */
+  readonly plan: { readonly [C in DetailClass]?: Plan };
+}
+
 const NANOS = 1_000_000n;
-const NOTHING: Swept = { deleted: 0, single: 0, held: 0, locked: 0 };
+const NOTHING: SweptClass = { deleted: 0, single: 0, held: 0, locked: 0 };
 const SWEPT = ['deleted', 'single', 'held', 'locked'] as const;
 
 /** `details/CLASS/N` or, of a partial form, `details/CLASS/N.p/W`: which bundle; `undefined` of any other key. */
@@ -100,23 +111,25 @@ export class Retention {
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     const full = Math.floor(size / TILE_WIDTH);
     const total = { ...NOTHING };
+    const swept: { [C in DetailClass]?: SweptClass } = {};
     // A replica that is away keeps nothing from going here and elsewhere.
     const failures: unknown[] = [];
     for (const detailClass of CLASSES) {
       const ageMs = this.#options.ages[detailClass];
       if (ageMs === undefined) continue;
-      const swept = await this.#sweepClass(detailClass, ageMs, { full, size, failures });
-      for (const key of SWEPT) total[key] += swept[key];
+      const one = await this.#sweepClass(detailClass, ageMs, { full, size, failures });
+      for (const key of SWEPT) total[key] += one[key];
+      swept[detailClass] = one;
     }
     if (failures.length > 0) throw failures[0];
-    return total;
+    return { ...total, plan: await this.#plan(swept) };
   }
 
   async #sweepClass(
     detailClass: DetailClass,
     ageMs: number,
     { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
-  ): Promise<Swept> {
+  ): Promise<SweptClass> {
     const { objects, replicas, now } = this.#options;
     const present = now();
     if (present === undefined) return NOTHING;
@@ -239,7 +252,7 @@ export class Retention {
     const told = Math.max(leaves.length, ...CLASSES.map((each) => gone[each].length));
     for (let at = 0; at < told; at += rangesAtOnce) {
       const part = <Each>(all: readonly Each[]): readonly Each[] => all.slice(at, at + rangesAtOnce);
-      const before = { events: part(gone.events), payloads: part(gone.payloads) };
+      const before = perClass((each) => part(gone[each]));
       await record({ detailClass, ageMs, leaves: part(leaves), before, whole: told <= rangesAtOnce });
     }
     gone[detailClass] = joined([...gone[detailClass], ...leaves]);
@@ -272,7 +285,7 @@ export class Retention {
 
   /** From the notices of the first `size` leaves, the newest first, to one that tells of all that went before it. What is missing and was never told of is not made up for. */
   async #readTold(size: number): Promise<{ [C in DetailClass]: Range[] }> {
-    const found: { [C in DetailClass]: Range[] } = { events: [], payloads: [] };
+    const found = perClass((): Range[] => []);
     const first = (await this.#reader.minimum()) / TILE_WIDTH;
     for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle -= 1) {
       const leaves = await this.#leaves(bundle, size);
@@ -289,6 +302,40 @@ export class Retention {
       }
     }
     return coalesced(found);
+  }
+
+  async #plan(swept: { readonly [C in DetailClass]?: SweptClass }): Promise<Swept['plan']> {
+    const plan: { [C in DetailClass]?: Plan } = {};
+    for (const detailClass of CLASSES) {
+      const [ageMs, one] = [this.#options.ages[detailClass], swept[detailClass]];
+      if (ageMs === undefined || one === undefined) continue;
+      plan[detailClass] = { held: one.held, locked: one.locked, nextMs: await this.#nextDue(detailClass, ageMs) };
+    }
+    return plan;
+  }
+
+  /** When the first of what is left is old enough, by the times that leaves tell. What is old enough and waits for something else does not count. */
+  async #nextDue(detailClass: DetailClass, ageMs: number): Promise<number | undefined> {
+    const { objects, now, held } = this.#options;
+    const present = now();
+    if (present === undefined) return undefined;
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    let next = Number.POSITIVE_INFINITY;
+    const due = (leaves: readonly Leaf[]): number => Math.max(...leaves.map(({ timeUnixNanos }) => Number(timeUnixNanos / NANOS))) + ageMs;
+    for await (const key of objects.list(`details/${detailClass}/`)) {
+      const { bundle } = bundleOf(key, detailClass) ?? {};
+      if (bundle === undefined || bundle * TILE_WIDTH >= size) continue;
+      const leaves = await this.#leaves(bundle, size);
+      const own = leaves.filter(({ kind }) => classOf(kind) === detailClass);
+      const free = own.filter(({ session }) => !held(session));
+      // A full bundle goes as a whole, when all of it is old enough.
+      const whole = free.length < own.length ? [] : [due(leaves)];
+      const young = (leaves.length === TILE_WIDTH ? whole : free.map((leaf) => due([leaf]))).filter((time) => time >= present);
+      next = Math.min(next, ...young);
+      // Those behind it are younger, as far as times ascend.
+      if (young.length > 0) break;
+    }
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
   /** Takes what was told, and is due still, out of every form of a bundle's details; out of the newest last, from which the others are derived again. */
@@ -378,7 +425,7 @@ const removed = async (store: ObjectStore, key: string): Promise<boolean> => {
 
 const isOf = ({ commitment }: Leaf, { salt, event }: Detail): boolean => commitmentOf(salt, event).equals(commitment);
 
-const coalesced = ({ events, payloads }: Gone): { [C in DetailClass]: Range[] } => ({ events: joined(events), payloads: joined(payloads) });
+const coalesced = (gone: Gone): { [C in DetailClass]: Range[] } => perClass((each) => joined(gone[each]));
 
 /** The leaves of a class that are of these: from one of them to the next, if no other one of the class is between. */
 const rangesOf = (

@@ -14,6 +14,8 @@ interface About {
   readonly session: string;
   readonly target: string;
   readonly kind: string;
+  /** Of payload that was deleted: which class of it, where its leaf tells. */
+  readonly payload?: string;
   /** Which command of the session it is about; absent: of the session as a whole. */
   readonly command?: number;
   /** Fields that their writer shortened. */
@@ -114,9 +116,12 @@ export function nanos(time: string): bigint {
 const told = (kind: string, body: Body): readonly string[] =>
   Object.hasOwn(TELLS, kind) ? TELLS[kind as Kind](body) : [`${kind}: this version does not know it`];
 
+const goneText = (kind: string, payload: string | undefined): string =>
+  payload === undefined ? `${kind}: deleted after its retention` : `${kind} (${payload}): deleted after the retention of ${payload}`;
+
 /** What an event says: a line, and further ones that explain it. Nothing in them moves a cursor. */
-export const tell = ({ kind, command, body, truncated = [], late = false }: ReplayedEvent): readonly [string, ...string[]] => {
-  const [what = '', ...more] = body === undefined ? [`${kind}: deleted after its retention`] : told(kind, body);
+export const tell = ({ kind, payload, command, body, truncated = [], late = false }: ReplayedEvent): readonly [string, ...string[]] => {
+  const [what = '', ...more] = body === undefined ? [goneText(kind, payload)] : told(kind, body);
   return [
     printable(command === undefined ? what : `[${command}] ${what}`),
     ...more.map(printable),

@@ -1,6 +1,7 @@
 /** The codec of `sluice.tap.v1.Event` and of the messages that carry it. */
 import type { Subject } from '../log/leaf.ts';
 import { PRUNED_NOTICE } from '../log/pruned.ts';
+import { kindOf, payloadOf } from './leaf_kind.ts';
 import { BODIES, DIRECTIONS, type Direction, type FieldType, type Kind, type MaskedField, type TapBody, type TapEvent } from './schema.ts';
 import { BYTES, FIXED64, Reader, VARINT, WireError, Writer } from './wire.ts';
 
@@ -449,14 +450,15 @@ export const eventToJson = ({ timeUnixNanos, body, ...event }: TapEvent): Record
   return { ...event, time: timeText(timeUnixNanos), kind: body.kind, body: Object.fromEntries(plain) };
 };
 
-/** What is left of an event that was deleted, as JSON values: as `eventToJson` gives them, with `deleted` in the place of its body. */
+/** What is left of an event that was deleted, as JSON values: as `eventToJson` gives them, with `deleted` in the place of its body, and of payload which class of it. */
 export const aboutToJson = ({ emitter, sequence, timeUnixNanos, session, target, kind }: Subject): Record<string, unknown> => ({
   emitter,
   sequence,
   session,
   target,
   time: timeText(timeUnixNanos),
-  kind: messageOfNumber.get(kind)?.kind ?? String(kind),
+  kind: kindOf(kind) ?? String(kind),
+  ...(payloadOf(kind) !== undefined && { payload: payloadOf(kind) }),
   deleted: true,
 });
 

@@ -13,10 +13,11 @@ import type { Subject } from '../log/leaf.ts';
 import { isServiceNotice, type ServiceNotice } from '../log/notices.ts';
 import { EarlierEmitters } from './earlier_emitters.ts';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
+import { kindOf } from './leaf_kind.ts';
 import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
 import type { SessionIndex, SessionSpan } from './session_index.ts';
 import { addTo, begunElsewhere, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
-import { kindOf, type OpenStore, type TapRecord, type TapStore } from './store.ts';
+import type { OpenStore, TapRecord, TapStore } from './store.ts';
 import { WireError } from './wire.ts';
 
 export type SinkErrorCode =

@@ -6,7 +6,8 @@ import { type Leaf, type Subject, tellerOfEntry } from '../log/leaf.ts';
 import { type Log, type LogOptions, openLog } from '../log/log.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { pruningIn } from './event.ts';
-import { BODIES, type Kind, type TapEvent } from './schema.ts';
+import { kindOf, leafKindOf } from './leaf_kind.ts';
+import type { Kind, TapEvent } from './schema.ts';
 
 /** One event of the record. */
 export interface TapRecord {
@@ -50,12 +51,6 @@ export interface TapStore {
 /** What the sink brings to a store that it opens: what it knows of sessions of long ago, and the checkpoint that the record must go on from. */
 export type OpenStore = (known: Pick<LogOptions, 'findChain' | 'remembered'>) => Promise<TapStore>;
 
-const NUMBER_OF = Object.fromEntries(Object.entries(BODIES).map(([kind, { number }]) => [kind, number])) as Record<Kind, number>;
-const KIND_OF = new Map<number, Kind>(Object.entries(BODIES).map(([kind, { number }]) => [number, kind as Kind]));
-
-/** The kind of body that a leaf's number stands for; `undefined` of one that this version does not know. */
-export const kindOf = (number: number): Kind | undefined => KIND_OF.get(number);
-
 /** What was deleted after its retention is nobody's to read any more. */
 export async function* present(
   records: AsyncIterable<TapRecord>,
@@ -64,15 +59,10 @@ export async function* present(
 }
 
 /** What the log is told of an event. `own`: the service itself tells it. */
-export const subjectOf = ({ emitter, sequence, timeUnixNanos, session, target, body }: TapEvent, own: boolean): Subject => ({
-  kind: NUMBER_OF[body.kind],
-  timeUnixNanos,
-  emitter,
-  sequence,
-  session,
-  target,
-  own,
-});
+export const subjectOf = (event: TapEvent, own: boolean): Subject => {
+  const { emitter, sequence, timeUnixNanos, session, target } = event;
+  return { kind: leafKindOf(event), timeUnixNanos, emitter, sequence, session, target, own };
+};
 
 /** As `present`, with the kind alone of what was deleted, so that who passes over it can say so. */
 export async function* presentOrGone(

@@ -3,6 +3,7 @@ import { detailsPath, encodeDetails } from '../log/details.ts';
 import { CLASSES, classOf, commitmentOf, encodeLeaf, LEAF_VERSION, type Leaf } from '../log/leaf.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { encodeEvent } from '../tap/event.ts';
+import { leafKindOf } from '../tap/leaf_kind.ts';
 import { BODIES, closedBody, type TapBody, type TapBodyOf, type TapEvent } from '../tap/schema.ts';
 import { signCheckpoint } from '../tlog/checkpoint.ts';
 import { cosign } from '../tlog/cosignature.ts';
@@ -49,8 +50,12 @@ export class LogFixture {
   #sequence = 0;
   #elapsedMs = 0;
 
-  constructor(key = parseSignerKey(generateSignerKey(ORIGIN))) {
+  readonly #leafKind: typeof leafKindOf;
+
+  /** `kinds`: whether leaves tell which payload there is; false: as versions before wrote them. */
+  constructor(key = parseSignerKey(generateSignerKey(ORIGIN)), { kinds = false } = {}) {
     this.key = key;
+    this.#leafKind = kinds ? leafKindOf : ({ body }) => BODIES[body.kind].number;
   }
 
   /** The next event gets a sequence so much higher. */
@@ -67,7 +72,11 @@ export class LogFixture {
     session: string,
     body: TapBody,
     target = session === '' ? '' : 'demo',
-    { own = session === '', version = LEAF_VERSION }: { readonly own?: boolean; readonly version?: number } = {},
+    {
+      own = session === '',
+      version = LEAF_VERSION,
+      ...more
+    }: { readonly own?: boolean; readonly version?: number; readonly command?: number } = {},
   ): this {
     const index = this.records.length;
     if (session === '') this.#elapsedMs += 2 * 86_400_000;
@@ -78,6 +87,7 @@ export class LogFixture {
       session,
       target,
       truncated: [],
+      ...more,
       body,
     };
     const bytes = Buffer.from(encodeEvent(event));
@@ -86,7 +96,7 @@ export class LogFixture {
     const position = session === '' ? 0 : (before?.position ?? 0) + 1;
     const { emitter, sequence, timeUnixNanos } = event;
     const subject = {
-      kind: BODIES[body.kind].number,
+      kind: this.#leafKind(event),
       timeUnixNanos,
       emitter,
       sequence,

@@ -1,6 +1,6 @@
 /** Verifies a whole log as it was published: checkpoint, tree, leaves, events. Nothing that is read is believed, but what the verifier's keys have signed. */
 import { type Detail, decodeDetails, detailsPath } from '../log/details.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf } from '../log/leaf.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, type Leaf, perClass } from '../log/leaf.ts';
 import { objectAtEdge } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { TlogError } from '../tlog/error.ts';
@@ -227,10 +227,7 @@ class Walk {
 
   #takeLeaves(first: number, entries: readonly Buffer[], bundles: Bundle['details']): void {
     const { faults, counts, missing } = this.#found;
-    const details = { events: new Map<number, Detail>(), payloads: new Map<number, Detail>() } satisfies Record<
-      DetailClass,
-      Map<number, Detail>
-    >;
+    const details = perClass(() => new Map<number, Detail>());
     for (const [detailClass, bytes] of bundles) {
       try {
         for (const detail of decodeDetails(bytes, first / TILE_WIDTH))
@@ -265,7 +262,7 @@ class Walk {
         counts.bytes += detail.event.length;
       }
     }
-    for (const index of [...details.events.keys(), ...details.payloads.keys()])
+    for (const index of Object.values(details).flatMap((left) => [...left.keys()]))
       faults.add('leaf', `an event stands beside leaf ${index}, where there is none`);
   }
 

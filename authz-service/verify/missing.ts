@@ -1,8 +1,8 @@
 /** Events that do not stand beside their leaves, and why: by a deletion that the log itself records, by what the verifier says was withheld, or by nothing. */
 import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf, isOfService, isOwnNotice, kindOfEntry, type Leaf } from '../log/leaf.ts';
+import { ageText, DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
+import { CLASSES, classOf, type DetailClass, decodeLeaf, isOfService, isOwnNotice, kindOfEntry, type Leaf, perClass } from '../log/leaf.ts';
 import type { ServiceNotice } from '../log/notices.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
@@ -20,6 +20,8 @@ import { openSigned, type Seen, type Trust } from './trust.ts';
 interface Explanation {
   /** Leaves that show it. */
   readonly by: readonly number[];
+  /** By which age it went, as the notice of then has it: `30d`; empty when that is not there to be read any more. */
+  readonly age: string;
   /** Nothing explains it: it is only that a notice, which may have told of it, was deleted itself, as another records. */
   readonly noticeGone: boolean;
 }
@@ -31,6 +33,8 @@ interface Recorded {
   readonly leaf: number;
   /** The events had to be older, Unix milliseconds; infinite: the notice only repeats what one before it has told, and says nothing of that. */
   readonly dueMs: number;
+  /** By which age they went; `undefined` likewise. */
+  readonly ageMs: number | undefined;
   /** Its leaf does not say who told it. */
   readonly untold: boolean;
 }
@@ -55,8 +59,8 @@ type OfClass<Each> = { readonly [C in DetailClass]: Each };
 export class Deletions {
   /** What notices tell of what went by themselves, and all that they tell. */
   readonly #recorded: { readonly now: OfClass<Recorded[]>; readonly all: OfClass<Recorded[]> } = {
-    now: { events: [], payloads: [] },
-    all: { events: [], payloads: [] },
+    now: perClass(() => []),
+    all: perClass(() => []),
   };
   readonly #gone: number[] = [];
   readonly #held = new Map<number, Held[]>();
@@ -75,10 +79,11 @@ export class Deletions {
     const by = { leaf: index, untold: !own };
     const dueMs = inMs(timeUnixNanos) - now.ageMs + CLOCK_STEP_MS;
     // What is deleted stands before what tells of it.
-    for (const { from, to } of now.leaves) if (to <= index) this.#recorded.now[now.detailClass].push({ from, to, ...by, dueMs });
+    for (const { from, to } of now.leaves)
+      if (to <= index) this.#recorded.now[now.detailClass].push({ from, to, ...by, dueMs, ageMs: now.ageMs });
     for (const each of CLASSES)
       for (const { from, to } of gone[each])
-        if (to <= index) this.#recorded.all[each].push({ from, to, ...by, dueMs: Number.POSITIVE_INFINITY });
+        if (to <= index) this.#recorded.all[each].push({ from, to, ...by, dueMs: Number.POSITIVE_INFINITY, ageMs: undefined });
   }
 
   #hold(index: number, session: string, notice: string): void {
@@ -114,8 +119,8 @@ export class Deletions {
     const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
     return (detailClass, index) => {
       const by = teller(detailClass, index);
-      if (by !== undefined) return { by: [by.leaf], noticeGone: false };
-      return index < last ? { by: [last, teller('events', last)?.leaf ?? last], noticeGone: true } : undefined;
+      if (by !== undefined) return { by: [by.leaf], age: by.ageMs === undefined ? '' : ageText(by.ageMs), noticeGone: false };
+      return index < last ? { by: [last, teller('events', last)?.leaf ?? last], age: '', noticeGone: true } : undefined;
     };
   }
 }
@@ -125,10 +130,7 @@ const inMs = (nanos: bigint): number => Number(nanos / 1_000_000n);
 /** By which a session is known among those of events that are not there: its name takes more memory. Of 48 bits of SHA-256; 0: of no session. */
 const sessionKey = (session: string): number => (session === '' ? 0 : hash('sha256', session, 'buffer').readUIntBE(0, 6));
 
-const disjointOfClass = ({ events, payloads }: OfClass<Recorded[]>): OfClass<readonly Recorded[]> => ({
-  events: disjoint(events),
-  payloads: disjoint(payloads),
-});
+const disjointOfClass = (recorded: OfClass<Recorded[]>): OfClass<readonly Recorded[]> => perClass((each) => disjoint(recorded[each]));
 
 /** Ascending, none over another: what is told of twice counts as told of first. */
 const disjoint = (recorded: readonly Recorded[]): readonly Recorded[] => {
@@ -180,7 +182,7 @@ const BITS = 8;
 export class Missing {
   readonly deletions = new Deletions();
   readonly #withheld: readonly DetailClass[];
-  readonly #notThere: { readonly [C in DetailClass]: Map<number, NotThere> } = { events: new Map(), payloads: new Map() };
+  readonly #notThere = perClass(() => new Map<number, NotThere>());
 
   /** `withheld`: classes that are not to be looked for. */
   constructor(withheld: readonly DetailClass[] = []) {
@@ -214,12 +216,15 @@ export class Missing {
     const explain = this.deletions.explainer();
     const by = new Set<number>();
     const found = { deleted: 0, noticesGone: 0, withheld: 0, unexplained: 0 };
+    const ages = perClass(() => new Map<string, number>());
     let first = Number.POSITIVE_INFINITY;
     for (const { detailClass, index } of this.#each()) {
       const explanation = explain(detailClass, index);
       const told = explanation?.noticeGone === false;
-      if (told) found.deleted += 1;
-      else if (this.#withheld.includes(detailClass)) {
+      if (told) {
+        found.deleted += 1;
+        ages[detailClass].set(explanation.age, (ages[detailClass].get(explanation.age) ?? 0) + 1);
+      } else if (this.#withheld.includes(detailClass)) {
         found.withheld += 1;
         continue;
       }
@@ -231,7 +236,8 @@ export class Missing {
       }
     }
     const recordedBy = [...by].sort((a, b) => a - b);
-    return { ...found, recordedBy, ...(found.unexplained > 0 && { firstUnexplained: first }) };
+    const deletedBy = CLASSES.flatMap((each) => [...ages[each]].sort().map(([age, events]) => ({ class: each, age, events })));
+    return { ...found, recordedBy, deletedBy, ...(found.unexplained > 0 && { firstUnexplained: first }) };
   }
 
   /** An event that was taken out from among others is a fault of what is there; and one that went before its time, or while its session was held. */

@@ -2,8 +2,8 @@
 import type { Detail } from '../log/details.ts';
 import { commitmentOf, type Leaf, leafTarget } from '../log/leaf.ts';
 import { decodeEvent } from '../tap/event.ts';
-import { BODIES, type TapBodyOf, type TapEvent, TOLD_BESIDE } from '../tap/schema.ts';
-import { kindOf } from '../tap/store.ts';
+import { isLeafKindOf, kindOf } from '../tap/leaf_kind.ts';
+import { type TapBodyOf, type TapEvent, TOLD_BESIDE } from '../tap/schema.ts';
 import type { Faults } from './report.ts';
 
 /** The event of a leaf; `undefined` when it is not the one that the leaf commits to, or says otherwise than the leaf: then that is among the faults. */
@@ -13,7 +13,7 @@ export const checkEvent = (index: number, leaf: Leaf, { salt, event }: Detail, f
     return undefined;
   }
   // Kinds of later versions stand in the log as well: their leaves can be verified, and what they say cannot be read.
-  if (!KNOWN.has(leaf.kind)) return undefined;
+  if (kindOf(leaf.kind) === undefined) return undefined;
   try {
     const told = decodeEvent(event);
     const wrong = differences(leaf, told);
@@ -25,11 +25,9 @@ export const checkEvent = (index: number, leaf: Leaf, { salt, event }: Detail, f
   return undefined;
 };
 
-const KNOWN: ReadonlySet<number> = new Set(Object.values(BODIES).map(({ number }) => number));
-
 const differences = (leaf: Leaf, event: TapEvent): string[] =>
   [
-    leaf.kind === BODIES[event.body.kind].number ? '' : 'kind',
+    isLeafKindOf(leaf.kind, event) ? '' : 'kind',
     leaf.timeUnixNanos === event.timeUnixNanos ? '' : 'time',
     leaf.emitter === event.emitter ? '' : 'emitter',
     leaf.sequence === event.sequence ? '' : 'sequence',

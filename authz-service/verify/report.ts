@@ -65,6 +65,8 @@ export interface MissingEvents {
   readonly noticesGone: number;
   /** The leaves that record the deletions, those of such notices included, ascending. */
   readonly recordedBy: readonly number[];
+  /** Of the deleted ones: of which class, by which age as the record has it (`30d`; empty when it is not there to be read any more), how many. Absent on pages of versions before. */
+  readonly deletedBy?: readonly { readonly class: string; readonly age: string; readonly events: number }[];
   /** Of a class that the verifier, or the page of evidence, says was left out. */
   readonly withheld: number;
   /** Nothing says why. */
@@ -199,14 +201,27 @@ const leavesInWords = (leaves: readonly number[]): string => {
 };
 
 /** Which events are not there, and why; empty when all are. */
-export const missingInWords = ({ deleted, noticesGone, recordedBy, withheld, unexplained, firstUnexplained }: MissingEvents): string => {
+export const missingInWords = ({
+  deleted,
+  noticesGone,
+  recordedBy,
+  deletedBy = [],
+  withheld,
+  unexplained,
+  firstUnexplained,
+}: MissingEvents): string => {
+  const ages = deletedBy.map((by) => `${by.events.toLocaleString('en')} of ${by.class}${by.age === '' ? '' : ` older than ${by.age}`}`);
   const gone =
     noticesGone === 0
       ? ''
       : ` (of ${noticesGone === unexplained ? 'all of them' : `${noticesGone.toLocaleString('en')} of them`} a notice that may have told it is deleted itself)`;
   const kinds = [
     ...(unexplained === 0 ? [] : [`${counted(unexplained)}, and nothing records why, the first of leaf ${firstUnexplained}${gone}`]),
-    ...(deleted === 0 ? [] : [`${counted(deleted)}, deleted when their retention was over, as recorded in ${leavesInWords(recordedBy)}`]),
+    ...(deleted === 0
+      ? []
+      : [
+          `${counted(deleted)}, deleted when their retention was over, as recorded in ${leavesInWords(recordedBy)}${ages.length === 0 ? '' : `: ${ages.join(', ')}`}`,
+        ]),
     ...(withheld === 0 ? [] : [`${counted(withheld)} of payload, withheld`]),
   ];
   return kinds.join('; ');

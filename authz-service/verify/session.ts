@@ -5,8 +5,8 @@ import { CLASSES, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from '.
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { pruningIn, timeText } from '../tap/event.ts';
+import { kindOf, payloadOf } from '../tap/leaf_kind.ts';
 import { BODIES, type TapEvent } from '../tap/schema.ts';
-import { kindOf } from '../tap/store.ts';
 import { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash, rootOf } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion, frontierOf, proveInclusion } from '../tlog/proof.ts';
@@ -259,7 +259,8 @@ export const verifyPart = async (
 /** As its leaf tells, which is there also when the event is not. */
 const inShort = ({ kind, session, target, timeUnixNanos }: Leaf): string => {
   const of = session === '' ? "of the gateway's own" : `of session ${session}${target === '' ? '' : ` on ${target}`}`;
-  return `${kindOf(kind) ?? `kind ${kind}`} ${of}, ${timeText(timeUnixNanos).slice(0, 23)}Z`;
+  const payload = payloadOf(kind);
+  return `${kindOf(kind) ?? `kind ${kind}`}${payload === undefined ? '' : ` (${payload})`} ${of}, ${timeText(timeUnixNanos).slice(0, 23)}Z`;
 };
 
 /** Where the session stands, by all leaves that the checkpoint signs: one that was left out, or changed so that it is not found, gives another root. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
 import { DELETED_NOTICE, type Gone, goingText, noticeText } from '../log/going.ts';
-import { commitmentOf, type DetailClass, encodeLeaf } from '../log/leaf.ts';
+import { commitmentOf, type DetailClass, encodeLeaf, payloadKind, perClass } from '../log/leaf.ts';
 import { keptCheckpointPath } from '../log/publisher.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
 import { cosign } from '../tlog/cosignature.ts';
@@ -141,7 +141,9 @@ describe('events that are not there', () => {
       remarks: [],
       missing: { deleted: 128, recordedBy: [SIZE], unexplained: 0 },
     });
-    expect(inWords(report)).toContain(`missing     128 events, deleted when their retention was over, as recorded in leaf ${SIZE}\n`);
+    expect(inWords(report)).toContain(
+      `missing     128 events, deleted when their retention was over, as recorded in leaf ${SIZE}: 128 of payloads older than 1d\n`,
+    );
     for (const part of [{ session: 'ses_64' }, { index: 258 }])
       expect(await verifyPart(objects, { keys }, part)).toMatchObject({ complete: true, missing: { deleted: 1, recordedBy: [SIZE] } });
     for (const key of ['details/payloads/003', 'details/events/001']) objects.objects.delete(key);
@@ -246,7 +248,7 @@ describe('events that are not there', () => {
   test('of which only a notice tells that repeats it are explained, and that nothing shows any more whether they were due is said', async () => {
     const repeats = noticeText({
       ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }] },
-      ...{ before: { events: [], payloads: [{ from: 256, to: 512 }] }, whole: true },
+      ...{ before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] }, whole: true },
     });
     const of = new LogFixture(log.key).fill(SIZE).add('', { kind: 'notice', notice: DELETED_NOTICE, text: repeats });
     const { complete, remarks } = await verified(without(of, 'details/payloads/001'));
@@ -276,12 +278,18 @@ describe('events that are not there', () => {
 
   test('of any class and bundle are explained by the newest notice, which repeats those before it, and no more than it tells', async () => {
     const [events, payloads] = [[{ from: 0, to: 256 }], [{ from: 0, to: 512 }]];
-    const newest = (before: Gone): TapBody => ({
+    const newest = (before: Partial<Gone>): TapBody => ({
       kind: 'notice',
       notice: DELETED_NOTICE,
-      text: noticeText({ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }], before, whole: true }),
+      text: noticeText({
+        detailClass: 'events',
+        ageMs: 86_400_000,
+        leaves: [{ from: 512, to: 768 }],
+        before: { ...perClass(() => []), ...before },
+        whole: true,
+      }),
     });
-    const of = (before: Gone): LogFixture =>
+    const of = (before: Partial<Gone>): LogFixture =>
       new LogFixture(log.key)
         .fill(600)
         .add('', notice('payloads', ...payloads))
@@ -300,6 +308,72 @@ describe('events that are not there', () => {
     expect(await verified(without(of({ events: [], payloads }), ...gone))).toMatchObject(
       incomplete(192, 0, { deleted: 320, noticesGone: 192 }),
     );
+  });
+
+  test('of each kind of payload are explained by a notice of that kind alone, with the age that it went by', async () => {
+    const of = (...notices: TapBody[]): LogFixture => {
+      const fixture = new LogFixture(log.key, { kinds: true }).fill(64);
+      const rows = {
+        kind: 'payload_chunk',
+        direction: 'response',
+        offset: 0,
+        data: Buffer.from('T'),
+        last: true,
+        truncated: false,
+        contentType: '',
+        contentEncoding: '',
+        reason: '',
+      } satisfies TapBody;
+      fixture.add('ses_rows', rows, 'demo', { command: 1 }).add('ses_rows', { ...rows, direction: 'request' }, 'demo', { command: 1 });
+      for (const one of notices) fixture.add('', one);
+      return fixture;
+    };
+    const keysGone = (width: number): string[] => [`details/rows/000.p/${width}`, `details/response_bodies/000.p/${width}`];
+    const went = (detailClass: DetailClass, ageMs: number): TapBody => ({
+      kind: 'notice',
+      notice: DELETED_NOTICE,
+      text: goingText({ detailClass, ageMs, leaves: [{ from: 0, to: 66 }] }),
+    });
+    const both = of(went('rows', 86_400_000), went('response_bodies', 90_000));
+    const report = await verified(without(both, ...keysGone(68)));
+    expect(report).toMatchObject({ complete: true, missing: { deleted: 17, recordedBy: [66, 67], unexplained: 0 } });
+    expect(inWords(report)).toContain('as recorded in leaves 66, 67: 16 of response_bodies older than 90000ms, 1 of rows older than 1d\n');
+    expect((await verifyPart(both.publish(), { keys }, { index: 64 })).what).toMatch(
+      /^event 64: payload_chunk \(rows\) of session ses_rows on demo, /,
+    );
+    // The copied rows are there: a notice of another kind explains nothing of these.
+    expect(await verified(without(of(went('copied_rows', 1), went('response_bodies', 1)), ...keysGone(68)))).toMatchObject(
+      incomplete(1, 64, { deleted: 16 }),
+    );
+    // What a later notice repeats does not take the age away that the first one told.
+    const repeated = noticeText({
+      detailClass: 'events',
+      ageMs: 1,
+      leaves: [],
+      before: { ...perClass(() => []), rows: [{ from: 0, to: 66 }] },
+      whole: true,
+    });
+    const again = of(went('rows', 86_400_000), { kind: 'notice', notice: DELETED_NOTICE, text: repeated });
+    expect((await verified(without(again, keysGone(68)[0] as string))).missing.deletedBy).toEqual([
+      { class: 'rows', age: '1d', events: 1 },
+    ]);
+    const alone = of({ kind: 'notice', notice: DELETED_NOTICE, text: repeated });
+    expect((await verified(without(alone, keysGone(67)[0] as string))).missing.deletedBy).toEqual([{ class: 'rows', age: '', events: 1 }]);
+  });
+
+  test('a leaf that tells of another kind of payload than its event is a fault', async () => {
+    const fixture = new LogFixture(log.key, { kinds: true }).fill(8);
+    const [record] = fixture.records.slice(2);
+    const { leaf } = record as (typeof fixture.records)[number];
+    expect(leaf.kind).toBe(payloadKind('response_bodies'));
+    for (const [kind, faults] of [
+      [payloadKind('payloads'), []],
+      [payloadKind('rows'), ['leaf']],
+    ] as const) {
+      const changed = { ...leaf, kind };
+      fixture.records[2] = { ...(record as (typeof fixture.records)[number]), leaf: changed, entry: encodeLeaf(changed) };
+      expect((await verified(fixture.publish())).faults.map(({ code }) => code)).toEqual(faults);
+    }
   });
 
   test('because they were withheld are those of payload, when the verifier says so', async () => {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../authz-service/credential/secret.ts';
+import { ALIKE } from '../../authz-service/custody/ages.fixture.ts';
 import { type Custody, startCustody } from '../../authz-service/custody/custody.ts';
 import { s3Config } from '../../authz-service/custody/stores.fixture.ts';
 import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
@@ -100,7 +101,14 @@ const comesBack = async (port: number): Promise<void> => {
     startCustody({
       tap: {
         replicas: [config],
-        retention: { eventsMs: undefined, payloadsMs: undefined, leavesMs: undefined, everyMs: 60_000, clockBoundMs: 86_400_000 },
+        retention: {
+          eventsMs: undefined,
+          payloadsMs: undefined,
+          kinds: ALIKE,
+          leavesMs: undefined,
+          everyMs: 60_000,
+          clockBoundMs: 86_400_000,
+        },
         witnesses: { quorum: 0, intervalMs: 1_000, of: [] },
         checkpoints: { everyMs: 1_000, to: [] },
       },

@@ -11,6 +11,8 @@ import { Secret } from '../../authz-service/credential/secret.ts';
 import { ALIKE } from '../../authz-service/custody/ages.fixture.ts';
 import { type Custody, startCustody } from '../../authz-service/custody/custody.ts';
 import { s3Config } from '../../authz-service/custody/stores.fixture.ts';
+import type { StoreConfig } from '../../authz-service/custody/stores.ts';
+import { payloadKind } from '../../authz-service/log/leaf.ts';
 import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
 import { AzureBlobStore } from '../../authz-service/storage/azure_blob.ts';
@@ -72,6 +74,18 @@ const minio = async (): Promise<void> => {
     await show('MinIO: no bucket of that name is refused', async () => {
       equal(await codeOf(storeOf('none', '', 'compliance').verify()), 'forbidden');
     });
+    await makeBucket(server, 'kinds', true);
+    await keepsKinds(
+      s3Config(server.endpoint, {
+        writeOnce: 'compliance',
+        lockMs: 3_600_000,
+        bucket: 'kinds',
+        region: 'us-east-1',
+        accessKeyId: MINIO_USER,
+        prefix: 'k/',
+      }),
+      storeOf('kinds', 'k/', 'compliance'),
+    );
     await makeBucket(server, 'vault', true);
     await server.end();
     await comesBack(port);
@@ -82,6 +96,99 @@ const minio = async (): Promise<void> => {
   } finally {
     call.close();
     await server.end();
+  }
+};
+
+/** What nothing is deleted by. */
+const FOR_EVER = {
+  eventsMs: undefined,
+  payloadsMs: undefined,
+  kinds: ALIKE,
+  leavesMs: undefined,
+  everyMs: 60_000,
+  clockBoundMs: 86_400_000,
+};
+
+/** Custody of a log that nobody writes, in one replica. */
+const kept = (
+  log: PublishedLog,
+  directory: string,
+  replica: StoreConfig,
+  {
+    record,
+    retention = FOR_EVER,
+    leavesOf = () => [],
+  }: {
+    readonly record: (notice: string, session: string, text: string) => void;
+    readonly retention?: Parameters<typeof startCustody>[0]['tap']['retention'];
+    readonly leavesOf?: (session: string) => readonly number[];
+  },
+): Promise<Custody> =>
+  startCustody({
+    tap: { replicas: [replica], retention, witnesses: { quorum: 0, intervalMs: 1_000, of: [] }, checkpoints: { everyMs: 1_000, to: [] } },
+    objects: log.objects,
+    origin: log.key.verifier.name,
+    keys: [log.key.verifier],
+    size: () => log.entries.length,
+    directory,
+    record: async (notice, session, text) => record(notice, session, text),
+    forget: async () => {},
+    undisturbed: (work) => work(),
+    noticeOf: () => undefined,
+    publishRecorded: async () => {},
+    publish: async () => {},
+    spans: async () => [],
+    prune: async () => {},
+    leavesOf: async (session) => leavesOf(session),
+    logger: { info() {}, error() {} },
+    env: { S3_SECRET: MINIO_PASSWORD },
+    proveMs: 200,
+    replicateMs: 200,
+  });
+
+const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
+  for (const deadline = Date.now() + 60_000; !(await holds()); await sleep(100))
+    if (Date.now() > deadline) throw new Error('it does not come');
+};
+
+/** Payloads of several kinds in one bundle, each locked and deleted by its own age. */
+const keepsKinds = async (config: StoreConfig, store: S3Store): Promise<void> => {
+  const log = new PublishedLog(`${directory}-kinds`);
+  const [at, said] = [Date.now(), [] as string[]];
+  const kinds = [payloadKind('rows'), payloadKind('request_bodies'), 11];
+  for (let i = 0; i < 512; i += 1)
+    log.add({ session: i < 256 ? 'ses_1' : 'ses_held', text: `event ${i}`, at, kind: kinds[i % kinds.length] as number });
+  await log.publish();
+  const retention = { ...FOR_EVER, eventsMs: 600_000, payloadsMs: 600_000, kinds: { ...ALIKE, rowsMs: 5_000 }, everyMs: 200 };
+  const custody = await kept(log, `${directory}-kinds`, config, {
+    retention,
+    record: (notice, _, text) => void said.push(`${notice}: ${text}`),
+    leavesOf: (session) => (session === 'ses_held' ? Array.from({ length: 256 }, (_, i) => 256 + i) : []),
+  });
+  try {
+    await custody.legalHolds.add('ses_held', 'corp:dana', 'case 7');
+    await until(() => custody.status.replicas[0]?.lag === 0);
+    await show('MinIO: nothing of any kind can be deleted before its age', async () => {
+      for (const kind of ['rows', 'request_bodies', 'events']) equal(await codeOf(store.delete(`details/${kind}/000`)), 'retained');
+    });
+    await show(
+      'MinIO: the kind whose age is over goes when its own lock allows, recorded before; other kinds and a held session stay',
+      async () => {
+        await until(async () => (await store.get('details/rows/000')) === undefined);
+        equal(Date.now() - at >= 5_000, true);
+        match(said.join('\n'), /details-deleted: rows older than 5000ms: leaves 0-255; before: none/);
+        equal(await log.objects.get('details/rows/000'), undefined);
+        for (const kind of ['request_bodies/000', 'events/000', 'rows/001', 'request_bodies/001'])
+          equal(await codeOf(store.delete(`details/${kind}`)), 'retained');
+      },
+    );
+    await show('MinIO: what a legal hold alone has kept goes after its release, and nothing else', async () => {
+      await custody.legalHolds.release('ses_held', 'corp:dana', 'closed');
+      await until(async () => (await store.get('details/rows/001')) === undefined);
+      equal(await codeOf(store.delete('details/request_bodies/001')), 'retained');
+    });
+  } finally {
+    await custody.close();
   }
 };
 
@@ -98,42 +205,7 @@ const comesBack = async (port: number): Promise<void> => {
     accessKeyId: MINIO_USER,
   });
   const keep = (): Promise<Custody> =>
-    startCustody({
-      tap: {
-        replicas: [config],
-        retention: {
-          eventsMs: undefined,
-          payloadsMs: undefined,
-          kinds: ALIKE,
-          leavesMs: undefined,
-          everyMs: 60_000,
-          clockBoundMs: 86_400_000,
-        },
-        witnesses: { quorum: 0, intervalMs: 1_000, of: [] },
-        checkpoints: { everyMs: 1_000, to: [] },
-      },
-      objects: log.objects,
-      origin: log.key.verifier.name,
-      keys: [log.key.verifier],
-      size: () => log.entries.length,
-      directory: `${directory}-log`,
-      record: async (notice, _, text) => void recorded.push(`${notice}: ${text}`),
-      forget: async () => {},
-      undisturbed: (work) => work(),
-      noticeOf: () => undefined,
-      publishRecorded: async () => {},
-      publish: async () => {},
-      spans: async () => [],
-      prune: async () => {},
-      leavesOf: async () => [],
-      logger: { info() {}, error() {} },
-      env: { S3_SECRET: MINIO_PASSWORD },
-      proveMs: 200,
-    });
-  const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {
-    for (const deadline = Date.now() + 60_000; !(await holds()); await sleep(100))
-      if (Date.now() > deadline) throw new Error('it does not come');
-  };
+    kept(log, `${directory}-log`, config, { record: (notice, _, text) => void recorded.push(`${notice}: ${text}`) });
   const stateOf = ({ status }: Custody): string | undefined => status.stores[0]?.state;
   const call = caller();
   const reader = new S3Store({

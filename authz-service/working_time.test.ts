@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { afterEach, expect, test } from 'vitest';
-import { watchWork } from './working_time.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { StartError, started, startedAgain, watchWork } from './working_time.ts';
 
 /** The smallest module whose `f` never ends. */
 const ENDLESS = new Uint8Array([
@@ -61,4 +61,54 @@ test('an ended watch cuts nothing off', async () => {
   watchWork(thread, 20, () => (cut = true), 20)();
   await sleep(200);
   expect(cut).toBe(false);
+});
+
+describe('a thread that starts', () => {
+  const begun = (code: string, workMs: number, starvedMs: number): Promise<void> => {
+    worker = new Worker(`const { parentPort, workerData } = require('node:worker_threads'); ${code}; parentPort.postMessage('')`, {
+      eval: true,
+      workerData: ENDLESS,
+    });
+    return started(worker, 'a worker', { workMs, starvedMs });
+  };
+  const failure = (code: string, workMs: number, starvedMs: number): Promise<StartError> =>
+    begun(code, workMs, starvedMs).then(
+      () => expect.fail('it started'),
+      (error: StartError) => error,
+    );
+
+  test('is waited for while it stands still', async () => {
+    await begun(standsStill(600), 200, 8_000);
+  });
+
+  test('is ended when it has worked for so long, and not tried again', async () => {
+    const { message, again } = await failure(LOOPS, 300, 60_000);
+    expect([message, again]).toEqual(['a worker did not start: it worked for 0.3 s and was not ready', false]);
+    expect(worker.threadId).toBe(-1);
+  });
+
+  test('is ended when it gets nowhere, and may be tried again', async () => {
+    const { message, again } = await failure(standsStill(60_000), 100, 300);
+    expect([message, again]).toEqual([
+      expect.stringMatching(/the machine is so busy that it did not get 0\.1 s of the processor in \d/),
+      true,
+    ]);
+  });
+
+  test('may end before it has', async () => {
+    expect(await failure('process.exit()', 5_000, 5_000)).toMatchObject({ message: 'a worker did not start: it has ended', again: true });
+  });
+
+  test('is tried once more, and only where that may help', async () => {
+    const attempts = async (...again: boolean[]): Promise<number> => {
+      let count = 0;
+      await startedAgain(async () => {
+        const next = again[count];
+        count += 1;
+        if (next !== undefined) throw new StartError('x', next);
+      }).catch(() => {});
+      return count;
+    };
+    expect([await attempts(), await attempts(true), await attempts(true, true), await attempts(false)]).toEqual([1, 2, 2, 1]);
+  });
 });

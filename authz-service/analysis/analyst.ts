@@ -3,7 +3,7 @@
  * not answer in time is ended, and another takes its place.
  */
 import { Worker } from 'node:worker_threads';
-import { watchWork } from '../working_time.ts';
+import { type StartBounds, started, startedAgain, watchWork } from '../working_time.ts';
 import type { Analysis, Prepared } from './analyse.ts';
 import type { Catalog, SensitiveColumns } from './catalog.ts';
 import { AnalysisError } from './error.ts';
@@ -45,7 +45,7 @@ const TIMEOUT_MS = 500;
 const ORIGINS_TIMEOUT_MS = 20_000;
 const PATIENCE_MS = 5_000;
 const MOST_WAITING = 2_000;
-const LONGEST_START_MS = 10_000;
+const START: StartBounds = { workMs: 10_000, starvedMs: 60_000 };
 const RESTART_PAUSE_MS = 200;
 /** Catalogs that a worker keeps. */
 const MOST_KNOWN = 8;
@@ -74,8 +74,8 @@ class Pool implements Analyst {
   }
 
   async start(): Promise<void> {
-    const started = await Promise.allSettled(Array.from({ length: this.#wanted }, () => this.#recruit()));
-    const failed = started.find((result) => result.status === 'rejected');
+    const recruited = await Promise.allSettled(Array.from({ length: this.#wanted }, () => startedAgain(() => this.#recruit())));
+    const failed = recruited.find((result) => result.status === 'rejected');
     if (!failed) return;
     await this.close();
     throw failed.reason;
@@ -205,14 +205,13 @@ class Lane {
 
   static async start(code: URL, events: LaneEvents): Promise<Lane> {
     const lane = new Lane(code, events);
-    const started = await new Promise<boolean>((resolve) => {
-      lane.#worker.once('message', () => resolve(true));
-      lane.#worker.once('exit', () => resolve(false));
-      setTimeout(resolve, LONGEST_START_MS, false).unref();
-    });
-    if (started) return lane;
-    await lane.end();
-    throw new Error('an analysis worker did not start');
+    try {
+      await started(lane.#worker, 'an analysis worker', START);
+      return lane;
+    } catch (error) {
+      await lane.end();
+      throw error;
+    }
   }
 
   get busy(): boolean {

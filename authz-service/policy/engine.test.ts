@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Evaluation } from '../decision/ports.ts';
@@ -203,6 +206,32 @@ describe('a worker that crashes', () => {
     await begin({ code });
     const paths = Array.from({ length: 60 }, (_, i) => (i % 15 === 7 ? '/crash' : `/${i}`));
     expect((await Promise.all(paths.map(judged))).map(outcome)).toEqual(paths.map((path) => (path === '/crash' ? 'policy_error' : path)));
+  });
+});
+
+describe('a worker that starts slowly', () => {
+  const dirs: string[] = [];
+  afterAll(() => {
+    for (const dir of dirs) rmSync(dir, { recursive: true });
+  });
+  const code = new URL('./standing_worker.fixture.ts', import.meta.url);
+  /** Stands still the first so many times that one starts, and is then as the others. */
+  const standing = (times: number): Pick<EngineOptions, 'code' | 'data'> => {
+    const dir = mkdtempSync(join(tmpdir(), 'standing-'));
+    dirs.push(dir);
+    return { code, data: { times, dir } };
+  };
+  const start = { workMs: 1_000, starvedMs: 500 };
+
+  test('is tried once more where it did not get the processor', async () => {
+    await begin({ workers: 1, spares: 0, ...standing(1), start });
+    expect(outcome(await judged('/a'))).toBe('/a');
+  });
+
+  test('and keeps the service from starting, in words that say so, where it did not then either', async () => {
+    await expect(begin({ workers: 1, spares: 0, ...standing(2), start })).rejects.toThrow(
+      /^a decision worker did not start: the machine is so busy that it did not get 1\.0 s of the processor in \d/,
+    );
   });
 });
 

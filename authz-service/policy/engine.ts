@@ -4,10 +4,11 @@
  * worker is ended and a warm spare takes its place.
  */
 import type { Evaluation } from '../decision/ports.ts';
+import { type StartBounds, startedAgain } from '../working_time.ts';
 import { groundedIn, type Reads } from './basis.ts';
 import { LARGEST_INPUT, MOST_JOBS } from './channel.ts';
 import { type Parsed, parseResultSet } from './document.ts';
-import { type Answer, type Job, Lane } from './lane.ts';
+import { type Answer, type Job, Lane, type LaneEvents } from './lane.ts';
 
 export interface EngineOptions {
   readonly wasm: Uint8Array<ArrayBuffer>;
@@ -22,8 +23,9 @@ export interface EngineOptions {
   /** The longest evaluation, milliseconds of the processor's time. */
   readonly timeoutMs: number;
   readonly onIncident?: (incident: Incident) => void;
-  /** Another worker than ours: for tests. */
+  /** Another worker than ours, and how long it may take to start: for tests. */
   readonly code?: URL;
+  readonly start?: StartBounds;
 }
 
 export interface Incident {
@@ -107,7 +109,9 @@ class Pool implements Engine {
   }
 
   async start(): Promise<void> {
-    const started = await Promise.allSettled(Array.from({ length: this.#options.workers + this.#spares }, () => this.#startLane()));
+    const started = await Promise.allSettled(
+      Array.from({ length: this.#options.workers + this.#spares }, () => startedAgain(() => this.#startLane())),
+    );
     const failed = started.find((result) => result.status === 'rejected');
     const lanes = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     if (failed) {
@@ -279,12 +283,14 @@ class Pool implements Engine {
   }
 
   #startLane(): Promise<Lane> {
-    return Lane.start(this.#options.code ?? WORKER, this.#module, this.#options.data, {
+    const { code = WORKER, data, start } = this.#options;
+    const events: LaneEvents = {
       idle: (lane) => {
         this.#dismiss(lane);
         this.#flush();
       },
       ended: (lane, reason) => this.#endLane(lane, 'crashed', reason),
-    });
+    };
+    return Lane.start(code, this.#module, data, events, start);
   }
 }

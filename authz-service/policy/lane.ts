@@ -1,9 +1,10 @@
 /** One decision worker as the engine sees it: what it was given, how far it is, and since when it has been at the same job. */
 import { Worker } from 'node:worker_threads';
-import { watchWork } from '../working_time.ts';
+import { type StartBounds, StartError, started, watchWork } from '../working_time.ts';
 import { ANSWER_HEADER, ANSWERED, BELL, COUNT, DONE, INPUT_HEADER, LIMIT, MOST_JOBS, openChannel, type WorkerData } from './channel.ts';
 
-const LONGEST_START_MS = 5_000;
+/** A start is no decision: on a busy machine it may take as long as it does, and only a policy that does not end works for so long. */
+const START: StartBounds = { workMs: 5_000, starvedMs: 60_000 };
 /** Of UTF-8, for one code unit of UTF-16. */
 const MOST_BYTES_OF_CHARACTER = 3;
 
@@ -34,6 +35,7 @@ export class Lane {
   #settled = 0;
   #read = 0;
   #since = 0;
+  #started = false;
   #ended = false;
   #suspect: (() => void) | undefined;
 
@@ -48,7 +50,7 @@ export class Lane {
     let reason = 'the decision worker has ended';
     this.#worker.on('error', (error: Error) => (reason = `the decision worker failed: ${error.message}`));
     this.#worker.on('exit', () => {
-      if (this.#ended) return;
+      if (this.#ended || !this.#started) return;
       this.#ended = true;
       this.#trust();
       events.ended(this, reason);
@@ -62,17 +64,18 @@ export class Lane {
     });
   }
 
-  /** @param code what the worker runs @returns a lane whose worker has its policy instantiated @throws when the worker cannot start */
-  static async start(code: URL, module: WebAssembly.Module, data: unknown, events: LaneEvents): Promise<Lane> {
+  /** @param code what the worker runs @returns a lane whose worker has its policy instantiated @throws {StartError} when the worker cannot start */
+  static async start(code: URL, module: WebAssembly.Module, data: unknown, events: LaneEvents, bounds = START): Promise<Lane> {
     const lane = new Lane(code, module, data, events);
-    const started = await new Promise<boolean>((resolve) => {
-      lane.#worker.once('message', () => resolve(true));
-      lane.#worker.once('exit', () => resolve(false));
-      setTimeout(resolve, LONGEST_START_MS, false).unref();
-    });
-    if (started) return lane;
-    await lane.end();
-    throw new Error('a decision worker did not start: does the policy end?');
+    try {
+      await started(lane.#worker, 'a decision worker', bounds);
+    } catch (error) {
+      lane.#ended = true;
+      const endless = error instanceof StartError && !error.again;
+      throw endless ? new StartError(`${error.message}: does the policy end?`, false) : error;
+    }
+    lane.#started = true;
+    return lane;
   }
 
   get busy(): boolean {

@@ -30,6 +30,7 @@ import type { ServiceNotice } from './log/notices.ts';
 import { commandPlanner } from './mask/command_plan.ts';
 import { loadMask } from './mask/mask.ts';
 import { type LimitsOf, planner } from './mask/plan.ts';
+import { DISK_MS, Parts } from './parts.ts';
 import { Passages } from './passages.ts';
 import { startPolicy } from './policy/policy.ts';
 import { recordParts, recordPlaces } from './record.ts';
@@ -51,7 +52,7 @@ export interface Service {
   readonly logger: Logger;
   /** Takes no further checks, ends held requests with a clear answer, and lets the other checks end within the drain time. Events are still recorded: Envoy may end now. */
   drain(): Promise<void>;
-  /** Ends held requests with a clear answer, lets the others end within the drain time, and closes the record. */
+  /** Ends held requests with a clear answer, lets the others end within the drain time, and closes the record. Rejects with a `PartsError` when parts did not in time. */
   close(): Promise<void>;
 }
 
@@ -71,16 +72,12 @@ export interface ServiceOptions {
 /** @throws {Error} when a part cannot start; what had started is closed again. */
 export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
   const logger = pino({ level: config.logging.level, base: null });
-  const opened: (() => Promise<void>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const part of opened.splice(0).reverse())
-      await part().catch((error: unknown) => logger.error({ err: error }, 'a part did not close'));
-  };
+  const parts = new Parts((part, error) => logger.error({ err: error }, `${part} did not close`));
   try {
-    const drain = await start(config, logger, options, (part) => opened.push(part));
-    return { logger, drain, close };
+    const drain = await start(config, logger, options, (part, close, withinMs) => parts.add(part, close, withinMs));
+    return { logger, drain, close: () => parts.close() };
   } catch (error) {
-    await close();
+    await parts.close().catch(() => {});
     throw error;
   }
 }
@@ -89,7 +86,7 @@ async function start(
   config: Config,
   logger: Logger,
   { onTargets = () => {}, acceptLoss }: ServiceOptions,
-  opened: (close: () => Promise<void>) => void,
+  opened: (part: string, close: () => Promise<void>, withinMs?: number) => void,
 ): Promise<() => Promise<void>> {
   const { stateDir, runDir, masking, approvals: terms, service } = config;
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -128,7 +125,7 @@ async function start(
     onRecorded: recordMetrics(metrics),
     onProblem,
   });
-  opened(() => sink.close());
+  opened('the record', () => sink.close());
   told.watch(sink);
   issuerMetrics(metrics, verifier);
   const unrecorded = metrics.counter(
@@ -183,10 +180,10 @@ async function start(
     },
   });
   judges.watch(policy);
-  opened(() => policy.close());
+  opened('the policy', () => policy.close());
 
   const journal = await openJournal(join(stateDir, 'approvals'));
-  opened(() => journal.close());
+  opened('the journal of approvals', () => journal.close());
   const ended = approvalMetrics(metrics);
   /** Until it is known what is held, all is. */
   let custody: Custody | undefined;
@@ -239,7 +236,7 @@ async function start(
   };
 
   const analyst = await createAnalyst({ onIncident: (reason) => logger.error({ reason }, 'an analysis worker') });
-  opened(() => analyst.close());
+  opened('the analysis', () => analyst.close());
   const databases = new Databases(
     {
       analyst,
@@ -250,7 +247,7 @@ async function start(
     },
     databasesOf(config),
   );
-  opened(async () => databases.close());
+  opened('the catalogs', async () => databases.close());
   const sessionPorts: SessionPorts = {
     ...shared,
     newSession: () => sessionId(Date.now()),
@@ -303,7 +300,7 @@ async function start(
     prune: (minimum) => sink.prune(minimum),
     logger,
   }));
-  opened(() => keeping.close());
+  opened('the custody of the record', () => keeping.close());
   custodyMetrics(metrics, keeping);
   health.check('stores', () => (keeping.refusal === undefined ? { ok: true } : { ok: false, reason: keeping.refusal }));
   const admin: Admin = createAdmin({
@@ -326,14 +323,14 @@ async function start(
     logger,
   });
   await admin.listen({ socket: config.admin.socket });
-  opened(() => admin.close());
+  opened('the admin API', () => admin.close());
   if (config.admin.address) await admin.listen(config.admin.address);
 
   if (config.export.length > 0) {
     // What was deleted before it was exported is to be told of.
     const exported: RecordSource = Object.create(readable, { read: { value: (index: number) => presentOrGone(sink.read(index)) } });
     const exporter = startExporter({ destinations: config.export, record: exported, dir: exportDir, version: VERSION, logger });
-    opened(() => exporter.close());
+    opened('the export', () => exporter.close());
     exportMetrics(metrics, exporter);
   }
 
@@ -348,10 +345,10 @@ async function start(
   ];
   tapServiceMetrics(metrics, emitters);
   const tapDoor = await openDoor(service.tap, emitters, MAX_EMIT_BYTES);
-  opened(() => tapDoor.close(service.drainMs));
+  opened('the tap', () => tapDoor.close(service.drainMs), DISK_MS + service.drainMs);
   const sessions = createSessions(sessionPorts);
-  opened(async () => sessions.stop());
-  opened(async () => generations.close());
+  opened('the sessions', async () => sessions.stop());
+  opened('the generations', async () => generations.close());
   const checkDoor = await openUnaryDoor(service.check, [checkMethod(ports), ...sessionMethods(sessions)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
@@ -362,7 +359,7 @@ async function start(
     await checkDoor.close(service.drainMs);
   };
   const drainOnce = (): Promise<void> => (drained ??= drain());
-  opened(drainOnce);
+  opened('the checks', drainOnce, DISK_MS + service.drainMs);
   const watch = watchConfig(config, {
     changed: async (now, restart) => {
       targets.replace(now.targets);
@@ -378,7 +375,7 @@ async function start(
     refused: (errors) =>
       logger.error({ errors: errors.map(formatConfigError) }, 'THE CHANGED CONFIGURATION IS REFUSED; the one before it stays in force'),
   });
-  opened(async () => watch.close());
+  opened('the watch of the configuration', async () => watch.close());
   notice('service-started', policy.revision);
   logger.info({ targets: config.targets.length, policy: policy.revision }, 'the service is ready');
   return drainOnce;

@@ -1,4 +1,5 @@
 /** `sluice serve`: the service. `sluice up`: the service and its Envoy, which live and end together. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Config, formatConfigError, loadConfigToStart, type Starting } from '../config/config.ts';
 import { findEnvoy } from '../envoy/binary.ts';
 import { envoyFiles, generateEnvoy, placesOf } from '../envoy/generate.ts';
@@ -6,6 +7,7 @@ import { type EnvoyProcess, listenerUrls, startEnvoy } from '../envoy/process.ts
 import { writeEnvoy } from '../envoy/write.ts';
 import { type ServiceOptions, startService } from '../main.ts';
 import { loadMask } from '../mask/mask.ts';
+import { DISK_MS, PartsError } from '../parts.ts';
 import { CommandError, complain, say } from './command.ts';
 
 export interface Gateway {
@@ -45,7 +47,9 @@ export async function startGateway(file: string, { acceptLoss }: Pick<ServiceOpt
     failed: envoy.exited,
     // Held requests end first, and Envoy tells their callers; what runs has the drain time; then Envoy ends, whose last events the service still records.
     close: async () => {
-      await Promise.all([service.drain(), envoy.drain(config.service.drainMs)]);
+      const drained = sleep(config.service.drainMs + DISK_MS, undefined, { ref: false });
+      // What does not end in time is told by the service's close.
+      await Promise.race([Promise.all([service.drain(), envoy.drain(config.service.drainMs)]), drained]);
       await envoy.stop();
       await service.close();
     },
@@ -70,7 +74,14 @@ export async function untilStopped(failed: Promise<string>, close: () => Promise
   });
   const failure = await Promise.race([failed, asked]);
   if (failure !== undefined) complain(`${failure}: everything ends.`);
-  await close();
+  try {
+    await close();
+  } catch (error) {
+    if (!(error instanceof PartsError)) throw error;
+    complain(error.message);
+    // An orderly exit waits for the very calls that do not return.
+    process.kill(process.pid, 'SIGKILL');
+  }
   return failure === undefined ? 0 : 1;
 }
 

@@ -6,7 +6,8 @@ import { localFiles } from '../storage/local_files.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { leafHash } from '../tlog/hash.ts';
 import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
-import type { Detail } from './details.ts';
+import { type Detail, encodeDetails } from './details.ts';
+import { CLASSES } from './leaf.ts';
 import { formatPruned, parsePruned, prunedBelow, pruningText, readPruned } from './pruned.ts';
 import { Pruning, type PruningOptions, type Span } from './pruning.ts';
 import { PublishedLog } from './published.fixture.ts';
@@ -145,6 +146,14 @@ describe('pruning', () => {
     expect(await pruningOf({ now: () => undefined }).sweep()).toMatchObject({ plan: { next: 0, waitsFor: 'the time to be known' } });
     expect(await pruningOf({ notBefore: (from) => (from >= 256 ? now : 0) }).plan()).toMatchObject({ next: 256, waitsFor: 'age' });
     expect(await bundlesOf()).toHaveLength(5);
+  });
+
+  it.each(CLASSES)('never while there are %s that are kept for longer', async (kept) => {
+    await deleteDetails(5);
+    await log.objects.put(`details/${kept}/001`, encodeDetails([]));
+    expect(await pruningOf().plan()).toMatchObject({ next: 256, waitsFor: 'deletion of events' });
+    await log.objects.delete(`details/${kept}/001`);
+    expect(await pruningOf().plan()).toMatchObject({ next: 512, waitsFor: 'age' });
   });
 
   it('never a part of a session, one that is open, or one that is held', async () => {

@@ -6,9 +6,13 @@ import { localFiles } from '../storage/local_files.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey } from '../tlog/note.ts';
+import { goingText } from './going.ts';
+import { classOf, PAYLOAD_CLASSES, payloadKind } from './leaf.ts';
 import { ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
+import { LogReader } from './reader.ts';
 import { Replicator } from './replicator.ts';
 import { type Restored, restoreLog } from './restore.ts';
+import { Retention } from './retention.ts';
 
 let directory: string;
 let copy: ObjectStore;
@@ -25,10 +29,10 @@ const textOf = (n: number): string => `event ${n}`;
 const texts = (count: number): string[] => Array.from({ length: count }, (_, n) => textOf(n));
 
 /** A log of `size`, all of it published. */
-const grow = async (name: string, size: number): Promise<void> => {
+const grow = async (name: string, size: number, kindAt = (n: number): number => (n % 3 === 0 ? 17 : 11)): Promise<void> => {
   const log = await testLog({ directory: at(name) });
   // Every third is a payload.
-  for (let n = log.size; n < size; n += 1) log.stage(subject(n + 1, 'ses_1', n % 3 === 0 ? 17 : 11), Buffer.from(textOf(n)));
+  for (let n = log.size; n < size; n += 1) log.stage(subject(n + 1, 'ses_1', kindAt(n)), Buffer.from(textOf(n)));
   await log.settled();
   await log.publish();
   await log.close();
@@ -146,6 +150,27 @@ describe('a log that is restored', () => {
       Array.from({ length: 86 }, (_, n) => 3 * n),
     );
     await log.close();
+  });
+
+  it('knows of each payload what it is, also of what was deleted, and goes on deleting each kind by its own age', async () => {
+    const kinds = [11, ...PAYLOAD_CLASSES.map(payloadKind)];
+    await grow('old', 700, (n) => kinds[n % kinds.length] as number);
+    await replicate('old');
+    for (const bundle of ['000', '001', '002.p/188']) await copy.delete(`details/rows/${bundle}`);
+    await restore();
+    expect(await objectsOf(published('new'))).toEqual(await objectsOf(copy));
+    const going: string[] = [];
+    const DAY = 86_400_000;
+    await new Retention({
+      objects: published('new'),
+      ages: { request_bodies: DAY, rows: DAY, copied_rows: 1e15 },
+      held: () => false,
+      record: async (each) => void going.push(goingText(each)),
+    }).sweep();
+    expect(going).toEqual(['request_bodies older than 1d: leaves 0-511', expect.stringMatching(/^request_bodies older than 1d: leaves 5/)]);
+    const { size } = openCheckpoint((await copy.get('checkpoint')) as Buffer, ORIGIN, [SIGNER.verifier]);
+    for await (const { leaf, detail } of new LogReader(published('new')).read(0, size, size))
+      expect(detail === undefined).toBe(['rows', 'request_bodies'].includes(classOf(leaf.kind)));
   });
 
   it('comes of the keys that signed its newest checkpoint, and of no others', async () => {

@@ -62,12 +62,13 @@ const tell = (sink: Sink, session: string, notice: string, text: string): Promis
   sink.append([{ session, target: 't', body: { kind: 'notice', notice, text } }]);
 
 /** A record of 300 events, a copy of it, and nothing left of it here but its key. */
-const lost = async (): Promise<void> => {
+const lost = async (more: (sink: Sink) => Promise<void> = async () => {}): Promise<void> => {
   const sink = await opened();
   for (const session of ['ses_1', 'ses_2', 'ses_3']) await tell(sink, session, 'legal-hold-added', `case (7) of ${session} (corp:dana)`);
   await tell(sink, 'ses_2', 'legal-hold-released', 'closed (corp:dana)');
   await tell(sink, 'ses_1', 'legal-hold-added', 'again (corp:lee)');
   for (let n = 0; n < 300; n += 1) await tell(sink, n % 2 ? 'ses_4' : '', 'something', `number ${n}`);
+  await more(sink);
   await sink.close();
   cpSync(at('state/tap/log'), at('copy'), { recursive: true });
   const key = readFileSync(at('state/tap/key'));
@@ -167,6 +168,23 @@ it("names keys that the copy lists beside the log's own", async () => {
   expect(out).not.toContain(own);
 });
 
+it('keeps the keys that the log had before, which a notice of the service names, and no other', async () => {
+  const line = (origin: string): string => `0 ${formatVerifierKey(parseSignerKey(generateSignerKey(origin)).verifier)}`;
+  const lines: string[] = [];
+  await lost(async (sink) => {
+    const [, own = ''] = readFileSync(at('state/tap/log/keys'), 'utf8').trim().split(' ');
+    for (let n = 0; n < 3; n += 1) lines.push(line(own.split('+')[0] as string));
+    await tell(sink, '', 'keys-listed', lines.slice(0, 1).join(', '));
+    // Of a session nobody has said so.
+    await tell(sink, 'ses_1', 'keys-listed', lines.slice(1, 2).join(', '));
+  });
+  const own = readFileSync(at('copy/keys'), 'utf8');
+  appendFileSync(at('copy/keys'), `${lines.join('\n')}\n`);
+  const { code, out } = await restore();
+  expect([code, out]).toEqual([0, expect.stringContaining('has 2 more, which do not sign now')]);
+  expect(readFileSync(at('state/tap/log/keys'), 'utf8')).toBe(`${own}${lines[0]}\n`);
+});
+
 it('takes nothing from behind the checkpoint that does not go on from it: an old event, written there again', async () => {
   await lost();
   await repeatLast();
@@ -195,7 +213,7 @@ it('goes on with what fits behind the checkpoint when the size is said, and the 
   mkdirSync(at('state/tap'), { recursive: true });
   writeFileSync(at('state/tap/key'), key, { mode: 0o600 });
 
-  expect((await restore()).err).toContain('full bundles behind it go on to 512.');
+  expect((await restore()).err).toContain('and others behind it go on to 512.');
   const { code, out, err } = await restore('--sign-beyond', '512', '--checkpoint', at('copy/checkpoint'));
   expect([code, err]).toEqual([0, '']);
   expect(out).toContain('512 leaves, 206 of them behind its checkpoint.');

@@ -5,6 +5,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, 
 import { join } from 'node:path';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
+import { KEYS_NOTICE, keysIn } from '../log/keys.ts';
 import { isOfService, type Leaf, type Subject } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
@@ -20,6 +21,7 @@ import { kindOf } from '../tap/leaf_kind.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { removeSessionIndex } from '../tap/session_index_thread.ts';
 import { subjectOf } from '../tap/store.ts';
+import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
 import { Chains, checkEvent, Emitters } from '../verify/record.ts';
@@ -53,6 +55,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
   try {
     const holds = new HoldsOfRecord();
     const behind = new Followed();
+    const former = new KeysOfRecord();
     const objects = localFiles(join(staging, 'log'));
     const { checkpoint, size, otherKeys } = await restoreLog({
       from,
@@ -61,7 +64,8 @@ export async function restore(invocation: Invocation, named: string | undefined)
       signers,
       toldOfPruning: pruningIn,
       ...(signed !== undefined && { signBeyond: { size: Number(signed), event: (of) => signedNotice(of, Number(signed)) } }),
-      onRecord: (record) => behind.take(record, holds),
+      formerKeys: () => former.keys,
+      onRecord: (record) => behind.take(record, holds, former),
     });
     const keys = signers.map(({ verifier }) => verifier);
     const report = await verifyLog({
@@ -86,7 +90,7 @@ export async function restore(invocation: Invocation, named: string | undefined)
       );
     if (otherKeys.length > 0)
       say(
-        `The copy's list of keys has ${otherKeys.length} more, which do not sign now; nothing proves that they were the log's, and they were left out. Put those that you know it to have had into ${places.published}/${KEYS_PATH}:\n  ${otherKeys.slice(0, KEYS_SHOWN).map(printable).join('\n  ')}`,
+        `The copy's list of keys has ${otherKeys.length} more, which do not sign now; nothing proves that they were the log's, since no notice "${KEYS_NOTICE}" of the record names them, and they were left out. Put those that you know it to have had into ${places.published}/${KEYS_PATH}:\n  ${otherKeys.slice(0, KEYS_SHOWN).map(printable).join('\n  ')}`,
       );
     say(
       `Legal holds that the record tells of: ${holds.inForce.length}${holds.untold > 0 ? `; of ${holds.untold} of its notices the events are deleted` : ''}.`,
@@ -166,11 +170,32 @@ class Followed {
   readonly #chains = new Chains(this.faults);
   readonly #emitters = new Emitters({ faults: this.faults, remarks: [] });
 
-  take({ index, leaf, detail }: LogRecord, holds: HoldsOfRecord): void {
+  take({ index, leaf, detail }: LogRecord, holds: HoldsOfRecord, former: KeysOfRecord): void {
     const event = detail && checkEvent(index, leaf, detail, this.faults);
     this.#chains.add(index, leaf, event);
     this.#emitters.add(index, leaf);
     holds.take(leaf, event);
+    former.take(leaf, event);
+  }
+}
+
+/** The keys of the log that its own notices name: of a leaf of the older form nothing says that the service told it. */
+class KeysOfRecord {
+  readonly #named = new Set<string>();
+
+  get keys(): VerifierKey[] {
+    return [...this.#named].flatMap((key) => {
+      try {
+        return [parseVerifierKey(key)];
+      } catch {
+        return [];
+      }
+    });
+  }
+
+  take({ own, session }: Leaf, event: TapEvent | undefined): void {
+    if (own && session === '' && event?.body.kind === 'notice' && event.body.notice === KEYS_NOTICE)
+      for (const key of keysIn(event.body.text)) this.#named.add(key);
   }
 }
 

@@ -465,8 +465,12 @@ describe('the custody of the log', () => {
     await log.objects.put('checkpoint', Buffer.from(log.checkpoint()));
     await log.objects.put('keys', Buffer.from([old, next.verifier].map((key) => `0 ${formatVerifierKey(key)}\n`).join('')));
     await log.fill(100).publish();
+    expect(recorded.filter((text) => text.startsWith('keys-listed'))).toEqual([]);
     await start({ replicas: [s3('no')] });
     await until(() => bucket.objects.get('gw/checkpoint')?.[0]?.bytes.includes('\n400\n') === true);
+    // For whoever restores it: a key that does not sign any more is known by the record itself.
+    const both = [old, next.verifier].map((key) => `0 ${formatVerifierKey(key)}`).join(', ');
+    expect(recorded.filter((text) => text.startsWith('keys-listed'))).toEqual([`keys-listed : ${both}`]);
   });
 
   it('publishes beside the newest checkpoint what witnesses have cosigned', async () => {

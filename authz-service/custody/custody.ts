@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { detailsPath } from '../log/details.ts';
 import { DELETED_NOTICE, goingText, goneLeaves, noticeText, type Told } from '../log/going.ts';
-import { withListed } from '../log/keys.ts';
+import { KEYS_NOTICE, keysText, withListed } from '../log/keys.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf, perClass } from '../log/leaf.ts';
 import { holdText, LegalHolds } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
@@ -162,7 +162,8 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   const { tap, objects, origin, keys, directory, record, leavesOf, logger, env = process.env, now = Date.now } = options;
   const ages = agesOf(tap.retention);
   // What was copied before a change of keys has the signature of an old one alone.
-  const everSigned = withListed(keys, (await objects.get(KEYS_PATH))?.toString('utf8') ?? '');
+  const listed = (await objects.get(KEYS_PATH))?.toString('utf8') ?? '';
+  const everSigned = withListed(keys, listed);
   const toldOfPruning = (event: Buffer): string | undefined => {
     const said = options.noticeOf(event);
     return said?.notice === PRUNED_NOTICE ? said.text : undefined;
@@ -492,6 +493,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       }
     };
 
+    if (everSigned.length > keys.length) await record(KEYS_NOTICE, '', keysText(listed, everSigned));
     for (const { replicator } of replicas) replicator.start();
     copies.start();
     witnessing?.start();

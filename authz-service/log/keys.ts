@@ -1,8 +1,9 @@
 /** The log's own keys: one private key on each line of a file or an environment variable. All of them sign; more than one stands there while keys change. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { generateSignerKey, parseSignerKey, parseVerifierKey, type SignerKey, type VerifierKey } from '../tlog/note.ts';
+import { formatVerifierKey, generateSignerKey, parseSignerKey, parseVerifierKey, type SignerKey, type VerifierKey } from '../tlog/note.ts';
 import { LogError } from './error.ts';
+import type { ServiceNotice } from './notices.ts';
 
 /** Throws a `LogError` (`key`): for no key, for one that is none, and for keys of several names. Nothing of a key is in the message. */
 export const parseSigners = (text: string): SignerKey[] => {
@@ -81,6 +82,21 @@ export const withListed = (signing: readonly VerifierKey[], list: string): Verif
   const known = (key: VerifierKey): boolean => signing.some(({ id, name }) => id === key.id && name === key.name);
   return [...signing, ...listed.filter((key) => key.type === 'ed25519' && names.has(key.name) && !known(key))];
 };
+
+/** The notice that names the keys of the list `keys`, when some of them do not sign any more: what the signed tree tells of them, whoever restores it knows. */
+export const KEYS_NOTICE = 'keys-listed' satisfies ServiceNotice;
+
+/** What it says: the lines of the list that are of these keys. */
+export const keysText = (list: string, keys: readonly VerifierKey[]): string => {
+  const known = new Set(keys.map(formatVerifierKey));
+  return list
+    .split('\n')
+    .filter((line) => known.has(line.split(' ')[1] ?? ''))
+    .join(', ');
+};
+
+/** The keys that such a text names. */
+export const keysIn = (text: string): string[] => listedKeys(text.split(', ').join('\n'));
 
 const writeDurably = (path: string, flags: 'wx' | 'a', text: string): void => {
   const fd = openSync(path, flags, 0o600);

@@ -8,6 +8,7 @@ export const SERVICE_NOTICES = [
   'policy-reloaded',
   'policy-refused',
   'configuration-changed',
+  'keys-listed',
   'loss-accepted',
   'legal-hold-added',
   'legal-hold-released',

@@ -101,6 +101,22 @@ describe('a replica', () => {
     expect(puts.at(-1)?.[0]).toBe('checkpoint');
   });
 
+  it('goes on where something else lies in the place of a checkpoint that it keeps, and says so', async () => {
+    await log.fill(300).publish();
+    const planted = Buffer.from(
+      log
+        .checkpoint()
+        .replace(/(— \S+ .{10})./, '$1!')
+        .replace('!', 'x'),
+    );
+    await to.put('checkpoints/0000000000000300', planted);
+    const problems: string[] = [];
+    await replicatorOf({ keepMs: 0, onProblem: ({ message }) => problems.push(message) }).round();
+    expect(problems).toEqual([expect.stringMatching(/checkpoints\/0000000000000300 is there already, and is none of this log/)]);
+    expect((await new LogReader(to).checkpoint())?.size).toBe(300);
+    await expectWhole();
+  });
+
   it('goes on where the pointer stands, by a replicator that remembers nothing', async () => {
     await log.fill(700).publish();
     await replicatorOf().round();

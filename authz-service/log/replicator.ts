@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
+import { TlogError } from '../tlog/error.ts';
 import { checkConsistency, proveConsistency } from '../tlog/proof.ts';
 import { CHECKPOINT_PATH, hashesAt, nodesOfTiles, partialTiles, TILE_WIDTH, type Tile, tilePath } from '../tlog/tile.ts';
 import { detailsPath } from './details.ts';
@@ -293,9 +294,21 @@ export class Replicator {
     if ((await to.put(key, note, { ifAbsent: true, ...(until && { retainUntil: until }) })) === 'stored') return;
     const there = await to.get(key);
     // Another signature of the same tree is no other checkpoint.
-    const [ours, theirs] = [readCheckpoint(note), there === undefined ? undefined : this.#options.open(there)];
+    const [ours, theirs] = [readCheckpoint(note), there === undefined ? undefined : this.#opened(key, there)];
     if (theirs !== undefined && !theirs.root.equals(ours.root))
       throw new LogError('forked', `${to.url}: ${key} is there already, with another root`);
+  }
+
+  /** What the log has not signed stands in the place of what it has, perhaps for good: that is told, and holds up no copy. */
+  #opened(key: string, note: Buffer): Checkpoint | undefined {
+    const { to, open, onProblem } = this.#options;
+    try {
+      return open(note);
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+      onProblem(new LogError('corrupt', `${to.url}: ${key} is there already, and is none of this log: ${error.message}`, error));
+      return undefined;
+    }
   }
 
   /** Checkpoints that are kept where the log is published. */

@@ -39,6 +39,11 @@ const grow = async (name: string, size: number, kindAt = (n: number): number => 
 };
 const replicate = (name: string): Promise<void> =>
   new Replicator({ from: published(name), to: copy, open: (note) => openCheckpoint(note, ORIGIN, [SIGNER.verifier]), keepMs: 0 }).round();
+/** As the copy would be, but for its pointer and what is kept. */
+const copyAll = async (): Promise<void> => {
+  for (const prefix of ['tile/', 'details/'])
+    for await (const key of published('old').list(prefix)) await copy.put(key, (await published('old').get(key)) as Buffer);
+};
 const TOLD = 'these were signed by nobody';
 const restore = (signers = [SIGNER], beyond?: number): Promise<Restored> =>
   restoreLog({
@@ -101,7 +106,7 @@ describe('a log that is restored', () => {
     // Of the third bundle the events have not come.
     for (const key of ['tile/entries/003.p/232', 'tile/0/003.p/232']) await copy.put(key, (await published('old').get(key)) as Buffer);
     for (const [beyond, message] of [
-      [undefined, /signs 300 leaves, and full bundles behind it go on to 768\. .* --sign-beyond 768/],
+      [undefined, /signs 300 leaves, and others behind it go on to 768\. .* --sign-beyond 768/],
       [300, /go on to 768, not to 300/],
       [769, /go on to 768, not to 769/],
       [1000, /go on to 768, not to 1000/],
@@ -206,10 +211,10 @@ it('takes along what its keys vouch for, and nothing else that lies beside the t
 });
 
 it.each([
-  ['set back', (old: Buffer) => copy.put('checkpoint', old)],
-  ['spoiled', () => copy.put('checkpoint', Buffer.from('nothing'))],
-  ['removed', () => copy.delete('checkpoint')],
-])('is restored from a copy whose pointer was %s, and beside which others lie, by what it keeps', async (_, damage) => {
+  ['set back', 512, (old: Buffer) => copy.put('checkpoint', old)],
+  ['spoiled', 700, () => copy.put('checkpoint', Buffer.from('nothing'))],
+  ['removed', 700, () => copy.delete('checkpoint')],
+])('is restored from a copy whose pointer was %s, and beside which others lie, by what it keeps', async (_, beyond, damage) => {
   await grow('old', 200);
   const old = (await published('old').get('checkpoint')) as Buffer;
   await replicate('old');
@@ -218,12 +223,53 @@ it.each([
   await damage(old);
   for (const key of ['checkpoints/0', 'checkpoints/9999999999999999']) await copy.put(key, Buffer.from('nothing'));
   expect((await restore()).size).toBe(700);
-  // The edge of those that are kept is gone; what they stand for lies in full bundles.
+  // The edge of those that are kept is gone; what they stand for lies in full bundles. Where the pointer is lost, what that stood for at the edge is looked for too.
   rmSync(at('new'), { recursive: true });
   await copy.delete('checkpoints/0000000000000700');
   expect(await codeOf(restore())).toBe('unsigned');
   rmSync(at('new'), { recursive: true });
+  expect(await restore([SIGNER], beyond)).toMatchObject({ size: beyond, checkpoint: { size: 200 } });
+});
+
+it('is restored, where its pointer is lost, by what witnesses have cosigned of it, and without a word of what nobody signed', async () => {
+  await grow('old', 200);
+  await replicate('old');
+  await grow('old', 700);
+  await copyAll();
+  await copy.put('checkpoint.witnessed', (await published('old').get('checkpoint')) as Buffer);
+  for (const spoiled of [Buffer.from('nothing'), undefined]) {
+    if (spoiled === undefined) await copy.delete('checkpoint');
+    else await copy.put('checkpoint', spoiled);
+    expect(await restore()).toMatchObject({ size: 700, checkpoint: { size: 700 } });
+    rmSync(at('new'), { recursive: true });
+  }
+  // A witnessed one whose tree is not there counts no more than any other.
+  await copy.delete('tile/entries/002.p/188');
+  expect(await codeOf(restore())).toBe('unsigned');
+  rmSync(at('new'), { recursive: true });
   expect(await restore([SIGNER], 512)).toMatchObject({ size: 512, checkpoint: { size: 200 } });
+});
+
+it('keeps the keys that the log had before, and what they signed, as far as its own events name them', async () => {
+  await grow('old', 300);
+  const former = parseSignerKey(generateSignerKey(ORIGIN));
+  const planted = parseSignerKey(generateSignerKey(ORIGIN));
+  await replicate('old');
+  const { root } = openCheckpoint((await copy.get('checkpoint')) as Buffer, ORIGIN, [SIGNER.verifier]);
+  const keys = (await copy.get('keys')) as Buffer;
+  const lines = [former, planted].map(({ verifier }) => `0 ${formatVerifierKey(verifier)}`);
+  await copy.put('keys', Buffer.from(`${keys}${lines.join('\n')}\n`));
+  const signed = Buffer.from(signCheckpoint({ origin: ORIGIN, size: 300, root }, [former]));
+  await copy.put('checkpoints/0000000000000300', signed);
+  const seen: number[] = [];
+  const restored = await restoreLog({
+    ...{ from: copy, directory: at('new'), objects: published('new'), signers: [SIGNER] },
+    onRecord: ({ index }) => void seen.push(index),
+    formerKeys: () => (seen.length === 300 ? [former.verifier] : []),
+  });
+  expect(restored.otherKeys).toEqual(lines.slice(1));
+  expect(String(await published('new').get('keys'))).toBe(`${keys}${lines[0]}\n`);
+  expect(await published('new').get('checkpoints/0000000000000300')).toEqual(signed);
 });
 
 describe('is not restored from', () => {

@@ -37,6 +37,8 @@ export interface RestoreOptions {
   readonly files?: FileSystem;
   /** Up to which size leaves may be signed that nobody has signed: exactly as far as the copy goes. Default: none. */
   readonly signBeyond?: { readonly size: number; readonly event: (signed: PublishedCheckpoint) => Told };
+  /** Keys that the records of the tree, of which `onRecord` was told by then, name as the log's: those of the copy's list come along. Default: none. */
+  readonly formerKeys?: () => readonly VerifierKey[];
   /** Told of each record, in order. */
   readonly onRecord?: (record: LogRecord) => void;
 }
@@ -54,7 +56,7 @@ export interface Restored {
   readonly size: number;
   /** Of the log that goes on: behind leaves that nobody had signed it has one more, which tells of them. */
   readonly root: Buffer;
-  /** Lines of the copy's list of keys that do not name a key of `signers`: whoever could write to the copy may have written them, and they do not go along. */
+  /** Lines of the copy's list of keys that name neither a key of `signers` nor a former one: whoever could write to the copy may have written them, and they do not go along. */
   readonly otherKeys: readonly string[];
 }
 
@@ -72,13 +74,13 @@ export const restoreLog = async (options: RestoreOptions): Promise<Restored> => 
   const { from, objects, signers, toldOfPruning: told = () => undefined } = options;
   const keys = signers.map(({ verifier }) => verifier);
   const reader = new LogReader(from, { open: (note) => openCheckpoint(note, (signers[0] as SignerKey).verifier.name, keys), told });
-  const checkpoint = await newestOf(from, reader, signers);
+  const { checkpoint, pointed } = await newestOf(from, reader, signers);
   const journal = await Journaling.open(options);
   try {
     const edge = await copyTree(options, reader, checkpoint);
     const otherKeys = await copyBeside(options, reader, checkpoint);
     const tree = Frontier.of(edge.size, edge.roots());
-    for await (const record of beyond(from, reader, checkpoint.size)) {
+    for await (const record of beyond(from, reader, checkpoint.size, !pointed)) {
       options.onRecord?.(record);
       tree.append(leafHash(record.entry));
       await journal.add(record);
@@ -107,7 +109,7 @@ const unsigned = ({ url }: ObjectStore, signed: number, size: number, said: numb
     'unsigned',
     size === signed
       ? `nothing of ${url} stands behind its checkpoint of ${signed} leaves, and ${said} are to be signed: leave --sign-beyond out`
-      : `the checkpoint of ${url} signs ${signed} leaves, and full bundles behind it go on to ${size}${said === undefined ? '' : `, not to ${said}`}. The gateway writes its checkpoint last, so these ${size - signed} leaves may well be what it recorded before it was lost; but nobody has signed them, and whoever could write to the copy may have written them. Nothing is restored. To go on with them, signed by the key of this machine and told of in the record: --sign-beyond ${size}. To go on without them, restore from a folder with a copy that ends at ${signed}; a replica that keeps them will not follow a record that has others in their place`,
+      : `the checkpoint of ${url} signs ${signed} leaves, and others behind it go on to ${size}${said === undefined ? '' : `, not to ${said}`}. The gateway writes its checkpoint last, so these ${size - signed} leaves may well be what it recorded before it was lost; but nobody has signed them, and whoever could write to the copy may have written them. Nothing is restored. To go on with them, signed by the key of this machine and told of in the record: --sign-beyond ${size}. To go on without them, restore from a folder with a copy that ends at ${signed}; a replica that keeps them will not follow a record that has others in their place`,
   );
 
 /** One more leaf, of no session. */
@@ -118,10 +120,14 @@ const recordOf = (index: number, { subject, event }: Told): LogRecord => {
 };
 
 /**
- * The longest tree of this log that the copy holds: what it keeps may be ahead of its pointer, which anybody who can write there can set back, spoil or remove. Of those
- * that are kept it is the newest whose edge is there, or lies in what is full by now.
+ * The longest tree of this log that the copy holds: what it keeps, or has of witnesses, may be ahead of its pointer, which anybody who can write there can set back, spoil or
+ * remove. Of those it is the newest whose edge is there, or lies in what is full by now. `pointed`: it is the one that the pointer names.
  */
-const newestOf = async (from: ObjectStore, reader: LogReader, signers: readonly SignerKey[]): Promise<PublishedCheckpoint> => {
+const newestOf = async (
+  from: ObjectStore,
+  reader: LogReader,
+  signers: readonly SignerKey[],
+): Promise<{ readonly checkpoint: PublishedCheckpoint; readonly pointed: boolean }> => {
   const keys = signers.map(({ verifier }) => verifier);
   const origin = (signers[0] as SignerKey).verifier.name;
   let unread: TlogError | undefined;
@@ -138,11 +144,16 @@ const newestOf = async (from: ObjectStore, reader: LogReader, signers: readonly 
   const pointed = await at(CHECKPOINT_PATH);
   const kept: string[] = [];
   for await (const key of from.list('checkpoints/', pointed && keptCheckpointPath(pointed.size))) if (isKept(key)) kept.push(key);
+  const witnessed = await at(WITNESSED_PATH);
+  const cosigned = witnessed !== undefined && witnessed.size > (pointed?.size ?? 0) ? [witnessed] : [];
   for (const key of kept.reverse()) {
     const candidate = await at(key);
-    if (candidate !== undefined && (await isThere(from, reader, candidate))) return candidate;
+    if (candidate === undefined) continue;
+    const newer = cosigned.filter(({ size }) => size >= candidate.size);
+    for (const each of [...newer, candidate]) if (await isThere(from, reader, each)) return { checkpoint: each, pointed: false };
   }
-  if (pointed !== undefined) return pointed;
+  for (const each of cosigned) if (await isThere(from, reader, each)) return { checkpoint: each, pointed: false };
+  if (pointed !== undefined) return { checkpoint: pointed, pointed: true };
   if (unread === undefined)
     throw new LogError('missing', `there is no published log at ${from.url}: it has no checkpoint that can be restored`);
   throw new LogError('key', `the checkpoint at ${from.url} is not signed by a key of this log: ${unread.message}`, unread);
@@ -209,12 +220,15 @@ async function* bundles(reader: LogReader, minimum: number, size: number): Async
  * beyond the tree does not go along. @returns lines of the list of keys that were left
  */
 const copyBeside = async (
-  { from, objects, signers }: RestoreOptions,
+  { from, objects, signers, formerKeys = () => [] }: RestoreOptions,
   reader: LogReader,
   checkpoint: PublishedCheckpoint,
 ): Promise<string[]> => {
   const { size, origin } = checkpoint;
-  const keys = signers.map(({ verifier }) => verifier);
+  const keys = [
+    ...signers.map(({ verifier }) => verifier),
+    ...formerKeys().filter(({ name, type }) => name === origin && type === 'ed25519'),
+  ];
   const copy = async (key: string, isOurs: (checkpoint: Checkpoint) => boolean): Promise<void> => {
     const bytes = await from.get(key);
     const opened = bytes && openedBy(bytes, origin, keys);
@@ -244,29 +258,49 @@ const openedBy = (bytes: Buffer, origin: string, keys: readonly VerifierKey[]): 
   }
 };
 
-/** The records of full bundles that the copy has behind the tree of `size` leaves. */
-async function* beyond(from: ObjectStore, reader: LogReader, size: number): AsyncGenerator<LogRecord, void> {
+/**
+ * The records that the copy has behind the tree of `size` leaves, in full bundles; and `toEdge`, where the pointer that named the newest tree is lost, in the one that is not full.
+ */
+async function* beyond(from: ObjectStore, reader: LogReader, size: number, toEdge: boolean): AsyncGenerator<LogRecord, void> {
   let known = size % TILE_WIDTH === 0 ? [] : await reader.entries(Math.floor(size / TILE_WIDTH), size);
   for (let bundle = Math.floor(size / TILE_WIDTH); ; bundle += 1) {
-    const [entries, tile] = [
-      tilePath({ level: 'entries', index: bundle, width: TILE_WIDTH }),
-      tilePath({ level: 0, index: bundle, width: TILE_WIDTH }),
-    ];
-    const hashes = await from.get(tile);
-    if (hashes === undefined || (await from.get(entries)) === undefined) return;
-    const records = await reader.records(bundle, (bundle + 1) * TILE_WIDTH);
-    if (
-      !tileOfEntries(records.map(({ entry }) => entry)).equals(hashes) ||
-      !known.every((entry, i) => entry.equals(records[i]?.entry as Buffer))
-    )
-      throw new LogError('forked', `${from.url}: ${entries} does not go on from its checkpoint of ${size}`);
-    const behind = records.slice(known.length);
-    // Its events follow the entries: what has not come is lost, and what is behind it with it.
-    if (behind.some(({ detail }) => detail === undefined)) return;
+    let behind: LogRecord[] | undefined;
+    for (const width of [TILE_WIDTH, ...(toEdge ? await widthsOf(from, bundle) : [])]) {
+      if (width <= known.length) break;
+      const records = await recordsAt(from, reader, bundle, width);
+      if (records === undefined) continue;
+      if (!known.every((entry, i) => entry.equals(records[i]?.entry as Buffer))) throw forked(from, bundle, width, size);
+      behind = records.slice(known.length);
+      // Its events follow the entries: what has not come is lost, and what is behind it with it.
+      if (behind.every(({ detail }) => detail !== undefined)) break;
+      behind = undefined;
+    }
+    if (behind === undefined) return;
     yield* behind;
+    if (known.length + behind.length < TILE_WIDTH) return;
     known = [];
   }
 }
+
+const forked = ({ url }: ObjectStore, bundle: number, width: number, size: number): LogError =>
+  new LogError('forked', `${url}: ${tilePath({ level: 'entries', index: bundle, width })} does not go on from its checkpoint of ${size}`);
+
+/** The forms of a bundle that is not full, the widest first. */
+const widthsOf = async (from: ObjectStore, bundle: number): Promise<number[]> => {
+  const partial = `${tilePath({ level: 'entries', index: bundle, width: TILE_WIDTH })}.p/`;
+  const widths: number[] = [];
+  for await (const key of from.list(partial)) widths.push(Number(key.slice(partial.length)));
+  return widths.filter((width) => width > 0 && width < TILE_WIDTH).sort((a, b) => b - a);
+};
+
+/** The records of one form of a bundle, with the tile that is made of them; `undefined`: it is not there. */
+const recordsAt = async (from: ObjectStore, reader: LogReader, bundle: number, width: number): Promise<LogRecord[] | undefined> => {
+  const hashes = await from.get(tilePath({ level: 0, index: bundle, width }));
+  if (hashes === undefined || (await from.get(tilePath({ level: 'entries', index: bundle, width }))) === undefined) return undefined;
+  const records = await reader.records(bundle, bundle * TILE_WIDTH + width);
+  if (!tileOfEntries(records.map(({ entry }) => entry)).equals(hashes)) throw forked(from, bundle, width, bundle * TILE_WIDTH);
+  return records;
+};
 
 /** Records that are made durable at once. */
 const BATCH = 256;

@@ -13,6 +13,7 @@ export const keptNames = async (objects: ObjectStore): Promise<readonly string[]
   return names;
 };
 
+const NAMED = 5;
 const NAME = /^checkpoints\/\d{16}$/;
 
 interface Kept {
@@ -28,6 +29,8 @@ export class KeptCheckpoints {
   readonly #unsigned: string[] = [];
   /** What is none, or stands where another one is to: anybody who can write there can put it there, and it says nothing. */
   readonly #none: string[] = [];
+  /** Whose lines of signatures by known keys do not verify: changed, or written by somebody who knows a key's name. They say nothing. */
+  readonly #changed: string[] = [];
   #pruned = 0;
   /** How many were found to be of this history. */
   checked = 0;
@@ -67,13 +70,13 @@ export class KeptCheckpoints {
       const { code, message } = error as TlogError;
       // A key that has gone since signed it, it may be: anybody can write one that no key has signed.
       if (code === 'signature' && !this.#isKnown(note, trust)) this.#unsigned.push(name);
-      else if (code === 'signature') this.#faults.add('signature', `${name}: ${message}`);
+      else if (code === 'signature') this.#changed.push(`${name} (${message})`);
       else this.#none.push(name);
       return undefined;
     }
   }
 
-  /** Whether a line of it is by one of the keys, so that what it says was changed. */
+  /** Whether a line of it is said to be by one of the keys. */
   #isKnown(note: Buffer, { keys }: Trust): boolean {
     return parseNote(note).signatures.some(({ name, id }) => keys.some((key) => key.name === name && key.id === id));
   }
@@ -104,6 +107,10 @@ export class KeptCheckpoints {
     if (this.#none.length > 0)
       remarks.push(
         `${this.#none.length === 1 ? '1 file' : `${this.#none.length} files`} among the kept checkpoints: no checkpoint of the size that the name says, and nothing is made of it, the first ${this.#none[0]}`,
+      );
+    if (this.#changed.length > 0)
+      remarks.push(
+        `NOT WHAT THE LOG'S KEY SIGNED, and nothing is made of it: ${this.#changed.slice(0, NAMED).join('; ')}${this.#changed.length > NAMED ? `; and ${this.#changed.length - NAMED} more` : ''}. It was changed, or somebody else wrote it there: find out who could write to the store`,
       );
     const [first] = this.#unsigned;
     if (first === undefined) return;

@@ -494,10 +494,7 @@ describe('checkpoints that are kept beside the newest', () => {
     );
   });
 
-  test('that are none, or have another name, are remarked on, and say nothing; one that was changed is at fault', async () => {
-    const flipped = Buffer.from(log.checkpoint(300));
-    flipped[ORIGIN.length + 8] = (flipped[ORIGIN.length + 8] as number) ^ 1;
-    expect(codes(await verified(set(keeping(), 300, flipped.toString())))).toEqual(['signature']);
+  test('that are none, or have another name, are remarked on, and say nothing', async () => {
     const junk = set(set(keeping(700), 301, log.checkpoint(300)), 7, 'nonsense');
     for (const name of ['checkpoints/readme', 'checkpoints/\u001b[2J', 'checkpoints/0000000000000003/x'])
       junk.objects.set(name, Buffer.from(log.checkpoint(3)));
@@ -513,7 +510,25 @@ describe('checkpoints that are kept beside the newest', () => {
     // A name hides nothing that was signed.
     const fork = new LogFixture(log.key).fill(299).add('ses_other', opened);
     expect(codes(await verified(set(keeping(), 301, fork.checkpoint())))).toEqual(['forked']);
-    expect(codes(await verified(set(keeping(), 300, log.checkpoint(300).replace(ORIGIN, 'other.test/log'))))).toEqual(['signature']);
+  });
+
+  test('whose signature by a known key is wrong are named, and hold up no verdict: anybody can write one, and a lock keeps it there', async () => {
+    const flipped = Buffer.from(log.checkpoint(300));
+    flipped[ORIGIN.length + 8] = (flipped[ORIGIN.length + 8] as number) ^ 1;
+    for (const note of [flipped.toString(), log.checkpoint(300).replace(ORIGIN, 'other.test/log')]) {
+      const report = await verified(set(keeping(700), 300, note));
+      expect(report).toMatchObject({ verified: true, complete: true, checked: { checkpoints: 1 } });
+      expect(report.remarks).toEqual([expect.stringMatching(/^NOT WHAT THE LOG'S KEY SIGNED, .*: checkpoints\/0{13}300 \(/)]);
+      expect(inWords(report)).toContain("note        NOT WHAT THE LOG'S KEY SIGNED");
+    }
+    // It hides no other one, and stands for none: of a fork beside it, and of what is missing, the verdict is as ever.
+    const fork = new LogFixture(log.key).fill(299).add('ses_other', opened);
+    expect(codes(await verified(set(set(keeping(), 300, flipped.toString()), 301, fork.checkpoint())))).toEqual(['forked']);
+    const objects = set(keeping(), 300, flipped.toString());
+    objects.objects.delete('details/events/001');
+    expect(await verified(objects)).toMatchObject({ verified: true, complete: false });
+    // The newest, and one that the verifier has kept, must be signed.
+    expect(codes(await verifyLog({ objects: keeping(), trust: { keys, remembered: flipped.toString() } }))).toEqual(['signature']);
   });
 
   test('by a key that the verifier does not know say nothing, and that is said', async () => {

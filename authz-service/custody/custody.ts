@@ -403,6 +403,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       held: (session) => holdsOf().holds(session),
       forget: options.forget,
       undisturbed: options.undisturbed,
+      publish: options.publishRecorded,
       toldOf: (event) => {
         const { notice, text = '' } = options.noticeOf(event) ?? {};
         return notice === DELETED_NOTICE ? (goneLeaves(text) ?? NOTHING_TOLD) : undefined;
@@ -411,7 +412,6 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,
       record: async (going) => {
         await record(DELETED_NOTICE, '', noticeText(going));
-        await options.publishRecorded();
         if (going.leaves.length > 0) went.push(goingText(going));
       },
     });

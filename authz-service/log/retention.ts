@@ -25,8 +25,13 @@ export interface RetentionOptions {
   /** How long each class is kept after the newest of a bundle's events, milliseconds; left out: for ever. */
   readonly ages: { readonly [C in DetailClass]?: number | undefined };
   readonly held: (session: string) => boolean;
-  /** Makes it durable that these go, and publishes it, before they do: whoever finds them gone finds out why, also after a crash. */
+  /** Makes it durable that these go, before they do. */
   readonly record: (going: Going) => Promise<void>;
+  /**
+   * Publishes what is recorded: before the events of full bundles go, so that whoever finds them gone finds out why; and behind those of the bundle that is not full, which is
+   * published anew with it. To be called before the first sweep, too: a crash may have been between. Default: whoever records publishes.
+   */
+  readonly publish?: () => Promise<void>;
   /** Told which leaves have no events any more, after they went, and at each sweep again: from `from` to before `to`. What was derived of them goes too. */
   readonly forget?: (from: number, to: number) => Promise<void>;
   /** Runs while nothing is published in `objects`. Default: nobody else publishes there. */
@@ -100,6 +105,7 @@ export class Retention {
       notBefore: () => 0,
       forget: async () => {},
       undisturbed: (work) => work(),
+      publish: async () => {},
       toldOf: () => undefined,
       ...options,
     };
@@ -130,7 +136,7 @@ export class Retention {
     ageMs: number,
     { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
   ): Promise<SweptClass> {
-    const { objects, replicas, now } = this.#options;
+    const { objects, replicas, now, publish } = this.#options;
     const present = now();
     if (present === undefined) return NOTHING;
     const before = BigInt(Math.floor(present - ageMs)) * NANOS;
@@ -149,7 +155,10 @@ export class Retention {
       else if (verdict === 'held') held.add(bundle);
     }
     here.sort((a, b) => a - b);
-    if (here.length > 0) await this.#record({ detailClass, ageMs }, await this.#present(here, detailClass, size), size);
+    if (here.length > 0) {
+      await this.#record({ detailClass, ageMs }, await this.#present(here, detailClass, size), size);
+      await publish();
+    }
     let deleted = 0;
     for (const bundle of here) {
       // A hold that came while the others went counts.
@@ -160,10 +169,9 @@ export class Retention {
     // What was told and did not go is not told again to have gone.
     if (deleted < here.length) this.#gone = undefined;
     if (detailClass === 'events') await this.#forget(ranges(here), end);
-    // Replicas follow: what was recorded is published, and their newest bundle is replaced.
-    const due = { detailClass, ageMs, before };
-    const told = await this.#tellEdge(due);
-    const single = await this.#options.undisturbed(() => this.#sweepEdge(due, told));
+    // Replicas follow: what was recorded is published behind it, and their newest bundle is replaced.
+    const single = await this.#options.undisturbed(() => this.#sweepEdge({ detailClass, ageMs, before }));
+    if (single > 0) await publish();
 
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
@@ -205,38 +213,25 @@ export class Retention {
     }
   }
 
-  /** Records what goes of the bundle that is not full. */
-  async #tellEdge(due: Due): Promise<ReadonlySet<number>> {
-    const { toldOf } = this.#options;
-    const { detailClass } = due;
-    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
-    if (size % TILE_WIDTH === 0) return new Set();
-    const bundle = Math.floor(size / TILE_WIDTH);
-    const leaves = await this.#leaves(bundle, size);
-    const details = await this.#reader.details(detailClass, bundle, size);
-    const going = [...details.values()].filter(({ index }) => this.#isDue(index, leaves, due));
-    const tells = ({ index, event }: Detail): boolean => isOwnNotice(leaves[index % TILE_WIDTH] as Leaf) && toldOf(event) !== undefined;
-    if (going.every(tells)) return new Set();
-    const told = new Set(going.map(({ index }) => index));
-    await this.#record(
-      due,
-      rangesOf(leaves, bundle, (index) => told.has(index), detailClass),
-      size,
-    );
-    return told;
-  }
-
-  /** Lets go of the bundle that is not full what was told to. One that became full meanwhile goes as a whole, in its turn. @returns how many events went */
-  async #sweepEdge(due: Due, told: ReadonlySet<number>): Promise<number> {
-    const { forget } = this.#options;
+  /** Of the bundle that is not full. @returns how many events went */
+  async #sweepEdge(due: Due): Promise<number> {
+    const { forget, toldOf } = this.#options;
     const { detailClass } = due;
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     if (size % TILE_WIDTH === 0) return 0;
     const bundle = Math.floor(size / TILE_WIDTH);
     const leaves = await this.#leaves(bundle, size);
     const there = await this.#reader.details(detailClass, bundle, size);
-    if (told.size > 0) await this.#trim(due, bundle, leaves, told);
-    const left = told.size === 0 ? there : await this.#reader.details(detailClass, bundle, size);
+    const going = [...there.values()].filter(({ index }) => this.#isDue(index, leaves, due));
+    const tells = ({ index, event }: Detail): boolean => isOwnNotice(leaves[index % TILE_WIDTH] as Leaf) && toldOf(event) !== undefined;
+    const told = new Set(going.every(tells) ? [] : going.map(({ index }) => index));
+    let left: ReadonlyMap<number, Detail> = there;
+    if (told.size > 0) {
+      const those = rangesOf(leaves, bundle, (index) => told.has(index), detailClass);
+      await this.#record(due, those, size);
+      await this.#trim(due, bundle, leaves, told);
+      left = await this.#reader.details(detailClass, bundle, size);
+    }
     const gone = there.size - left.size;
     if (gone < told.size) this.#gone = undefined;
     if (detailClass === 'events')

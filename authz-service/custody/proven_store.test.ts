@@ -31,6 +31,7 @@ const inner: ObjectStore = {
   },
   delete: async () => void calls.push('delete'),
   hold: async () => void calls.push('hold'),
+  settle: async () => void calls.push('settle'),
   verify: () => act('verify'),
   close: async () => {},
 };
@@ -46,6 +47,7 @@ describe('a store is written to', () => {
     ['put', () => store.put('a', bytes)],
     ['delete', () => store.delete('a')],
     ['hold', () => store.hold('a', true)],
+    ['settle', () => store.settle()],
   ])('after it was tried, once: %s', async (name, write) => {
     await write();
     await write();

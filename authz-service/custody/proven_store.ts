@@ -56,6 +56,10 @@ export class ProvenStore implements ObjectStore {
     return this.#write(() => this.#store.put(key, bytes, options));
   }
 
+  settle(): Promise<void> {
+    return this.#write(() => this.#store.settle());
+  }
+
   delete(key: string): Promise<void> {
     return this.#write(() => this.#store.delete(key));
   }

@@ -467,6 +467,7 @@ describe('the log', () => {
         list: (prefix, after) => store.list(prefix, after),
         delete: (key) => store.delete(key),
         hold: (key, on) => store.hold(key, on),
+        settle: () => store.settle(),
         verify: () => store.verify(),
         close: () => store.close(),
       },

@@ -76,9 +76,11 @@ class Puts {
     await this.#run(this.#putDetails(key, bytes, retainUntil));
   }
 
+  /** Resolves when all of them are durable. */
   async done(): Promise<void> {
     await Promise.all(this.#running);
     if (this.#error !== undefined) throw this.#error;
+    await this.#objects.settle();
   }
 
   async #run(work: Promise<void>): Promise<void> {
@@ -103,7 +105,7 @@ class Puts {
   async #putDetails(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<void> {
     if (await this.#isThere(key, bytes, retainUntil)) return;
     try {
-      await this.#objects.put(key, bytes, { ...(retainUntil !== undefined && { retainUntil }) });
+      await this.#objects.put(key, bytes, { settledLater: true, ...(retainUntil !== undefined && { retainUntil }) });
     } catch (error) {
       // It goes when its lock is over.
       if (!(error instanceof StorageError && error.code === 'retained')) throw error;
@@ -112,7 +114,7 @@ class Puts {
 
   /** Puts what is not there. @returns false when there is something else */
   async #isThere(key: string, bytes: Buffer, retainUntil: Date | undefined): Promise<boolean> {
-    const options = { ifAbsent: true, ...(retainUntil !== undefined && { retainUntil }) } as const;
+    const options = { ifAbsent: true, settledLater: true, ...(retainUntil !== undefined && { retainUntil }) } as const;
     if ((await this.#objects.put(key, bytes, options)) === 'stored') return true;
     return (await this.#objects.get(key))?.equals(bytes) === true;
   }

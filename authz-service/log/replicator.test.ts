@@ -33,6 +33,7 @@ const through = (change: Partial<ObjectStore>): ObjectStore => ({
   list: (prefix, after) => to.list(prefix, after),
   delete: (key) => to.delete(key),
   hold: (key, on) => to.hold(key, on),
+  settle: () => to.settle(),
   verify: () => to.verify(),
   close: () => to.close(),
   ...change,

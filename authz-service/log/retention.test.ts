@@ -412,6 +412,7 @@ describe('retention', () => {
         get: (key, range) => log.objects.get(key, range),
         list: (prefix, after) => log.objects.list(prefix, after),
         hold: (key, on) => log.objects.hold(key, on),
+        settle: () => log.objects.settle(),
         verify: () => log.objects.verify(),
         close: () => log.objects.close(),
         delete: async (key) => {
@@ -437,6 +438,7 @@ describe('retention', () => {
       get: (key, range) => replica.get(key, range),
       list: (prefix, after) => replica.list(prefix, after),
       hold: async (_, on) => void (legallyHeld = on),
+      settle: () => replica.settle(),
       verify: () => replica.verify(),
       close: () => replica.close(),
       delete: async (key) => {

@@ -141,6 +141,9 @@ export class AzureBlobStore implements ObjectStore {
     }
   }
 
+  /** Each put is durable. */
+  async settle(): Promise<void> {}
+
   async verify(): Promise<void> {
     const { lock, now = Date.now } = this.#options;
     const probe = `${PROBES}${now()}-${randomBytes(4).toString('hex')}`;

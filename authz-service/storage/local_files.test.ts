@@ -147,6 +147,43 @@ describe('objects as local files', () => {
           }
   });
 
+  it('survive the loss of power once they are settled, where that is left for later: with one sync for each directory, tried again until it works', async () => {
+    const keys = ['tile/0/000', 'tile/0/001', 'tile/0/002', 'details/events/000'];
+    const later = { ifAbsent: true, settledLater: true } as const;
+    const found = async (disk: SimulatedFileSystem): Promise<string[]> => keysOf(localFiles('/log', disk.afterPowerLoss('lost')), '');
+    const disk = new SimulatedFileSystem();
+    const objects = localFiles('/log', disk);
+    const synced: string[] = [];
+    let failing = false;
+    disk.fault = ({ name, path }) => {
+      if (name !== 'syncDirectory') return undefined;
+      if (failing) return { code: 'EIO' };
+      synced.push(path);
+      return undefined;
+    };
+    // The directories first, each durable in the one above.
+    for (const key of keys) await objects.put(key.replace(/[^/]+$/, 'first'), Buffer.from(key));
+    synced.length = 0;
+    for (const key of keys) expect(await objects.put(key, Buffer.from(key), later)).toBe('stored');
+    expect(synced).toEqual([]);
+    failing = true;
+    expect(await codeOf(objects.settle())).toBe('unavailable');
+    expect(await codeOf(objects.put('tile/0/003', Buffer.from('x'), { ifAbsent: true }))).toBe('unavailable');
+    // What is there, and may go when the power does, is not said to be durable.
+    expect(await codeOf(objects.put('tile/0/003', Buffer.from('x'), { ifAbsent: true }))).toBe('unavailable');
+    failing = false;
+    // Another one, which knows nothing of that, finds them there.
+    const other = localFiles('/log', disk);
+    for (const key of keys) expect(await other.put(key, Buffer.from(key), later)).toBe('exists');
+    await other.settle();
+    expect(synced).toEqual(['/log/tile/0', '/log/details/events']);
+    await other.settle();
+    await objects.settle();
+    // The first one has not given up.
+    expect(synced.slice(2).sort()).toEqual(['/log/details/events', '/log/tile/0']);
+    expect((await found(disk)).sort()).toEqual([...keys, 'tile/0/003', 'tile/0/first', 'details/events/first'].sort());
+  });
+
   it('say what went wrong in codes', async () => {
     const disk = new SimulatedFileSystem();
     for (const [code, expected] of [

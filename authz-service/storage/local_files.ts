@@ -30,6 +30,8 @@ class LocalFiles implements ObjectStore {
   readonly #files: FileSystem;
   /** Directories that are there, and durably so. */
   readonly #made = new Set<string>();
+  /** Directories with names that may not be durable: of objects that were put to be settled later, or behind which a sync has failed. */
+  readonly #unsettled = new Set<string>();
   /** Directories that are being synced after a change; a change that comes meanwhile needs another one. */
   readonly #syncs = new Map<string, { running: Promise<void>; next: Promise<void> | undefined }>();
   /** Of this one alone: other threads write here, too. */
@@ -42,21 +44,30 @@ class LocalFiles implements ObjectStore {
     this.url = pathToFileURL(root).href;
   }
 
-  async put(key: string, bytes: Uint8Array, { ifAbsent, retainUntil }: PutOptions = {}): Promise<'stored' | 'exists'> {
+  async put(key: string, bytes: Uint8Array, { ifAbsent, retainUntil, settledLater }: PutOptions = {}): Promise<'stored' | 'exists'> {
     const path = this.#path(key);
     if (retainUntil !== undefined) throw new StorageError('unsupported', `${this.url}: files have no lock until a date`);
+    const directory = dirname(path);
     try {
-      if (ifAbsent && (await this.#exists(path))) return 'exists';
-      const directory = dirname(path);
-      await this.#make(directory);
-      const unfinished = join(this.#root, `${UNFINISHED}-${this.#own}-${(this.#puts += 1)}`);
-      await this.#write(unfinished, bytes);
-      await this.#rename(unfinished, path);
-      await this.#sync(directory);
-      return 'stored';
+      const exists = ifAbsent === true && (await this.#exists(path));
+      if (!exists) await this.#store(path, bytes);
+      // Whoever put what is there may not have come as far as to make its name durable.
+      if (!exists || settledLater) this.#unsettled.add(directory);
+      if (!settledLater && this.#unsettled.has(directory)) await this.#settle(directory);
+      return exists ? 'exists' : 'stored';
     } catch (error) {
       throw coded(error, path);
     }
+  }
+
+  /** One sync for all names of a directory. */
+  async settle(): Promise<void> {
+    for (const directory of [...this.#unsettled])
+      try {
+        await this.#settle(directory);
+      } catch (error) {
+        throw coded(error, directory);
+      }
   }
 
   async get(key: string, range?: { from: number; to: number }): Promise<Buffer | undefined> {
@@ -124,6 +135,26 @@ class LocalFiles implements ObjectStore {
       return true;
     } catch (error) {
       if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  async #store(path: string, bytes: Uint8Array): Promise<void> {
+    await this.#make(dirname(path));
+    const unfinished = join(this.#root, `${UNFINISHED}-${this.#own}-${(this.#puts += 1)}`);
+    await this.#write(unfinished, bytes);
+    await this.#rename(unfinished, path);
+  }
+
+  /** What is put while it goes on waits for the next one. */
+  async #settle(directory: string): Promise<void> {
+    this.#unsettled.delete(directory);
+    try {
+      await this.#sync(directory);
+    } catch (error) {
+      // One that somebody took away when it was empty has no names.
+      if (isMissing(error)) return;
+      this.#unsettled.add(directory);
       throw error;
     }
   }

@@ -150,6 +150,9 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  /** Each put is durable. */
+  async settle(): Promise<void> {}
+
   async verify(): Promise<void> {
     const { lock, now = Date.now } = this.#options;
     const probe = `${PROBES}${now()}-${randomBytes(4).toString('hex')}`;

@@ -31,6 +31,7 @@ export class MemoryObjects implements ObjectStore {
     this.objects.delete(key);
   }
   async hold(): Promise<void> {}
+  async settle(): Promise<void> {}
   async verify(): Promise<void> {}
   async close(): Promise<void> {}
 }

@@ -1,11 +1,18 @@
 /** Recorded payload through the real Envoy, service and PostgreSQL: what the client got is what the record has, masked, up to the limit. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { classOf } from '../../authz-service/log/leaf.ts';
+import { LogReader } from '../../authz-service/log/reader.ts';
 import { timeline } from '../../authz-service/replay/play.ts';
 import type { ReplayedEvent } from '../../authz-service/replay/tell.ts';
+import { localFiles } from '../../authz-service/storage/local_files.ts';
+import { decodeEvent } from '../../authz-service/tap/event.ts';
+import { kindOf } from '../../authz-service/tap/leaf_kind.ts';
 import { Ledger } from './postgres.fixture.ts';
+import { message, query, Wire } from './postgres_wire.fixture.ts';
 import { SECRETS } from './sluice.fixture.ts';
 
 const LIMIT = 2000;
@@ -20,6 +27,13 @@ beforeAll(async () => {
     const recorded = { oblige: { type: 'record', payload: 'masked' } };
     for (const target of Object.values(grants.targets) as { obligations: object[] }[]) target.obligations.push(recorded);
     writeFileSync(file, stringify(grants));
+    document.tap = { ...document.tap };
+    document.tap.retention = {
+      events: '400d',
+      payloads: '90d',
+      kinds: { request_bodies: '30d', rows: '7d', copied_rows: '1d' },
+      every: '1s',
+    };
     for (const target of document.targets) target.record = { max_request: '1KiB', max_response: `${LIMIT}B` };
   });
 }, 60_000);
@@ -105,4 +119,51 @@ test('PostgreSQL: a long result is recorded up to the limit, and the client gets
     truncated: true,
     reason: 'longer than what is recorded of a body',
   });
+});
+
+test('each payload stands beside its leaf as what it is, and has the age of its kind', async () => {
+  const { sluice } = ledger;
+  const wire = await new Wire(ledger.port).logIn(await sluice.token());
+  wire.send(query('COPY scratch FROM STDIN'));
+  await wire.until(() => wire.of('G').length > 0);
+  wire.send(message('d', [Buffer.from('1\tcopied\n')]), message('c'));
+  await wire.until(() => wire.of('C').length > 0);
+  wire.end();
+  const log = new LogReader(localFiles(join(sluice.dir, 'state/tap/log')));
+  const found = new Map<string, Set<string>>();
+  const look = async (): Promise<void> => {
+    found.clear();
+    const { size } = (await log.checkpoint()) ?? { size: 0 };
+    for await (const { leaf, detail } of log.read(0, size, size)) {
+      if (kindOf(leaf.kind) !== 'payload_chunk' || detail === undefined) continue;
+      const { body, command } = decodeEvent(detail.event);
+      const { direction } = body as unknown as { readonly direction: string };
+      const of = `${direction} ${command === undefined ? 'as a whole' : 'of a command'} on ${leaf.target}`;
+      found.set(classOf(leaf.kind), (found.get(classOf(leaf.kind)) ?? new Set()).add(of));
+    }
+  };
+  for (const deadline = Date.now() + 30_000; found.size < 4 && Date.now() < deadline; await sleep(200)) await look().catch(() => {});
+  expect(Object.fromEntries([...found].map(([kind, of]) => [kind, [...of]]))).toEqual({
+    request_bodies: ['request as a whole on demo'],
+    response_bodies: ['response as a whole on demo'],
+    rows: ['response of a command on ledger'],
+    copied_rows: ['request of a command on ledger'],
+  });
+  const auditor = await sluice.approver('olga', ['audit']);
+  const state = async () => JSON.parse((await sluice.admin('GET', '/v1/retention', auditor)).text);
+  for (const deadline = Date.now() + 30_000; (await state()).plan.length < 6; await sleep(200))
+    if (Date.now() > deadline) throw new Error('there is no plan');
+  const DAY = 86_400;
+  const { kept_seconds: kept, plan } = await state();
+  expect(kept).toEqual({
+    events: 400 * DAY,
+    payloads: 90 * DAY,
+    request_bodies: 30 * DAY,
+    response_bodies: 90 * DAY,
+    rows: 7 * DAY,
+    copied_rows: DAY,
+  });
+  for (const { class: of, not_before: at } of plan as { class: string; not_before?: string }[])
+    if (of === 'payloads') expect(at).toBeUndefined();
+    else expect(Math.abs(Date.parse(at as string) / 1000 - Date.now() / 1000 - kept[of])).toBeLessThan(600);
 });

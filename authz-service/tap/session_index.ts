@@ -54,7 +54,7 @@ interface Row {
 }
 
 /** A session as JSON, but for its indices. */
-interface Told extends Omit<Session, 'indices' | 'terms'> {
+interface Told extends Omit<Session, 'indices' | 'terms' | 'begun'> {
   readonly terms: readonly Term[];
 }
 
@@ -66,7 +66,7 @@ export interface SessionRow {
   readonly terms: readonly Term[];
 }
 
-export const rowOf = ({ summary, indices, terms: set, ...rest }: Session): SessionRow => {
+export const rowOf = ({ summary, indices, terms: set, begun: _, ...rest }: Session): SessionRow => {
   const { id, openedAt, identity, target, run, effect, outcome, state } = summary;
   const [first, open, terms] = [indices[0] as number, state === 'closed' ? 0 : 1, [...set]];
   const told = JSON.stringify({ summary, ...rest, terms } satisfies Told);
@@ -101,7 +101,7 @@ const decodeIndices = (bytes: Uint8Array): number[] => {
 
 const sessionOf = ({ told, indices }: Row): Session => {
   const { terms, ...session } = JSON.parse(told) as Told;
-  return { ...session, indices: decodeIndices(indices), terms: new Set(terms) };
+  return { ...session, indices: decodeIndices(indices), terms: new Set(terms), begun: false };
 };
 
 /** What the sink asks of an index. Reading is quick, but for lists that filter by little. */

@@ -63,6 +63,15 @@ const edits: readonly (readonly [string, Edit])[] = [
     },
   ],
   [
+    'lacks the last events of the session, and says that the session was seen to begin',
+    (index, database) => {
+      const session = index.get('ses_a');
+      session?.indices.splice(3);
+      index.apply(session ? [session] : [], [], index.progress);
+      database.exec("UPDATE sessions SET told = json_set(told, '$.begun', json('true')) WHERE id = 'ses_a'");
+    },
+  ],
+  [
     'has an event of another session as its last',
     (index) => {
       const session = index.get('ses_a');

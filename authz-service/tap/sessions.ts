@@ -68,6 +68,8 @@ export interface Session {
   /** Of how many statements it has terms. */
   statements: number;
   readonly tally: Tally;
+  /** Its first event was seen to come, so that all its events are known by the record itself. Not what the index says. */
+  begun: boolean;
 }
 
 export interface SessionFilter {
@@ -138,6 +140,7 @@ const newSession = ({ session: id, target, timeUnixNanos }: Pick<TapEvent, 'sess
   shown: 0,
   statements: 0,
   tally: newTally(),
+  begun: false,
 });
 
 /** What was judged, the mildest first: a session shows the strictest of what it did. */
@@ -160,8 +163,23 @@ const findByStatement = (session: Session, fingerprint: string): void => {
 const countMasked = ({ summary, terms }: Session, masked: readonly MaskedField[]): void => {
   for (const { rule, count } of masked) {
     summary.masked += count;
-    terms.add(`masked:${rule}`);
+    terms.add(termOf('masked', rule));
   }
+};
+
+const SHORT_TERM = 64;
+const MOST_SHARED = 4096;
+const shared = new Map<string, Map<string, Term>>();
+
+/** Rules, effects and answers are few, and sessions many: they share the text. */
+const termOf = (field: (typeof TERMS)[number], value: string): Term => {
+  let known = shared.get(field);
+  if (known === undefined) shared.set(field, (known = new Map()));
+  let term = known.get(value);
+  if (term !== undefined) return term;
+  term = `${field}:${value}`;
+  if (known.size < MOST_SHARED && value.length <= SHORT_TERM) known.set(value, term);
+  return term;
 };
 
 /** What one event changes. `now` is when the sink learned of it, Unix milliseconds. */
@@ -175,8 +193,8 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
     }
     case 'request_judged': {
       const { request, effect, rule, approval, statementFingerprint } = body;
-      session.terms.add(`effect:${effect}`);
-      if (rule !== '') session.terms.add(`rule:${rule}`);
+      session.terms.add(termOf('effect', effect));
+      if (rule !== '') session.terms.add(termOf('rule', rule));
       if (statementFingerprint !== '') findByStatement(session, statementFingerprint);
       summary.commands = Math.max(summary.commands, command);
       if (effect === 'deny') summary.stopped += 1;
@@ -196,7 +214,7 @@ const apply = (session: Session, { emitter, timeUnixNanos, command = 0 }: TapEve
     case 'hold_answered':
       if (body.by !== '') session.terms.add(`approver:${body.by}`);
       if (body.answer === 'vote') return;
-      session.terms.add(`answer:${body.answer}`);
+      session.terms.add(termOf('answer', body.answer));
       if (STOPS.has(body.answer)) summary.stopped += 1;
       if (summary.approval === '' || summary.approval === body.approval) summary.answer = body.answer;
       if (summary.state === 'closed') return;

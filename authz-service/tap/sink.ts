@@ -315,8 +315,6 @@ class RecordSink implements Sink {
   #unwellAt = 0;
   /** When an emitter last attached: what it tells may be on its way. */
   #returnedAt = 0;
-  /** Sessions that were seen to begin: all their events are known by the record itself. */
-  readonly #begun = new WeakSet<Session>();
   /** What the record itself has said of other sessions, until they go on; `undefined`: it has none of them. */
   readonly #proven = new Map<string, Chain | undefined>();
   readonly #proving = new Map<string, Promise<void>>();
@@ -369,7 +367,7 @@ class RecordSink implements Sink {
     try {
       await this.#catchUp(applied);
       // Those that others may go on with at once.
-      await this.#prove([...this.#table.open].filter((session) => !this.#begun.has(session)).map(({ summary }) => summary.id));
+      await this.#prove([...this.#table.open].filter((session) => !session.begun).map(({ summary }) => summary.id));
       await this.append([this.#openingNotice(), ...this.#interrupted()]);
     } catch (error) {
       await this.#store.close();
@@ -749,7 +747,7 @@ class RecordSink implements Sink {
   /** `first`: it is the first event of its session. */
   #addToTable(index: number, event: TapEvent, now: number, first: boolean): Session | undefined {
     const session = this.#table.add(index, event, now);
-    if (session !== undefined && first) this.#begun.add(session);
+    if (session !== undefined && first) session.begun = true;
     if (session !== undefined || event.session === '') return session;
     // It belongs to one that ended and was forgotten, or to one of which the record has not the beginning.
     const other = this.#find(event.session) ?? begunElsewhere(event);
@@ -769,7 +767,7 @@ class RecordSink implements Sink {
     if (opens && emitter === this.emitter) return undefined;
     const session = this.#find(id);
     // Where nothing is known by the index alone, what is not known is not there.
-    if (this.#table.complete || (session !== undefined && this.#begun.has(session))) return session && chainOf(session);
+    if (this.#table.complete || session?.begun) return session && chainOf(session);
     if (this.#proven.has(id)) return this.#proven.get(id);
     if (opens && session === undefined) return undefined;
     throw new Unproven(id);

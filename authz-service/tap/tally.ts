@@ -19,9 +19,9 @@ export interface Tally {
   /** What was judged last: what is held is that. */
   request: string;
   /** Requests and statements by effect. */
-  readonly judged: Counts;
+  judged: Counts;
   /** Values by the rule that masked them. */
-  readonly masked: Counts;
+  masked: Counts;
   readonly approvals: TalliedApproval[];
   /** Approvals beyond those that are kept. */
   moreApprovals: number;
@@ -52,8 +52,14 @@ const remember = (tally: Tally, told: TalliedApproval, same: (of: TalliedApprova
   else tally.moreApprovals += 1;
 };
 
-const countMasked = ({ masked }: Tally, fields: readonly MaskedField[]): void => {
-  for (const { rule, count } of fields) addCount(masked, rule, count);
+/** Most lists have one name, and there are many: one that was pushed to keeps room for sixteen more. */
+const countIn = (tally: Tally, list: 'judged' | 'masked', name: string, count: number): void => {
+  if (tally[list].length === 0 && count > 0) tally[list] = [[name, count]];
+  else addCount(tally[list], name, count);
+};
+
+const countMasked = (tally: Tally, fields: readonly MaskedField[]): void => {
+  for (const { rule, count } of fields) countIn(tally, 'masked', rule, count);
 };
 
 /** Takes note of the session's next event. */
@@ -62,7 +68,7 @@ export const tallyEvent = (tally: Tally, { body, timeUnixNanos }: TapEvent): voi
     case 'request_judged': {
       const { request, effect, approval } = body;
       tally.request = request;
-      addCount(tally.judged, effect, 1);
+      countIn(tally, 'judged', effect, 1);
       // A grant that an earlier approval left: who gave it stands in the session that asked for it.
       if (approval !== '')
         remember(tally, { approval, request, answer: 'used', by: '', reason: '', answeredAt: 0 }, (of) => of.approval === approval);

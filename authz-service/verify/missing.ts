@@ -2,7 +2,18 @@
 import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ageText, DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
-import { CLASSES, classOf, type DetailClass, decodeLeaf, isOfService, isOwnNotice, kindOfEntry, type Leaf, perClass } from '../log/leaf.ts';
+import {
+  CLASSES,
+  classOf,
+  type DetailClass,
+  decodeLeaf,
+  isOfService,
+  isOwnNotice,
+  kindOfEntry,
+  type Leaf,
+  NOTICE_KIND,
+  perClass,
+} from '../log/leaf.ts';
 import type { ServiceNotice } from '../log/notices.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
@@ -46,7 +57,11 @@ const CLOCK_STEP_MS = 60_000;
 interface Held {
   readonly from: number;
   to: number;
+  /** A notice of the session, which may have told that the hold was released, has gone itself. */
+  readonly doubted: boolean;
 }
+
+type Standing = 'held' | 'doubted' | 'free';
 
 const HOLD_NOTICES = {
   added: 'legal-hold-added' satisfies ServiceNotice as string,
@@ -91,30 +106,46 @@ export class Deletions {
     const all = this.#held.get(key) ?? [];
     const last = all.at(-1);
     const on = last !== undefined && last.to === Number.POSITIVE_INFINITY;
-    if (notice === HOLD_NOTICES.added && !on) all.push({ from: index, to: Number.POSITIVE_INFINITY });
-    else if (notice === HOLD_NOTICES.released && on) last.to = index;
+    if (on && (notice === HOLD_NOTICES.released || last.doubted)) last.to = index;
+    if (notice === HOLD_NOTICES.added && (!on || last.doubted)) all.push({ from: index, to: Number.POSITIVE_INFINITY, doubted: false });
     if (all.length > 0) this.#held.set(key, all);
   }
 
   /** Whether the session was held, as far as the record tells, when the notice of this leaf was told. */
-  wasHeld(session: number, leaf: number): boolean {
-    return this.#held.get(session)?.some(({ from, to }) => from < leaf && leaf < to) ?? false;
+  standingOf(session: number, leaf: number): Standing {
+    const held = this.#held.get(session)?.find(({ from, to }) => from < leaf && leaf < to);
+    if (held === undefined) return 'free';
+    return held.doubted ? 'doubted' : 'held';
   }
 
-  /** What tells that the event of a leaf was deleted: the notice that it went by, if that is there still, else one that repeats it; `undefined`: nothing. */
-  teller(): (detailClass: DetailClass, index: number) => Recorded | undefined {
-    const [now, all] = [disjointOfClass(this.#recorded.now), disjointOfClass(this.#recorded.all)];
-    return (detailClass, index) => foundIn(now[detailClass], index) ?? foundIn(all[detailClass], index);
+  /** What tells that the event of a leaf was deleted: the notices that it may have gone by, the first one first, if one is there still, else one that repeats it; none: nothing. */
+  tellers(): (detailClass: DetailClass, index: number) => readonly Recorded[] {
+    const now = perClass((each) => overlaid(this.#recorded.now[each]));
+    const all = perClass((each) => disjoint(this.#recorded.all[each]));
+    return (detailClass, index) => {
+      const by = foundIn(now[detailClass], index)?.by;
+      if (by !== undefined) return by;
+      const repeating = foundIn(all[detailClass], index);
+      return repeating === undefined ? [] : [repeating];
+    };
   }
 
-  /** A notice of the gateway's own, whose event is not there. */
-  gone(leaf: number): void {
-    this.#gone.push(leaf);
+  /** A notice of the service itself, whose event is not there. */
+  gone(index: number, leaf: Leaf): void {
+    if (isOwnNotice(leaf)) this.#gone.push(index);
+    else {
+      const held = this.#held.get(sessionKey(leaf.session));
+      const last = held?.at(-1);
+      if (last === undefined || last.to !== Number.POSITIVE_INFINITY || last.doubted) return;
+      last.to = index;
+      held?.push({ from: index, to: Number.POSITIVE_INFINITY, doubted: true });
+    }
   }
 
   /** What explains that the event of a leaf is not there, or may have; `undefined`: nothing. */
   explainer(): (detailClass: DetailClass, index: number) => Explanation | undefined {
-    const teller = this.teller();
+    const tellers = this.tellers();
+    const teller = (detailClass: DetailClass, index: number): Recorded | undefined => tellers(detailClass, index)[0];
     // Notices are events, and go as these do. What one told is told by no other thing than another notice: that it has gone, and is known to, explains nothing.
     const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
     return (detailClass, index) => {
@@ -130,7 +161,28 @@ const inMs = (nanos: bigint): number => Number(nanos / 1_000_000n);
 /** By which a session is known among those of events that are not there: its name takes more memory. Of 48 bits of SHA-256; 0: of no session. */
 const sessionKey = (session: string): number => (session === '' ? 0 : hash('sha256', session, 'buffer').readUIntBE(0, 6));
 
-const disjointOfClass = (recorded: OfClass<Recorded[]>): OfClass<readonly Recorded[]> => perClass((each) => disjoint(recorded[each]));
+/** Leaves of which the same notices tell, the first one first. */
+interface Overlaid {
+  readonly from: number;
+  readonly to: number;
+  readonly by: readonly Recorded[];
+}
+
+/** Ascending, none over another, with all that tell of each: what was told to go and stayed, for a hold that came just then, is told of again when it goes. */
+const overlaid = (recorded: readonly Recorded[]): readonly Overlaid[] => {
+  const ends = [...new Set(recorded.flatMap(({ from, to }) => [from, to]))].sort((a, b) => a - b);
+  const beginning = recorded.toSorted((a, b) => a.from - b.from);
+  const found: Overlaid[] = [];
+  let by: readonly Recorded[] = [];
+  let next = 0;
+  for (const [i, from] of ends.entries()) {
+    const begun: Recorded[] = [];
+    for (; beginning[next]?.from === from; next += 1) begun.push(beginning[next] as Recorded);
+    by = [...by.filter(({ to }) => to > from), ...begun].sort((a, b) => a.leaf - b.leaf);
+    if (by.length > 0) found.push({ from, to: ends[i + 1] as number, by });
+  }
+  return found;
+};
 
 /** Ascending, none over another: what is told of twice counts as told of first. */
 const disjoint = (recorded: readonly Recorded[]): readonly Recorded[] => {
@@ -142,11 +194,14 @@ const disjoint = (recorded: readonly Recorded[]): readonly Recorded[] => {
   return found;
 };
 
-const foundIn = (recorded: readonly Recorded[], index: number): Recorded | undefined => {
+const foundIn = <Each extends { readonly from: number; readonly to: number }>(
+  recorded: readonly Each[],
+  index: number,
+): Each | undefined => {
   let [low, high] = [0, recorded.length];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if ((recorded[middle] as Recorded).to <= index) low = middle + 1;
+    if ((recorded[middle] as Each).to <= index) low = middle + 1;
     else high = middle;
   }
   const found = recorded[low];
@@ -201,7 +256,7 @@ export class Missing {
     notThere.beside = beside;
     leaves[Math.floor(offset / BITS)] = (leaves[Math.floor(offset / BITS)] as number) | (1 << (offset % BITS));
     bundles.set(bundle, notThere);
-    if (isOwnNotice(leaf)) this.deletions.gone(index);
+    if (leaf.kind === NOTICE_KIND && isOfService(leaf)) this.deletions.gone(index, leaf);
   }
 
   /** The first leaf whose event is not there; `undefined`: all are. */
@@ -243,7 +298,7 @@ export class Missing {
   /** An event that was taken out from among others is a fault of what is there; and one that went before its time, or while its session was held. */
   tell(faults: Faults, remarks: string[]): void {
     const explain = this.deletions.explainer();
-    const teller = this.deletions.teller();
+    const tellers = this.deletions.tellers();
     const [early, held] = [new Map<number, Wrong>(), new Map<number, Wrong>()];
     const found = (wrong: Map<number, Wrong>, leaf: number, index: number): void => {
       const of = wrong.get(leaf) ?? { count: 0, first: index };
@@ -251,19 +306,24 @@ export class Missing {
       wrong.set(leaf, of);
     };
     const untold = new Set<number>();
-    let repeated = 0;
+    let [repeated, doubted] = [0, 0];
     for (const { detailClass, index, beside, time, session } of this.#each()) {
       if (beside && explain(detailClass, index) === undefined)
         faults.add(
           'missing',
           `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
         );
-      const by = teller(detailClass, index);
-      if (by === undefined) continue;
-      if (by.untold) untold.add(by.leaf);
-      if (by.dueMs === Number.POSITIVE_INFINITY) repeated += 1;
-      else if (time >= by.dueMs) found(early, by.leaf, index);
-      else if (session !== 0 && this.deletions.wasHeld(session, by.leaf)) found(held, by.leaf, index);
+      const by = tellers(detailClass, index);
+      const standing = ({ leaf }: Recorded): Standing => (session === 0 ? 'free' : this.deletions.standingOf(session, leaf));
+      const due = by.filter(({ dueMs }) => time < dueMs);
+      // The one that it went by, as far as one of them may have been that.
+      const one = due.find((each) => standing(each) === 'free') ?? due.find((each) => standing(each) === 'doubted') ?? due[0] ?? by[0];
+      if (one === undefined) continue;
+      if (one.untold) untold.add(one.leaf);
+      if (one.dueMs === Number.POSITIVE_INFINITY) repeated += 1;
+      else if (due.length === 0) found(early, one.leaf, index);
+      else if (standing(one) === 'held') found(held, one.leaf, index);
+      else if (standing(one) === 'doubted') doubted += 1;
     }
     for (const [leaf, { count, first }] of early)
       faults.add('early', `${eventsIn(count)} younger than what the notice of leaf ${leaf} says went, the first of leaf ${first}`);
@@ -271,6 +331,10 @@ export class Missing {
       faults.add(
         'held',
         `${eventsIn(count)} of sessions under a legal hold when the notice of leaf ${leaf} told of them, the first of leaf ${first}`,
+      );
+    if (doubted > 0)
+      remarks.push(
+        `${eventsIn(doubted)} deleted of sessions that had a legal hold, and a notice that may have released it has gone: whether it was on then cannot be seen any more`,
       );
     if (repeated > 0)
       remarks.push(
@@ -326,7 +390,7 @@ export const readNotices = async (
     for (const { index, entry, leaf } of notices) {
       checkInclusion(leafHash(entry), index, tree, await reader.proveInclusion(index, tree.size));
       const detail = details.get(index);
-      if (detail === undefined) deletions.gone(index);
+      if (detail === undefined) deletions.gone(index, leaf);
       else deletions.add(index, leaf, checkEvent(index, leaf, detail, faults));
     }
   }

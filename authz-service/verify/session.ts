@@ -70,7 +70,7 @@ export class LeafCheck {
     }
     this.#checked.leaves += 1;
     if (detail === undefined) {
-      if (this.#session !== undefined && isOwnNotice(leaf)) this.#missing.deletions.gone(index);
+      if (this.#session !== undefined && isOwnNotice(leaf)) this.#missing.deletions.gone(index, leaf);
       else this.#missing.add(index, leaf);
       return { index, leaf, event: undefined };
     }

@@ -245,6 +245,45 @@ describe('events that are not there', () => {
     expect(codes(await verified(without(forged, gone)))).toEqual(['held']);
   });
 
+  test('of a session whose hold was released went rightly, also when the notice that released it has gone with the rest: that it may have is said', async () => {
+    const hold = (name: string): TapBody => ({ kind: 'notice', notice: `legal-hold-${name}`, text: 'a dispute (ada)' });
+    const own = ['demo', { own: true }] as const;
+    const of = new LogFixture(log.key)
+      .fill(SIZE)
+      .add('ses_64', hold('added'), ...own)
+      .fill(1_536)
+      .add('ses_64', hold('released'), ...own)
+      .fill(1_792)
+      .add('', notice('events', { from: 1_536, to: 1_792 }))
+      .add('', notice('payloads', { from: 256, to: 512 }));
+    const objects = without(of, 'details/events/006', 'details/payloads/001');
+    const remark = /^2 events were deleted of sessions that had a legal hold, and a notice that may have released it has gone/;
+    const found = { verified: true, complete: true, faults: [], remarks: [expect.stringMatching(remark)] };
+    expect(await verified(objects)).toMatchObject(found);
+    expect(await verifyPart(objects, { keys }, { session: 'ses_64' })).toMatchObject(found);
+    // What is there of the hold counts.
+    const still = without(of, 'details/payloads/001');
+    expect(await verified(still)).toMatchObject({ verified: true, complete: true, faults: [], remarks: [] });
+  });
+
+  test('told of once more, because a hold came when they were told of and they stayed, went when nothing held them', async () => {
+    const hold = (name: string): TapBody => ({ kind: 'notice', notice: `legal-hold-${name}`, text: 'a dispute (ada)' });
+    const own = ['demo', { own: true }] as const;
+    const held = (): LogFixture =>
+      new LogFixture(log.key)
+        .fill(SIZE)
+        .add('ses_64', hold('added'), ...own)
+        .add('', notice('payloads', { from: 0, to: 512 }));
+    const gone = ['details/payloads/001'];
+    expect(codes(await verified(without(held(), ...gone)))).toEqual(['held']);
+    const released = held()
+      .add('ses_64', hold('released'), ...own)
+      .add('', notice('payloads', { from: 256, to: 512 }));
+    const objects = without(released, ...gone);
+    expect(await verified(objects)).toMatchObject({ verified: true, complete: true, faults: [], remarks: [] });
+    expect(codes(await verifyPart(objects, { keys }, { session: 'ses_64' }))).toEqual([]);
+  });
+
   test('of which only a notice tells that repeats it are explained, and that nothing shows any more whether they were due is said', async () => {
     const repeats = noticeText({
       ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }] },

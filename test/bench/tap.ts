@@ -22,8 +22,8 @@ import type { Emitted } from './tap/emitter.ts';
 const ROUNDS = 5;
 const ROUND_MS = 2000;
 const WARM_UP_MS = 2000;
-/** Answers that wait at once: as many as the bench of decisions has under way, and a crowd. The ratio that counts is the crowd's. */
-const WAITING = [64, 512] as const;
+/** Answers that wait at once: one alone and a few, which show what one write costs; as many as the bench of decisions has under way; and a crowd, whose ratio counts. */
+const WAITING = [1, 8, 64, 512] as const;
 /** Over gRPC: as many filters, and as many of their events under way. */
 const STREAMS = 4;
 const EVENTS_UNDER_WAY = 4096;
@@ -159,12 +159,11 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
 
 const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tap-'));
 try {
-  const { openStore, index, log } = recordParts({ stateDir: directory, tap: { retention: {} } as never });
+  const { openStore, index, log } = recordParts({ stateDir: directory, tap: { retention: { kinds: {} } } as never });
   const sink = await openSink({ openStore, index });
   const measured = { sink, log: log() };
-  const [few, crowd] = WAITING;
-  const waiting64 = figures(await compared(directory, measured, fromWithin(sink, few)));
-  const waiting512 = figures(await compared(directory, measured, fromWithin(sink, crowd)));
+  const waiting: Record<string, ReturnType<typeof figures>> = {};
+  for (const each of WAITING) waiting[`waiting_${each}`] = figures(await compared(directory, measured, fromWithin(sink, each)));
   const server = new Server();
   const { definition, implementation } = tapService(sink);
   server.addService(definition, implementation);
@@ -172,7 +171,8 @@ try {
   const grpc = figures(await compared(directory, measured, overGrpc(port)));
   server.forceShutdown();
   await sink.close();
-  report({ name: 'tap', ratio: waiting512.ratio, goal: GOAL, load: loadavg()[0], waiting_64: waiting64, waiting_512: waiting512, grpc });
+  const { ratio } = waiting[`waiting_${Math.max(...WAITING)}`] as ReturnType<typeof figures>;
+  report({ name: 'tap', ratio, goal: GOAL, load: loadavg()[0], ...waiting, grpc });
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

@@ -74,7 +74,7 @@ const lostAndFound = async ({ title, server, row, bare, locked }: Tried): Promis
     return await sizeIn(vault);
   };
   const fill = async (count: number): Promise<void> => {
-    const sink = await openSink({ ...recordParts({ stateDir: state, tap: { retention: {} } as never }) });
+    const sink = await openSink({ ...recordParts({ stateDir: state, tap: { retention: { kinds: {} } } as never }) });
     for (let n = 0; n < count; n += 1)
       await sink.append([{ session: '', target: 'demo', body: { kind: 'notice', notice: 'test', text: `number ${n}` } }]);
     await sink.close();

@@ -13,7 +13,7 @@ import { quantile, rounded } from '../figures.ts';
 
 const [, , mode, ...args] = process.argv;
 const directory = args.at(-1) as string;
-const { openStore, index, keys, log } = recordParts({ stateDir: directory, tap: { retention: {} } as never });
+const { openStore, index, keys, log } = recordParts({ stateDir: directory, tap: { retention: { kinds: {} } } as never });
 const sink = await openSink({ openStore, index });
 
 /** Resolves to its index when it is durable under a signed checkpoint. */

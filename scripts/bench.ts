@@ -11,6 +11,7 @@ const BENCHES: Readonly<Record<string, string>> = {
   'pg-rows': 'throughput of masked rows of PostgreSQL through Envoy, over the same Envoy with tcp_proxy alone',
   tap: 'durable events a second, over this disk alone',
   tessera: "durable entries a second, over those of tessera's POSIX driver (needs Go)",
+  prune: 'how long the first sweep that prunes 100,000 events keeps the event loop',
   verify: 'a log of a million events verified, over reading and hashing its files once',
   'pg-statements': 'pgbench through the gateway, over the same Envoy with tcp_proxy alone',
 };

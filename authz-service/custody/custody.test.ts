@@ -69,7 +69,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<Cus
     noticeOf: () => undefined,
     forgetEnded: async (before) => void (endedBefore = before),
     publishRecorded: async () => {},
-    spans: async () => [],
+    spans: () => [],
     prune: async () => {},
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
     proveMs: 10,

@@ -60,7 +60,7 @@ export interface CustodyOptions {
   /** Publishes what is recorded. */
   readonly publishRecorded: () => Promise<void>;
   /** The sessions whose first leaf is one from `from` to before `to`, in the order of these. */
-  readonly spans: (from: number, to: number) => Promise<Iterable<Span>>;
+  readonly spans: (from: number, to: number) => Iterable<Span> | AsyncIterable<Span>;
   /** Forgets of sessions whose leaves, below `minimum`, were pruned. */
   readonly prune: (minimum: number) => Promise<void>;
   /** Lets go what is kept beside the record of requests that ended before this time, Unix milliseconds, but for sessions under a legal hold. Default: there is nothing. */

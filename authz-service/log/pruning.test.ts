@@ -46,7 +46,7 @@ const pruningOf = (options: Partial<PruningOptions> = {}): Pruning =>
     replicas: [],
     ageMs: 100 * DAY,
     held: (session) => held.has(session),
-    spans: async (from, to) => spans.filter(({ first }) => first >= from && first < to),
+    spans: (from, to) => spans.filter(({ first }) => first >= from && first < to),
     confirmed: () => confirmed,
     record: async (text) => void log.add({ session: '', text, kind: 18, at: now }),
     open: log.open,
@@ -121,6 +121,41 @@ describe('pruning', () => {
     await expect(new LogReader(log.objects, { open: log.open, told: String }).record(7, log.entries.length)).rejects.toMatchObject({
       code: 'pruned',
     });
+  });
+
+  it('leaves what has details again, or still, whatever was declared: here, and in a copy', async () => {
+    await deleteDetails(5);
+    const details = Buffer.from('of events that came back');
+    const remove = log.objects.delete.bind(log.objects);
+    log.objects.delete = async (key) => {
+      if (key === 'tile/entries/001') throw new StorageError('unavailable', 'away');
+      await remove(key);
+    };
+    await expect(pruningOf().sweep()).rejects.toThrow('away');
+    log.objects.delete = remove;
+    // It is declared. Of a bundle below, an edge that was put again, a copy that was put back.
+    for (const [key, left] of [
+      ['details/events/001', ['001', '002', '003', '004']],
+      ['details/payloads/001', ['001', '002', '003', '004']],
+      ['details/events/002.p/7', ['002', '003', '004']],
+    ] as const) {
+      await log.objects.put(key, details);
+      await pruningOf().sweep();
+      expect(await bundlesOf()).toEqual(left);
+      await remove(key);
+    }
+    const replica = localFiles(join(directory, 'replica'));
+    for await (const key of log.objects.list('')) await replica.put(key, (await log.objects.get(key)) as Buffer);
+    now += 2 * DAY;
+    await pruningOf().sweep();
+    await replica.put('pruned', (await log.objects.get('pruned')) as Buffer);
+    for await (const key of log.objects.list('')) await replica.put(key, (await log.objects.get(key)) as Buffer);
+    await replica.put('details/events/003', details);
+    await pruningOf({ replicas: [replica] }).sweep();
+    expect([await bundlesOf(), await bundlesOf(replica)]).toEqual([['004'], ['003', '004']]);
+    await replica.delete('details/events/003');
+    await pruningOf({ replicas: [replica] }).sweep();
+    expect(await bundlesOf(replica)).toEqual(['004']);
   });
 
   it('asks once in a sweep, where nothing is declared, whether what was pruned is told by a leaf', async () => {

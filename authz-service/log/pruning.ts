@@ -26,7 +26,7 @@ export interface PruningOptions extends PruningProof {
   readonly ageMs: number;
   readonly held: (session: string) => boolean;
   /** The sessions whose first leaf is one from `from` to before `to`, in the order of these. */
-  readonly spans: (from: number, to: number) => Promise<Iterable<Span>>;
+  readonly spans: (from: number, to: number) => Iterable<Span> | AsyncIterable<Span>;
   /** So many leaves are known by everybody who is to confirm the log. */
   readonly confirmed: () => number;
   /** Makes an event of this text durable in the log. */
@@ -179,7 +179,7 @@ export class Pruning {
   /** The last end of a bundle, up to `to`, that no session goes on behind: each is there as a whole, or not at all. */
   async #uncrossed(minimum: number, to: number): Promise<{ readonly to: number; readonly why: 'sessions' | 'a legal hold' }> {
     let [best, reached] = [minimum, -1];
-    for (const { session, first, last, open } of await this.#options.spans(minimum, to)) {
+    for await (const { session, first, last, open } of this.#options.spans(minimum, to)) {
       const whole = first - (first % TILE_WIDTH);
       if (whole > reached) best = Math.max(best, whole);
       if (this.#options.held(session)) return { to: best, why: 'a legal hold' };

@@ -77,6 +77,12 @@ const shown = async (of: Sink): Promise<object[]> =>
     .map((summary) => ({ ...summary, indices: of.indicesOf(summary.id) }))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 
+const gathered = async <Item>(items: AsyncIterable<Item> | undefined): Promise<Item[]> => {
+  const all: Item[] = [];
+  for await (const item of items ?? []) all.push(item);
+  return all;
+};
+
 describe('opened again', () => {
   it('goes on with the sessions that were open, reading no more of the record than the index lacks, and where these may have gaps', async () => {
     await (await open()).append([...of('done', opened, judged, closed('complete')), ...of('going', opened, judged)]);
@@ -323,7 +329,7 @@ describe('what was pruned', () => {
     await sink?.append(of('going', judged));
     const at = (id: string): readonly number[] => sink?.indicesOf(id) ?? [];
     const span = (session: string, isOpen: boolean) => ({ session, first: at(session)[0], last: at(session).at(-1), open: isOpen });
-    const spans = async (from: number, to: number) => [...((await sink?.spans(from, to)) ?? [])];
+    const spans = (from: number, to: number) => gathered(sink?.spans(from, to));
     expect(await spans(0, sink?.size ?? 0)).toEqual([span('old', false), span('going', true), span('young', false)]);
     const young = at('young')[0] as number;
     expect(await spans(1, young)).toEqual([span('old', false), span('going', true)].filter(({ first }) => (first ?? 0) >= 1));
@@ -340,9 +346,21 @@ describe('what was pruned', () => {
     await (await open()).append(Array.from({ length: 1_201 }, (_, n) => of(`s${n}`, opened, judged, answered, closed('complete'))).flat());
     await sink?.sweep();
     expect(inFiles()).toEqual(secrets);
+    // Between parts of them others have their turn.
+    let [turns, asking] = [0, true];
+    const turn = (): void => {
+      turns += 1;
+      if (asking) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const spans = await gathered(sink?.spans(0, sink.size));
+    asking = false;
+    expect(new Set(spans.map(({ session }) => session)).size).toBe(1_201);
+    expect(spans.every(({ first, last }, i) => last - first === 3 && first > (spans[i - 1]?.last ?? -1))).toBe(true);
+    expect(turns).toBeGreaterThanOrEqual(6);
     await sink?.prune(sink.size);
     expect(await sink?.list({ limit: 10 })).toEqual([]);
-    expect([...((await sink?.spans(0, sink.size)) ?? [])]).toEqual([]);
+    expect(await gathered(sink?.spans(0, sink.size))).toEqual([]);
     await sink?.close();
     expect(inFiles()).toEqual([]);
   });

@@ -115,7 +115,7 @@ export interface SessionIndex {
    */
   forget(from: number, to: number, limit: number): Promise<number> | number;
   /** Where the sessions stand whose first event is one from `from` to before `to`, in the order of these. */
-  spans(from: number, to: number): Iterable<SessionSpan>;
+  spans(from: number, to: number, limit: number): readonly SessionSpan[];
   /** Removes sessions that have ended and whose first event stands below, `limit` at once. @returns how many; fewer than `limit`: there are no more */
   prune(below: number, limit: number): Promise<number> | number;
   get(id: string): Session | undefined;
@@ -254,12 +254,16 @@ export class SqliteIndex implements SessionIndex {
     return rows.length;
   }
 
-  *spans(from: number, to: number): Generator<SessionSpan> {
-    const rows = this.#database.prepare('SELECT id, first, open, indices FROM sessions WHERE first >= ? AND first < ? ORDER BY first');
-    for (const row of rows.iterate(from, to)) {
-      const { id, first, open, indices } = row as unknown as { id: string; first: number; open: number; indices: Uint8Array };
-      yield { session: id, first, last: decodeIndices(indices).at(-1) ?? first, open: open === 1 };
-    }
+  spans(from: number, to: number, limit: number): readonly SessionSpan[] {
+    const rows = this.#database
+      .prepare('SELECT id, first, open, indices FROM sessions WHERE first >= ? AND first < ? ORDER BY first LIMIT ?')
+      .all(from, to, limit) as unknown as { id: string; first: number; open: number; indices: Uint8Array }[];
+    return rows.map(({ id, first, open, indices }) => ({
+      session: id,
+      first,
+      last: decodeIndices(indices).at(-1) ?? first,
+      open: open === 1,
+    }));
   }
 
   prune(below: number, limit: number): number {

@@ -72,8 +72,8 @@ class IndexThread implements SessionIndex {
     return this.#ask({ kind: 'prune', below, limit });
   }
 
-  spans(from: number, to: number): Iterable<SessionSpan> {
-    return this.#here.spans(from, to);
+  spans(from: number, to: number, limit: number): readonly SessionSpan[] {
+    return this.#here.spans(from, to, limit);
   }
 
   /** One after the other. */

@@ -180,7 +180,7 @@ export interface Sink {
   /** Forgets of sessions that have ended all but what leaves tell: those whose first event stands from `from` to before `to`. @returns how many */
   forget(from: number, to: number): Promise<number>;
   /** Where the sessions stand whose first event is one from `from` to before `to`, in the order of these. */
-  spans(from: number, to: number): Promise<Iterable<SessionSpan>>;
+  spans(from: number, to: number): AsyncGenerator<SessionSpan, void>;
   /** Removes what is known of sessions that have ended and whose events were pruned: those that begin below. */
   prune(below: number): Promise<void>;
   /** How many events are durable: the index of the next one. */
@@ -658,9 +658,17 @@ class RecordSink implements Sink {
     return total;
   }
 
-  async spans(from: number, to: number): Promise<Iterable<SessionSpan>> {
+  async *spans(from: number, to: number): AsyncGenerator<SessionSpan, void> {
     await this.#updateIndex();
-    return this.#index.spans(from, to);
+    for (let next = from; ; ) {
+      const part = this.#index.spans(next, to, SESSIONS_AT_ONCE);
+      yield* part;
+      const last = part.at(-1);
+      if (last === undefined || part.length < SESSIONS_AT_ONCE) return;
+      next = last.first + 1;
+      // Decisions go first.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   async prune(below: number): Promise<void> {

@@ -137,7 +137,7 @@ const kept = (
     noticeOf: () => undefined,
     publishRecorded: async () => {},
     publish: async () => {},
-    spans: async () => [],
+    spans: () => [],
     prune: async () => {},
     leavesOf: async (session) => leavesOf(session),
     logger: { info() {}, error() {} },

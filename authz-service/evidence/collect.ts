@@ -59,6 +59,8 @@ export const collectEvidence = async ({ objects, session, keys, payloads }: Coll
     const event = unverified(leaf);
     found.add(event);
     if (leaf.detail === undefined) missing.add(leaf.index, event.leaf);
+    // Of the notices that tell of what went, that one comes along which none of its legal holds contradicts.
+    else missing.deletions.add(leaf.index, event.leaf, event.event);
   }
   // What records that they were deleted comes along.
   if (missing.first !== undefined) await readNotices(reader, { from: missing.first, to: newest.size }, newest, missing, new Faults());
@@ -95,9 +97,11 @@ const before = async (reader: LogReader, cosigned: PublishedCheckpoint, newest: 
   }
 };
 
+const READ: ReadonlySet<number> = new Set([BODIES.session_closed.number, BODIES.notice.number]);
+
 const unverified = ({ index, entry, detail }: ProvenLeaf) => {
   const leaf = decodeLeaf(entry);
-  const event = leaf.kind === BODIES.session_closed.number && detail !== undefined ? decodeEvent(detail.event) : undefined;
+  const event = READ.has(leaf.kind) && detail !== undefined ? decodeEvent(detail.event) : undefined;
   return { index, leaf, event };
 };
 

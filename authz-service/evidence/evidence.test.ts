@@ -377,6 +377,22 @@ describe('the evidence of a session', () => {
     expect(await codes(await pageOf({ ...later, head: silent }))).toEqual(['altered']);
   });
 
+  test('brings along the notice that it went by, when another one told of it while a legal hold kept it', async () => {
+    const own = ['demo', { own: true }] as const;
+    const hold = (name: string): TapBody => ({ kind: 'notice', notice: `legal-hold-${name}`, text: 'a dispute (ada)' });
+    const objects = new LogFixture(log.key)
+      .fill(800)
+      .add('ses_64', hold('added'), ...own)
+      .add('', deleted('payloads', 0, 512))
+      .add('ses_64', hold('released'), ...own)
+      .add('', deleted('payloads', 256, 512))
+      .publish();
+    objects.objects.delete('details/payloads/001');
+    const found = await collect(objects, { session: 'ses_64' });
+    expect(found.head.missing).toMatchObject({ deleted: 1, recordedBy: [803] });
+    expect(await verified(await pageOf(found))).toMatchObject({ verified: true, complete: true, faults: [], remarks: [] });
+  });
+
   test('of a version that told no ages of deletions is held against what it says', async () => {
     const { head, leaves } = await collect(gone(deleted('payloads', 256, 512)));
     const { deletedBy: _, ...missing } = head.missing as NonNullable<typeof head.missing>;

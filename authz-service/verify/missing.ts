@@ -130,6 +130,13 @@ export class Deletions {
     };
   }
 
+  /** Of all that tell of an event, the one that it went by, as far as one of them may have been that; `undefined`: none tells of it. */
+  oneOf(by: readonly Recorded[], { time, session }: Pick<Absent, 'time' | 'session'>): Recorded | undefined {
+    const due = by.filter(({ dueMs }) => time < dueMs);
+    const standing = ({ leaf }: Recorded): Standing => this.standingOf(session, leaf);
+    return due.find((each) => standing(each) === 'free') ?? due.find((each) => standing(each) === 'doubted') ?? due[0] ?? by[0];
+  }
+
   /** A notice of the service itself, whose event is not there. */
   gone(index: number, leaf: Leaf): void {
     if (isOwnNotice(leaf)) this.#gone.push(index);
@@ -143,13 +150,13 @@ export class Deletions {
   }
 
   /** What explains that the event of a leaf is not there, or may have; `undefined`: nothing. */
-  explainer(): (detailClass: DetailClass, index: number) => Explanation | undefined {
+  explainer(): (absent: Omit<Absent, 'beside'>) => Explanation | undefined {
     const tellers = this.tellers();
     const teller = (detailClass: DetailClass, index: number): Recorded | undefined => tellers(detailClass, index)[0];
     // Notices are events, and go as these do. What one told is told by no other thing than another notice: that it has gone, and is known to, explains nothing.
     const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
-    return (detailClass, index) => {
-      const by = teller(detailClass, index);
+    return ({ detailClass, index, ...of }) => {
+      const by = this.oneOf(tellers(detailClass, index), of);
       if (by !== undefined) return { by: [by.leaf], age: by.ageMs === undefined ? '' : ageText(by.ageMs), noticeGone: false };
       return index < last ? { by: [last, teller('events', last)?.leaf ?? last], age: '', noticeGone: true } : undefined;
     };
@@ -226,6 +233,18 @@ const noneOf = (): NotThere => ({
   beside: false,
 });
 
+/** An event that is not there. */
+interface Absent {
+  readonly detailClass: DetailClass;
+  readonly index: number;
+  /** Whether others of its class are there in the bundle. */
+  readonly beside: boolean;
+  /** When it happened, Unix milliseconds. */
+  readonly time: number;
+  /** Its key. */
+  readonly session: number;
+}
+
 /** What is wrong with what one notice says went. */
 interface Wrong {
   count: number;
@@ -273,8 +292,9 @@ export class Missing {
     const found = { deleted: 0, noticesGone: 0, withheld: 0, unexplained: 0 };
     const ages = perClass(() => new Map<string, number>());
     let first = Number.POSITIVE_INFINITY;
-    for (const { detailClass, index } of this.#each()) {
-      const explanation = explain(detailClass, index);
+    for (const absent of this.#each()) {
+      const { detailClass, index } = absent;
+      const explanation = explain(absent);
       const told = explanation?.noticeGone === false;
       if (told) {
         found.deleted += 1;
@@ -307,23 +327,21 @@ export class Missing {
     };
     const untold = new Set<number>();
     let [repeated, doubted] = [0, 0];
-    for (const { detailClass, index, beside, time, session } of this.#each()) {
-      if (beside && explain(detailClass, index) === undefined)
+    for (const absent of this.#each()) {
+      const { detailClass, index, beside, time, session } = absent;
+      if (beside && explain(absent) === undefined)
         faults.add(
           'missing',
           `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
         );
-      const by = tellers(detailClass, index);
-      const standing = ({ leaf }: Recorded): Standing => (session === 0 ? 'free' : this.deletions.standingOf(session, leaf));
-      const due = by.filter(({ dueMs }) => time < dueMs);
-      // The one that it went by, as far as one of them may have been that.
-      const one = due.find((each) => standing(each) === 'free') ?? due.find((each) => standing(each) === 'doubted') ?? due[0] ?? by[0];
+      const one = this.deletions.oneOf(tellers(detailClass, index), absent);
       if (one === undefined) continue;
+      const standing = this.deletions.standingOf(session, one.leaf);
       if (one.untold) untold.add(one.leaf);
       if (one.dueMs === Number.POSITIVE_INFINITY) repeated += 1;
-      else if (due.length === 0) found(early, one.leaf, index);
-      else if (standing(one) === 'held') found(held, one.leaf, index);
-      else if (standing(one) === 'doubted') doubted += 1;
+      else if (time >= one.dueMs) found(early, one.leaf, index);
+      else if (standing === 'held') found(held, one.leaf, index);
+      else if (standing === 'doubted') doubted += 1;
     }
     for (const [leaf, { count, first }] of early)
       faults.add('early', `${eventsIn(count)} younger than what the notice of leaf ${leaf} says went, the first of leaf ${first}`);
@@ -343,13 +361,7 @@ export class Missing {
     if (untold.size > 0) remarks.push(untoldInWords([...untold]));
   }
 
-  *#each(): Generator<{
-    readonly detailClass: DetailClass;
-    readonly index: number;
-    readonly beside: boolean;
-    readonly time: number;
-    readonly session: number;
-  }> {
+  *#each(): Generator<Absent> {
     for (const detailClass of CLASSES)
       for (const [bundle, { leaves, beside, times, sessions }] of this.#notThere[detailClass])
         for (let offset = 0; offset < TILE_WIDTH; offset += 1)

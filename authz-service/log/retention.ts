@@ -20,7 +20,7 @@ export interface RetentionOptions {
   readonly objects: ObjectStore;
   /** By which what was pruned is known. Default: nothing was, and what says so ends the sweep. */
   readonly pruning?: PruningProof;
-  /** Where it is copied to: what is due there goes when its lock allows. */
+  /** Where it is copied to: what is due there goes when what tells of it is there, and its lock allows. */
   readonly replicas?: readonly ObjectStore[];
   /** How long each class is kept after the newest of a bundle's events, milliseconds; left out: for ever. */
   readonly ages: { readonly [C in DetailClass]?: number | undefined };
@@ -96,6 +96,8 @@ export class Retention {
   readonly #reader: LogReader;
   /** What the log tells of deletions, since it was looked for. */
   #gone: { [C in DetailClass]: Range[] } | undefined;
+  /** How long the log was when the last deletion was told and published: all before, where this has told of none yet. */
+  #toldTo: number | undefined;
 
   constructor(options: RetentionOptions) {
     this.#options = {
@@ -115,6 +117,7 @@ export class Retention {
   /** Deletes what is due. Rejects with what kept it from that; what it had not done by then is done by the next one. */
   async sweep(): Promise<Swept> {
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    this.#toldTo ??= size;
     const full = Math.floor(size / TILE_WIDTH);
     const total = { ...NOTHING };
     const swept: { [C in DetailClass]?: SweptClass } = {};
@@ -158,6 +161,7 @@ export class Retention {
     if (here.length > 0) {
       await this.#record({ detailClass, ageMs }, await this.#present(here, detailClass, size), size);
       await publish();
+      await this.#noteTold();
     }
     let deleted = 0;
     for (const bundle of here) {
@@ -171,10 +175,14 @@ export class Retention {
     if (detailClass === 'events') await this.#forget(ranges(here), end);
     // Replicas follow: what was recorded is published behind it, and their newest bundle is replaced.
     const single = await this.#options.undisturbed(() => this.#sweepEdge({ detailClass, ageMs, before }));
-    if (single > 0) await publish();
+    if (single > 0) {
+      await publish();
+      await this.#noteTold();
+    }
 
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
+      if (!(await this.#isTold(replica))) return;
       for await (const bundle of this.#bundles(replica, detailClass, end)) {
         if ((await judge(bundle)) !== 'due' || this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before) !== 'due')
           continue;
@@ -237,6 +245,16 @@ export class Retention {
     if (detailClass === 'events')
       for (const { from, to } of rangesOf(leaves, bundle, (index) => !left.has(index), detailClass)) await forget(from, to);
     return gone;
+  }
+
+  async #noteTold(): Promise<void> {
+    this.#toldTo = (await this.#reader.checkpoint())?.size ?? 0;
+  }
+
+  /** Whether a replica has all that tells of deletions: who restores from one that has less would find gaps that nothing explains. The next sweep asks again. */
+  async #isTold(replica: ObjectStore): Promise<boolean> {
+    const { size = 0 } = (await new LogReader(replica).checkpoint()) ?? {};
+    return size >= (this.#toldTo ?? 0);
   }
 
   /** Makes it durable that these go, with all that went before. */

@@ -86,6 +86,17 @@ describe('retention', () => {
     expect(await keysOf(log.objects)).toEqual([]);
   });
 
+  it('has what a clock that stands behind dated age from what the service itself told before, in full bundles and in the newest', async () => {
+    for (const width of [256, 10])
+      log.fill(1, { session: 'own', at: START, own: true }).fill(width - 1, { session: `s${width}`, at: START - 1000 * DAY });
+    await log.publish();
+    const retention = retentionOf();
+    now = START + 10 * DAY;
+    expect(await retention.sweep()).toMatchObject({ deleted: 0, single: 0 });
+    now += 1;
+    expect(await retention.sweep()).toMatchObject({ deleted: 1, single: 10 });
+  });
+
   it('lets the events of the bundle that is not full go one by one, held ones not, and tells of these alone', async () => {
     await days(1)
       .fill(5, { session: 's1', at: START + DAY })

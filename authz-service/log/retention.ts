@@ -412,8 +412,14 @@ export class Retention {
     return low;
   }
 
+  /** Of a bundle. What stands behind a leaf of the service itself was recorded no earlier than that, whatever the clock of a filter says: it ages from then at least. */
   async #leaves(bundle: number, size: number): Promise<Leaf[]> {
-    return (await this.#reader.entries(bundle, size)).map(decodeLeaf);
+    let latest = 0n;
+    return (await this.#reader.entries(bundle, size)).map((entry) => {
+      const leaf = decodeLeaf(entry);
+      if (leaf.own && leaf.timeUnixNanos > latest) latest = leaf.timeUnixNanos;
+      return leaf.timeUnixNanos < latest ? { ...leaf, timeUnixNanos: latest } : leaf;
+    });
   }
 
   #judge(bundle: number, leaves: readonly Leaf[], detailClass: DetailClass, before: bigint): Verdict {

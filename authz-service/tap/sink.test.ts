@@ -399,6 +399,25 @@ describe('what emitters tell', () => {
     expect((await world.record()).at(-1)?.body).toMatchObject({ kind: 'session_closed', outcome: 'X\ufffdZ' });
   });
 
+  it('tells of nothing that has not happened yet: of more than a day ahead the record has the time of the service, from whomever', async () => {
+    const world = new World();
+    const sink = await world.open();
+    const emitter = new FilterEmitter(A);
+    emitter.attach(sink);
+    const nanos = (ms: number): bigint => BigInt(ms) * 1_000_000n;
+    const at = [world.now + 86_400_000, world.now + 86_400_001, Number(2n ** 63n / 1_000_000n), world.now - 3_600_000];
+    for (const [i, ms] of at.entries())
+      emitter.stream?.accept(
+        Buffer.from(
+          encodeEvent({ emitter: A, sequence: i + 1, timeUnixNanos: nanos(ms), session: 's', target: '', truncated: [], body: opened }),
+        ),
+      );
+    await expect.poll(() => emitter.acknowledged).toBe(at.length);
+    await sink.append([{ session: 's', target: '', body: opened, timeUnixNanos: nanos(world.now + 2 * 86_400_000) }]);
+    const told = (await world.record()).slice(-5).map(({ timeUnixNanos }) => Number(timeUnixNanos / 1_000_000n));
+    expect(told).toEqual([at[0], world.now, world.now, at[3], world.now]);
+  });
+
   it('goes on beyond what the record has, and the record says so', async () => {
     const world = new World();
     const sink = await world.open();

@@ -262,6 +262,10 @@ const gapOf = (text: string): { readonly emitter: string; readonly from: number;
   const [, emitter = '', next, known] = /^emitter ([0-9a-f]{32}) goes on with event (\d+);.* those up to (\d+) only$/.exec(text) ?? [];
   return emitter === '' ? undefined : { emitter, from: Number(known) + 1, to: Number(next) - 1 };
 };
+/** What is told to have happened later than this from now did not: its bundle would wait for that day, and the front of the log with it, before it could ever go. A day. */
+const MOST_AHEAD_MS = 86_400_000;
+const notAhead = (toldUnixNanos: bigint, now: number): bigint =>
+  Number(toldUnixNanos) > (now + MOST_AHEAD_MS) * 1e6 ? BigInt(now) * 1_000_000n : toldUnixNanos;
 /** Gaps of one emitter that are told apart. */
 const MOST_GAPS = 64;
 
@@ -409,7 +413,8 @@ class RecordSink implements Sink {
     let at = first;
     try {
       for (; at < events.length; at += 1) {
-        const { session, target, body, command, timeUnixNanos = now } = events[at] as OwnEvent;
+        const { session, target, body, command, timeUnixNanos: then = now } = events[at] as OwnEvent;
+        const timeUnixNanos = notAhead(then, this.#now());
         const own = this.#own;
         const told: TapEvent = {
           emitter: own.id,
@@ -985,8 +990,11 @@ class RecordSink implements Sink {
   }
 
   /** What filters tell in the words of those who sent it is masked before anything keeps it, and what is not theirs to tell is put right. */
-  #corrected(reported: ReturnType<typeof decodeReportedEvent>, emitter: Emitter): ReturnType<typeof decodeReportedEvent> {
-    const { event } = reported;
+  #corrected({ event: told, repaired }: ReturnType<typeof decodeReportedEvent>, emitter: Emitter): ReturnType<typeof decodeReportedEvent> {
+    const timeUnixNanos = notAhead(told.timeUnixNanos, this.#now());
+    const isAhead = timeUnixNanos !== told.timeUnixNanos;
+    const event = isAhead ? { ...told, timeUnixNanos } : told;
+    const reported = { event, repaired: repaired || isAhead };
     const { body } = event;
     if (body.kind === 'session_closed') {
       const missing = emitter.gaps.length > 0 && this.#missingOf(event.session, { ...emitter, durable: event.sequence }, event.sequence);
@@ -994,10 +1002,10 @@ class RecordSink implements Sink {
     }
     const foreign = FOREIGN[body.kind];
     if (foreign === undefined) return reported;
-    const told = body as unknown as Readonly<Record<string, string>>;
+    const texts = body as unknown as Readonly<Record<string, string>>;
     const masked: Record<string, string> = {};
     for (const name of foreign) {
-      const text = told[name] as string;
+      const text = texts[name] as string;
       const shown = text === '' ? text : this.#maskText(text);
       if (shown !== text) masked[name] = shown;
     }

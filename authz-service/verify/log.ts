@@ -97,6 +97,16 @@ interface Against {
   readonly front: PrunedFront;
 }
 
+/** Those of which there is any object: the others need not be asked for with each bundle. What a checkpoint signs was published before it. */
+const presentClasses = async (objects: ObjectStore): Promise<DetailClass[]> => {
+  const isThere = async (detailClass: DetailClass): Promise<boolean> => {
+    for await (const _ of objects.list(`details/${detailClass}/`)) return true;
+    return false;
+  };
+  const there = await Promise.all(CLASSES.map(isThere));
+  return CLASSES.filter((_, i) => there[i]);
+};
+
 /** One pass over the log, a bundle of 256 leaves after the other, in memory that grows with the number of sessions only. */
 class Walk {
   readonly #objects: ObjectStore;
@@ -108,6 +118,8 @@ class Walk {
   #edge = new TileEdge();
   readonly #chains: Chains;
   readonly #emitters: Emitters;
+  /** Of which the log has events. */
+  #classes: readonly DetailClass[] = CLASSES;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
   constructor(objects: ObjectStore, { seen, earlier, kept, front }: Against, found: Found) {
@@ -127,6 +139,7 @@ class Walk {
     const bundles = Math.ceil(size / TILE_WIDTH);
     const first = await this.#begin();
     if (first === undefined) return;
+    this.#classes = await presentClasses(this.#objects);
     const ahead: Promise<Bundle>[] = [];
     const read = (bundle: number): void => {
       const reading = this.#read(bundle);
@@ -188,7 +201,7 @@ class Walk {
     const [entries, tile, ...details] = await Promise.all([
       objectAtEdge(this.#objects, (each) => tilePath({ level: 'entries', index: bundle, width: each }), width),
       objectAtEdge(this.#objects, (each) => tilePath({ level: 0, index: bundle, width: each }), width),
-      ...CLASSES.map(async (each) => [each, await objectAtEdge(this.#objects, (w) => detailsPath(each, bundle, w), width)] as const),
+      ...this.#classes.map(async (each) => [each, await objectAtEdge(this.#objects, (w) => detailsPath(each, bundle, w), width)] as const),
     ]);
     const there = details.flatMap(([each, bytes]) => (bytes === undefined ? [] : [[each, bytes.bytes] as const]));
     const path = tilePath({ level: 'entries', index: bundle, width });

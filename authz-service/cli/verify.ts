@@ -8,7 +8,8 @@ import { printable, printableJson } from '../replay/printable.ts';
 import { StorageError } from '../storage/object_store.ts';
 import type { VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
-import { verifyLog } from '../verify/log.ts';
+import { ContinuedVerification } from '../verify/continued.ts';
+import { type Verification, verifyLog } from '../verify/log.ts';
 import { inWords, type Report } from '../verify/report.ts';
 import { verifyPart } from '../verify/session.ts';
 import type { Trust } from '../verify/trust.ts';
@@ -21,7 +22,7 @@ import { watch } from './verify_watch.ts';
 export const verify: Command = {
   name: 'verify',
   usage:
-    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log WHERE] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]] [--watch EVERY [--metrics HOST:PORT]]',
+    '[SESSION | FILE | --event INDEX] [--redraw OUT] [--log WHERE] [--without-payloads] [--key KEY] [--checkpoint FILE | --remember FILE] [--witness KEY [--quorum N]] [--watch EVERY [--whole EVERY] [--metrics HOST:PORT]]',
   summary: 'is the record whole and unchanged? Works on a copy, without the service',
   details: [
     ['SESSION', 'one session alone; without it, and without --event, the whole log'],
@@ -39,7 +40,11 @@ export const verify: Command = {
     ['--witness KEY', "a witness' public key, or a file with one on each line"],
     ['--quorum N', 'so many witnesses must have cosigned; default all'],
     ['--without-payloads', 'the copy was made without recorded payload: that it is not there is no fault of it'],
-    ['--watch EVERY', 'the whole log again and again, as each 5m: for a machine that has a copy or a replica; with --remember'],
+    [
+      '--watch EVERY',
+      'the log again and again, as each 5m, what is new of it: for a machine that has a copy or a replica; with --remember',
+    ],
+    ['--whole EVERY', 'with --watch: how often everything is read again, and at the start; default 1d, 0s: each time'],
     ['--metrics HOST:PORT', 'with --watch: what was found, for Prometheus, at /metrics'],
     ['--json', 'the report for programs'],
     placeDetails[0],
@@ -47,10 +52,9 @@ export const verify: Command = {
   options: {
     config: placeOptions.config,
     ...Object.fromEntries(
-      ['event', 'redraw', 'watch', 'metrics', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map((name) => [
-        name,
-        { type: 'string' as const },
-      ]),
+      ['event', 'redraw', 'watch', 'whole', 'metrics', 'log', 'key', 'origin', 'checkpoint', 'remember', 'witness', 'quorum'].map(
+        (name) => [name, { type: 'string' as const }],
+      ),
     ),
     'without-payloads': { type: 'boolean' },
     json: { type: 'boolean' },
@@ -74,7 +78,8 @@ async function run(invocation: Invocation): Promise<number> {
   if (redrawn !== undefined && (what === undefined || !existsSync(what))) throw new CommandError('--redraw is of a FILE.', 2);
   if (redrawn !== undefined && existsSync(redrawn)) throw new CommandError(`${redrawn} is there already: name another file.`);
   if (text(invocation, 'watch') !== undefined) return await watching(invocation);
-  if (text(invocation, 'metrics') !== undefined) throw new CommandError('--metrics is with --watch.', 2);
+  for (const name of ['metrics', 'whole'])
+    if (text(invocation, name) !== undefined) throw new CommandError(`--${name} is with --watch.`, 2);
   const report =
     what !== undefined && existsSync(what)
       ? await verifyFile(what, trustOf(invocation, undefined))
@@ -96,11 +101,18 @@ const exitCodeOf = ({ verified, complete, page }: Report): number => {
   return page?.compared === false ? NOT_COMPARED : 0;
 };
 
+/** Milliseconds; `NaN`: it is none. */
+const durationOf = (written: string): number => {
+  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(written) ?? [];
+  return Number(count) * { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 's' | 'm' | 'h' | 'd'];
+};
+
 /** Until a signal comes. @returns as one verification does, of the last one */
 async function watching(invocation: Invocation): Promise<number> {
-  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(text(invocation, 'watch') ?? '') ?? [];
-  const everyMs = Number(count) * { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 's' | 'm' | 'h' | 'd'];
+  const everyMs = durationOf(text(invocation, 'watch') ?? '');
   if (!(everyMs > 0 && everyMs < 2 ** 31)) throw new CommandError('--watch is a duration such as 30s, 5m or 1d, of at most 24 days.', 2);
+  const wholeEveryMs = durationOf(text(invocation, 'whole') ?? '1d');
+  if (Number.isNaN(wholeEveryMs)) throw new CommandError('--whole is a duration such as 12h or 7d.', 2);
   if (invocation.positionals.length > 0 || text(invocation, 'event') !== undefined)
     throw new CommandError('--watch is of the whole log.', 2);
   if (text(invocation, 'remember') === undefined)
@@ -110,9 +122,10 @@ async function watching(invocation: Invocation): Promise<number> {
   if (at !== undefined && !(Number(port) < 65_536)) throw new CommandError('--metrics is HOST:PORT, as 127.0.0.1:9465.', 2);
   const stopped = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.abort());
+  const continued = new ContinuedVerification({ wholeEveryMs });
   const verdict = await watch({
     verify: async () => {
-      const report = await verifyPublished(invocation, undefined, undefined);
+      const report = await onPublished(invocation, (verification) => continued.verify(verification));
       if (report.verified) keep(text(invocation, 'remember') as string, report);
       return report;
     },
@@ -150,7 +163,15 @@ async function verifyFile(path: string, trust: Trust): Promise<Report> {
   }
 }
 
-async function verifyPublished(invocation: Invocation, session: string | undefined, event: string | undefined): Promise<Report> {
+const verifyPublished = (invocation: Invocation, session: string | undefined, event: string | undefined): Promise<Report> =>
+  onPublished(invocation, async (verification) => {
+    const { objects, trust } = verification;
+    if (session !== undefined) return await verifyPart(objects, trust, { session }, verification);
+    if (event !== undefined) return await verifyPart(objects, trust, { index: Number(event) }, verification);
+    return await verifyLog(verification);
+  });
+
+async function onPublished<Found>(invocation: Invocation, verifying: (verification: Verification) => Promise<Found>): Promise<Found> {
   const objects = publishedLog(invocation);
   try {
     if ((await objects.get(CHECKPOINT_PATH)) === undefined)
@@ -159,11 +180,8 @@ async function verifyPublished(invocation: Invocation, session: string | undefin
     const onProgress = (checked: number, size: number): void => {
       if (process.stderr.isTTY) process.stderr.write(`\r${Math.floor((100 * checked) / size)} % of ${size.toLocaleString('en')} leaves `);
     };
-    let report: Report;
-    const looking = { withheld: flag(invocation, 'without-payloads') ? PAYLOAD_CLASSES : [], patienceMs: PATIENCE_MS };
-    if (session !== undefined) report = await verifyPart(objects, trust, { session }, looking);
-    else if (event !== undefined) report = await verifyPart(objects, trust, { index: Number(event) }, looking);
-    else report = await verifyLog({ objects, trust, onProgress, ...looking });
+    const withheld = flag(invocation, 'without-payloads') ? PAYLOAD_CLASSES : [];
+    const report = await verifying({ objects, trust, withheld, patienceMs: PATIENCE_MS, onProgress });
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
     return report;
   } catch (error) {

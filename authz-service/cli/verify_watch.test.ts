@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ContinuedVerification } from '../verify/continued.ts';
 import { LogFixture } from '../verify/log.fixture.ts';
-import { verifyLog } from '../verify/log.ts';
 import { CommandError } from './command.ts';
 import { run } from './run.ts';
 import { watch } from './verify_watch.ts';
@@ -31,11 +31,12 @@ describe('sluice verify --watch', () => {
     const stopped = new AbortController();
     let port = 0;
     let rounds = 0;
+    const continued = new ContinuedVerification({ wholeEveryMs: 0 });
     const running = watch({
       verify: async () => {
         rounds += 1;
         if (away) throw new CommandError('The log cannot be read: it is away');
-        return await verifyLog({ objects, trust });
+        return await continued.verify({ objects, trust });
       },
       everyMs: 5,
       metrics: { host: '127.0.0.1', port: 0 },
@@ -53,6 +54,7 @@ describe('sluice verify --watch', () => {
     const first = await metrics();
     expect(first).toMatchObject({ sluice_verify_ok: 1, sluice_verify_verified_leaves: 300, sluice_verify_unexplained_events: 0 });
     expect(first['sluice_verify_runs_total{verdict="failed"}']).toBe(0);
+    expect(first.sluice_verify_whole_timestamp_seconds).toBe(first.sluice_verify_verified_timestamp_seconds);
     expect(Math.abs((first.sluice_verify_verified_timestamp_seconds ?? 0) - Date.now() / 1000)).toBeLessThan(60);
 
     objects.objects.delete('details/events/000');
@@ -114,6 +116,8 @@ describe('sluice verify --watch', () => {
     [['--watch', '5m', '--remember', 'kept', '--metrics', '9465'], '--metrics is HOST:PORT'],
     [['--watch', '5m', '--remember', 'kept', '--metrics', '[::1]:99999'], '--metrics is HOST:PORT'],
     [['--metrics', '127.0.0.1:9465'], '--metrics is with --watch'],
+    [['--whole', '1d'], '--whole is with --watch'],
+    [['--watch', '5m', '--remember', 'kept', '--whole', 'never'], '--whole is a duration'],
   ])('of %j says what is wrong', async (args, told) => {
     const lines = said();
     expect([await run(['verify', ...args]), lines.join('')]).toEqual([2, expect.stringContaining(told)]);

@@ -1,9 +1,10 @@
-/** `sluice verify --watch`: the same verification again and again, on another machine than the gateway's, told to Prometheus. */
+/** `sluice verify --watch`: the log verified again and again, on another machine than the gateway's, told to Prometheus. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { ContinuedReport } from '../verify/continued.ts';
 import { inWords, type Report } from '../verify/report.ts';
 import { CommandError, complain, say } from './command.ts';
 
@@ -17,7 +18,7 @@ const verdictOf = ({ verified, complete }: Report): Verdict => {
 
 export interface Watching {
   /** Rejects with a `CommandError` when the log cannot be read. */
-  readonly verify: () => Promise<Report>;
+  readonly verify: () => Promise<ContinuedReport>;
   /** From the end of one verification to the next, milliseconds. */
   readonly everyMs: number;
   /** Where metrics are served; `undefined`: nowhere. */
@@ -76,6 +77,9 @@ class Told {
   readonly #at = new Gauge(
     this.#of('sluice_verify_verified_timestamp_seconds', 'When the record was last verified and complete; 0: it never was.'),
   );
+  readonly #wholeAt = new Gauge(
+    this.#of('sluice_verify_whole_timestamp_seconds', 'When everything was last read and the record was verified and complete; 0: never.'),
+  );
   readonly #missing = new Gauge(this.#of('sluice_verify_unexplained_events', 'Events that are missing, and nothing records why.'));
   readonly #seconds = new Gauge(this.#of('sluice_verify_duration_seconds', 'How long the last verification took.'));
 
@@ -88,7 +92,7 @@ class Told {
     return { name, help, registers: [this.registry] };
   }
 
-  async round(verify: () => Promise<Report>): Promise<Verdict> {
+  async round(verify: Watching['verify']): Promise<Verdict> {
     const { verdict, report } = await this.#verdict(verify);
     const at = new Date();
     this.#runs.inc({ verdict });
@@ -100,11 +104,13 @@ class Told {
     if (report === undefined || verdict !== 'verified') return verdict;
     this.#leaves.set(report.size);
     this.#at.set(at.getTime() / 1000);
-    say(`${at.toISOString()} verified, ${report.level}: ${report.size.toLocaleString('en')} leaves in ${report.seconds.toFixed(1)} s`);
+    if (report.whole) this.#wholeAt.set(at.getTime() / 1000);
+    const what = report.whole ? 'verified' : 'verified what is new';
+    say(`${at.toISOString()} ${what}, ${report.level}: ${report.size.toLocaleString('en')} leaves in ${report.seconds.toFixed(1)} s`);
     return verdict;
   }
 
-  async #verdict(verify: () => Promise<Report>): Promise<{ readonly verdict: Verdict; readonly report?: Report }> {
+  async #verdict(verify: Watching['verify']): Promise<{ readonly verdict: Verdict; readonly report?: ContinuedReport }> {
     try {
       const report = await verify();
       const verdict = verdictOf(report);

@@ -37,8 +37,9 @@ export interface Earlier {
 }
 
 /** Those that the log is not shorter than: one that is longer is among the faults. */
-export const earlierOnes = ({ seen, kept, witnessed }: Heads, faults: Faults): readonly Earlier[] => {
+export const earlierOnes = ({ seen, kept, witnessed }: Heads, faults: Faults, before?: Earlier): readonly Earlier[] => {
   const all: Earlier[] = [
+    ...(before === undefined ? [] : [before]),
     ...(kept === undefined ? [] : [{ ...kept, which: 'the checkpoint that was kept' }]),
     ...(witnessed === undefined || witnessed === seen ? [] : [{ ...witnessed, which: 'the one that witnesses cosigned' }]),
   ];

@@ -81,6 +81,11 @@ export class KeptCheckpoints {
     return parseNote(note).signatures.some(({ name, id }) => keys.some((key) => key.name === name && key.id === id));
   }
 
+  /** Files of which nothing is made: by a name that says what they are not, or signed by no known key. */
+  get unclear(): readonly string[] {
+    return [...this.#none, ...this.#unsigned];
+  }
+
   /** The next size that is to be looked at; never one that is behind. */
   get next(): number | undefined {
     return this.#waiting[0]?.size;

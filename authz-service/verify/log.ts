@@ -36,44 +36,87 @@ interface Counts {
 }
 
 /** Rejects with a `StorageError` when the objects cannot be read; whatever they say, it is a report. */
-export const verifyLog = async ({
-  objects,
-  trust,
-  withheld = [],
-  patienceMs = 0,
-  onProgress = () => {},
-}: Verification): Promise<Report> => {
-  const started = performance.now();
-  const faults = new Faults();
-  const remarks: string[] = [];
-  const counts: Counts = { leaves: 0, tiles: 0, events: 0, sessions: 0, checkpoints: 0, bytes: 0 };
+export const verifyLog = async (verification: Verification): Promise<Report> => (await verifyFrom(verification)).report;
 
-  const missing = new Missing(withheld);
+/**
+ * What a verification has proven, for one that reads only what is new. It changes as that goes on: of one that did not come to a good end nothing is to be made.
+ */
+export interface Going {
+  /** The tree so far. */
+  readonly edge: TileEdge;
+  readonly chains: Chains;
+  readonly emitters: Emitters;
+  readonly found: Found;
+  /** The front that was pruned, and what told of it. */
+  readonly front: { readonly minimum: number; readonly leaf: number | undefined; readonly told: Report['pruned'] };
+  /** Of `found.counts.tiles`, those that were not full. */
+  readonly partialTiles: number;
+  /** Checkpoints of no later trees that it was held against, as `keyOf` has them, and those of the kept ones, by their names. */
+  readonly held: ReadonlySet<string>;
+  readonly names: ReadonlySet<string>;
+}
+
+const keyOf = ({ size, root }: Pick<Earlier, 'size' | 'root'>): string => `${size} ${root.toString('base64')}`;
+
+/** As `verifyLog`. `going`: what it goes on from, where it can; `before`: a tree that the log must go on from, whoever signed it. */
+export const verifyFrom = async (
+  { objects, trust, withheld = [], patienceMs = 0, onProgress = () => {} }: Verification,
+  { going, before }: { readonly going?: Going | undefined; readonly before?: Earlier | undefined } = {},
+): Promise<{ readonly report: Report; readonly whole: boolean; readonly going?: Going }> => {
+  const started = performance.now();
+  const found: Found = going?.found ?? {
+    ...{ faults: new Faults(), remarks: [], missing: new Missing(withheld), onProgress },
+    counts: { leaves: 0, tiles: 0, events: 0, sessions: 0, checkpoints: 0, bytes: 0 },
+  };
+  const { faults, counts, missing } = found;
+  found.remarks = [];
   let pruned: Report['pruned'];
+  let next: Going | undefined;
   const names = await keptNames(objects);
   const heads = await readHeads(objects, trust, faults);
   const { seen } = heads;
   if (seen !== undefined) {
-    const earlier = earlierOnes(heads, faults);
+    const earlier = earlierOnes(heads, faults, before);
     const kept = new KeptCheckpoints(faults);
-    await kept.read(objects, names, seen, trust);
-    const front = await PrunedFront.read(objects, seen, faults, remarks);
-    await new Walk(objects, { seen, earlier, kept, front }, { faults, remarks, counts, missing, onProgress }).run();
-    pruned = front.told;
+    await kept.read(objects, going === undefined ? names : names.filter((name) => !going.names.has(name)), seen, trust);
+    const front = await PrunedFront.read(objects, seen, faults, found.remarks);
+    if (going !== undefined && !goesOn(going, seen, earlier, kept, front))
+      return verifyFrom({ objects, trust, withheld, patienceMs, onProgress }, { before });
+    const checkpoints = going === undefined ? 0 : counts.checkpoints;
+    const walk = new Walk(objects, { seen, earlier, kept, front }, found, going);
+    await walk.run();
+    counts.checkpoints = checkpoints + kept.checked;
+    pruned = front.told ?? going?.front.told;
     try {
-      if (faults.none) await explain(missing, { objects, trust, seen, from: seen.size, patienceMs }, faults, remarks);
-      missing.tell(faults, remarks);
+      if (faults.none) await explain(missing, { objects, trust, seen, from: seen.size, patienceMs }, faults, found.remarks);
+      missing.tell(faults, found.remarks);
     } catch (error) {
       addFault(error, faults);
     }
+    next = {
+      ...{ ...walk.state, found, front: { minimum: front.minimum, leaf: front.leaf, told: pruned } },
+      held: new Set([...earlier, seen].map(keyOf)),
+      names: new Set(names.filter((name) => !kept.unclear.includes(name))),
+    };
   }
   const what = `the log ${seen?.origin ?? trust.origin ?? objects.url}`;
-  return conclude({ what, started, faults, remarks, heads, trust, pruned, checked: { ...counts }, missing: missing.events });
+  const { remarks } = found;
+  const report = conclude({ what, started, faults, remarks, heads, trust, pruned, checked: { ...counts }, missing: missing.events });
+  return { report, whole: going === undefined, ...(report.complete && next !== undefined && { going: next }) };
+};
+
+/** Whether all that is new can be held against what was proven. If not, everything has to be read again. */
+const goesOn = (going: Going, seen: Seen, earlier: readonly Earlier[], kept: KeptCheckpoints, front: PrunedFront): boolean => {
+  const { size } = going.edge;
+  if (!going.found.faults.none || seen.size < size || (kept.next ?? size) < size) return false;
+  if (front.minimum !== going.front.minimum || front.leaf !== going.front.leaf) return false;
+  return earlier.every((each) => each.size >= size || going.held.has(keyOf(each)));
 };
 
 interface Found {
   readonly faults: Faults;
-  readonly remarks: string[];
+  /** Of one verification. */
+  remarks: string[];
   readonly counts: Counts;
   readonly missing: Missing;
   readonly onProgress: (checked: number, size: number) => void;
@@ -115,22 +158,30 @@ class Walk {
   readonly #kept: KeptCheckpoints;
   readonly #front: PrunedFront;
   readonly #found: Found;
+  readonly #going: Going | undefined;
   #edge = new TileEdge();
+  #partialTiles = 0;
   readonly #chains: Chains;
   readonly #emitters: Emitters;
   /** Of which the log has events. */
   #classes: readonly DetailClass[] = CLASSES;
   readonly #filled: { readonly tile: Tile; readonly bytes: Buffer }[] = [];
 
-  constructor(objects: ObjectStore, { seen, earlier, kept, front }: Against, found: Found) {
+  constructor(objects: ObjectStore, { seen, earlier, kept, front }: Against, found: Found, going?: Going) {
     this.#objects = objects;
+    this.#going = going;
     this.#front = front;
     this.#seen = seen;
     this.#earlier = earlier;
     this.#kept = kept;
     this.#found = found;
-    this.#chains = new Chains(found.faults);
-    this.#emitters = new Emitters(found, front.minimum === 0);
+    this.#chains = going?.chains ?? new Chains(found.faults);
+    this.#emitters = going?.emitters ?? new Emitters(found, front.minimum === 0);
+  }
+
+  /** Once it has run. */
+  get state(): Pick<Going, 'edge' | 'chains' | 'emitters' | 'partialTiles'> {
+    return { edge: this.#edge, chains: this.#chains, emitters: this.#emitters, partialTiles: this.#partialTiles };
   }
 
   async run(): Promise<void> {
@@ -159,7 +210,6 @@ class Walk {
     this.#emitters.tell();
     this.#chains.tell(this.#found.remarks);
     this.#kept.tell(this.#found.remarks);
-    counts.checkpoints = this.#kept.checked;
     for (const { tile, bytes } of this.#edge.partial()) await this.#checkTile(tile, bytes);
     if (size === 0) this.#checkEarlier();
     const computed = this.#root();
@@ -169,6 +219,7 @@ class Walk {
 
   /** @returns the first bundle that is there; `undefined`: there is nothing to go on from */
   async #begin(): Promise<number | undefined> {
+    if (this.#going !== undefined) return this.#goOn(this.#going);
     const { minimum } = this.#front;
     const { faults } = this.#found;
     try {
@@ -189,6 +240,15 @@ class Walk {
     this.#kept.grown(minimum, () => this.#root());
     if (minimum > 0) this.#checkEarlier();
     return minimum / TILE_WIDTH;
+  }
+
+  /** From the leaf behind those that were proven. */
+  #goOn({ edge, partialTiles }: Going): number {
+    this.#edge = edge;
+    this.#found.counts.tiles -= partialTiles;
+    this.#kept.grown(edge.size, () => this.#root());
+    this.#checkEarlier();
+    return Math.floor(edge.size / TILE_WIDTH);
   }
 
   #root(): Buffer {
@@ -227,18 +287,30 @@ class Walk {
     }
     if (tile === undefined) faults.add('missing', `${tilePath({ level: 0, index: bundle, width })} is not there`);
     else if (!Buffer.concat(hashes).equals(tile)) faults.add('tile', tilePath({ level: 0, index: bundle, width }));
-    else counts.tiles += 1;
-    for (const hash of hashes) {
+    else this.#countTile(width);
+    const known = this.#edge.size - first;
+    const [{ tile: edge, bytes } = { tile: undefined, bytes: Buffer.alloc(0) }] = known === 0 ? [] : this.#edge.partial();
+    if (edge?.level === 0 && !Buffer.concat(hashes.slice(0, known)).equals(bytes)) {
+      faults.add('forked', `leaves ${first}-${first + known - 1} are not those that were verified before`);
+      return false;
+    }
+    for (const hash of hashes.slice(known)) {
       this.#edge.append(hash, (full, bytes) => full.level > 0 && this.#filled.push({ tile: full, bytes }));
       this.#checkEarlier();
       if (this.#edge.size === this.#kept.next) this.#kept.grown(this.#edge.size, () => this.#root());
     }
-    if (entries !== undefined) this.#takeLeaves(first, entries, details);
-    counts.leaves += width;
+    if (entries !== undefined) this.#takeLeaves(first, entries, details, known);
+    counts.leaves += width - known;
     return true;
   }
 
-  #takeLeaves(first: number, entries: readonly Buffer[], bundles: Bundle['details']): void {
+  #countTile(width: number): void {
+    this.#found.counts.tiles += 1;
+    if (width < TILE_WIDTH) this.#partialTiles += 1;
+  }
+
+  /** The first `known` of them were taken before. */
+  #takeLeaves(first: number, entries: readonly Buffer[], bundles: Bundle['details'], known: number): void {
     const { faults, counts, missing } = this.#found;
     const details = perClass(() => new Map<number, Detail>());
     for (const [detailClass, bytes] of bundles) {
@@ -251,6 +323,10 @@ class Walk {
     }
     for (const [i, entry] of entries.entries()) {
       const index = first + i;
+      if (i < known) {
+        for (const each of CLASSES) details[each].delete(index);
+        continue;
+      }
       if (index === this.#front.leaf) this.#front.take(entry);
       counts.bytes += entry.length;
       let leaf: Leaf;
@@ -285,11 +361,11 @@ class Walk {
 
   async #checkTile(tile: Tile, bytes: Buffer): Promise<void> {
     if (tile.level === 0) return;
-    const { faults, counts } = this.#found;
+    const { faults } = this.#found;
     const stored = await objectAtEdge(this.#objects, (width) => tilePath({ ...tile, width }), tile.width);
     if (stored === undefined) faults.add('missing', `${tilePath(tile)} is not there`);
     else if (!stored.bytes.subarray(0, bytes.length).equals(bytes)) faults.add('tile', tilePath(tile));
-    else counts.tiles += 1;
+    else this.#countTile(tile.width);
   }
 
   /** Called for each size of the tree. */

@@ -1,19 +1,22 @@
 /**
  * A whole log verified from its published files: seconds and resident memory, in a process of its own. `ratio` is the time of reading every file of the log once and
- * hashing it with SHA-256, over that of verifying it. Beside it: one event's inclusion proof, made and checked without reading the log.
+ * hashing it with SHA-256, over that of verifying it. Beside it: a round of `sluice verify --watch` in which 1,000 events are new, and one in which none is; one event's inclusion proof, made
+ * and checked without reading the log.
  * `--events N`: 1,000,000 by default.
  */
 import { execFileSync } from 'node:child_process';
 import { hash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openLog } from '../../authz-service/log/log.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
+import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
 import { BODIES, closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey, parseVerifierKey } from '../../authz-service/tlog/note.ts';
+import { ContinuedVerification } from '../../authz-service/verify/continued.ts';
 import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { verifyLog } from '../../authz-service/verify/log.ts';
 import { verifyPart } from '../../authz-service/verify/session.ts';
@@ -23,6 +26,8 @@ const ROUNDS = 3;
 const PROOFS = 200;
 /** What one write of a busy gateway holds. */
 const BATCH = 500;
+/** New in a round of a watch. */
+const NEW = 1_000;
 const GOAL = 0.1;
 
 const said = process.argv.indexOf('--events');
@@ -40,6 +45,10 @@ async function write(directory: string): Promise<string> {
     findChain: () => undefined,
   });
   for (let i = 0; i < events; ) {
+    if (i === events - NEW) {
+      await log.publish();
+      writeFileSync(join(directory, 'before'), readFileSync(join(directory, 'log/checkpoint')));
+    }
     for (const until = Math.min(events, i + BATCH); i < until; i += 1) {
       const body = BODY[i % BODY.length] as TapBody;
       const subject = {
@@ -56,6 +65,30 @@ async function write(directory: string): Promise<string> {
   await log.publish();
   await log.close();
   return formatVerifierKey(signer.verifier);
+}
+
+/** The log as it was before the new ones. */
+const before = (directory: string): ObjectStore => {
+  const objects = localFiles(directory);
+  return Object.assign(Object.create(objects) as ObjectStore, {
+    get: (key: string) => (key === 'checkpoint' ? Promise.resolve(readFileSync(join(directory, '../before'))) : objects.get(key)),
+    async *list(prefix: string): AsyncGenerator<string> {
+      for await (const key of objects.list(prefix)) if (!key.startsWith('checkpoints/') || Number(key.slice(12)) <= events - NEW) yield key;
+    },
+  });
+};
+
+/** Seconds of two rounds behind one that has read everything. */
+async function watched(directory: string, key: string): Promise<void> {
+  const [watch, trust] = [new ContinuedVerification({ wholeEveryMs: 3_600_000 }), { keys: [parseVerifierKey(key)] }];
+  const rounds = [];
+  for (const objects of [before(directory), localFiles(directory), localFiles(directory)]) {
+    const { complete, whole, size, seconds, faults } = await watch.verify({ objects, trust });
+    if (!complete || whole !== (rounds.length === 0))
+      throw new Error(`a round does not verify: ${JSON.stringify({ size, whole, faults })}`);
+    rounds.push(seconds);
+  }
+  process.stdout.write(JSON.stringify(rounds));
 }
 
 /** In a process of its own, so that its memory is. */
@@ -79,7 +112,8 @@ async function measured(what: string, directory: string, key: string): Promise<v
 }
 
 const [, , what, directory, key] = process.argv;
-if (what === 'read' || what === 'verify') await measured(what, directory as string, key as string);
+if (what === 'watch') await watched(directory as string, key as string);
+else if (what === 'read' || what === 'verify') await measured(what, directory as string, key as string);
 else {
   const place = mkdtempSync(join(tmpdir(), 'sluice-bench-verify-'));
   try {
@@ -87,13 +121,14 @@ else {
     const verifier = await write(place);
     const writing = (performance.now() - since) / 1000;
     const published = join(place, 'log');
-    const child = (which: string): { seconds: number; bytes: number; megabytes: number } =>
+    const child = <Found = { seconds: number; bytes: number; megabytes: number }>(which: string): Found =>
       JSON.parse(
         execFileSync(process.execPath, [fileURLToPath(import.meta.url), which, published, verifier, '--events', String(events)], {
           encoding: 'utf8',
         }),
       );
     const runs = Array.from({ length: ROUNDS }, () => ({ read: child('read'), verify: child('verify') }));
+    const rounds = Array.from({ length: ROUNDS }, () => child<number[]>('watch'));
     const proofs: number[] = [];
     for (let i = 0; i < PROOFS; i += 1) {
       const started = performance.now();
@@ -115,6 +150,8 @@ else {
       written_in_seconds: rounded(writing),
       read_and_hashed_in_seconds: rounded(reading),
       verified_in_seconds: rounded(verifying),
+      watch_round_of_1000_new_in_milliseconds: rounded(1000 * median(rounds.map(([, some = 0]) => some))),
+      watch_round_of_none_in_milliseconds: rounded(1000 * median(rounds.map(([, , none = 0]) => none))),
       events_a_second: Math.round(events / verifying),
       verifier_resident_megabytes: rounded(median(runs.map(({ verify }) => verify.megabytes))),
       one_event_proven_in_milliseconds: rounded(median(proofs), 2),

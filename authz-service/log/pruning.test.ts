@@ -273,6 +273,17 @@ describe('pruning', () => {
     expect(await pruningOf().sweep()).toMatchObject({ plan: { minimum: 512 } });
   });
 
+  it('never a session that goes on while the event of it is on its way', async () => {
+    await deleteDetails(5);
+    const publish = async (): Promise<void> => {
+      log.fill(1, { session: 's1', at: now, previous: 511 });
+      await log.publish();
+    };
+    expect(await pruningOf({ publish }).sweep()).toMatchObject({ plan: { minimum: 0 } });
+    expect(await readPruned(log.objects)).toBeUndefined();
+    expect(await pruningOf().sweep()).toMatchObject({ plan: { minimum: 256 } });
+  });
+
   it('is right after a failure at every step, and one that had persisted', async () => {
     for (let at = 1; ; at += 1) {
       rmSync(directory, { recursive: true, force: true });

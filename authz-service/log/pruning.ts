@@ -7,7 +7,7 @@ import type { ObjectStore } from '../storage/object_store.ts';
 import { TILE_WIDTH } from '../tlog/tile.ts';
 import type { PruningProof } from './declared.ts';
 import { decodeLeaf } from './leaf.ts';
-import { firstDetailed, formatPruned, PRUNED_PATH, pruningText, removeBelow } from './pruned.ts';
+import { firstDetailed, formatPruned, PRUNED_PATH, type Pruned, pruningText, removeBelow } from './pruned.ts';
 import { LogReader } from './reader.ts';
 
 /** A session that has leaves from `first` to `last`. */
@@ -117,14 +117,15 @@ export class Pruning {
     await record(text);
     await publish();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
-    for await (const { index, detail } of this.#reader.read(from, size, size))
-      if (detail !== undefined && told(detail.event) === text) {
-        // A hold may have been put on while the event was on its way.
-        if ([...sessions].some(held)) return;
-        await objects.put(PRUNED_PATH, formatPruned({ minimum, leaf: index, salt: detail.salt, event: detail.event }));
-        return;
-      }
-    throw new Error(`the event that tells of pruning below ${minimum} is not published yet`);
+    let teller: Pick<Pruned, 'leaf' | 'salt' | 'event'> | undefined;
+    // A session may have gone on, or a hold have been put on, while the event was on its way.
+    let goesOn = false;
+    for await (const { index, leaf, detail } of this.#reader.read(from, size, size)) {
+      goesOn ||= leaf.position > 1 && leaf.previous < minimum;
+      if (detail !== undefined && told(detail.event) === text) teller ??= { leaf: index, salt: detail.salt, event: detail.event };
+    }
+    if (teller === undefined) throw new Error(`the event that tells of pruning below ${minimum} is not published yet`);
+    if (!goesOn && ![...sessions].some(held)) await objects.put(PRUNED_PATH, formatPruned({ minimum, ...teller }));
   }
 
   /** Whose leaves there are from `from` to before `to`, both ends of bundles, as these say themselves. */

@@ -1,7 +1,9 @@
 /** Recorded payload through the real Envoy, service and PostgreSQL: what the client got is what the record has, masked, up to the limit. */
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { classOf } from '../../authz-service/log/leaf.ts';
@@ -15,6 +17,7 @@ import { Ledger } from './postgres.fixture.ts';
 import { message, query, Wire } from './postgres_wire.fixture.ts';
 import { SECRETS } from './sluice.fixture.ts';
 
+const SLUICE = fileURLToPath(new URL('../../sluice', import.meta.url));
 const LIMIT = 2000;
 
 let ledger: Ledger;
@@ -163,6 +166,12 @@ test('each payload stands beside its leaf as what it is, and has the age of its 
     rows: 7 * DAY,
     copied_rows: DAY,
   });
+  const env = { ...process.env, SLUICE_TOKEN: auditor };
+  const said = execFileSync(SLUICE, ['retention'], { cwd: sluice.dir, env, encoding: 'utf8' });
+  expect(said).toContain(
+    'Events are kept for 400d, request_bodies for 30d, response_bodies for 90d, rows for 7d, copied_rows for 1d, payloads of no known kind for 90d;',
+  );
+  expect(said).toMatch(/\n {2}rows: the next go not before 2\d{3}-[-\dT:.]+Z\.\n/);
   for (const { class: of, not_before: at } of plan as { class: string; not_before?: string }[])
     if (of === 'payloads') expect(at).toBeUndefined();
     else expect(Math.abs(Date.parse(at as string) / 1000 - Date.now() / 1000 - kept[of])).toBeLessThan(600);

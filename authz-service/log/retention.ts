@@ -144,16 +144,9 @@ export class Retention {
     if (present === undefined) return NOTHING;
     const before = BigInt(Math.floor(present - ageMs)) * NANOS;
     const end = await this.#firstYoung(before, full, size);
-    const judged = new Map<number, Verdict>();
-    const judge = async (bundle: number): Promise<Verdict> => {
-      const known = judged.get(bundle) ?? this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before);
-      judged.set(bundle, known);
-      return known;
-    };
-
     const [here, held] = [[] as number[], new Set<number>()];
     for await (const bundle of this.#bundles(objects, detailClass, end)) {
-      const verdict = await judge(bundle);
+      const verdict = this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before);
       if (verdict === 'due') here.push(bundle);
       else if (verdict === 'held') held.add(bundle);
     }
@@ -183,9 +176,11 @@ export class Retention {
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
       if (!(await this.#isTold(replica))) return;
+      const minimum = await this.#reader.minimum();
       for await (const bundle of this.#bundles(replica, detailClass, end)) {
-        if ((await judge(bundle)) !== 'due' || this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before) !== 'due')
-          continue;
+        // What was pruned here already is there still, because a lock has kept the events, or the replica was behind.
+        const reader = bundle * TILE_WIDTH < minimum ? new LogReader(replica) : this.#reader;
+        if (this.#judge(bundle, await this.#leaves(bundle, size, reader), detailClass, before) !== 'due') continue;
         if (!(await removed(replica, detailsPath(detailClass, bundle, TILE_WIDTH)))) locked += 1;
       }
     };
@@ -413,9 +408,9 @@ export class Retention {
   }
 
   /** Of a bundle. What stands behind a leaf of the service itself was recorded no earlier than that, whatever the clock of a filter says: it ages from then at least. */
-  async #leaves(bundle: number, size: number): Promise<Leaf[]> {
+  async #leaves(bundle: number, size: number, reader = this.#reader): Promise<Leaf[]> {
     let latest = 0n;
-    return (await this.#reader.entries(bundle, size)).map((entry) => {
+    return (await reader.entries(bundle, size)).map((entry) => {
       const leaf = decodeLeaf(entry);
       if (leaf.own && leaf.timeUnixNanos > latest) latest = leaf.timeUnixNanos;
       return leaf.timeUnixNanos < latest ? { ...leaf, timeUnixNanos: latest } : leaf;

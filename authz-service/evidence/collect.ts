@@ -14,6 +14,7 @@ import { Faults, isSome } from '../verify/report.ts';
 import { findSession, type ProvenLeaf, proveLeaves, SessionCheck } from '../verify/session.ts';
 import { openSigned } from '../verify/trust.ts';
 import { EvidenceError, FORMAT, formatHead, formatLeaf, type Head } from './bundle.ts';
+import { keptDetails } from './kept_details.ts';
 import { BEGINNING, closing, DRAWING, END_MARK, HEAD_MARK, LEAF_MARK, opening, Rows } from './page.ts';
 
 export interface Evidence {
@@ -31,11 +32,15 @@ export interface Collecting {
   readonly keys: readonly string[];
   /** Whether recorded payload comes along. */
   readonly payloads: boolean;
+  /** How much of its details is kept in memory so as to be read once. Bytes, default 64 MiB. */
+  readonly keepBytes?: number;
 }
 
+const KEEP_BYTES = 64 << 20;
+
 /** Rejects with an `EvidenceError` when there is no such session, or a log that is none, and as the log's reader does. */
-export const collectEvidence = async ({ objects, session, keys, payloads }: Collecting): Promise<Evidence> => {
-  const reader = new LogReader(objects, {
+export const collectEvidence = async ({ objects, session, keys, payloads, keepBytes = KEEP_BYTES }: Collecting): Promise<Evidence> => {
+  const reader = new LogReader(keptDetails(objects, keepBytes), {
     open: (note) => openSigned(note, { keys: keys.map(parseVerifierKey) }),
     told: pruningIn,
   });

@@ -56,6 +56,26 @@ const gathered = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
   return all;
 };
 
+test.each([
+  ['once, as far as they fit', undefined, 1],
+  ['twice beyond that, and the evidence is the same', 0, 2],
+])('details are read %s', async (_, keepBytes, times) => {
+  const objects = log.publish();
+  const asked: string[] = [];
+  const get = objects.get.bind(objects);
+  objects.get = (key) => {
+    asked.push(key);
+    return get(key);
+  };
+  const { head, leaves } = await collectEvidence({
+    ...{ objects, session: SESSION, keys: listed, payloads: true },
+    ...(keepBytes !== undefined && { keepBytes }),
+  });
+  const found = { head, leaves: await gathered(leaves()) };
+  expect(asked.filter((key) => key === 'details/events/001')).toHaveLength(times);
+  expect(found).toEqual(await collect(log.publish()));
+});
+
 const collect = async (objects: MemoryObjects, of: { session?: string; payloads?: boolean } = {}): Promise<Evidence> => {
   const { head, leaves } = await collectEvidence({ objects, session: SESSION, keys: listed, payloads: true, ...of });
   return { head, leaves: await gathered(leaves()) };

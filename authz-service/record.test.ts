@@ -235,14 +235,14 @@ describe('a gateway that keeps each kind of payload for a time of its own', () =
       });
       expect(report?.missing.deletedBy).toEqual([
         { class: 'request_bodies', age: '1500ms', events: 1 },
-        { class: 'rows', age: '6000ms', events: 1 },
+        { class: 'rows', age: '6s', events: 1 },
       ]);
       const evidence = await collectEvidence({ objects: localFiles(directory), session: 'ses_1', keys, payloads: true });
       let page = '';
       for await (const piece of writePage(evidence)) page += piece;
       expect(page).toContain('payload_chunk (rows): deleted when the retention of rows was over; its leaf remains');
       expect(page).toMatch(
-        /2 events, deleted when their retention was over, [^:]*: 1 of request_bodies older than 1500ms, 1 of rows older than 6000ms\./,
+        /2 events, deleted when their retention was over, [^:]*: 1 of request_bodies older than 1500ms, 1 of rows older than 6s\./,
       );
     }
     await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');

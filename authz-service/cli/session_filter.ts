@@ -1,4 +1,5 @@
 /** How commands ask for sessions, and list what they were answered. */
+import { durationMs } from '../duration.ts';
 import { printable } from '../replay/printable.ts';
 import { CommandError, flag, type Invocation, say, text } from './command.ts';
 import { type Column, table } from './table.ts';
@@ -35,14 +36,11 @@ export function filterQuery(invocation: Invocation): Record<string, string | und
   return { ...query, since: moment('since', text(invocation, 'since')), until: moment('until', text(invocation, 'until')) };
 }
 
-const DURATION = /^(\d+)([smhd])$/;
-const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
 /** A duration counts back from now. @returns RFC 3339 */
 function moment(name: string, said: string | undefined): string | undefined {
   if (said === undefined) return undefined;
-  const [, count, unit] = DURATION.exec(said) ?? [];
-  const at = count === undefined ? Date.parse(said) : Date.now() - Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  const ago = durationMs(said);
+  const at = ago === undefined ? Date.parse(said) : Date.now() - ago;
   if (Number.isNaN(at)) throw new CommandError(`--${name} is a duration such as 15m, or a time such as 2026-03-01T12:00:00Z`, 2);
   return new Date(at).toISOString();
 }

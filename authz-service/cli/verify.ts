@@ -1,5 +1,6 @@
 /** `sluice verify`: is the record whole and unchanged? It reads what was published, needs no service, and works on a copy. */
 import { createReadStream, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { durationMs } from '../duration.ts';
 import { EvidenceError } from '../evidence/bundle.ts';
 import { redraw } from '../evidence/redraw.ts';
 import { verifyBundle } from '../evidence/verify.ts';
@@ -101,18 +102,13 @@ const exitCodeOf = ({ verified, complete, page }: Report): number => {
   return page?.compared === false ? NOT_COMPARED : 0;
 };
 
-/** Milliseconds; `NaN`: it is none. */
-const durationOf = (written: string): number => {
-  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(written) ?? [];
-  return Number(count) * { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 's' | 'm' | 'h' | 'd'];
-};
-
 /** Until a signal comes. @returns as one verification does, of the last one */
 async function watching(invocation: Invocation): Promise<number> {
-  const everyMs = durationOf(text(invocation, 'watch') ?? '');
-  if (!(everyMs > 0 && everyMs < 2 ** 31)) throw new CommandError('--watch is a duration such as 30s, 5m or 1d, of at most 24 days.', 2);
-  const wholeEveryMs = durationOf(text(invocation, 'whole') ?? '1d');
-  if (Number.isNaN(wholeEveryMs)) throw new CommandError('--whole is a duration such as 12h or 7d.', 2);
+  const everyMs = durationMs(text(invocation, 'watch') ?? '');
+  if (everyMs === undefined || everyMs === 0 || everyMs >= 2 ** 31)
+    throw new CommandError('--watch is a duration such as 30s, 5m or 1d, of at most 24 days.', 2);
+  const wholeEveryMs = durationMs(text(invocation, 'whole') ?? '1d');
+  if (wholeEveryMs === undefined) throw new CommandError('--whole is a duration such as 12h or 7d.', 2);
   if (invocation.positionals.length > 0 || text(invocation, 'event') !== undefined)
     throw new CommandError('--watch is of the whole log.', 2);
   if (text(invocation, 'remember') === undefined)

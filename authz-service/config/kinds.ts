@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { resolve as resolvePath } from 'node:path';
 import { parseDocument } from 'yaml';
 import type { SecretSource } from '../credential/credential.ts';
+import { UNITS_MS } from '../duration.ts';
 import { items, type Member, members, type Report, type Resolve, scalar, type Value } from './document.ts';
 
 export interface Reader {
@@ -131,7 +132,6 @@ export const choice = <const C extends string>(...choices: readonly C[]): Kind<C
     choices.find((one) => one === written),
   );
 
-const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
 
 const measure = (units: Readonly<Record<string, number>>, written: string): number | undefined => {
@@ -161,7 +161,7 @@ const bounded = <S extends string>(
 };
 
 /** As `250ms`, `30s`, `1h30m`; read into milliseconds. */
-export const duration = (low: string, high: string): Kind<number, 'Ms'> => bounded('duration', 'Ms', MILLISECONDS, low, high);
+export const duration = (low: string, high: string): Kind<number, 'Ms'> => bounded('duration', 'Ms', UNITS_MS, low, high);
 /** As `64KiB`; read into bytes. */
 export const size = (low: string, high: string): Kind<number, 'Bytes'> => bounded('size', 'Bytes', BYTES, low, high);
 

@@ -1,5 +1,6 @@
 /** How the record tells of events that go: the text of a notice, which a verifier reads again. */
 
+import { durationMs, durationText } from '../duration.ts';
 import { CLASSES, type DetailClass, perClass } from './leaf.ts';
 import type { ServiceNotice } from './notices.ts';
 
@@ -26,16 +27,11 @@ export interface Going {
   readonly whole: boolean;
 }
 
-const DAY_MS = 86_400_000;
-
 const rangesText = (ranges: readonly Range[]): string => ranges.map(({ from, to }) => `${from}-${to - 1}`).join(', ');
-
-/** `30d`, and `1500ms` where it is not of whole days. */
-export const ageText = (ageMs: number): string => (ageMs % DAY_MS === 0 ? `${ageMs / DAY_MS}d` : `${ageMs}ms`);
 
 /** What goes now: `events older than 30d: leaves 0-255, 512-767` */
 export const goingText = ({ detailClass, ageMs, leaves }: Pick<Going, 'detailClass' | 'ageMs' | 'leaves'>): string =>
-  `${detailClass} older than ${ageText(ageMs)}: leaves ${leaves.length === 0 ? 'none' : rangesText(leaves)}`;
+  `${detailClass} older than ${durationText(ageMs)}: leaves ${leaves.length === 0 ? 'none' : rangesText(leaves)}`;
 
 /**
  * With what went before, so that the newest notice tells of every deletion when those before it have gone: `…; before: events 0-1023; rows 0-511`; `before, in part`
@@ -59,12 +55,12 @@ export interface Told {
 /** Of a text that was cut, what is told. `undefined` of any other text. */
 export const goneLeaves = (text: string): Told | undefined => {
   const [going = '', ...before] = text.split('; ');
-  const [, name, number, unit, listed = ''] = /^(\w+) older than (\d{1,15})(d|ms): leaves (.*)$/.exec(going) ?? [];
-  if (!isClass(name)) return undefined;
+  const [, name, age = '', listed = ''] = /^(\w+) older than (\w+): leaves (.*)$/.exec(going) ?? [];
+  const ageMs = durationMs(age);
+  if (!isClass(name) || ageMs === undefined) return undefined;
   const leaves = rangesIn(listed);
   const gone = perClass((): Range[] => []);
   gone[name].push(...leaves);
-  const ageMs = Number(number) * (unit === 'd' ? DAY_MS : 1);
   const [, part = '', first = ''] = /^before(, in part)?: (.*)$/.exec(before[0] ?? '') ?? [];
   for (const each of [first, ...before.slice(1)]) {
     const [, of, more = ''] = /^(\w+) (.*)$/.exec(each) ?? [];

@@ -6,6 +6,7 @@
  *     pruned       MINIMUM LEAF · salt in hexadecimal · event in Base64, each on a line
  */
 
+import { durationText } from '../duration.ts';
 import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
 import { parseTilePath, TILE_WIDTH } from '../tlog/tile.ts';
 import { LogError } from './error.ts';
@@ -26,11 +27,8 @@ export interface Pruned {
   readonly event: Buffer;
 }
 
-const DAY_MS = 86_400_000;
-
 /** What the event says: `leaves below 512000, older than 2555d` */
-export const pruningText = (minimum: number, ageMs: number): string =>
-  `leaves below ${minimum}, older than ${ageMs % DAY_MS === 0 ? `${ageMs / DAY_MS}d` : `${ageMs}ms`}`;
+export const pruningText = (minimum: number, ageMs: number): string => `leaves below ${minimum}, older than ${durationText(ageMs)}`;
 
 /** The minimum that such a text tells; `undefined` of any other. */
 export const prunedBelow = (text: string): number | undefined => {

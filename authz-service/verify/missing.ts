@@ -1,7 +1,8 @@
 /** Events that do not stand beside their leaves, and why: by a deletion that the log itself records, by what the verifier says was withheld, or by nothing. */
 import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ageText, DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
+import { durationText } from '../duration.ts';
+import { DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
 import {
   CLASSES,
   classOf,
@@ -157,7 +158,7 @@ export class Deletions {
     const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
     return ({ detailClass, index, ...of }) => {
       const by = this.oneOf(tellers(detailClass, index), of);
-      if (by !== undefined) return { by: [by.leaf], age: by.ageMs === undefined ? '' : ageText(by.ageMs), noticeGone: false };
+      if (by !== undefined) return { by: [by.leaf], age: by.ageMs === undefined ? '' : durationText(by.ageMs), noticeGone: false };
       return index < last ? { by: [last, teller('events', last)?.leaf ?? last], age: '', noticeGone: true } : undefined;
     };
   }

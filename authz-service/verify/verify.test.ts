@@ -376,7 +376,7 @@ describe('events that are not there', () => {
     const both = of(went('rows', 86_400_000), went('response_bodies', 90_000));
     const report = await verified(without(both, ...keysGone(68)));
     expect(report).toMatchObject({ complete: true, missing: { deleted: 17, recordedBy: [66, 67], unexplained: 0 } });
-    expect(inWords(report)).toContain('as recorded in leaves 66, 67: 16 of response_bodies older than 90000ms, 1 of rows older than 1d\n');
+    expect(inWords(report)).toContain('as recorded in leaves 66, 67: 16 of response_bodies older than 90s, 1 of rows older than 1d\n');
     expect((await verifyPart(both.publish(), { keys }, { index: 64 })).what).toMatch(
       /^event 64: payload_chunk \(rows\) of session ses_rows on demo, /,
     );

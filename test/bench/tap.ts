@@ -1,6 +1,7 @@
 /**
  * Durable events a second through the sink and its log, fsync on: many who wait at once, each for the events of one answer; and over gRPC, told by another process. `ratio` is
- * over what this disk gives at all: a bare file, written as the journal's are (`O_DSYNC`), in pieces as large as the log's own writes were. Both in turns. What is derived of a
+ * over what this disk gives at all: a bare file, written as the journal's are (`O_DSYNC`), in pieces as large as the log's own writes were; `ratio_append_fsync` over a bare file
+ * that is appended to and synced by a call of its own, as most programs do, which is slower. In turns. What is derived of a
  * round's events (tiles, the index of sessions) is finished before the bare file is written; its CPU counts as theirs, and `derived_events_a_second` has its time counted as well.
  */
 import { execFile } from 'node:child_process';
@@ -101,37 +102,60 @@ async function appended({ sink, log }: Measured, tell: Tell, forMs: number): Pro
   };
 }
 
+interface Bare {
+  readonly bytesPerSecond: number;
+  readonly writesPerSecond: number;
+}
+
+const { O_CREAT, O_TRUNC, O_WRONLY, O_DSYNC, O_APPEND } = constants;
+
 /** As many bytes a write as the log's writes had, one behind the other: the log's own go so too. */
-async function bare(directory: string, bytesPerWrite: number, forMs: number): Promise<{ bytesPerSecond: number; writesPerSecond: number }> {
+async function bare(directory: string, bytesPerWrite: number, forMs: number, way: 'dsync' | 'append and fsync'): Promise<Bare> {
   const path = join(directory, 'bare');
-  const file = await open(path, constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY | constants.O_DSYNC, 0o600);
+  const file = await open(path, O_CREAT | O_TRUNC | O_WRONLY | (way === 'dsync' ? O_DSYNC : O_APPEND), 0o600);
   const bytes = randomBytes(bytesPerWrite);
   let writes = 0;
   const started = performance.now();
-  for (; performance.now() - started < forMs; writes += 1) await file.write(bytes, 0, bytes.length, writes * bytes.length);
+  for (; performance.now() - started < forMs; writes += 1) {
+    await file.write(bytes, 0, bytes.length, writes * bytes.length);
+    if (way === 'append and fsync') await file.sync();
+  }
   const seconds = (performance.now() - started) / 1000;
   await file.close();
   rmSync(path);
   return { bytesPerSecond: (writes * bytesPerWrite) / seconds, writesPerSecond: writes / seconds };
 }
 
-type Compared = Round & { readonly ratio: number; readonly bare: Awaited<ReturnType<typeof bare>> };
+type Compared = Round & { readonly ratio: number; readonly appendRatio: number; readonly bare: Bare; readonly appended: Bare };
+
+const between = (first: Bare, second: Bare): Bare => ({
+  bytesPerSecond: (first.bytesPerSecond + second.bytesPerSecond) / 2,
+  writesPerSecond: (first.writesPerSecond + second.writesPerSecond) / 2,
+});
 
 async function compared(directory: string, measured: Measured, tell: Tell): Promise<Compared[]> {
   const { bytes, writes } = await appended(measured, tell, WARM_UP_MS);
   let size = Math.round(bytes / writes);
   const rounds: Compared[] = [];
   for (let i = 0; i < ROUNDS; i += 1) {
-    // The bare file on both sides of each round: what disk and neighbours do changes by the second.
-    const first = await bare(directory, size, ROUND_MS / 2);
+    // The bare files on both sides of each round: what disk and neighbours do changes by the second.
+    const [first, firstAppended] = [
+      await bare(directory, size, ROUND_MS / 2, 'dsync'),
+      await bare(directory, size, ROUND_MS / 2, 'append and fsync'),
+    ];
     const round = await appended(measured, tell, ROUND_MS);
     size = Math.round(round.bytes / round.writes);
-    const second = await bare(directory, size, ROUND_MS / 2);
-    const limit = {
-      bytesPerSecond: (first.bytesPerSecond + second.bytesPerSecond) / 2,
-      writesPerSecond: (first.writesPerSecond + second.writesPerSecond) / 2,
-    };
-    rounds.push({ ...round, ratio: round.bytes / round.seconds / limit.bytesPerSecond, bare: limit });
+    const secondAppended = await bare(directory, size, ROUND_MS / 2, 'append and fsync');
+    const limit = between(first, await bare(directory, size, ROUND_MS / 2, 'dsync'));
+    const appendLimit = between(firstAppended, secondAppended);
+    const bytesPerSecond = round.bytes / round.seconds;
+    rounds.push({
+      ...round,
+      ratio: bytesPerSecond / limit.bytesPerSecond,
+      appendRatio: bytesPerSecond / appendLimit.bytesPerSecond,
+      bare: limit,
+      appended: appendLimit,
+    });
   }
   return rounds;
 }
@@ -142,6 +166,7 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
   return {
     ratio: of(({ ratio }) => ratio, 3),
     ratios: rounds.map(({ ratio }) => rounded(ratio, 3)),
+    ratio_append_fsync: of(({ appendRatio }) => appendRatio, 3),
     events_a_second: of(({ events, seconds }) => events / seconds),
     derived_events_a_second: of(({ events, seconds, behindMs }) => events / (seconds + behindMs / 1000)),
     acknowledged_after_ms: { p50: rounded(quantile(waited, 0.5)), p99: rounded(quantile(waited, 0.99)) },
@@ -153,6 +178,7 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
     writes_a_second: of(({ writes, seconds }) => writes / seconds),
     megabytes_a_second: of(({ bytes, seconds }) => bytes / seconds / 1e6, 2),
     bare_writes_a_second: of(({ bare: { writesPerSecond } }) => writesPerSecond),
+    append_fsync_writes_a_second: of(({ appended: { writesPerSecond } }) => writesPerSecond),
     bare_megabytes_a_second: of(({ bare: { bytesPerSecond } }) => bytesPerSecond / 1e6, 2),
   };
 }

@@ -181,7 +181,7 @@ describe('a gateway that keeps each kind of payload for a time of its own', () =
     chunk(id, 'response', `${id} reads rows`, 1),
     chunk(id, 'request', `${id} copies rows in`, 2),
   ];
-  const AGED = { ...QUIET, eventsMs: 600_000, payloadsMs: 600_000, kinds: { ...ALIKE, requestBodiesMs: 1500, rowsMs: 6000 } };
+  const AGED = { ...QUIET, eventsMs: 600_000, payloadsMs: 600_000, kinds: { ...ALIKE, requestBodiesMs: 1500, rowsMs: 12_000 } };
 
   it('deletes each when its own is over, from everywhere, over a restart; a held session keeps all; what went is told by kind and age', async () => {
     const record = await start(AGED);
@@ -215,7 +215,7 @@ describe('a gateway that keeps each kind of payload for a time of its own', () =
       payloads: 600_000,
       request_bodies: 1500,
       response_bodies: 600_000,
-      rows: 6000,
+      rows: 12_000,
       copied_rows: 600_000,
     });
     expect(plan).toMatchObject({ rows: { held: 0, nextMs: undefined }, response_bodies: { nextMs: expect.any(Number) } });
@@ -235,14 +235,14 @@ describe('a gateway that keeps each kind of payload for a time of its own', () =
       });
       expect(report?.missing.deletedBy).toEqual([
         { class: 'request_bodies', age: '1500ms', events: 1 },
-        { class: 'rows', age: '6s', events: 1 },
+        { class: 'rows', age: '12s', events: 1 },
       ]);
       const evidence = await collectEvidence({ objects: localFiles(directory), session: 'ses_1', keys, payloads: true });
       let page = '';
       for await (const piece of writePage(evidence)) page += piece;
       expect(page).toContain('payload_chunk (rows): deleted when the retention of rows was over; its leaf remains');
       expect(page).toMatch(
-        /2 events, deleted when their retention was over, [^:]*: 1 of request_bodies older than 1500ms, 1 of rows older than 6s\./,
+        /2 events, deleted when their retention was over, [^:]*: 1 of request_bodies older than 1500ms, 1 of rows older than 12s\./,
       );
     }
     await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');

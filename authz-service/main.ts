@@ -74,7 +74,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const logger = pino({ level: config.logging.level, base: null });
   const parts = new Parts((part, error) => logger.error({ err: error }, `${part} did not close`));
   try {
-    const drain = await start(config, logger, options, (part, close, withinMs) => parts.add(part, close, withinMs));
+    const drain = await start(config, logger, options, parts);
     return { logger, drain, close: () => parts.close() };
   } catch (error) {
     await parts.close().catch(() => {});
@@ -86,7 +86,7 @@ async function start(
   config: Config,
   logger: Logger,
   { onTargets = () => {}, acceptLoss }: ServiceOptions,
-  opened: (part: string, close: () => Promise<void>, withinMs?: number) => void,
+  opened: Parts,
 ): Promise<() => Promise<void>> {
   const { stateDir, runDir, masking, approvals: terms, service } = config;
   for (const dir of [stateDir, runDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -125,7 +125,7 @@ async function start(
     onRecorded: recordMetrics(metrics),
     onProblem,
   });
-  opened('the record', () => sink.close());
+  opened.add('the record', () => sink.close());
   told.watch(sink);
   issuerMetrics(metrics, verifier);
   const unrecorded = metrics.counter(
@@ -180,10 +180,10 @@ async function start(
     },
   });
   judges.watch(policy);
-  opened('the policy', () => policy.close());
+  opened.add('the policy', () => policy.close());
 
   const journal = await openJournal(join(stateDir, 'approvals'));
-  opened('the journal of approvals', () => journal.close());
+  opened.add('the journal of approvals', () => journal.close());
   const ended = approvalMetrics(metrics);
   /** Until it is known what is held, all is. */
   let custody: Custody | undefined;
@@ -236,7 +236,7 @@ async function start(
   };
 
   const analyst = await createAnalyst({ onIncident: (reason) => logger.error({ reason }, 'an analysis worker') });
-  opened('the analysis', () => analyst.close());
+  opened.add('the analysis', () => analyst.close());
   const databases = new Databases(
     {
       analyst,
@@ -247,7 +247,7 @@ async function start(
     },
     databasesOf(config),
   );
-  opened('the catalogs', async () => databases.close());
+  opened.add('the catalogs', async () => databases.close());
   const sessionPorts: SessionPorts = {
     ...shared,
     newSession: () => sessionId(Date.now()),
@@ -300,7 +300,7 @@ async function start(
     prune: (minimum) => sink.prune(minimum),
     logger,
   }));
-  opened('the custody of the record', () => keeping.close());
+  opened.add('the custody of the record', () => keeping.close());
   custodyMetrics(metrics, keeping);
   health.check('stores', () => (keeping.refusal === undefined ? { ok: true } : { ok: false, reason: keeping.refusal }));
   const admin: Admin = createAdmin({
@@ -323,14 +323,14 @@ async function start(
     logger,
   });
   await admin.listen({ socket: config.admin.socket });
-  opened('the admin API', () => admin.close());
+  opened.add('the admin API', () => admin.close());
   if (config.admin.address) await admin.listen(config.admin.address);
 
   if (config.export.length > 0) {
     // What was deleted before it was exported is to be told of.
     const exported: RecordSource = Object.create(readable, { read: { value: (index: number) => presentOrGone(sink.read(index)) } });
     const exporter = startExporter({ destinations: config.export, record: exported, dir: exportDir, version: VERSION, logger });
-    opened('the export', () => exporter.close());
+    opened.add('the export', () => exporter.close());
     exportMetrics(metrics, exporter);
   }
 
@@ -345,10 +345,10 @@ async function start(
   ];
   tapServiceMetrics(metrics, emitters);
   const tapDoor = await openDoor(service.tap, emitters, MAX_EMIT_BYTES);
-  opened('the tap', () => tapDoor.close(service.drainMs), DISK_MS + service.drainMs);
+  opened.add('the tap', () => tapDoor.close(service.drainMs), DISK_MS + service.drainMs);
   const sessions = createSessions(sessionPorts);
-  opened('the sessions', async () => sessions.stop());
-  opened('the generations', async () => generations.close());
+  opened.add('the sessions', async () => sessions.stop());
+  opened.add('the generations', async () => generations.close());
   const checkDoor = await openUnaryDoor(service.check, [checkMethod(ports), ...sessionMethods(sessions)], MAX_CHECK_BYTES);
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
@@ -359,7 +359,7 @@ async function start(
     await checkDoor.close(service.drainMs);
   };
   const drainOnce = (): Promise<void> => (drained ??= drain());
-  opened('the checks', drainOnce, DISK_MS + service.drainMs);
+  opened.add('the checks', drainOnce, DISK_MS + service.drainMs);
   const watch = watchConfig(config, {
     changed: async (now, restart) => {
       targets.replace(now.targets);
@@ -375,7 +375,7 @@ async function start(
     refused: (errors) =>
       logger.error({ errors: errors.map(formatConfigError) }, 'THE CHANGED CONFIGURATION IS REFUSED; the one before it stays in force'),
   });
-  opened('the watch of the configuration', async () => watch.close());
+  opened.add('the watch of the configuration', async () => watch.close());
   notice('service-started', policy.revision);
   logger.info({ targets: config.targets.length, policy: policy.revision }, 'the service is ready');
   return drainOnce;

@@ -5,7 +5,7 @@ import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, 
 import { join } from 'node:path';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
-import { KEYS_NOTICE, keysIn } from '../log/keys.ts';
+import { KEYS_NOTICE, keysIn, readableKeys } from '../log/keys.ts';
 import { isOfService, type Leaf, type Subject } from '../log/leaf.ts';
 import { beginLegalHolds, type LegalHold, readHoldText } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
@@ -21,7 +21,7 @@ import { kindOf } from '../tap/leaf_kind.ts';
 import type { TapEvent } from '../tap/schema.ts';
 import { removeSessionIndex } from '../tap/session_index_thread.ts';
 import { subjectOf } from '../tap/store.ts';
-import { parseVerifierKey, type VerifierKey } from '../tlog/note.ts';
+import type { VerifierKey } from '../tlog/note.ts';
 import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
 import { Chains, checkEvent, Emitters } from '../verify/record.ts';
@@ -184,13 +184,7 @@ class KeysOfRecord {
   readonly #named = new Set<string>();
 
   get keys(): VerifierKey[] {
-    return [...this.#named].flatMap((key) => {
-      try {
-        return [parseVerifierKey(key)];
-      } catch {
-        return [];
-      }
-    });
+    return readableKeys(this.#named);
   }
 
   take({ own, session }: Leaf, event: TapEvent | undefined): void {

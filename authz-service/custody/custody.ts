@@ -141,7 +141,6 @@ interface Replica {
   readonly replicator: Replicator;
 }
 
-/** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. `present`: Unix milliseconds. */
 /** A text of another version. */
 const NOTHING_TOLD: Told = {
   gone: perClass(() => []),
@@ -149,6 +148,7 @@ const NOTHING_TOLD: Told = {
   whole: false,
 };
 
+/** The newest event of its class in a bundle decides; a lock is never shorter than that, also while the clock stands behind. `present`: Unix milliseconds. */
 const retainUntil =
   (config: StoreConfig, ages: Partial<Ages>, present: () => number) =>
   (kind: ObjectKind): Date | undefined => {

@@ -69,16 +69,20 @@ export const addKey = (path: string): SignerKey => {
 /** The public keys of the list `keys` that lies beside a log: a line for each, `FROM-INDEX KEY`. */
 export const listedKeys = (list: string): string[] => list.split('\n').flatMap((line) => line.split(' ')[1] ?? []);
 
-/** Those that sign, and those of the list that have signed before under the same name; a line that is no key is none. */
-export const withListed = (signing: readonly VerifierKey[], list: string): VerifierKey[] => {
-  const names = new Set(signing.map(({ name }) => name));
-  const listed = listedKeys(list).flatMap((text) => {
+/** What is no key is left out. */
+export const readableKeys = (texts: Iterable<string>): VerifierKey[] =>
+  [...texts].flatMap((text) => {
     try {
       return [parseVerifierKey(text)];
     } catch {
       return [];
     }
   });
+
+/** Those that sign, and those of the list that have signed before under the same name; a line that is no key is none. */
+export const withListed = (signing: readonly VerifierKey[], list: string): VerifierKey[] => {
+  const names = new Set(signing.map(({ name }) => name));
+  const listed = readableKeys(listedKeys(list));
   const known = (key: VerifierKey): boolean => signing.some(({ id, name }) => id === key.id && name === key.name);
   return [...signing, ...listed.filter((key) => key.type === 'ed25519' && names.has(key.name) && !known(key))];
 };

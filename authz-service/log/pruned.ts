@@ -7,7 +7,7 @@
  */
 
 import { durationText } from '../duration.ts';
-import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
+import { deleteUnlessRetained, type ObjectStore, type ReadableStore } from '../storage/object_store.ts';
 import { parseTilePath, TILE_WIDTH } from '../tlog/tile.ts';
 import { LogError } from './error.ts';
 import { CLASSES, SALT_BYTES } from './leaf.ts';
@@ -55,7 +55,7 @@ export const parsePruned = (bytes: Buffer): Pruned => {
 };
 
 /** `undefined`: nothing was pruned. Rejects with a `LogError` (`malformed`) or a `StorageError`. */
-export const readPruned = async (objects: ObjectStore): Promise<Pruned | undefined> => {
+export const readPruned = async (objects: ReadableStore): Promise<Pruned | undefined> => {
   const bytes = await objects.get(PRUNED_PATH);
   return bytes === undefined ? undefined : parsePruned(bytes);
 };

@@ -2,7 +2,7 @@
  * A log as it was published, read out of its objects: by the service, and by anybody who has a copy. What is read is not proven: that is the verifier's to do,
  * with the proofs that this makes.
  */
-import type { ObjectStore } from '../storage/object_store.ts';
+import type { ReadableStore } from '../storage/object_store.ts';
 import { type Checkpoint, readCheckpoint } from '../tlog/checkpoint.ts';
 import { TlogError } from '../tlog/error.ts';
 import { HASH_BYTES, leafHash } from '../tlog/hash.ts';
@@ -33,7 +33,7 @@ const ATTEMPTS = 5;
 
 /** A tile or an object of a bundle, in its form of this width or a wider one that has taken its place; `undefined`: there is none. Rejects with a `StorageError`. */
 export const objectAtEdge = async (
-  objects: ObjectStore,
+  objects: ReadableStore,
   path: (width: number) => string,
   width: number,
 ): Promise<{ readonly bytes: Buffer; readonly width: number } | undefined> => {
@@ -63,13 +63,13 @@ const entriesPath =
     tilePath({ level: 'entries', index: bundle, width });
 
 export class LogReader {
-  readonly #objects: ObjectStore;
+  readonly #objects: ReadableStore;
   readonly #proof: PruningProof | undefined;
   /** What was proven to be pruned: it stays so, the log is not written anew. */
   #proven: Buffer | undefined;
 
   /** `proof`: by which what was pruned is known from what is only said to be. Without it nothing is believed to be pruned. */
-  constructor(objects: ObjectStore, proof?: PruningProof) {
+  constructor(objects: ReadableStore, proof?: PruningProof) {
     this.#objects = objects;
     this.#proof = proof;
   }

@@ -73,8 +73,9 @@ const AHEAD = 8;
 export const restoreLog = async (options: RestoreOptions): Promise<Restored> => {
   const { from, objects, signers, toldOfPruning: told = () => undefined } = options;
   const keys = signers.map(({ verifier }) => verifier);
-  const reader = new LogReader(from, { open: (note) => openCheckpoint(note, (signers[0] as SignerKey).verifier.name, keys), told });
-  const { checkpoint, pointed } = await newestOf(from, reader, signers);
+  const open = (note: Buffer) => openCheckpoint(note, (signers[0] as SignerKey).verifier.name, keys);
+  const reader = new LogReader(from, { open, told });
+  const { checkpoint, pointed } = await newestOf(from, reader, open);
   const journal = await Journaling.open(options);
   try {
     const edge = await copyTree(options, reader, checkpoint);
@@ -126,15 +127,13 @@ const recordOf = (index: number, { subject, event }: Told): LogRecord => {
 const newestOf = async (
   from: ObjectStore,
   reader: LogReader,
-  signers: readonly SignerKey[],
+  open: (note: Buffer) => Checkpoint,
 ): Promise<{ readonly checkpoint: PublishedCheckpoint; readonly pointed: boolean }> => {
-  const keys = signers.map(({ verifier }) => verifier);
-  const origin = (signers[0] as SignerKey).verifier.name;
   let unread: TlogError | undefined;
   const at = async (key: string): Promise<PublishedCheckpoint | undefined> => {
     const bytes = await from.get(key);
     try {
-      return bytes && { ...openCheckpoint(bytes, origin, keys), note: bytes.toString('utf8') };
+      return bytes && { ...open(bytes), note: bytes.toString('utf8') };
     } catch (error) {
       if (!(error instanceof TlogError)) throw error;
       unread ??= error;

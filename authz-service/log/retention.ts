@@ -139,7 +139,7 @@ export class Retention {
     ageMs: number,
     { full, size, failures }: { readonly full: number; readonly size: number; readonly failures: unknown[] },
   ): Promise<SweptClass> {
-    const { objects, replicas, now, publish } = this.#options;
+    const { objects, replicas, now } = this.#options;
     const present = now();
     if (present === undefined) return NOTHING;
     const before = BigInt(Math.floor(present - ageMs)) * NANOS;
@@ -153,8 +153,7 @@ export class Retention {
     here.sort((a, b) => a - b);
     if (here.length > 0) {
       await this.#record({ detailClass, ageMs }, await this.#present(here, detailClass, size), size);
-      await publish();
-      await this.#noteTold();
+      await this.#publishTold();
     }
     let deleted = 0;
     for (const bundle of here) {
@@ -169,8 +168,7 @@ export class Retention {
     // Replicas follow: what was recorded is published behind it, and their newest bundle is replaced.
     const single = await this.#options.undisturbed(() => this.#sweepEdge({ detailClass, ageMs, before }));
     if (single > 0) {
-      await publish();
-      await this.#noteTold();
+      await this.#publishTold();
     }
 
     let locked = 0;
@@ -242,7 +240,9 @@ export class Retention {
     return gone;
   }
 
-  async #noteTold(): Promise<void> {
+  /** What was just recorded of a deletion. */
+  async #publishTold(): Promise<void> {
+    await this.#options.publish();
     this.#toldTo = (await this.#reader.checkpoint())?.size ?? 0;
   }
 

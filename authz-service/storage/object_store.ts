@@ -57,6 +57,9 @@ export interface ObjectStore {
   close(): Promise<void>;
 }
 
+/** For who only reads. */
+export type ReadableStore = Pick<ObjectStore, 'get' | 'list'>;
+
 /** @returns false when the object is locked or held, and stays */
 export const deleteUnlessRetained = async (store: Pick<ObjectStore, 'delete'>, key: string): Promise<boolean> => {
   try {

@@ -151,8 +151,7 @@ export class Deletions {
   }
 
   /** What explains that the event of a leaf is not there, or may have; `undefined`: nothing. */
-  explainer(): (absent: Omit<Absent, 'beside'>) => Explanation | undefined {
-    const tellers = this.tellers();
+  explainer(tellers = this.tellers()): (absent: Omit<Absent, 'beside'>) => Explanation | undefined {
     const teller = (detailClass: DetailClass, index: number): Recorded | undefined => tellers(detailClass, index)[0];
     // Notices are events, and go as these do. What one told is told by no other thing than another notice: that it has gone, and is known to, explains nothing.
     const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
@@ -318,8 +317,8 @@ export class Missing {
 
   /** An event that was taken out from among others is a fault of what is there; and one that went before its time, or while its session was held. */
   tell(faults: Faults, remarks: string[]): void {
-    const explain = this.deletions.explainer();
     const tellers = this.deletions.tellers();
+    const explain = this.deletions.explainer(tellers);
     const [early, held] = [new Map<number, Wrong>(), new Map<number, Wrong>()];
     const found = (wrong: Map<number, Wrong>, leaf: number, index: number): void => {
       const of = wrong.get(leaf) ?? { count: 0, first: index };
@@ -330,13 +329,15 @@ export class Missing {
     let [repeated, doubted] = [0, 0];
     for (const absent of this.#each()) {
       const { detailClass, index, beside, time, session } = absent;
-      if (beside && explain(absent) === undefined)
-        faults.add(
-          'missing',
-          `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
-        );
       const one = this.deletions.oneOf(tellers(detailClass, index), absent);
-      if (one === undefined) continue;
+      if (one === undefined) {
+        if (beside && explain(absent) === undefined)
+          faults.add(
+            'missing',
+            `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
+          );
+        continue;
+      }
       const standing = this.deletions.standingOf(session, one.leaf);
       if (one.untold) untold.add(one.leaf);
       if (one.dueMs === Number.POSITIVE_INFINITY) repeated += 1;

@@ -176,7 +176,7 @@ const keepsKinds = async (config: StoreConfig, store: S3Store): Promise<void> =>
       async () => {
         await until(async () => (await store.get('details/rows/000')) === undefined);
         equal(Date.now() - at >= 5_000, true);
-        match(said.join('\n'), /details-deleted: rows older than 5000ms: leaves 0-255; before: none/);
+        match(said.join('\n'), /details-deleted: rows older than 5s: leaves 0-255; before: none/);
         equal(await log.objects.get('details/rows/000'), undefined);
         for (const kind of ['request_bodies/000', 'events/000', 'rows/001', 'request_bodies/001'])
           equal(await codeOf(store.delete(`details/${kind}`)), 'retained');

@@ -145,6 +145,7 @@ interface Replica {
 const NOTHING_TOLD: Told = {
   gone: perClass(() => []),
   now: { detailClass: 'events', ageMs: 0, leaves: [] },
+  carried: [],
   whole: false,
 };
 

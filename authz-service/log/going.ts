@@ -16,6 +16,13 @@ export interface Range {
 /** Leaves whose events of a class have gone: ascending, none touching the next. */
 export type Gone = { readonly [C in DetailClass]: readonly Range[] };
 
+/** Leaves of which a notice told that is not there any more: by which age they went, and by when that notice had told of them, Unix milliseconds. */
+export interface Carried extends Range {
+  readonly detailClass: DetailClass;
+  readonly ageMs: number;
+  readonly byMs: number;
+}
+
 /** Leaves whose events of a class go, and all that went before them. */
 export interface Going {
   readonly detailClass: DetailClass;
@@ -23,6 +30,8 @@ export interface Going {
   /** Ascending. */
   readonly leaves: readonly Range[];
   readonly before: Gone;
+  /** What the notices told that go with these: as `carriedOn` gives it. */
+  readonly carried: readonly Carried[];
   /** Whether `before` is all that went before: not where that takes several notices. */
   readonly whole: boolean;
 }
@@ -35,11 +44,52 @@ export const goingText = ({ detailClass, ageMs, leaves }: Pick<Going, 'detailCla
 
 /**
  * With what went before, so that the newest notice tells of every deletion when those before it have gone: `…; before: events 0-1023; rows 0-511`; `before, in part`
- * where that takes more than one.
+ * where that takes more than one. Of what notices told that go with these also the age and the time: `…; of these rows older than 7d: 0-255 by 2026-01-09T10:05Z`.
  */
 export const noticeText = (going: Going): string => {
   const before = CLASSES.flatMap((each) => (going.before[each].length === 0 ? [] : [`${each} ${rangesText(going.before[each])}`]));
-  return `${goingText(going)}; before${going.whole ? '' : ', in part'}: ${before.length === 0 ? 'none' : before.join('; ')}`;
+  const carried = Object.entries(
+    Object.groupBy(going.carried, ({ detailClass, ageMs }) => `; of these ${detailClass} older than ${durationText(ageMs)}: `),
+  ).map(([of, ranges = []]) => of + ranges.map((range) => `${rangesText([range])} by ${minuteText(range.byMs)}`).join(', '));
+  return `${goingText(going)}; before${going.whole ? '' : ', in part'}: ${before.length === 0 ? 'none' : before.join('; ')}${carried.join('')}`;
+};
+
+const MINUTE_MS = 60_000;
+
+/** `2026-01-09T10:05Z`, rounded up. */
+const minuteText = (ms: number): string => `${new Date(MINUTE_MS * Math.ceil(ms / MINUTE_MS)).toISOString().slice(0, 16)}Z`;
+
+/** How many ranges a notice carries on, at most: those of the latest times. An event takes 64 KiB. */
+const MAX_CARRIED = 512;
+/** Times that are told as one lie this part of the age apart, at most; where that are too many ranges, a greater one, and half of it at most. */
+const SHARES = [8, 4, 2] as const;
+export const LARGEST_SHARE = SHARES[2];
+
+/**
+ * What a notice can carry on of these, in the order of their classes and times. Times are told as one, the latest of them, that are of the same interval of so many minutes, a power
+ * of two: what is carried on again and again moves no further.
+ */
+export const carriedOn = (carried: readonly Carried[]): Carried[] => {
+  const latestFirst = (all: readonly Carried[]): Carried[] => all.toSorted((a, b) => b.byMs - a.byMs);
+  let found: Carried[] = [];
+  for (const share of SHARES) {
+    found = together(carried, share);
+    if (found.length <= MAX_CARRIED) break;
+  }
+  const kept = latestFirst(found).slice(0, MAX_CARRIED).reverse();
+  return CLASSES.flatMap((each) => kept.filter(({ detailClass }) => detailClass === each));
+};
+
+const together = (carried: readonly Carried[], share: number): Carried[] => {
+  const intervalOf = ({ detailClass, ageMs, byMs }: Carried): string => {
+    const minutes = 2 ** Math.floor(Math.log2(Math.max(1, ageMs / share / MINUTE_MS)));
+    return `${detailClass} ${ageMs} ${Math.floor(byMs / MINUTE_MS / minutes)}`;
+  };
+  return [...Map.groupBy(carried, intervalOf).values()].flatMap((group) => {
+    const [{ detailClass, ageMs }] = group as [Carried];
+    const byMs = Math.max(...group.map((each) => each.byMs));
+    return joined(group).map((range) => ({ detailClass, ageMs, byMs, ...range }));
+  });
 };
 
 /** What a notice tells. */
@@ -48,6 +98,8 @@ export interface Told {
   readonly gone: Gone;
   /** What went by this notice itself, and how old it had to be for that. */
   readonly now: Pick<Going, 'detailClass' | 'ageMs' | 'leaves'>;
+  /** What notices before it told, as it carries that on. */
+  readonly carried: readonly Carried[];
   /** Whether it tells of all that went before it. */
   readonly whole: boolean;
 }
@@ -62,11 +114,22 @@ export const goneLeaves = (text: string): Told | undefined => {
   const gone = perClass((): Range[] => []);
   gone[name].push(...leaves);
   const [, part = '', first = ''] = /^before(, in part)?: (.*)$/.exec(before[0] ?? '') ?? [];
+  const carried: Carried[] = [];
   for (const each of [first, ...before.slice(1)]) {
+    carried.push(...carriedIn(each));
     const [, of, more = ''] = /^(\w+) (.*)$/.exec(each) ?? [];
     if (isClass(of)) gone[of].push(...rangesIn(more));
   }
-  return { gone, now: { detailClass: name, ageMs, leaves }, whole: first !== '' && part === '' };
+  return { gone, now: { detailClass: name, ageMs, leaves }, carried, whole: first !== '' && part === '' };
+};
+
+const carriedIn = (text: string): Carried[] => {
+  const [, detailClass, age = '', listed = ''] = /^of these (\w+) older than (\w+): (.*)$/.exec(text) ?? [];
+  const ageMs = durationMs(age);
+  if (!isClass(detailClass) || ageMs === undefined) return [];
+  return [...listed.matchAll(/(?:^|, )(\d{1,15})-(\d{1,15}) by (\d{4}-\d\d-\d\dT\d\d:\d\dZ)(?=,|$)/g)]
+    .map(([, from, to, by = '']) => ({ detailClass, ageMs, byMs: Date.parse(by), from: Number(from), to: Number(to) + 1 }))
+    .filter(({ byMs }) => !Number.isNaN(byMs));
 };
 
 const isClass = (name: string | undefined): name is DetailClass => CLASSES.some((each) => each === name);
@@ -101,3 +164,6 @@ export const without = (ranges: readonly Range[], others: readonly Range[]): Ran
   }
   return found;
 };
+
+/** What of the first is of the second too; likewise. */
+export const within = (ranges: readonly Range[], others: readonly Range[]): Range[] => without(ranges, without(ranges, others));

@@ -8,8 +8,8 @@ import { leafHash } from '../tlog/hash.ts';
 import { checkInclusion } from '../tlog/proof.ts';
 import { MemoryObjects } from '../verify/log.fixture.ts';
 import { decodeDetails, encodeDetails } from './details.ts';
-import { type Going, type Gone, goingText, goneLeaves, noticeText, type Told } from './going.ts';
-import { classOf, PAYLOAD_CLASSES, type PayloadClass, payloadKind, perClass } from './leaf.ts';
+import { type Carried, carriedOn, type Going, type Gone, goingText, goneLeaves, joined, noticeText, type Told } from './going.ts';
+import { classOf, decodeLeaf, PAYLOAD_CLASSES, type PayloadClass, payloadKind, perClass } from './leaf.ts';
 import { LegalHolds } from './legal_holds.ts';
 import { formatPruned } from './pruned.ts';
 import { PublishedLog } from './published.fixture.ts';
@@ -76,7 +76,7 @@ describe('retention', () => {
     ]);
     now += 2 * DAY;
     await retention.sweep();
-    const of = { detailClass: 'events', ageMs: 10 * DAY, whole: true };
+    const of = { detailClass: 'events', ageMs: 10 * DAY, carried: [], whole: true };
     expect(recorded).toEqual([
       { ...of, leaves: [{ from: 0, to: 256 }], before: gone() },
       { ...of, leaves: [{ from: 256, to: 768 }], before: gone({ events: [{ from: 0, to: 256 }] }) },
@@ -513,7 +513,7 @@ describe('retention', () => {
       expect(texts()).toEqual([
         'payloads older than 5d: leaves 0-255; before: none',
         'events older than 10d: leaves 0-255; before: payloads 0-255',
-        'events older than 10d: leaves 256-767; before: events 0-255; payloads 0-255',
+        'events older than 10d: leaves 256-767; before: events 0-255; payloads 0-255; of these payloads older than 5d: 0-255 by 2026-01-06T00:01Z',
         'payloads older than 5d: leaves 256-767; before: events 0-767; payloads 0-255',
       ]);
       // The notices of leaves 256 and 768 are gone, or to go; the newest tells all of it.
@@ -523,6 +523,62 @@ describe('retention', () => {
       now = START + 100 * DAY;
       await recording({ ages: { events: 10 * DAY } }).sweep();
       expect(texts().at(-1)).toMatch(/^events older than 10d: leaves [-\d, ]+; before: events 0-2047; payloads 0-767$/);
+      expect(texts().at(-2)).toMatch(
+        /^events older than 10d: leaves [-\d, ]+; before: events 0-767; payloads 0-767; of these events older than 10d: 0-255 by 2026-01-11T00:01Z, 256-767 by 2026-01-31T00:00Z; of these payloads older than 5d: 0-255 by 2026-01-06T00:01Z, 256-767 by 2026-01-31T00:00Z$/,
+      );
+    });
+
+    it('is carried on with its age and time from notice to notice, in years to no other one', async () => {
+      // A bundle each ten days: its notice goes with the one after.
+      for (let bundle = 0; bundle < 12; bundle += 1) {
+        now = START + 10 * bundle * DAY;
+        await log.fill(250, { session: `s${bundle}`, at: now }).publish();
+        await recording().sweep();
+        log.fill(256 - (log.entries.length % 256), { session: `s${bundle}`, at: now });
+        await log.publish();
+      }
+      const notices = log.entries.flatMap((entry, i) => {
+        const told = goneLeaves(String(log.details[i]?.event));
+        return told === undefined ? [] : [{ index: i, told, atMs: Number(decodeLeaf(entry).timeUnixNanos / 1_000_000n) }];
+      });
+      const left = new Set<number>();
+      for (let bundle = 0; bundle < log.entries.length / 256; bundle += 1)
+        for (const index of (await new LogReader(log.objects).details('events', bundle, log.entries.length)).keys()) left.add(index);
+      const live = notices.filter(({ index }) => left.has(index));
+      expect(live.length).toBeLessThan(4);
+      // Those that are there tell of each that went by which age and when.
+      expect(joined(live.flatMap(({ told }) => [...told.now.leaves, ...told.carried]))).toEqual([{ from: 0, to: 10 * 256 }]);
+      for (const { detailClass, ageMs, byMs, from } of live.flatMap(({ told }) => told.carried)) {
+        const first = notices.find(({ told }) => told.now.leaves.some((each) => each.from <= from && from < each.to));
+        expect([detailClass, ageMs]).toEqual(['events', 10 * DAY]);
+        expect(byMs - (first?.atMs as number)).toBeLessThanOrEqual((10 * DAY) / 8);
+      }
+    });
+
+    it('is carried on up to a bound: less exactly, and of the oldest in the end not at all', () => {
+      const each =
+        (ms: number) =>
+        (_: unknown, i: number): Carried => ({
+          ...{ detailClass: 'rows', ageMs: 8 * DAY, byMs: START + i * ms },
+          ...{ from: 10 * i, to: 10 * i + 1 },
+        });
+      const [exact, coarse, most] = [8 * DAY, DAY, 30 * DAY].map((ms) => carriedOn(Array.from({ length: 500 }, each(ms))));
+      expect(exact).toEqual(Array.from({ length: 500 }, each(8 * DAY)));
+      expect(coarse).toHaveLength(500);
+      expect(most?.at(-1)).toMatchObject({ byMs: START + 499 * 30 * DAY });
+      const many = carriedOn(Array.from({ length: 3_000 }, each(8 * DAY)));
+      expect(many).toEqual(Array.from({ length: 3_000 }, each(8 * DAY)).slice(-512));
+      // Ranges that touch are one in an interval: of more days than there is room for, several are told as one.
+      const adjoining = (_: unknown, i: number): Carried => ({ ...each(DAY / 2)(_, i), from: i, to: i + 1 });
+      const all = Array.from({ length: 2_000 }, adjoining);
+      const told = carriedOn(all);
+      expect(told.length).toBeLessThanOrEqual(512);
+      expect(joined(told)).toEqual([{ from: 0, to: 2_000 }]);
+      for (const { from, to, byMs } of told) {
+        expect(byMs).toBe(all[to - 1]?.byMs);
+        expect(byMs - (all[from]?.byMs as number)).toBeLessThan(4 * DAY);
+      }
+      expect(carriedOn(told)).toEqual(told);
     });
 
     it('is told of nothing that is missing, and that no notice tells of', async () => {
@@ -640,13 +696,24 @@ describe('retention', () => {
     it('is read as it was told, and of any text nothing else', () => {
       const before = gone({ events: [{ from: 0, to: 256 }] });
       for (const whole of [true, false]) {
-        const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, whole });
+        const byMs = START + 30 * 60_000;
+        const carried = [
+          { detailClass: 'events', ageMs: 2 * DAY, byMs, from: 0, to: 256 } as const,
+          { detailClass: 'events', ageMs: 2 * DAY, byMs: byMs + 60_000, from: 300, to: 302 } as const,
+          { detailClass: 'rows', ageMs: DAY, byMs, from: 5, to: 6 } as const,
+        ];
+        const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, carried, whole });
+        expect(text).toMatch(
+          /: events 0-255; of these events older than 2d: 0-255 by 2026-01-01T00:30Z, 300-301 by 2026-01-01T00:31Z; of these rows older than 1d: 5-5 by 2026-01-01T00:30Z$/,
+        );
         const now = { detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }] };
-        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: now.leaves }, now, whole });
-        for (let end = 0; end <= text.length; end += 1) goneLeaves(text.slice(0, end));
+        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: now.leaves }, now, carried, whole });
+        // Of what was cut nothing is made that it did not say.
+        for (let end = 0; end < text.length; end += 1)
+          for (const each of goneLeaves(text.slice(0, end))?.carried ?? []) expect(carried).toContainEqual(each);
       }
       const now = { detailClass: 'events', ageMs: 1_500, leaves: before.events };
-      expect(goneLeaves('events older than 1500ms: leaves 0-255')).toEqual({ gone: before, now, whole: false });
+      expect(goneLeaves('events older than 1500ms: leaves 0-255')).toEqual({ gone: before, now, carried: [], whole: false });
       for (const text of ['', 'x', 'keys older than 1d: leaves 0-1', 'events older than 1d', 'events older than x: leaves 0-1'])
         expect(goneLeaves(text)).toBeUndefined();
     });

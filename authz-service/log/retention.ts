@@ -11,7 +11,7 @@ import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
 import type { PruningProof } from './declared.ts';
 import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
-import { type Going, type Gone, joined, type Range, type Told, without } from './going.ts';
+import { type Carried, carriedOn, type Going, type Gone, joined, type Range, type Told, within, without } from './going.ts';
 import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf, perClass } from './leaf.ts';
 import { LogReader } from './reader.ts';
 
@@ -145,14 +145,21 @@ export class Retention {
     const before = BigInt(Math.floor(present - ageMs)) * NANOS;
     const end = await this.#firstYoung(before, full, size);
     const [here, held] = [[] as number[], new Set<number>()];
+    const going: Range[] = [];
+    const carried: Carried[] = [];
     for await (const bundle of this.#bundles(objects, detailClass, end)) {
-      const verdict = this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before);
-      if (verdict === 'due') here.push(bundle);
-      else if (verdict === 'held') held.add(bundle);
+      const leaves = await this.#leaves(bundle, size);
+      const verdict = this.#judge(bundle, leaves, detailClass, before);
+      if (verdict === 'held') held.add(bundle);
+      if (verdict !== 'due') continue;
+      here.push(bundle);
+      const details = await this.#details(detailClass, bundle, size);
+      going.push(...(await this.#present({ bundle, leaves, details }, detailClass, size)));
+      carried.push(...(await this.#carried(leaves, details?.values() ?? [], size)));
     }
     here.sort((a, b) => a - b);
     if (here.length > 0) {
-      await this.#record({ detailClass, ageMs }, await this.#present(here, detailClass, size), size);
+      await this.#record({ detailClass, ageMs, leaves: joined(going), carried }, size);
       await this.#publishTold();
     }
     let deleted = 0;
@@ -187,21 +194,41 @@ export class Retention {
   }
 
   /**
-   * Of these full bundles, the leaves whose events are there, or went before as the log tells: what somebody else took away is not told to go. A bundle is told of as a whole where
-   * that is all of its class.
+   * Of a full bundle, the leaves whose events are there, or went before as the log tells: what somebody else took away is not told to go. It is told of as a whole where that is
+   * all of its class.
    */
-  async #present(bundles: readonly number[], detailClass: DetailClass, size: number): Promise<Range[]> {
+  async #present(
+    of: { readonly bundle: number; readonly leaves: readonly Leaf[]; readonly details: ReadonlyMap<number, Detail> | undefined },
+    detailClass: DetailClass,
+    size: number,
+  ): Promise<Range[]> {
+    const { bundle, leaves, details } = of;
     const before = (await this.#before(size))[detailClass];
-    const found: Range[] = [];
-    for (const bundle of bundles) {
-      const [leaves, details] = [await this.#leaves(bundle, size), await this.#details(detailClass, bundle, size)];
-      const isTold = (index: number): boolean =>
-        details?.has(index) !== false || before.some(({ from, to }) => from <= index && index < to);
-      const first = bundle * TILE_WIDTH;
-      const whole = leaves.every(({ kind }, i) => classOf(kind) !== detailClass || isTold(first + i));
-      found.push(...(whole ? [{ from: first, to: first + TILE_WIDTH }] : rangesOf(leaves, bundle, isTold, detailClass)));
+    const isTold = (index: number): boolean => details?.has(index) !== false || before.some(({ from, to }) => from <= index && index < to);
+    const first = bundle * TILE_WIDTH;
+    const whole = leaves.every(({ kind }, i) => classOf(kind) !== detailClass || isTold(first + i));
+    return whole ? [{ from: first, to: first + TILE_WIDTH }] : rangesOf(leaves, bundle, isTold, detailClass);
+  }
+
+  /** What the notices among these events of a bundle told, and is not there. */
+  async #carried(leaves: readonly Leaf[], details: Iterable<Detail>, size: number): Promise<Carried[]> {
+    const found: Carried[] = [];
+    for (const detail of details) {
+      const leaf = leaves[detail.index % TILE_WIDTH] as Leaf;
+      const told = this.#toldIn(leaf, detail);
+      if (told === undefined) continue;
+      const { detailClass, ageMs, leaves: now } = told.now;
+      const byMs = Number(leaf.timeUnixNanos / NANOS);
+      const gone = await this.#before(size);
+      for (const { from, to, ...each } of [...now.map((range) => ({ ...range, detailClass, ageMs, byMs })), ...told.carried])
+        found.push(...within([{ from, to }], gone[each.detailClass]).map((range) => ({ ...each, ...range })));
     }
-    return joined(found);
+    return found;
+  }
+
+  /** What a notice of the gateway's own tells of deletions; `undefined`: it is none. */
+  #toldIn(leaf: Leaf, detail: Detail): Told | undefined {
+    return isOwnNotice(leaf) && isOf(leaf, detail) ? this.#options.toldOf(detail.event) : undefined;
   }
 
   /** `undefined`: what is there cannot be read, and goes all the same. */
@@ -216,7 +243,7 @@ export class Retention {
 
   /** Of the bundle that is not full. @returns how many events went */
   async #sweepEdge(due: Due): Promise<number> {
-    const { forget, toldOf } = this.#options;
+    const { forget } = this.#options;
     const { detailClass } = due;
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     if (size % TILE_WIDTH === 0) return 0;
@@ -224,12 +251,12 @@ export class Retention {
     const leaves = await this.#leaves(bundle, size);
     const there = await this.#reader.details(detailClass, bundle, size);
     const going = [...there.values()].filter(({ index }) => this.#isDue(index, leaves, due));
-    const tells = ({ index, event }: Detail): boolean => isOwnNotice(leaves[index % TILE_WIDTH] as Leaf) && toldOf(event) !== undefined;
+    const tells = (detail: Detail): boolean => this.#toldIn(leaves[detail.index % TILE_WIDTH] as Leaf, detail) !== undefined;
     const told = new Set(going.every(tells) ? [] : going.map(({ index }) => index));
     let left: ReadonlyMap<number, Detail> = there;
     if (told.size > 0) {
       const those = rangesOf(leaves, bundle, (index) => told.has(index), detailClass);
-      await this.#record(due, those, size);
+      await this.#record({ ...due, leaves: those, carried: await this.#carried(leaves, going, size) }, size);
       await this.#trim(due, bundle, leaves, told);
       left = await this.#reader.details(detailClass, bundle, size);
     }
@@ -253,15 +280,16 @@ export class Retention {
   }
 
   /** Makes it durable that these go, with all that went before. */
-  async #record(of: Pick<Going, 'detailClass' | 'ageMs'>, leaves: readonly Range[], size: number): Promise<void> {
+  async #record(of: Pick<Going, 'detailClass' | 'ageMs' | 'leaves' | 'carried'>, size: number): Promise<void> {
     const { record, rangesAtOnce } = this.#options;
-    const { detailClass, ageMs } = of;
+    const { detailClass, ageMs, leaves } = of;
     const gone = await this.#before(size);
-    const told = Math.max(leaves.length, ...CLASSES.map((each) => gone[each].length));
+    const carried = carriedOn(of.carried);
+    const told = Math.max(leaves.length, carried.length, ...CLASSES.map((each) => gone[each].length));
     for (let at = 0; at < told; at += rangesAtOnce) {
       const part = <Each>(all: readonly Each[]): readonly Each[] => all.slice(at, at + rangesAtOnce);
       const before = perClass((each) => part(gone[each]));
-      await record({ detailClass, ageMs, leaves: part(leaves), before, whole: told <= rangesAtOnce });
+      await record({ detailClass, ageMs, leaves: part(leaves), before, carried: part(carried), whole: told <= rangesAtOnce });
     }
     gone[detailClass] = joined([...gone[detailClass], ...leaves]);
   }
@@ -302,7 +330,7 @@ export class Retention {
       const details = await this.#reader.details('events', bundle, size);
       for (const index of own.reverse()) {
         const detail = details.get(index);
-        const told = detail && isOf(leaves[index % TILE_WIDTH] as Leaf, detail) ? this.#options.toldOf(detail.event) : undefined;
+        const told = detail && this.#toldIn(leaves[index % TILE_WIDTH] as Leaf, detail);
         if (told === undefined) continue;
         // What is deleted stands before what tells of it.
         for (const each of CLASSES) found[each].push(...told.gone[each].filter(({ to }) => to <= index));

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../duration.ts';
-import { DELETED_NOTICE, goneLeaves, type Told } from '../log/going.ts';
+import { DELETED_NOTICE, goneLeaves, LARGEST_SHARE, type Told } from '../log/going.ts';
 import {
   CLASSES,
   classOf,
@@ -47,6 +47,8 @@ interface Recorded {
   readonly dueMs: number;
   /** By which age they went; `undefined` likewise. */
   readonly ageMs: number | undefined;
+  /** When the notice told of them that they went by, where that has gone and this one carries it on: after the first and not after the second, Unix milliseconds. */
+  readonly between?: readonly [number, number];
   /** Its leaf does not say who told it. */
   readonly untold: boolean;
 }
@@ -54,15 +56,19 @@ interface Recorded {
 /** A clock may be set right between the look at it and the notice: what is as little younger was due. Milliseconds. */
 const CLOCK_STEP_MS = 60_000;
 
-/** From leaf `from` to before leaf `to`. */
+/** From leaf `from` to before leaf `to`; likewise by the times of these leaves, Unix milliseconds. */
 interface Held {
   readonly from: number;
+  readonly fromMs: number;
   to: number;
+  toMs: number;
   /** A notice of the session, which may have told that the hold was released, has gone itself. */
   readonly doubted: boolean;
 }
 
 type Standing = 'held' | 'doubted' | 'free';
+
+const UNTIL_NOW = { to: Number.POSITIVE_INFINITY, toMs: Number.POSITIVE_INFINITY };
 
 const HOLD_NOTICES = {
   added: 'legal-hold-added' satisfies ServiceNotice as string,
@@ -73,7 +79,7 @@ type OfClass<Each> = { readonly [C in DetailClass]: Each };
 
 /** What the log itself records of deletions, and of what must not go. */
 export class Deletions {
-  /** What notices tell of what went by themselves, and all that they tell. */
+  /** What notices tell of what went by themselves, or by others as they carry it on, and all that they tell. */
   readonly #recorded: { readonly now: OfClass<Recorded[]>; readonly all: OfClass<Recorded[]> } = {
     now: perClass(() => []),
     all: perClass(() => []),
@@ -85,36 +91,50 @@ export class Deletions {
   add(index: number, leaf: Leaf, event: TapEvent | undefined): void {
     if (event?.body.kind !== 'notice' || !isOfService(leaf)) return;
     const { notice, text } = event.body;
-    if (event.session !== '') this.#hold(index, event.session, notice);
+    if (event.session !== '') this.#hold(index, inMs(leaf.timeUnixNanos), event.session, notice);
     else if (notice === DELETED_NOTICE) this.#deleted(index, leaf, goneLeaves(text));
   }
 
   #deleted(index: number, { timeUnixNanos, own }: Leaf, told: Told | undefined): void {
     if (told === undefined) return;
-    const { gone, now } = told;
+    const { gone, now, carried } = told;
     const by = { leaf: index, untold: !own };
-    const dueMs = inMs(timeUnixNanos) - now.ageMs + CLOCK_STEP_MS;
+    const at = inMs(timeUnixNanos);
+    const dueMs = at - now.ageMs + CLOCK_STEP_MS;
     // What is deleted stands before what tells of it.
     for (const { from, to } of now.leaves)
       if (to <= index) this.#recorded.now[now.detailClass].push({ from, to, ...by, dueMs, ageMs: now.ageMs });
+    for (const { from, to, detailClass, ageMs, byMs } of carried) {
+      const last = Math.min(byMs, at);
+      const first = last - Math.max(CLOCK_STEP_MS, ageMs / LARGEST_SHARE);
+      const of = { dueMs: last - ageMs + CLOCK_STEP_MS, ageMs, between: [first, last] as const };
+      if (to <= index) this.#recorded.now[detailClass].push({ from, to, ...by, ...of });
+    }
     for (const each of CLASSES)
       for (const { from, to } of gone[each])
         if (to <= index) this.#recorded.all[each].push({ from, to, ...by, dueMs: Number.POSITIVE_INFINITY, ageMs: undefined });
   }
 
-  #hold(index: number, session: string, notice: string): void {
+  #hold(index: number, at: number, session: string, notice: string): void {
     const key = sessionKey(session);
     const all = this.#held.get(key) ?? [];
     const last = all.at(-1);
     const on = last !== undefined && last.to === Number.POSITIVE_INFINITY;
-    if (on && (notice === HOLD_NOTICES.released || last.doubted)) last.to = index;
-    if (notice === HOLD_NOTICES.added && (!on || last.doubted)) all.push({ from: index, to: Number.POSITIVE_INFINITY, doubted: false });
+    if (on && (notice === HOLD_NOTICES.released || last.doubted)) [last.to, last.toMs] = [index, at];
+    if (notice === HOLD_NOTICES.added && (!on || last.doubted)) all.push({ from: index, fromMs: at, ...UNTIL_NOW, doubted: false });
     if (all.length > 0) this.#held.set(key, all);
   }
 
-  /** Whether the session was held, as far as the record tells, when the notice of this leaf was told. */
-  standingOf(session: number, leaf: number): Standing {
-    const held = this.#held.get(session)?.find(({ from, to }) => from < leaf && leaf < to);
+  /** Whether the session was held, as far as the record tells, when the notice was told that an event went by. */
+  standingOf(session: number, { leaf, between }: Pick<Recorded, 'leaf' | 'between'>): Standing {
+    const all = this.#held.get(session) ?? [];
+    if (between !== undefined) {
+      const [first, last] = between;
+      const held = all.filter(({ fromMs, toMs }) => fromMs < last && first < toMs);
+      if (held.some(({ fromMs, toMs, doubted }) => !doubted && fromMs <= first && last < toMs)) return 'held';
+      return held.length === 0 ? 'free' : 'doubted';
+    }
+    const held = all.find(({ from, to }) => from < leaf && leaf < to);
     if (held === undefined) return 'free';
     return held.doubted ? 'doubted' : 'held';
   }
@@ -134,7 +154,7 @@ export class Deletions {
   /** Of all that tell of an event, the one that it went by, as far as one of them may have been that; `undefined`: none tells of it. */
   oneOf(by: readonly Recorded[], { time, session }: Pick<Absent, 'time' | 'session'>): Recorded | undefined {
     const due = by.filter(({ dueMs }) => time < dueMs);
-    const standing = ({ leaf }: Recorded): Standing => this.standingOf(session, leaf);
+    const standing = (each: Recorded): Standing => this.standingOf(session, each);
     return due.find((each) => standing(each) === 'free') ?? due.find((each) => standing(each) === 'doubted') ?? due[0] ?? by[0];
   }
 
@@ -145,8 +165,8 @@ export class Deletions {
       const held = this.#held.get(sessionKey(leaf.session));
       const last = held?.at(-1);
       if (last === undefined || last.to !== Number.POSITIVE_INFINITY || last.doubted) return;
-      last.to = index;
-      held?.push({ from: index, to: Number.POSITIVE_INFINITY, doubted: true });
+      [last.to, last.toMs] = [index, inMs(leaf.timeUnixNanos)];
+      held?.push({ from: index, fromMs: last.toMs, ...UNTIL_NOW, doubted: true });
     }
   }
 
@@ -338,7 +358,7 @@ export class Missing {
           );
         continue;
       }
-      const standing = this.deletions.standingOf(session, one.leaf);
+      const standing = this.deletions.standingOf(session, one);
       if (one.untold) untold.add(one.leaf);
       if (one.dueMs === Number.POSITIVE_INFINITY) repeated += 1;
       else if (time >= one.dueMs) found(early, one.leaf, index);
@@ -354,7 +374,7 @@ export class Missing {
       );
     if (doubted > 0)
       remarks.push(
-        `${eventsIn(doubted)} deleted of sessions that had a legal hold, and a notice that may have released it has gone: whether it was on then cannot be seen any more`,
+        `${eventsIn(doubted)} deleted of sessions that had a legal hold, and a notice that may have released it has gone, or the one that they went by: whether it was on then cannot be seen any more`,
       );
     if (repeated > 0)
       remarks.push(

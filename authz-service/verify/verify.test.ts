@@ -287,12 +287,68 @@ describe('events that are not there', () => {
   test('of which only a notice tells that repeats it are explained, and that nothing shows any more whether they were due is said', async () => {
     const repeats = noticeText({
       ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }] },
-      ...{ before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] }, whole: true },
+      ...{ before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] }, carried: [], whole: true },
     });
     const of = new LogFixture(log.key).fill(SIZE).add('', { kind: 'notice', notice: DELETED_NOTICE, text: repeats });
     const { complete, remarks } = await verified(without(of, 'details/payloads/001'));
     expect(complete).toBe(true);
     expect(remarks).toEqual([expect.stringMatching(/^that 64 events were deleted is told by notices that repeat it/)]);
+  });
+
+  describe('of which a notice carries on by which age and when they went', () => {
+    const times = log.records.map(({ leaf }) => Number(leaf.timeUnixNanos / 1_000_000n));
+    const carrying = (ageMs: number, byMs: number, of = new LogFixture(log.key).fill(SIZE)): LogFixture =>
+      of.add('', {
+        kind: 'notice',
+        notice: DELETED_NOTICE,
+        text: noticeText({
+          ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }], whole: true },
+          before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] },
+          carried: [{ detailClass: 'payloads', ageMs, byMs, from: 256, to: 512 }],
+        }),
+      });
+    const gone = 'details/payloads/001';
+    const HOUR = 3_600_000;
+    const newest = times[511] as number;
+
+    test('that it was due is seen, or that it was not', async () => {
+      const due = await verified(without(carrying(HOUR, newest + HOUR), gone));
+      expect(due).toMatchObject({ complete: true, faults: [], remarks: [] });
+      expect(due.missing.deletedBy).toEqual([{ class: 'payloads', age: '1h', events: 64 }]);
+      const early = without(carrying(HOUR, newest + HOUR / 2), gone);
+      expect((await verified(early)).faults).toEqual([
+        { code: 'early', detail: `64 events were younger than what the notice of leaf ${SIZE} says went, the first of leaf 258` },
+      ]);
+      expect(codes(await verifyPart(early, { keys }, { session: 'ses_64' }))).toEqual(['early']);
+      // It was told by then: no notice knows of a time behind its own, which is two days later than these.
+      expect(codes(await verified(without(carrying(40 * 24 * HOUR, newest + 100 * 24 * HOUR), gone)))).toEqual(['early']);
+    });
+
+    test('a legal hold of then is seen, as far as the times tell', async () => {
+      const hold: TapBody = { kind: 'notice', notice: 'legal-hold-added', text: 'a dispute (ada)' };
+      const passed: TapBody = { kind: 'notice', notice: 'service-started', text: '' };
+      const DAY = 24 * HOUR;
+      const report = async (byMs: number): Promise<Report> =>
+        verified(
+          without(
+            carrying(DAY, newest + byMs, new LogFixture(log.key).fill(SIZE).add('', passed).add('ses_64', hold, 'demo', { own: true })),
+            gone,
+          ),
+        );
+      // It came two days later than the events.
+      expect(await report(DAY + 20 * HOUR)).toMatchObject({ complete: true, faults: [], remarks: [] });
+      expect((await report(2 * DAY + 13 * HOUR)).faults).toEqual([
+        {
+          code: 'held',
+          detail: `1 event was of sessions under a legal hold when the notice of leaf ${SIZE + 2} told of them, the first of leaf 258`,
+        },
+      ]);
+      // What is told as one lies up to half an age apart.
+      expect(await report(2 * DAY + HOUR)).toMatchObject({
+        ...{ complete: true, faults: [] },
+        remarks: [expect.stringMatching(/^1 event was deleted of sessions that had a legal hold, and .* the one that they went by: /)],
+      });
+    });
   });
 
   test('are not explained by a notice that is gone, as another records: that it may have told is said', async () => {
@@ -325,6 +381,7 @@ describe('events that are not there', () => {
         ageMs: 86_400_000,
         leaves: [{ from: 512, to: 768 }],
         before: { ...perClass(() => []), ...before },
+        carried: [],
         whole: true,
       }),
     });
@@ -390,6 +447,7 @@ describe('events that are not there', () => {
       ageMs: 1,
       leaves: [],
       before: { ...perClass(() => []), rows: [{ from: 0, to: 66 }] },
+      carried: [],
       whole: true,
     });
     const again = of(went('rows', 86_400_000), { kind: 'notice', notice: DELETED_NOTICE, text: repeated });

@@ -15,13 +15,25 @@ export interface File {
   close(): Promise<void>;
 }
 
+/** A new file whose bytes are durable when `sync` has resolved, and not before: for who writes many and waits for the disk once. */
+export interface UnsyncedFile {
+  /** Writes all of `bytes`; called once. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** When it rejects, any part of the file may be on the disk, and no later call tells. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface FileSystem {
   /** Creates the directory and its parents, for this user only. */
   makeDirectory(path: string): Promise<void>;
   list(directory: string): Promise<string[]>;
   isDirectory(path: string): Promise<boolean>;
+  exists(path: string): Promise<boolean>;
   /** `create` fails when the file exists. */
   open(path: string, mode: 'create' | 'write' | 'read'): Promise<File>;
+  /** Fails when the file exists. */
+  createUnsynced(path: string): Promise<UnsyncedFile>;
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;
   /** Fails when something is in it. */
@@ -77,6 +89,8 @@ const openFile = async (path: string, mode: keyof typeof FLAGS): Promise<File> =
   };
 };
 
+const NAMES_NOTHING: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR']);
+
 /**
  * Takes the file at `path`, which holds nothing; returns the release, or `undefined` when somebody else has it. An advisory lock that the kernel gives up when its holder dies, whatever the way. Node has no flock; SQLite's exclusive lock on a database is the
  * kernel's record lock (fcntl), which also holds between containers on one volume. A file with a process id in it would have to be judged stale.
@@ -100,7 +114,19 @@ export const nodeFileSystem: FileSystem = {
   },
   list: (directory) => fs.promises.readdir(directory),
   isDirectory: async (path) => (await fs.promises.stat(path)).isDirectory(),
+  exists: (path) =>
+    fs.promises.stat(path).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => {
+        if (NAMES_NOTHING.has(error.code)) return false;
+        throw error;
+      },
+    ),
   open: openFile,
+  createUnsynced: async (path) => {
+    const file = await fs.promises.open(path, 'wx', 0o600);
+    return { write: (bytes) => file.writeFile(bytes), sync: () => file.datasync(), close: () => file.close() };
+  },
   rename: (from, to) => fs.promises.rename(from, to),
   remove: (path) => fs.promises.rm(path),
   removeDirectory: (path) => fs.promises.rmdir(path),

@@ -1,6 +1,6 @@
 /** A disk for tests: it fails where it is told to, having kept as much as it is told to, and loses its power. */
 import { dirname } from 'node:path';
-import type { File, FileSystem } from './file_system.ts';
+import type { File, FileSystem, UnsyncedFile } from './file_system.ts';
 
 /** How an operation fails. */
 export interface Fault {
@@ -13,12 +13,12 @@ export interface Fault {
 
 export interface Operation {
   readonly number: number;
-  readonly name: 'create' | 'write' | 'truncate' | 'rename' | 'remove' | 'syncDirectory';
+  readonly name: 'create' | 'write' | 'sync' | 'truncate' | 'rename' | 'remove' | 'syncDirectory';
   readonly path: string;
 }
 
 interface Inode {
-  /** What stands on the disk, and what readers see. They differ after a failed sync only. */
+  /** What stands on the disk, and what readers see. They differ before a sync, and after one that failed. */
   disk: Buffer;
   seen: Buffer;
 }
@@ -96,12 +96,27 @@ export class SimulatedFileSystem implements FileSystem {
     return !this.#names.has(path);
   }
 
+  async exists(path: string): Promise<boolean> {
+    return this.#names.has(path);
+  }
+
+  async createUnsynced(path: string): Promise<UnsyncedFile> {
+    this.#create(path);
+    const inode = this.#inode(path);
+    return {
+      write: async (bytes) => this.#change('write', path, () => (inode.seen = Buffer.from(bytes))),
+      sync: async () => {
+        await this.gate;
+        const fault = this.#begin('sync', path);
+        inode.disk = inode.seen.subarray(0, Math.floor((fault ? (fault.kept ?? 0) : 1) * inode.seen.length));
+        if (fault) throw errno(fault.code, path);
+      },
+      close: async () => {},
+    };
+  }
+
   async open(path: string, mode: 'create' | 'write' | 'read'): Promise<File> {
-    if (mode === 'create')
-      this.#change('create', path, () => {
-        if (this.#names.has(path)) throw errno('EEXIST', path);
-        this.#names.set(path, { disk: Buffer.alloc(0), seen: Buffer.alloc(0) });
-      });
+    if (mode === 'create') this.#create(path);
     const inode = this.#inode(path);
     return {
       writeDurably: async (bytes, at) => {
@@ -151,6 +166,13 @@ export class SimulatedFileSystem implements FileSystem {
     if (this.#locks.has(directory)) return undefined;
     this.#locks.add(directory);
     return () => this.#locks.delete(directory);
+  }
+
+  #create(path: string): void {
+    this.#change('create', path, () => {
+      if (this.#names.has(path)) throw errno('EEXIST', path);
+      this.#names.set(path, { disk: Buffer.alloc(0), seen: Buffer.alloc(0) });
+    });
   }
 
   #inode(path: string): Inode {

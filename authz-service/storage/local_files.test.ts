@@ -2,6 +2,8 @@ import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { blockingFileSystem } from '../journal/blocking_file_system.ts';
+import { nodeFileSystem } from '../journal/file_system.ts';
 import { SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { localFiles } from './local_files.ts';
 import { type ObjectStore, StorageError } from './object_store.ts';
@@ -21,12 +23,15 @@ const keysOf = async (store: ObjectStore, prefix: string, after?: string): Promi
   return keys;
 };
 
-describe('objects as local files', () => {
+describe.each([
+  ['by others', nodeFileSystem],
+  ['in the thread itself', blockingFileSystem],
+])('objects as local files, written %s', (_, files) => {
   let directory: string;
   let store: ObjectStore;
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), 'objects-'));
-    store = localFiles(join(directory, 'log'));
+    store = localFiles(join(directory, 'log'), files);
     await store.verify();
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
@@ -38,7 +43,7 @@ describe('objects as local files', () => {
   });
 
   it('may be written by two threads: what one lets go of does not keep the other from going on, and neither writes into what the other writes', async () => {
-    const other = localFiles(join(directory, 'log'));
+    const other = localFiles(join(directory, 'log'), files);
     for (let width = 1; width < 4; width += 1) {
       await store.put(`details/events/001.p/${width}`, Buffer.from(`${width}`));
       // With its last object a directory of partial forms goes.
@@ -182,6 +187,51 @@ describe('objects as local files', () => {
     // The first one has not given up.
     expect(synced.slice(2).sort()).toEqual(['/log/details/events', '/log/tile/0']);
     expect((await found(disk)).sort()).toEqual([...keys, 'tile/0/003', 'tile/0/first', 'details/events/first'].sort());
+  });
+
+  it('may be many that are settled later, among them some that were put twice: what was there stays, and nothing else is left behind', async () => {
+    const later = { ifAbsent: true, settledLater: true } as const;
+    await store.put('tile/0/007', Buffer.from('was there'));
+    const keys = Array.from({ length: 130 }, (_, i) => `tile/${i % 3}/${String(i).padStart(3, '0')}`);
+    await Promise.all(keys.map(async (key) => store.put(key, Buffer.from(`of an attempt that failed: ${key}`), { settledLater: true })));
+    await Promise.all(keys.map((key) => store.put(key, Buffer.from(key), { settledLater: true })));
+    expect(await store.put('tile/0/007', Buffer.from('x'), later)).toBe('exists');
+    await store.settle();
+    for (const key of keys) expect([key, String(await store.get(key))]).toEqual([key, key]);
+    expect(String(await store.get('tile/0/007'))).toBe('was there');
+    await store.put('tile/0/200', Buffer.from('never settled'), later);
+    await store.close();
+    expect(await store.get('tile/0/200')).toBeUndefined();
+    expect(readdirSync(join(directory, 'log'))).toEqual(['tile']);
+  });
+
+  it('that are settled later are whole or not there, whatever fails, and there when nothing did', async () => {
+    const keys = ['tile/0/000', 'tile/entries/000', 'details/events/000'];
+    const put = async (disk: SimulatedFileSystem): Promise<boolean> => {
+      const objects = localFiles('/log', disk);
+      try {
+        for (const key of keys) await objects.put(key, Buffer.from(`whole ${key}`), { ifAbsent: true, settledLater: true });
+        await objects.settle();
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const counting = new SimulatedFileSystem();
+    await put(counting);
+    for (let number = 1; number <= counting.operations; number += 1)
+      for (const fault of [{ kept: 0 }, { kept: 0.5, seen: 1 }, { kept: 1 }])
+        for (const names of ['lost', 'kept'] as const) {
+          const disk = new SimulatedFileSystem();
+          disk.fault = (operation) => (operation.number === number ? { code: 'EIO', ...fault } : undefined);
+          expect(await put(disk)).toBe(false);
+          for (const left of [disk.copy(), disk.afterPowerLoss(names)]) {
+            const found = localFiles('/log', left);
+            for (const key of keys) expect([undefined, `whole ${key}`]).toContain((await found.get(key))?.toString());
+            expect(await put(left)).toBe(true);
+            for (const key of keys) expect(String(await localFiles('/log', left.afterPowerLoss('lost')).get(key))).toBe(`whole ${key}`);
+          }
+        }
   });
 
   it('say what went wrong in codes', async () => {

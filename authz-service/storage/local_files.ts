@@ -1,9 +1,9 @@
-/** Objects as files below a directory: a key is a path. Each is written beside its name, made durable, and renamed. */
+/** Objects as files below a directory: a key is a path. Each is written beside its name, made durable, alone or with others, and renamed. */
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { isFull } from '../journal/error.ts';
-import { type FileSystem, nodeFileSystem } from '../journal/file_system.ts';
+import { type FileSystem, nodeFileSystem, type UnsyncedFile } from '../journal/file_system.ts';
 import { checkKey, isKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
 
 /** Files that were not finished; a name that no key has. */
@@ -11,6 +11,11 @@ const UNFINISHED = '.unfinished';
 
 /** The end of directories that come and go: of the partial forms of a tile. */
 const PARTIAL = '.p';
+
+/** Objects that are written before the disk is waited for: their files are open meanwhile. */
+const GATHERED = 48;
+/** Of these so many wait for the disk at once: Node has four threads for files, and the journal's next write must find one. */
+const SYNCED_AT_ONCE = 3;
 
 /** Nothing of a log is as large: 256 events with all that belongs to them. What is in a directory that others made may be. */
 const MAX_BYTES = 1 << 26;
@@ -24,12 +29,22 @@ const coded = (error: unknown, path: string): StorageError => {
   return new StorageError(kind, `${path}: ${message}`, error);
 };
 
+/** An object that is written, and neither durable nor there yet. */
+interface Gathered {
+  readonly file: UnsyncedFile;
+  readonly unfinished: string;
+}
+
 class LocalFiles implements ObjectStore {
   readonly url: string;
   readonly #root: string;
   readonly #files: FileSystem;
   /** Directories that are there, and durably so. */
   readonly #made = new Set<string>();
+  /** By their path: what was put to be settled later. */
+  #gathered = new Map<string, Gathered>();
+  /** Settles when what was gathered before is there, or lost. */
+  #storing: Promise<void> = Promise.resolve();
   /** Directories with names that may not be durable: of objects that were put to be settled later, or behind which a sync has failed. */
   readonly #unsettled = new Set<string>();
   /** Directories that are being synced after a change; a change that comes meanwhile needs another one. */
@@ -49,10 +64,11 @@ class LocalFiles implements ObjectStore {
     if (retainUntil !== undefined) throw new StorageError('unsupported', `${this.url}: files have no lock until a date`);
     const directory = dirname(path);
     try {
-      const exists = ifAbsent === true && (await this.#exists(path));
-      if (!exists) await this.#store(path, bytes);
+      const exists = ifAbsent === true && (await this.#files.exists(path));
+      if (settledLater && !exists) await this.#gather(path, bytes);
+      else if (!exists) await this.#store(path, bytes);
       // Whoever put what is there may not have come as far as to make its name durable.
-      if (!exists || settledLater) this.#unsettled.add(directory);
+      if (exists ? settledLater : !settledLater) this.#unsettled.add(directory);
       if (!settledLater && this.#unsettled.has(directory)) await this.#settle(directory);
       return exists ? 'exists' : 'stored';
     } catch (error) {
@@ -62,6 +78,11 @@ class LocalFiles implements ObjectStore {
 
   /** One sync for all names of a directory. */
   async settle(): Promise<void> {
+    try {
+      await this.#storeGathered();
+    } catch (error) {
+      throw coded(error, this.#root);
+    }
     for (const directory of [...this.#unsettled])
       try {
         await this.#settle(directory);
@@ -122,28 +143,79 @@ class LocalFiles implements ObjectStore {
     }
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    await this.#storing;
+    for (const each of this.#gathered.values()) await this.#discard(each);
+    this.#gathered.clear();
+  }
 
   #path(key: string): string {
     checkKey(key);
     return join(this.#root, key);
   }
 
-  async #exists(path: string): Promise<boolean> {
+  async #store(path: string, bytes: Uint8Array): Promise<void> {
+    await this.#make(dirname(path));
+    const unfinished = this.#unfinished();
+    await this.#write(unfinished, bytes);
+    await this.#rename(unfinished, path);
+  }
+
+  #unfinished(): string {
+    return join(this.#root, `${UNFINISHED}-${this.#own}-${(this.#puts += 1)}`);
+  }
+
+  async #gather(path: string, bytes: Uint8Array): Promise<void> {
+    await this.#make(dirname(path));
+    const unfinished = this.#unfinished();
+    const file = await this.#files.createUnsynced(unfinished);
+    const gathered = { file, unfinished };
     try {
-      await (await this.#files.open(path, 'read')).close();
-      return true;
+      await file.write(bytes);
     } catch (error) {
-      if (isMissing(error)) return false;
+      await this.#discard(gathered);
       throw error;
+    }
+    // An attempt that failed may have left one: nobody has seen it.
+    const earlier = this.#gathered.get(path);
+    this.#gathered.set(path, gathered);
+    if (earlier !== undefined) await this.#discard(earlier);
+    if (this.#gathered.size >= GATHERED) await this.#storeGathered();
+  }
+
+  /** One after the other; each with all that was gathered by then. */
+  #storeGathered(): Promise<void> {
+    const storing = this.#storing.then(() => this.#storeNow());
+    this.#storing = storing.catch(() => {});
+    return storing;
+  }
+
+  /** Their bytes first, with few commits of the file system for all of them; then their names. */
+  async #storeNow(): Promise<void> {
+    const gathered = this.#gathered;
+    this.#gathered = new Map();
+    try {
+      const rest = gathered.values();
+      const syncing = async (): Promise<void> => {
+        for (const { file } of rest) await file.sync();
+      };
+      const synced = await Promise.allSettled(Array.from({ length: SYNCED_AT_ONCE }, syncing));
+      for (const each of synced) if (each.status === 'rejected') throw each.reason;
+      for (const [path, { file, unfinished }] of gathered) {
+        await this.#rename(unfinished, path);
+        this.#unsettled.add(dirname(path));
+        gathered.delete(path);
+        await file.close().catch(() => {});
+      }
+    } finally {
+      for (const each of gathered.values()) await this.#discard(each);
     }
   }
 
-  async #store(path: string, bytes: Uint8Array): Promise<void> {
-    await this.#make(dirname(path));
-    const unfinished = join(this.#root, `${UNFINISHED}-${this.#own}-${(this.#puts += 1)}`);
-    await this.#write(unfinished, bytes);
-    await this.#rename(unfinished, path);
+  /** Room that is needed elsewhere; what cannot be removed now, `verify` removes. */
+  async #discard({ file, unfinished }: Gathered): Promise<void> {
+    await file.close().catch(() => {});
+    await this.#files.remove(unfinished).catch(() => {});
   }
 
   /** What is put while it goes on waits for the next one. */

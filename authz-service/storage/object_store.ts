@@ -32,7 +32,7 @@ export interface PutOptions {
   readonly ifAbsent?: true;
   /** Until then the store lets nobody change or remove it. A store that cannot rejects with `unsupported`. */
   readonly retainUntil?: Date;
-  /** Whole when it resolves, and durable only when `settle` has resolved: for who puts many before anything counts on one. */
+  /** There, whole and durable, when `settle` has resolved, and perhaps not before: for who puts many before anything counts on one. */
   readonly settledLater?: true;
 }
 
@@ -42,7 +42,10 @@ export interface ObjectStore {
   readonly url: string;
   /** Durable and whole when it resolves, and readers see the old object or the new one; `exists` with `ifAbsent` only. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<'stored' | 'exists'>;
-  /** Resolves when all that was put with `settledLater`, or found there by such a put, is durable; after a rejection it may be tried again. */
+  /**
+   * Resolves when all that was put with `settledLater`, or found there by such a put, is there and durable. After a rejection, of this or of such a put, that has to be put again: what
+   * had been put since the last time may not be there.
+   */
   settle(): Promise<void>;
   /** `undefined` when there is none. `range`: bytes from `from` to before `to`, shorter at the object's end. */
   get(key: string, range?: { readonly from: number; readonly to: number }): Promise<Buffer | undefined>;

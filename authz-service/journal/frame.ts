@@ -91,10 +91,24 @@ export interface Frame {
 export const frameLength = (bytes: Buffer, at: number): number | undefined =>
   at + FRAME_BYTES > bytes.length ? undefined : FRAME_BYTES + bytes.readUInt32LE(at + 4);
 
+/** Of a frame, in `bytes`: its index, how many of its write stand before it, and where its payload begins. */
+export const frameIndex = (bytes: Buffer, at: number): number => bytes.readUIntLE(at + 8, 6);
+const frameBatch = (bytes: Buffer, at: number): number => bytes.readUInt16LE(at + 14);
+
+/** Whether the frame from `at` to `end` is what was written there. */
+export const isIntact = (bytes: Buffer, at: number, end: number, salt: number): boolean =>
+  bytes.readUInt32LE(at) === crc32(bytes.subarray(at + 4, end), salt);
+
+/** The frame from `at` to `end`, which is intact: a view into `bytes`. */
+export const frameAt = (bytes: Buffer, at: number, end: number): Frame => ({
+  index: frameIndex(bytes, at),
+  batch: frameBatch(bytes, at),
+  payload: bytes.subarray(at + FRAME_BYTES, end),
+});
+
 /** The frame at `at`, a view into `bytes`; `undefined` when there is no whole and intact one. */
 export const readFrame = (bytes: Buffer, at: number, salt: number): Frame | undefined => {
   const length = frameLength(bytes, at);
   if (length === undefined || at + length > bytes.length) return undefined;
-  if (bytes.readUInt32LE(at) !== crc32(bytes.subarray(at + 4, at + length), salt)) return undefined;
-  return { index: bytes.readUIntLE(at + 8, 6), batch: bytes.readUInt16LE(at + 14), payload: bytes.subarray(at + FRAME_BYTES, at + length) };
+  return isIntact(bytes, at, at + length, salt) ? frameAt(bytes, at, at + length) : undefined;
 };

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { JournalError } from './error.ts';
 import type { File, FileSystem } from './file_system.ts';
-import { FRAME_BYTES, type Frame, frameLength, HEADER_BYTES, type Header, readFrame } from './frame.ts';
+import { FRAME_BYTES, type Frame, frameAt, frameIndex, frameLength, HEADER_BYTES, type Header, isIntact, readFrame } from './frame.ts';
 
 export interface Segment extends Header {
   readonly path: string;
@@ -49,24 +49,33 @@ export const readFully = async (file: File, into: Uint8Array, position: number):
   return count;
 };
 
+/** A part of a file, with intact frames one behind the other and nothing between them. A view stays valid: no window is reused. */
+export interface Window {
+  readonly bytes: Buffer;
+  /** Offset of `bytes` in the file. */
+  readonly at: number;
+  /** Of each frame, in `bytes`, where it begins; and behind the last one, where that ends. */
+  readonly offsets: readonly number[];
+}
+
 /**
- * The intact frames from offset `at` (where index `index` is expected) up to offset `end`, a window at a time. Views stay valid: no window is reused.
+ * The intact frames from offset `at` (where index `index` is expected) up to offset `end`, a window at a time.
  * Returns the offset of the first byte that does not belong to one: `end` when all is well.
  */
-export async function* framesOf(
+export async function* windowsOf(
   file: File,
   segment: Pick<Segment, 'salt'>,
   at: number,
   index: number,
   end: number,
   maxRecordBytes: number,
-): AsyncGenerator<Located[], number> {
+): AsyncGenerator<Window, number> {
   let next = index;
   let needed = WINDOW_BYTES;
   while (at < end) {
     const window = Buffer.allocUnsafe(Math.min(needed, end - at));
     if ((await readFully(file, window, at)) < window.length) return at;
-    const frames: Located[] = [];
+    const offsets = [0];
     let offset = 0;
     let intact = true;
     needed = WINDOW_BYTES;
@@ -78,20 +87,31 @@ export async function* framesOf(
         else needed = Math.max(WINDOW_BYTES, length ?? 0);
         break;
       }
-      const frame = readFrame(window, offset, segment.salt);
-      if (frame === undefined || frame.index !== next) {
+      if (frameIndex(window, offset) !== next || !isIntact(window, offset, offset + length, segment.salt)) {
         intact = false;
         break;
       }
-      frames.push({ ...frame, at: at + offset });
       next += 1;
       offset += length;
+      offsets.push(offset);
     }
-    if (frames.length > 0) yield frames;
+    if (offset > 0) yield { bytes: window, at, offsets };
     at += offset;
     if (!intact) return at;
   }
   return at;
+}
+
+const framesIn = ({ bytes, at, offsets }: Window): Located[] =>
+  offsets.slice(1).map((end, i) => ({ ...frameAt(bytes, offsets[i] as number, end), at: at + (offsets[i] as number) }));
+
+/** As `windowsOf`, each frame by itself. */
+export async function* framesOf(...where: Parameters<typeof windowsOf>): AsyncGenerator<Located[], number> {
+  const windows = windowsOf(...where);
+  for (let each = await windows.next(); ; each = await windows.next()) {
+    if (each.done) return each.value;
+    yield framesIn(each.value);
+  }
 }
 
 /** Where durable records stand in one file. It is plain data: also another thread can read them. */
@@ -104,18 +124,23 @@ export interface Extent extends Pick<Segment, 'path' | 'salt'> {
   readonly maxRecordBytes: number;
 }
 
-/** What stands in an extent, some records at a time, in order. Rejects with a `JournalError`: `corrupt`, or `failed` for any other error of the file system. */
-export async function* recordsOf(files: FileSystem, extent: Extent): AsyncGenerator<Located[], void> {
+/** What stands in an extent, in order. Rejects with a `JournalError`: `corrupt`, or `failed` for any other error of the file system. */
+export async function* windowsIn(files: FileSystem, extent: Extent): AsyncGenerator<Window, void> {
   const { path, at, index, end, maxRecordBytes } = extent;
   const file = await files.open(path, 'read').catch((error: Error) => {
     throw new JournalError('failed', `${path}: ${error.message}`, error);
   });
   try {
-    const stopped = yield* framesOf(file, extent, at, index, end, maxRecordBytes);
+    const stopped = yield* windowsOf(file, extent, at, index, end, maxRecordBytes);
     if (stopped < end) throw new JournalError('corrupt', `${path}: damaged at byte ${stopped}, since this journal was opened`);
   } finally {
     await file.close();
   }
+}
+
+/** As `windowsIn`, some records at a time. */
+export async function* recordsOf(files: FileSystem, extent: Extent): AsyncGenerator<Located[], void> {
+  for await (const window of windowsIn(files, extent)) yield framesIn(window);
 }
 
 /**

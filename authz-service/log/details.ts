@@ -20,13 +20,21 @@ const HEAD_BYTES = 5 + SALT_BYTES;
 export const detailsPath = (detailClass: DetailClass, bundle: number, width: number): string =>
   `details/${detailClass}/${indexPath(bundle)}${widthSuffix(width)}`;
 
+/** What a detail takes whose event has so many bytes. */
+export const detailBytes = (eventLength: number): number => HEAD_BYTES + eventLength;
+
+/** Writes what stands before the salt; returns where that goes, with the event behind it. */
+export const writeDetailHead = (into: Buffer, at: number, index: number, eventLength: number): number => {
+  into[at] = index % TILE_WIDTH;
+  return into.writeUInt32BE(eventLength, at + 1);
+};
+
 /** Ascending, all of one bundle. */
 export const encodeDetails = (details: readonly Detail[]): Buffer => {
-  const bytes = Buffer.allocUnsafe(details.reduce((sum, { event }) => sum + HEAD_BYTES + event.length, 0));
+  const bytes = Buffer.allocUnsafe(details.reduce((sum, { event }) => sum + detailBytes(event.length), 0));
   let at = 0;
   for (const { index, salt, event } of details) {
-    at = bytes.writeUInt8(index % TILE_WIDTH, at);
-    at = bytes.writeUInt32BE(event.length, at);
+    at = writeDetailHead(bytes, at, index, event.length);
     bytes.set(salt, at);
     bytes.set(event, at + SALT_BYTES);
     at += SALT_BYTES + event.length;

@@ -226,10 +226,11 @@ const malformed = (what: string): LogError => new LogError('malformed', `a leaf 
 
 class LeafReader {
   readonly #bytes: Buffer;
-  at = 0;
+  at: number;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, at = 0) {
     this.#bytes = bytes;
+    this.at = at;
   }
 
   get done(): boolean {
@@ -259,9 +260,9 @@ class LeafReader {
 
 const isKnown = (version: number): boolean => version === LEAF_VERSION || version === UNTOLD_VERSION;
 
-/** The kind alone of an entry that is known to be a leaf: one that this process, or an earlier one, has written. */
-export const kindOfEntry = (entry: Buffer): number => {
-  const reader = new LeafReader(entry);
+/** The kind alone of an entry that is known to be a leaf: one that this process, or an earlier one, has written. It begins at `from`. */
+export const kindOfEntry = (bytes: Buffer, from = 0): number => {
+  const reader = new LeafReader(bytes, from);
   if (reader.varint() !== tag(1, VARINT) || !isKnown(reader.varint()) || reader.varint() !== tag(2, VARINT))
     throw malformed('that does not begin with its version and kind');
   return reader.varint();

@@ -7,11 +7,12 @@ import type { FileSystem } from '../journal/file_system.ts';
 import type { Extent } from '../journal/segment.ts';
 import { type ObjectStore, StorageError } from '../storage/object_store.ts';
 import { Frontier } from '../tlog/hash.ts';
-import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, type Tile, TileEdge, tileOfEntries, tilePath, widthAt } from '../tlog/tile.ts';
-import { type Detail, detailsPath, encodeDetails } from './details.ts';
+import { CHECKPOINT_PATH, TILE_WIDTH, type Tile, TileEdge, tilePath, widthAt } from '../tlog/tile.ts';
+import { Bundle } from './bundle.ts';
+import { detailsPath } from './details.ts';
 import { LogError } from './error.ts';
-import { journaled } from './journaled.ts';
-import { CLASSES, classOf, type DetailClass, kindOfEntry, perClass } from './leaf.ts';
+import { tellJournaled } from './journaled.ts';
+import { CLASSES, type DetailClass } from './leaf.ts';
 import { LogReader, type PublishedCheckpoint } from './reader.ts';
 
 export interface Committed {
@@ -120,23 +121,6 @@ class Puts {
   }
 }
 
-/** A bundle of the tree while it is gathered. */
-class Bundle {
-  readonly index: number;
-  readonly entries: Buffer[] = [];
-  readonly details = perClass((): Detail[] => []);
-
-  constructor(index: number) {
-    this.index = index;
-  }
-
-  /** `detail`: `undefined` when it was deleted after its retention. */
-  add(entry: Buffer, detail: Detail | undefined): void {
-    this.entries.push(entry);
-    if (detail !== undefined) this.details[classOf(kindOfEntry(entry))].push(detail);
-  }
-}
-
 /** What is published, its signatures not verified, and the right edge of its tree; `undefined`: nothing is. Rejects with a `LogError` (`corrupt`), a `TlogError` or a `StorageError`. */
 export const publishedEdge = async (
   objects: ObjectStore,
@@ -158,7 +142,7 @@ const begunBundle = async (objects: ObjectStore, edge: TileEdge): Promise<Bundle
   if (size % TILE_WIDTH === 0) return bundle;
   for (const { entry, detail } of await new LogReader(objects).records(bundle.index, size)) bundle.add(entry, detail);
   const [lowest] = edge.partial();
-  if (lowest === undefined || !tileOfEntries(bundle.entries).equals(lowest.bytes))
+  if (lowest === undefined || !bundle.hashes().equals(lowest.bytes))
     throw new LogError('corrupt', `${objects.url}: the newest entries are not those of the published checkpoint of ${size}`);
   return bundle;
 };
@@ -187,23 +171,22 @@ export class Publisher implements Publishing {
     const edge = this.#edge.clone();
     // Read again each time: meanwhile some of its details may have been deleted.
     let bundle = await begunBundle(objects, edge);
-    /** Entries of the bundle that the tree has already. */
-    let hashed = bundle.entries.length;
     const full: [HashTile, Buffer][] = [];
-    const hash = (): void => edge.appendAll(tileOfEntries(bundle.entries.slice(hashed)), (tile, bytes) => full.push([tile, bytes]));
-    for await (const records of journaled(files, journal, before, target.size))
-      for (const record of records) {
-        bundle.add(record.entry, record);
-        if (bundle.entries.length < TILE_WIDTH) continue;
-        hash();
-        // Tiles of hashes become full with a bundle.
-        for (const [tile, bytes] of full.splice(0)) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
-        await this.#putBundle(puts, bundle);
-        bundle = new Bundle(bundle.index + 1);
-        hashed = 0;
-      }
-    hash();
-    if (bundle.entries.length > 0) await this.#putBundle(puts, bundle);
+    const put = async (): Promise<void> => {
+      edge.appendAll(bundle.hashes(), (tile, bytes) => full.push([tile, bytes]));
+      // Tiles of hashes become full with a bundle.
+      for (const [tile, bytes] of full.splice(0)) await puts.add(tilePath(tile), bytes, this.#retainUntil('tile'));
+      if (bundle.count > 0) await this.#putBundle(puts, bundle);
+    };
+    const told = tellJournaled(files, journal, before, target.size, (bytes, place) => {
+      bundle.addPlaced(bytes, place);
+      return bundle.count < TILE_WIDTH ? 'more' : 'enough';
+    });
+    for await (const _ of told) {
+      await put();
+      bundle = new Bundle(bundle.index + 1);
+    }
+    await put();
     for (const { tile, bytes } of edge.partial()) await puts.add(tilePath(tile), bytes, undefined);
     await puts.done();
     if (edge.size !== target.size || !Frontier.of(edge.size, edge.roots()).root().equals(target.root))
@@ -217,13 +200,11 @@ export class Publisher implements Publishing {
 
   async close(): Promise<void> {}
 
-  async #putBundle(puts: Puts, { index, entries, details }: Bundle): Promise<void> {
-    const full = entries.length === TILE_WIDTH;
-    const until = (kind: ObjectKind): Date | undefined => (full ? this.#retainUntil(kind) : undefined);
-    await puts.add(tilePath({ level: 'entries', index, width: entries.length }), encodeBundle(entries), until('entries'));
-    for (const each of CLASSES)
-      if (details[each].length > 0)
-        await puts.addDetails(detailsPath(each, index, entries.length), encodeDetails(details[each]), until(each));
+  async #putBundle(puts: Puts, bundle: Bundle): Promise<void> {
+    const { index, count } = bundle;
+    const until = (kind: ObjectKind): Date | undefined => (count === TILE_WIDTH ? this.#retainUntil(kind) : undefined);
+    await puts.add(tilePath({ level: 'entries', index, width: count }), bundle.entries, until('entries'));
+    for (const [each, bytes] of bundle.details()) await puts.addDetails(detailsPath(each, index, count), bytes, until(each));
   }
 
   #retainUntil(kind: ObjectKind): Date | undefined {

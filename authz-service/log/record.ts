@@ -43,16 +43,34 @@ export const encodeCheckpointRecord = (note: string): Buffer => {
   return bytes;
 };
 
+/** Where the parts of an event's record stand; the entry begins where the salt ends, and the event ends with the record. */
+export interface EventPlaces {
+  index: number;
+  salt: number;
+  entry: number;
+  event: number;
+}
+
+/** Finds the parts of the record from `from` to `to`, when it is one of an event: `places` tells them then, in `bytes`. Throws a `LogError` (`malformed`). */
+export const findEvent = (bytes: Buffer, from: number, to: number, places: EventPlaces): boolean => {
+  if (bytes[from] === CHECKPOINT && to > from) return false;
+  const entry = from + HEAD_BYTES;
+  const event = entry + (entry > to ? 0 : bytes.readUInt16LE(from + 7));
+  if (bytes[from] !== EVENT || event > to) throw new LogError('malformed', 'a record of the journal that this version does not know');
+  places.index = bytes.readUIntLE(from + 1, 6);
+  places.salt = from + 9;
+  places.entry = entry;
+  places.event = event;
+  return true;
+};
+
 /** Views into `bytes`. Throws a `LogError` (`malformed`). */
 export const decodeRecord = (bytes: Buffer): JournaledRecord => {
-  if (bytes[0] === CHECKPOINT) return { kind: 'checkpoint', note: bytes.toString('utf8', 1) };
-  const at = HEAD_BYTES + (bytes.length < HEAD_BYTES ? 0 : bytes.readUInt16LE(7));
-  if (bytes[0] !== EVENT || at > bytes.length) throw new LogError('malformed', 'a record of the journal that this version does not know');
+  const places = { index: 0, salt: 0, entry: 0, event: 0 };
+  if (!findEvent(bytes, 0, bytes.length, places)) return { kind: 'checkpoint', note: bytes.toString('utf8', 1) };
+  const { index, salt, entry, event } = places;
   return {
-    kind: 'event',
-    index: bytes.readUIntLE(1, 6),
-    salt: bytes.subarray(9, HEAD_BYTES),
-    entry: bytes.subarray(HEAD_BYTES, at),
-    event: bytes.subarray(at),
+    ...{ kind: 'event', index },
+    ...{ salt: bytes.subarray(salt, entry), entry: bytes.subarray(entry, event), event: bytes.subarray(event) },
   };
 };

@@ -192,21 +192,37 @@ export class TileEdge {
   /** Takes a leaf's hash, and gives the tiles that it has filled to `full`. */
   append(leaf: Buffer, full: (tile: Tile & { readonly level: number }, bytes: Buffer) => void): void {
     this.#size += 1;
-    let hash = leaf;
-    for (let level = 0; ; level += 1) {
-      const row = (this.#rows[level] ??= []);
-      row.push(hash);
-      if (row.length < TILE_WIDTH) return;
-      const bytes = Buffer.concat(row);
-      row.length = 0;
-      full({ level, index: hashesAt(level, this.#size) / TILE_WIDTH - 1, width: TILE_WIDTH }, bytes);
-      hash = perfectRoot(bytes, 0, TILE_WIDTH);
+    const row = (this.#rows[0] ??= []);
+    row.push(leaf);
+    if (row.length === TILE_WIDTH) this.#filled(Buffer.concat(row.splice(0)), full);
+  }
+
+  /** As many `append`s, of leaf hashes that stand one behind the other, and stay there. */
+  appendAll(leaves: Buffer, full: (tile: Tile & { readonly level: number }, bytes: Buffer) => void): void {
+    for (let at = 0; at < leaves.length; ) {
+      const tile = leaves.subarray(at, at + TILE_WIDTH * HASH_BYTES);
+      if (this.#size % TILE_WIDTH === 0 && tile.length === TILE_WIDTH * HASH_BYTES) {
+        this.#size += TILE_WIDTH;
+        this.#rows[0] ??= [];
+        this.#filled(tile, full);
+        at += tile.length;
+      } else {
+        this.append(leaves.subarray(at, at + HASH_BYTES), full);
+        at += HASH_BYTES;
+      }
     }
   }
 
-  /** As many `append`s, of leaf hashes that stand one behind the other. */
-  appendAll(leaves: Buffer, full: (tile: Tile & { readonly level: number }, bytes: Buffer) => void): void {
-    for (let at = 0; at < leaves.length; at += HASH_BYTES) this.append(leaves.subarray(at, at + HASH_BYTES), full);
+  /** A tile of leaf hashes is full, and with it perhaps some above. */
+  #filled(leaves: Buffer, full: (tile: Tile & { readonly level: number }, bytes: Buffer) => void): void {
+    let bytes = leaves;
+    for (let level = 0; ; level += 1) {
+      full({ level, index: hashesAt(level, this.#size) / TILE_WIDTH - 1, width: TILE_WIDTH }, bytes);
+      const above = (this.#rows[level + 1] ??= []);
+      above.push(perfectRoot(bytes, 0, TILE_WIDTH));
+      if (above.length < TILE_WIDTH) return;
+      bytes = Buffer.concat(above.splice(0));
+    }
   }
 
   /** The tiles that are not full. */

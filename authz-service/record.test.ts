@@ -320,3 +320,13 @@ describe('a gateway that prunes', () => {
     expect(await verified(join(restored, 'log'))).toMatchObject({ verified: true, pruned: { below: minimum, leaf } });
   }, 180_000);
 });
+
+it('no key is made for a log of which only what was published is left: it would be gone on with under another name', async () => {
+  await start();
+  await custody?.close();
+  await sink?.close();
+  const { journal, key } = recordPlaces(stateDir);
+  for (const lost of [journal, key]) fs.rmSync(lost, { recursive: true });
+  await expect(start()).rejects.toMatchObject({ code: 'key', message: expect.stringContaining('the key of the log that is there is not') });
+  expect(fs.existsSync(key)).toBe(false);
+});

@@ -12,6 +12,7 @@ import type { SessionIndex } from './tap/session_index.ts';
 import { openSessionIndex } from './tap/session_index_thread.ts';
 import { logStore, type OpenStore } from './tap/store.ts';
 import type { SignerKey, VerifierKey } from './tlog/note.ts';
+import { CHECKPOINT_PATH } from './tlog/tile.ts';
 
 export interface RecordParts {
   readonly openStore: OpenStore;
@@ -77,7 +78,8 @@ export const recordParts = ({ stateDir, tap }: Pick<Config, 'stateDir' | 'tap'>,
     text: tap.key && keyText(tap.key),
     path: places.key,
     origin: tap.origin,
-    begun: existsSync(places.journal),
+    // Of a log whose journal is lost there is what was published.
+    begun: existsSync(places.journal) || existsSync(join(places.published, CHECKPOINT_PATH)),
   });
   const { objects = localFiles(places.published) } = options;
   let log: Log | undefined;

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
+import { JournalError } from './error.ts';
 
 export interface File {
   /** Writes all of `bytes` at `position`. When it resolves they are on the disk; when it rejects, any part of them may be. */
@@ -50,14 +51,15 @@ const sync = promisify(fs.fsync);
 const stat = promisify(fs.fstat);
 const close = promisify(fs.close);
 
-const { O_CREAT, O_EXCL, O_RDWR, O_RDONLY, O_DSYNC } = fs.constants;
+const { O_CREAT, O_EXCL, O_RDWR, O_RDONLY, O_NONBLOCK, O_DSYNC } = fs.constants;
 // With O_DSYNC a write returns when it is durable: one trip through the thread pool for a batch in place of two (a third less CPU than write and
 // fdatasync). macOS and Windows need the flush that libuv's fdatasync asks for.
 const WRITES_ARE_DURABLE = process.platform === 'linux';
 const FLAGS = {
   create: O_CREAT | O_EXCL | O_RDWR | (WRITES_ARE_DURABLE ? O_DSYNC : 0),
   write: O_RDWR | (WRITES_ARE_DURABLE ? O_DSYNC : 0),
-  read: O_RDONLY,
+  // A pipe that somebody put in a file's place is empty, and is not waited for.
+  read: O_RDONLY | (O_NONBLOCK ?? 0),
 };
 
 const openFile = async (path: string, mode: keyof typeof FLAGS): Promise<File> => {
@@ -91,12 +93,24 @@ const openFile = async (path: string, mode: keyof typeof FLAGS): Promise<File> =
 
 const NAMES_NOTHING: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR']);
 
+const notLocked = (path: string, error: unknown): JournalError =>
+  new JournalError(
+    'failed',
+    `${path} cannot be locked (${(error as Error).message}). It is an empty file of this user's: if something else is in its place, remove that while no service runs`,
+    error,
+  );
+
 /**
- * Takes the file at `path`, which holds nothing; returns the release, or `undefined` when somebody else has it. An advisory lock that the kernel gives up when its holder dies, whatever the way. Node has no flock; SQLite's exclusive lock on a database is the
+ * Takes the file at `path`, which holds nothing; returns the release, or `undefined` when somebody else has it. Throws a `JournalError` (`failed`) when it cannot be locked. An advisory lock that the kernel gives up when its holder dies, whatever the way. Node has no flock; SQLite's exclusive lock on a database is the
  * kernel's record lock (fcntl), which also holds between containers on one volume. A file with a process id in it would have to be judged stale.
  */
 export const lockFile = (path: string): (() => void) | undefined => {
-  const database = new DatabaseSync(path, { timeout: 0 });
+  let database: DatabaseSync;
+  try {
+    database = new DatabaseSync(path, { timeout: 0 });
+  } catch (error) {
+    throw notLocked(path, error);
+  }
   try {
     database.exec('PRAGMA journal_mode=MEMORY; PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE');
     return () => database.close();
@@ -104,7 +118,7 @@ export const lockFile = (path: string): (() => void) | undefined => {
     database.close();
     const SQLITE_BUSY = 5;
     if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return undefined;
-    throw error;
+    throw notLocked(path, error);
   }
 };
 

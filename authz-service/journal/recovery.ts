@@ -11,6 +11,9 @@ import type { File, FileSystem } from './file_system.ts';
 import { decodeHeader, encodeHeader, HEADER_BYTES, type Header, SNAPSHOT } from './frame.ts';
 import { framesOf, holdsLaterWrite, isSegmentName, mark, newSegment, readFully, type Segment, segmentPath } from './segment.ts';
 
+/** One is followed by the next long before, and this much can be read at once. */
+const MAX_SEGMENT_BYTES = 2 ** 31 - 1;
+
 /** Called for each record in order, while it is checked. `record` is a view that stays valid. */
 export type Replay = (index: number, record: Buffer) => void;
 
@@ -61,6 +64,7 @@ const survivingSegments = async (files: FileSystem, directory: string): Promise<
   const paths = names.filter(isSegmentName).map((name) => join(directory, name));
   for (const path of paths) {
     const { header, size } = await readHeader(files, path);
+    if (size > MAX_SEGMENT_BYTES) throw damaged(path, 0, `it has ${size} bytes, more than any segment`);
     if (header !== undefined) found.push({ segment: newSegment(path, header), size });
     else if (path === paths.at(-1) && size <= HEADER_BYTES) await files.remove(path);
     else throw damaged(path, 0, 'not a segment of a journal of this version');

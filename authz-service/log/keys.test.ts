@@ -1,4 +1,16 @@
-import { appendFileSync, chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -70,6 +82,15 @@ describe('keys are refused', () => {
     chmodSync(path, mode);
     expect(refused(() => readSigners(path))).toMatchObject({ code: 'key', message: expect.stringContaining('chmod 600') });
     expect(refused(() => addKey(path)).code).toBe('key');
+  });
+
+  it.each([
+    ['a pipe', () => execFileSync('mkfifo', ['-m', '600', path])],
+    ['a folder', () => mkdirSync(path, { mode: 0o700 })],
+    ['larger than any number of keys', () => (write('#'), truncateSync(path, 2 ** 40))],
+  ])('that are in no file: %s', (_, make) => {
+    make();
+    expect(refused(() => readSigners(path))).toMatchObject({ code: 'key', message: expect.stringContaining('is no file with keys') });
   });
 
   const key = generateSignerKey(NAME);

@@ -112,10 +112,16 @@ const writeDurably = (path: string, flags: 'wx' | 'a', text: string): void => {
   }
 };
 
+/** A file of keys has a line of about a hundred for each. */
+const MAX_KEY_BYTES = 1 << 16;
+
 /** The keys in a file. Throws a `LogError` (`key`) when it is not there, is none, or is readable by others. */
 export const readSigners = (path: string): SignerKey[] => {
   if (!existsSync(path)) throw new LogError('key', `${path}: the log's key is not there`);
-  if ((statSync(path).mode & 0o077) !== 0) throw new LogError('key', `${path}: the log's key is readable by others; chmod 600`);
+  const stat = statSync(path);
+  if (!stat.isFile() || stat.size > MAX_KEY_BYTES)
+    throw new LogError('key', `${path}: what is there is no file with keys of a log; put the log's key back`);
+  if ((stat.mode & 0o077) !== 0) throw new LogError('key', `${path}: the log's key is readable by others; chmod 600`);
   try {
     return parseSigners(readFileSync(path, 'utf8'));
   } catch (error) {

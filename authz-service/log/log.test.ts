@@ -303,7 +303,7 @@ describe('the log', () => {
     const path = join(directory, 'log/details/events/002.p/89');
     const bytes = fs.readFileSync(path);
     for (const [damaged, code] of [
-      [bytes.subarray(0, 100), 'malformed'],
+      [bytes.subarray(0, 100), 'corrupt'],
       [Buffer.from(bytes.toString('latin1').replace('event 592', 'EVENT 592'), 'latin1'), 'corrupt'],
     ] as const) {
       fs.writeFileSync(path, damaged);

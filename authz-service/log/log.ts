@@ -623,7 +623,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     const missing = signers.map(({ verifier }) => formatVerifierKey(verifier)).filter((key) => !known.has(key));
     if (missing.length === 0) return;
     const from = this.#committed?.size ?? 0;
-    await objects.put('keys', Buffer.from(listed + missing.map((key) => `${from} ${key}\n`).join('')));
+    // A last line without an end is not to become one with the next.
+    const ended = listed === '' || listed.endsWith('\n') ? listed : `${listed}\n`;
+    await objects.put('keys', Buffer.from(ended + missing.map((key) => `${from} ${key}\n`).join('')));
   }
 }
 

@@ -171,8 +171,16 @@ export class LogReader {
   async details(detailClass: DetailClass, bundle: number, size: number): Promise<Map<number, Detail>> {
     const width = widthAt(0, bundle, size);
     const found = await objectAtEdge(this.#objects, (each) => detailsPath(detailClass, bundle, each), width);
-    const details = found === undefined ? [] : decodeDetails(found.bytes, bundle);
+    const details = found === undefined ? [] : this.#detailsIn(found, detailClass, bundle);
     return new Map(details.filter(({ index }) => index < size).map((detail) => [detail.index, detail]));
+  }
+
+  #detailsIn({ bytes, width }: { readonly bytes: Buffer; readonly width: number }, detailClass: DetailClass, bundle: number): Detail[] {
+    try {
+      return decodeDetails(bytes, bundle);
+    } catch (error) {
+      throw new LogError('corrupt', `${detailsPath(detailClass, bundle, width)}: ${(error as Error).message}`, error);
+    }
   }
 
   /** The records of a bundle. Rejects with `corrupt` when an event is not the one that its leaf commits to. */

@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -40,6 +41,35 @@ describe.each([
     writeFileSync(join(directory, 'log', 'checkpoint'), '');
     truncateSync(join(directory, 'log', 'checkpoint'), 2 ** 40);
     expect(await codeOf(store.get('checkpoint'))).toBe('unavailable');
+  });
+
+  it('are not waited for where a pipe, a device or a link that leads nowhere is in their place', async () => {
+    const at = (key: string): string => join(directory, 'log', key);
+    execFileSync('mkfifo', [at('checkpoint')]);
+    mkdirSync(at('checkpoints'));
+    symlinkSync('/dev/zero', at('checkpoints/0000000000000001'));
+    symlinkSync('/nowhere', at('checkpoints/0000000000000002'));
+    symlinkSync(at('checkpoints/0000000000000003'), at('checkpoints/0000000000000003'));
+    expect((await store.get('checkpoint'))?.length).toBe(0);
+    expect((await store.get('checkpoints/0000000000000001'))?.length).toBe(0);
+    expect(await store.get('checkpoints/0000000000000002')).toBeUndefined();
+    expect(await codeOf(store.get('checkpoints/0000000000000003'))).toBe('unavailable');
+    expect(await codeOf(keysOf(store, 'checkpoints/'))).toBe('unavailable');
+    rmSync(at('checkpoints/0000000000000003'));
+    expect(await keysOf(store, 'checkpoints/')).toEqual(['checkpoints/0000000000000001']);
+    // What is put takes the place of it.
+    await store.put('checkpoint', Buffer.from('one'));
+    expect(String(await store.get('checkpoint'))).toBe('one');
+  });
+
+  it('may go while they are listed', async () => {
+    const other = localFiles(join(directory, 'log'));
+    for (let i = 0; i < 300; i += 1) await store.put(`tile/0/${i}`, Buffer.from('x'));
+    const [listed] = await Promise.all([
+      keysOf(store, 'tile/0/'),
+      Promise.all(Array.from({ length: 300 }, (_, i) => other.delete(`tile/0/${i}`))),
+    ]);
+    expect(listed.length).toBeLessThanOrEqual(300);
   });
 
   it('may be written by two threads: what one lets go of does not keep the other from going on, and neither writes into what the other writes', async () => {

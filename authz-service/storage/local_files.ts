@@ -290,6 +290,17 @@ class LocalFiles implements ObjectStore {
     await this.#files.removeDirectory(directory).catch(() => {});
   }
 
+  /** `undefined`: it is not there any more, as when somebody deletes meanwhile, or leads nowhere. */
+  async #isFolder(key: string): Promise<boolean | undefined> {
+    const path = join(this.#root, key);
+    try {
+      return await this.#files.isDirectory(path);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw coded(error, path);
+    }
+  }
+
   async *#below(folder: string, prefix: string, after: string): AsyncGenerator<string> {
     let names: string[];
     try {
@@ -302,7 +313,8 @@ class LocalFiles implements ObjectStore {
     for (const name of names) {
       const key = folder === '' ? name : `${folder}/${name}`;
       if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue;
-      const isFolder = await this.#files.isDirectory(join(this.#root, key));
+      const isFolder = await this.#isFolder(key);
+      if (isFolder === undefined) continue;
       // A folder's keys go on with a slash, which sorts behind `-` and `.`.
       found.push({ key: isFolder ? `${key}/` : key, isFolder });
     }

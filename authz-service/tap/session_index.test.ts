@@ -1,5 +1,5 @@
 /** The index of sessions as a file, below the sink that keeps it: what a restart, a damaged file and a stop between two parts of a change leave. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -178,6 +178,70 @@ describe('made again from the record', () => {
     await sink?.close();
     await eventsIn(DIR, files.copy());
   });
+});
+
+describe('damaged in any page', () => {
+  const PAGE = 4096;
+  const SESSIONS = 24;
+  /** Of a file that is closed, so that all of it is in pages. */
+  const made = async (): Promise<{ readonly before: object[]; readonly bytes: Buffer }> => {
+    await open();
+    for (let n = 0; n < SESSIONS; n += 1) await sink?.append(of(`ses_${n}`, opened, judged, closed('complete')));
+    await sink?.append(of('going', opened, judged));
+    await sink?.close();
+    // The sessions that are open are ended by the next start.
+    await open();
+    const before = await shown(sink as Sink);
+    await sink?.close();
+    sink = undefined;
+    return { before, bytes: readFileSync(path()) };
+  };
+
+  it('the record opens, and the same is known of all sessions', async () => {
+    const { before, bytes } = await made();
+    const whole = files.copy();
+    expect(bytes.length / PAGE).toBeGreaterThan(10);
+    for (let page = 0; page < bytes.length / PAGE; page += 1) {
+      const spoiled = Buffer.from(bytes);
+      spoiled.fill(0xa5, page * PAGE + (page === 0 ? 100 : 0), (page + 1) * PAGE);
+      writeFileSync(path(), spoiled);
+      files = whole.copy();
+      // What no start reads may show later; then the start after it makes the index again.
+      await (await open()).append(of(`ses_1`, closed('failed'))).catch(() => {});
+      await sink?.sweep().catch(() => {});
+      await sink?.close();
+      await open();
+      const ids = (await shown(sink as Sink)).map((each) => (each as { id: string }).id);
+      expect(ids).toEqual(before.map((each) => (each as { id: string }).id));
+      await sink?.close();
+      sink = undefined;
+      await eventsIn(DIR, files.copy());
+    }
+  }, 60_000);
+
+  it('says so in a coded error where it shows while it is used, and is made again by the next start', async () => {
+    await open();
+    await sink?.append(of('ses_1', opened, judged, closed('complete')));
+    await sink?.close();
+    const other = new DatabaseSync(path());
+    // Far behind what a start reads, as it were: the text of one that has ended is none, and the next start does not look at it.
+    other.exec("UPDATE sessions SET told = '{', state = 'elsewhere'");
+    other.close();
+    await open();
+    expect(() => index.get('ses_1')).toThrow(expect.objectContaining({ name: 'JournalError', code: 'corrupt' }));
+    await sink?.close();
+    await open();
+    await sink?.sweep();
+    expect(index.get('ses_1')?.summary.events).toBe(3);
+  });
+});
+
+it.each([
+  ['the file', ''],
+  ['its lock', '-lock'],
+])('is refused in words that name %s when something else is in its place', async (_, end) => {
+  mkdirSync(path() + end);
+  await expect(open()).rejects.toMatchObject({ name: 'JournalError', code: 'failed', message: expect.stringContaining(path() + end) });
 });
 
 it('is of one process', async () => {

@@ -104,6 +104,26 @@ const sessionOf = ({ told, indices }: Row): Session => {
   return { ...session, indices: decodeIndices(indices), terms: new Set(terms), begun: false };
 };
 
+/** Sessions that have ended and are known from the start: those that people ask for. */
+export const RESTORED_SESSIONS = 1000;
+
+const [SQLITE_CORRUPT, SQLITE_CANTOPEN, SQLITE_NOTADB] = [11, 14, 26];
+/** Of a code the rest tells more. */
+const sqliteCode = (error: unknown): number | undefined => {
+  const { errcode } = error as { errcode?: number };
+  return errcode === undefined ? undefined : errcode & 0xff;
+};
+
+/** What keeps anybody from opening the file. */
+export const cannotOpen = (error: unknown): boolean => sqliteCode(error) === SQLITE_CANTOPEN;
+
+/** Whether the file is not what was written to it; else something else keeps it from being read or written, as a full disk. */
+export const isDamage = (error: unknown): boolean => {
+  const code = sqliteCode(error);
+  // What is read in order, and is no session, fails in its own way.
+  return code === undefined || code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
+};
+
 /** What the sink asks of an index. Reading is quick, but for lists that filter by little. */
 export interface SessionIndex {
   readonly progress: Progress;

@@ -6,8 +6,11 @@ import { AskedThread } from '../asked_thread.ts';
 import { JournalError } from '../journal/error.ts';
 import { lockFile } from '../journal/file_system.ts';
 import {
+  cannotOpen,
   type HeardEmitter,
+  isDamage,
   type Progress,
+  RESTORED_SESSIONS,
   rowOf,
   type SessionIndex,
   type SessionRow,
@@ -33,6 +36,9 @@ export type FromIndexer = { readonly count: number } | { readonly failure: strin
 
 const MAX_HEAP_MB = 128;
 
+const damaged = (error: unknown): string =>
+  `the index of sessions is damaged (${(error as Error).message}): it is made again of the record at the next start`;
+
 class IndexThread implements SessionIndex {
   readonly #here: SqliteIndex;
   readonly #unlock: () => void;
@@ -52,7 +58,7 @@ class IndexThread implements SessionIndex {
   }
 
   get progress(): Progress {
-    return this.#here.progress;
+    return this.#read(() => this.#here.progress);
   }
 
   async apply(sessions: readonly Session[], emitters: readonly HeardEmitter[], progress: Progress): Promise<void> {
@@ -73,7 +79,18 @@ class IndexThread implements SessionIndex {
   }
 
   spans(from: number, to: number, limit: number): readonly SessionSpan[] {
-    return this.#here.spans(from, to, limit);
+    return this.#read(() => this.#here.spans(from, to, limit));
+  }
+
+  /** Throws a `JournalError` (`corrupt`) when the file is damaged. */
+  #read<Result>(reading: () => Result): Result {
+    try {
+      return reading();
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.distrust().catch(() => {});
+      throw new JournalError('corrupt', damaged(error), error);
+    }
   }
 
   /** One after the other. */
@@ -90,23 +107,23 @@ class IndexThread implements SessionIndex {
   }
 
   get(id: string): Session | undefined {
-    return this.#here.get(id);
+    return this.#read(() => this.#here.get(id));
   }
 
   open(): Session[] {
-    return this.#here.open();
+    return this.#read(() => this.#here.open());
   }
 
   list(filter: SessionFilter, limit: number, skip?: (id: string) => boolean): Session[] {
-    return this.#here.list(filter, limit, skip);
+    return this.#read(() => this.#here.list(filter, limit, skip));
   }
 
   before(filter: SessionFilter, before: number, limit: number): Session[] {
-    return this.#here.before(filter, before, limit);
+    return this.#read(() => this.#here.before(filter, before, limit));
   }
 
   sequenceOf(emitter: string): number | undefined {
-    return this.#here.sequenceOf(emitter);
+    return this.#read(() => this.#here.sequenceOf(emitter));
   }
 
   async close(): Promise<void> {
@@ -117,7 +134,8 @@ class IndexThread implements SessionIndex {
 }
 
 /**
- * The index at `path`; one that cannot be read is made again. Throws when another process has it (a `JournalError`, `locked`), and as the file system does.
+ * The index at `path`; one in which what a start reads cannot be read is made again. Throws a `JournalError` when another process has it (`locked`) or when it cannot be opened (`failed`), and as the file system
+ * does. Of what it gives, reading throws a `JournalError` (`corrupt`) where the file is damaged: the next opening makes it again.
  */
 export const openSessionIndex = (path: string): SessionIndex => {
   const unlock = lockFile(`${path}-lock`);
@@ -126,7 +144,12 @@ export const openSessionIndex = (path: string): SessionIndex => {
     return new IndexThread(path, readable(path), unlock);
   } catch (error) {
     unlock();
-    throw error;
+    if (!cannotOpen(error)) throw error;
+    throw new JournalError(
+      'failed',
+      `the index of sessions ${path} cannot be opened: something else is in its place, or it is not this user's. Where it is not there it is made again of the record`,
+      error,
+    );
   }
 };
 
@@ -136,11 +159,15 @@ export const removeSessionIndex = (path: string): void => {
 };
 
 const readable = (path: string): SqliteIndex => {
+  let index: SqliteIndex | undefined;
   try {
-    return new SqliteIndex(path);
+    index = new SqliteIndex(path);
+    // All that a start reads of it: where that is damaged, there would never be one.
+    for (const read of [() => index?.progress, () => index?.open(), () => index?.list({ state: 'closed' }, RESTORED_SESSIONS)]) read();
+    return index;
   } catch (error) {
-    const CANNOT_OPEN = 14;
-    if ((error as { errcode?: number }).errcode === CANNOT_OPEN) throw error;
+    if (cannotOpen(error)) throw error;
+    index?.close();
     removeSessionIndex(path);
     return new SqliteIndex(path);
   }

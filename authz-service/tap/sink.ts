@@ -15,7 +15,7 @@ import { EarlierEmitters } from './earlier_emitters.ts';
 import { checkSession, decodeEvent, decodeReportedEvent, encodeEventView } from './event.ts';
 import { kindOf } from './leaf_kind.ts';
 import { closedBody, type Kind, type TapBody, type TapBodyOf, type TapEvent, TOLD_BESIDE } from './schema.ts';
-import type { SessionIndex, SessionSpan } from './session_index.ts';
+import { RESTORED_SESSIONS, type SessionIndex, type SessionSpan } from './session_index.ts';
 import { addTo, begunElsewhere, type Session, type SessionFilter, type SessionSummary, SessionTable } from './sessions.ts';
 import type { OpenStore, TapRecord, TapStore } from './store.ts';
 import { WireError } from './wire.ts';
@@ -247,8 +247,6 @@ const INDEXED_AT_ONCE = 200;
 /** Sessions that are read of the index in one go: the event loop waits that long. */
 const SESSIONS_AT_ONCE = 200;
 const FORGOTTEN_AT_ONCE = 500;
-/** Sessions that have ended and are known from the start: those that people ask for. */
-const RESTORED_SESSIONS = 1000;
 /** Indices so far apart at most are read in one go. */
 const CLOSE_INDICES = 2000;
 /** By which an emitter, where nothing is required, tells that it had no room for events. They have no sequence; the notice has. */

@@ -265,7 +265,9 @@ class Walk {
     ]);
     const there = details.flatMap(([each, bytes]) => (bytes === undefined ? [] : [[each, bytes.bytes] as const]));
     const path = tilePath({ level: 'entries', index: bundle, width });
-    const rest = { tile: tile?.bytes.subarray(0, HASH_BYTES * width), details: new Map(there) };
+    // One that is longer than its own width has something that is no hash of the tree.
+    const whole = tile?.bytes.length === HASH_BYTES * (tile?.width ?? 0);
+    const rest = { tile: whole ? tile?.bytes.subarray(0, HASH_BYTES * width) : tile?.bytes, details: new Map(there) };
     if (entries === undefined) return { entries: undefined, problem: `${path} is not there`, ...rest };
     try {
       return { entries: decodeBundle(entries.bytes, entries.width).slice(0, width), problem: '', ...rest };

@@ -648,6 +648,11 @@ describe('tampering', () => {
     ['a changed salt', (o) => flip(o, 'details/events/003', 6), ['commitment']],
     ['a changed length of an event', (o) => flip(o, 'details/events/003', 4), ['malformed']],
     ['a changed leaf hash', (o) => flip(o, 'tile/0/001', 0), ['tile']],
+    [
+      'something behind the hashes of a tile',
+      (o) => o.set('tile/0/001', Buffer.concat([o.get('tile/0/001') as Buffer, Buffer.alloc(32)])),
+      ['tile'],
+    ],
     ['a changed hash above', (o) => flip(o, 'tile/1/000.p/5', 40), ['tile']],
     ['a missing bundle', (o) => o.delete('tile/entries/001'), ['missing']],
     ['a missing tile', (o) => o.delete('tile/0/004'), ['missing']],

@@ -146,6 +146,7 @@ const NOTHING_TOLD: Told = {
   gone: perClass(() => []),
   now: { detailClass: 'events', ageMs: 0, leaves: [] },
   carried: [],
+  stayed: perClass(() => []),
   whole: false,
 };
 

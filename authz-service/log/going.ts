@@ -32,6 +32,8 @@ export interface Going {
   readonly before: Gone;
   /** What the notices told that go with these: as `carriedOn` gives it. */
   readonly carried: readonly Carried[];
+  /** What notices before this one told to go, and is there: no notice before this one explains that it is not. */
+  readonly stayed: Gone;
   /** Whether `before` is all that went before: not where that takes several notices. */
   readonly whole: boolean;
 }
@@ -42,16 +44,20 @@ const rangesText = (ranges: readonly Range[]): string => ranges.map(({ from, to 
 export const goingText = ({ detailClass, ageMs, leaves }: Pick<Going, 'detailClass' | 'ageMs' | 'leaves'>): string =>
   `${detailClass} older than ${durationText(ageMs)}: leaves ${leaves.length === 0 ? 'none' : rangesText(leaves)}`;
 
+const perClassText = (gone: Gone): string[] =>
+  CLASSES.flatMap((each) => (gone[each].length === 0 ? [] : [`${each} ${rangesText(gone[each])}`]));
+
 /**
  * With what went before, so that the newest notice tells of every deletion when those before it have gone: `…; before: events 0-1023; rows 0-511`; `before, in part`
- * where that takes more than one. Of what notices told that go with these also the age and the time: `…; of these rows older than 7d: 0-255 by 2026-01-09T10:05Z`.
+ * where that takes more than one. What was told and is there is taken back: `…; stayed: rows 256-511`. Of what notices told that go with these also the age and the time: `…; of these rows older than 7d: 0-255 by 2026-01-09T10:05Z`.
  */
 export const noticeText = (going: Going): string => {
-  const before = CLASSES.flatMap((each) => (going.before[each].length === 0 ? [] : [`${each} ${rangesText(going.before[each])}`]));
+  const before = perClassText(going.before);
+  const stayed = perClassText(going.stayed).map((each) => `; stayed: ${each}`);
   const carried = Object.entries(
     Object.groupBy(going.carried, ({ detailClass, ageMs }) => `; of these ${detailClass} older than ${durationText(ageMs)}: `),
   ).map(([of, ranges = []]) => of + ranges.map((range) => `${rangesText([range])} by ${minuteText(range.byMs)}`).join(', '));
-  return `${goingText(going)}; before${going.whole ? '' : ', in part'}: ${before.length === 0 ? 'none' : before.join('; ')}${carried.join('')}`;
+  return `${goingText(going)}; before${going.whole ? '' : ', in part'}: ${before.length === 0 ? 'none' : before.join('; ')}${[...stayed, ...carried].join('')}`;
 };
 
 const MINUTE_MS = 60_000;
@@ -100,6 +106,8 @@ export interface Told {
   readonly now: Pick<Going, 'detailClass' | 'ageMs' | 'leaves'>;
   /** What notices before it told, as it carries that on. */
   readonly carried: readonly Carried[];
+  /** What it takes back of all that was told before it. */
+  readonly stayed: Gone;
   /** Whether it tells of all that went before it. */
   readonly whole: boolean;
 }
@@ -115,12 +123,13 @@ export const goneLeaves = (text: string): Told | undefined => {
   gone[name].push(...leaves);
   const [, part = '', first = ''] = /^before(, in part)?: (.*)$/.exec(before[0] ?? '') ?? [];
   const carried: Carried[] = [];
+  const stayed = perClass((): Range[] => []);
   for (const each of [first, ...before.slice(1)]) {
     carried.push(...carriedIn(each));
-    const [, of, more = ''] = /^(\w+) (.*)$/.exec(each) ?? [];
-    if (isClass(of)) gone[of].push(...rangesIn(more));
+    const [, back, of, more = ''] = /^(stayed: )?(\w+) (.*)$/.exec(each) ?? [];
+    if (isClass(of)) (back === undefined ? gone : stayed)[of].push(...rangesIn(more));
   }
-  return { gone, now: { detailClass: name, ageMs, leaves }, carried, whole: first !== '' && part === '' };
+  return { gone, now: { detailClass: name, ageMs, leaves }, carried, stayed, whole: first !== '' && part === '' };
 };
 
 const carriedIn = (text: string): Carried[] => {

@@ -76,7 +76,7 @@ describe('retention', () => {
     ]);
     now += 2 * DAY;
     await retention.sweep();
-    const of = { detailClass: 'events', ageMs: 10 * DAY, carried: [], whole: true };
+    const of = { detailClass: 'events', ageMs: 10 * DAY, carried: [], stayed: gone(), whole: true };
     expect(recorded).toEqual([
       { ...of, leaves: [{ from: 0, to: 256 }], before: gone() },
       { ...of, leaves: [{ from: 256, to: 768 }], before: gone({ events: [{ from: 0, to: 256 }] }) },
@@ -636,24 +636,81 @@ describe('retention', () => {
           recorded.push(going);
           log.add({ session: '', text: noticeText(going), at: now });
           await log.publish();
-          held.add('s1').add('s3');
+          if (going.leaves.length > 0) held.add('s1').add('s3');
         },
       });
       await holding.sweep();
-      expect(texts()).toEqual(['events older than 10d: leaves 0-767; before: none']);
-      expect(await keysOf(log.objects)).toEqual(['details/events/001', 'details/events/003.p/22']);
+      expect(texts()).toEqual([
+        'events older than 10d: leaves none; before: none; stayed: events 0-767',
+        'events older than 10d: leaves 0-767; before: none',
+        // Taken back at once: who takes it away has no notice that explains it.
+        'events older than 10d: leaves none; before: events 0-255, 512-767; stayed: events 256-511',
+      ]);
+      expect(await keysOf(log.objects)).toEqual(['details/events/001', 'details/events/003.p/24']);
       held.clear();
       for (const retention of [holding, recording()]) {
         held.add('s1');
         await retention.sweep();
       }
-      expect(texts().slice(1)).toEqual(['events older than 10d: leaves 768-787; before: events 0-255, 512-767']);
+      expect(texts().slice(3)).toEqual([
+        'events older than 10d: leaves 768-787; before: events 0-255, 512-767',
+        'events older than 10d: leaves none; before: events 0-255, 512-767; stayed: events 768-787',
+      ]);
       held.clear();
       await log.publish();
       await recording().sweep();
-      expect(texts().slice(2)).toEqual([
+      expect(texts().slice(5)).toEqual([
         'events older than 10d: leaves 256-511; before: events 0-255, 512-767',
         'events older than 10d: leaves 768-787; before: events 0-767',
+      ]);
+    });
+
+    it('is taken back after a start: the service had stopped before it went, and a hold came before the next sweep', async () => {
+      await days(2)
+        .fill(20, { session: 's2', at: START + 2 * DAY })
+        .publish();
+      now = START + 100 * DAY;
+      const publish = async (): Promise<void> => void (await log.publish());
+      const crash = async (going: Going): Promise<void> => {
+        log.add({ session: '', text: noticeText(going), at: now });
+        await log.publish();
+        throw new StorageError('unavailable', 'the power is gone');
+      };
+      await expect(recording({ record: crash, publish }).sweep()).rejects.toThrow('the power is gone');
+      for (const session of ['s0', 's1', 's2']) held.add(session);
+      const full = async (): Promise<void> => {
+        throw new StorageError('unavailable', 'nothing is recorded');
+      };
+      const failing = recording({ record: full, publish });
+      for (let attempt = 0; attempt < 2; attempt += 1) await expect(failing.sweep()).rejects.toThrow('nothing is recorded');
+      const begun = recording({ publish });
+      await begun.sweep();
+      expect(texts()).toEqual(['events older than 10d: leaves none; before: none; stayed: events 0-511']);
+      // Once is enough, for this process and the next.
+      await log.publish();
+      for (const each of [begun, recording({ publish })]) await each.sweep();
+      expect(recorded).toHaveLength(1);
+    });
+
+    it('of the newest bundle is taken back event by event', async () => {
+      await log
+        .fill(20, { session: 's2', at: START })
+        .fill(3, { session: 's2', at: START, kind: 17 })
+        .fill(20, { session: 's3', at: START })
+        .publish();
+      now = START + 100 * DAY;
+      await recording({
+        ages: { events: 10 * DAY },
+        publish: async () => void (await log.publish()),
+        record: async (going) => {
+          recorded.push(going);
+          log.add({ session: '', text: noticeText(going), at: now });
+          held.add('s2');
+        },
+      }).sweep();
+      expect(texts()).toEqual([
+        'events older than 10d: leaves 0-42; before: none',
+        'events older than 10d: leaves none; before: events 20-42; stayed: events 0-19',
       ]);
     });
 
@@ -696,24 +753,31 @@ describe('retention', () => {
     it('is read as it was told, and of any text nothing else', () => {
       const before = gone({ events: [{ from: 0, to: 256 }] });
       for (const whole of [true, false]) {
+        const stayed = gone({ rows: [{ from: 7, to: 9 }], payloads: [{ from: 1, to: 2 }] });
         const byMs = START + 30 * 60_000;
         const carried = [
           { detailClass: 'events', ageMs: 2 * DAY, byMs, from: 0, to: 256 } as const,
           { detailClass: 'events', ageMs: 2 * DAY, byMs: byMs + 60_000, from: 300, to: 302 } as const,
           { detailClass: 'rows', ageMs: DAY, byMs, from: 5, to: 6 } as const,
         ];
-        const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, carried, whole });
+        const text = noticeText({ detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }], before, carried, stayed, whole });
         expect(text).toMatch(
-          /: events 0-255; of these events older than 2d: 0-255 by 2026-01-01T00:30Z, 300-301 by 2026-01-01T00:31Z; of these rows older than 1d: 5-5 by 2026-01-01T00:30Z$/,
+          /: events 0-255; stayed: payloads 1-1; stayed: rows 7-8; of these events older than 2d: 0-255 by 2026-01-01T00:30Z, 300-301 by 2026-01-01T00:31Z; of these rows older than 1d: 5-5 by 2026-01-01T00:30Z$/,
         );
         const now = { detailClass: 'payloads', ageMs: DAY, leaves: [{ from: 3, to: 9 }] };
-        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: now.leaves }, now, carried, whole });
+        expect(goneLeaves(text)).toEqual({ gone: { ...before, payloads: now.leaves }, now, carried, stayed, whole });
         // Of what was cut nothing is made that it did not say.
         for (let end = 0; end < text.length; end += 1)
           for (const each of goneLeaves(text.slice(0, end))?.carried ?? []) expect(carried).toContainEqual(each);
       }
       const now = { detailClass: 'events', ageMs: 1_500, leaves: before.events };
-      expect(goneLeaves('events older than 1500ms: leaves 0-255')).toEqual({ gone: before, now, carried: [], whole: false });
+      expect(goneLeaves('events older than 1500ms: leaves 0-255')).toEqual({
+        gone: before,
+        now,
+        carried: [],
+        stayed: gone(),
+        whole: false,
+      });
       for (const text of ['', 'x', 'keys older than 1d: leaves 0-1', 'events older than 1d', 'events older than x: leaves 0-1'])
         expect(goneLeaves(text)).toBeUndefined();
     });

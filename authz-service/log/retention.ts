@@ -82,6 +82,10 @@ const bundleOf = (key: string, detailClass: DetailClass): { readonly bundle: num
   return indexPath(bundle) === path ? { bundle, partial: width !== undefined } : undefined;
 };
 
+type Ranges = { [C in DetailClass]: Range[] };
+
+const NONE: Gone = perClass(() => []);
+
 type Verdict = 'due' | 'held' | 'young';
 
 /** What is older than `before`, Unix nanoseconds, of a class with this age. */
@@ -95,7 +99,9 @@ export class Retention {
   readonly #options: Required<Omit<RetentionOptions, 'pruning'>>;
   readonly #reader: LogReader;
   /** What the log tells of deletions, since it was looked for. */
-  #gone: { [C in DetailClass]: Range[] } | undefined;
+  #gone: Ranges | undefined;
+  /** Whether this sweep found something that may have been told and stay. */
+  #mayHaveStayed = false;
   /** How long the log was when the last deletion was told and published: all before, where this has told of none yet. */
   #toldTo: number | undefined;
 
@@ -116,6 +122,16 @@ export class Retention {
 
   /** Deletes what is due. Rejects with what kept it from that; what it had not done by then is done by the next one. */
   async sweep(): Promise<Swept> {
+    try {
+      return await this.#sweep();
+    } catch (error) {
+      // What was told may be there still.
+      this.#gone = undefined;
+      throw error;
+    }
+  }
+
+  async #sweep(): Promise<Swept> {
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
     this.#toldTo ??= size;
     const full = Math.floor(size / TILE_WIDTH);
@@ -130,6 +146,8 @@ export class Retention {
       for (const key of SWEPT) total[key] += one[key];
       swept[detailClass] = one;
     }
+    if (this.#mayHaveStayed) await this.#before();
+    this.#mayHaveStayed = false;
     if (failures.length > 0) throw failures[0];
     return { ...total, plan: await this.#plan(swept) };
   }
@@ -154,29 +172,27 @@ export class Retention {
       if (verdict !== 'due') continue;
       here.push(bundle);
       const details = await this.#details(detailClass, bundle, size);
-      going.push(...(await this.#present({ bundle, leaves, details }, detailClass, size)));
-      carried.push(...(await this.#carried(leaves, details?.values() ?? [], size)));
+      going.push(...(await this.#present({ bundle, leaves, details }, detailClass)));
+      carried.push(...(await this.#carried(leaves, details?.values() ?? [])));
     }
     here.sort((a, b) => a - b);
     if (here.length > 0) {
-      await this.#record({ detailClass, ageMs, leaves: joined(going), carried }, size);
+      await this.#record({ detailClass, ageMs, leaves: joined(going), carried, stayed: NONE });
       await this.#publishTold();
     }
-    let deleted = 0;
+    const gone: number[] = [];
     for (const bundle of here) {
       // A hold that came while the others went counts.
       if (this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
       await objects.delete(detailsPath(detailClass, bundle, TILE_WIDTH));
-      deleted += 1;
+      gone.push(bundle);
     }
-    // What was told and did not go is not told again to have gone.
-    if (deleted < here.length) this.#gone = undefined;
-    if (detailClass === 'events') await this.#forget(ranges(here), end);
+    if (held.size > 0) this.#mayHaveStayed = true;
+    if (gone.length < here.length) this.#stayed();
+    if (detailClass === 'events') await this.#forget(ranges(gone), end);
     // Replicas follow: what was recorded is published behind it, and their newest bundle is replaced.
-    const single = await this.#options.undisturbed(() => this.#sweepEdge({ detailClass, ageMs, before }));
-    if (single > 0) {
-      await this.#publishTold();
-    }
+    const { told, single } = await this.#options.undisturbed(() => this.#sweepEdge({ detailClass, ageMs, before }));
+    if (told) await this.#publishTold();
 
     let locked = 0;
     const sweepReplica = async (replica: ObjectStore): Promise<void> => {
@@ -190,7 +206,7 @@ export class Retention {
       }
     };
     for (const replica of replicas) await sweepReplica(replica).catch((error: unknown) => failures.push(error));
-    return { deleted, single, held: held.size, locked };
+    return { deleted: gone.length, single, held: held.size, locked };
   }
 
   /**
@@ -200,18 +216,15 @@ export class Retention {
   async #present(
     of: { readonly bundle: number; readonly leaves: readonly Leaf[]; readonly details: ReadonlyMap<number, Detail> | undefined },
     detailClass: DetailClass,
-    size: number,
   ): Promise<Range[]> {
     const { bundle, leaves, details } = of;
-    const before = (await this.#before(size))[detailClass];
+    const before = (await this.#before())[detailClass];
     const isTold = (index: number): boolean => details?.has(index) !== false || before.some(({ from, to }) => from <= index && index < to);
-    const first = bundle * TILE_WIDTH;
-    const whole = leaves.every(({ kind }, i) => classOf(kind) !== detailClass || isTold(first + i));
-    return whole ? [{ from: first, to: first + TILE_WIDTH }] : rangesOf(leaves, bundle, isTold, detailClass);
+    return wholeOrRangesOf(leaves, bundle, isTold, detailClass);
   }
 
   /** What the notices among these events of a bundle told, and is not there. */
-  async #carried(leaves: readonly Leaf[], details: Iterable<Detail>, size: number): Promise<Carried[]> {
+  async #carried(leaves: readonly Leaf[], details: Iterable<Detail>): Promise<Carried[]> {
     const found: Carried[] = [];
     for (const detail of details) {
       const leaf = leaves[detail.index % TILE_WIDTH] as Leaf;
@@ -219,7 +232,7 @@ export class Retention {
       if (told === undefined) continue;
       const { detailClass, ageMs, leaves: now } = told.now;
       const byMs = Number(leaf.timeUnixNanos / NANOS);
-      const gone = await this.#before(size);
+      const gone = await this.#before();
       for (const { from, to, ...each } of [...now.map((range) => ({ ...range, detailClass, ageMs, byMs })), ...told.carried])
         found.push(...within([{ from, to }], gone[each.detailClass]).map((range) => ({ ...each, ...range })));
     }
@@ -241,30 +254,32 @@ export class Retention {
     }
   }
 
-  /** Of the bundle that is not full. @returns how many events went */
-  async #sweepEdge(due: Due): Promise<number> {
-    const { forget } = this.#options;
+  /** Of the bundle that is not full. @returns whether something was told to go, and how many events went */
+  async #sweepEdge(due: Due): Promise<{ readonly told: boolean; readonly single: number }> {
+    const { forget, held } = this.#options;
     const { detailClass } = due;
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
-    if (size % TILE_WIDTH === 0) return 0;
+    if (size % TILE_WIDTH === 0) return { told: false, single: 0 };
     const bundle = Math.floor(size / TILE_WIDTH);
     const leaves = await this.#leaves(bundle, size);
     const there = await this.#reader.details(detailClass, bundle, size);
     const going = [...there.values()].filter(({ index }) => this.#isDue(index, leaves, due));
+    if ([...there.keys()].some((index) => held((leaves[index % TILE_WIDTH] as Leaf).session))) this.#mayHaveStayed = true;
     const tells = (detail: Detail): boolean => this.#toldIn(leaves[detail.index % TILE_WIDTH] as Leaf, detail) !== undefined;
     const told = new Set(going.every(tells) ? [] : going.map(({ index }) => index));
     let left: ReadonlyMap<number, Detail> = there;
     if (told.size > 0) {
       const those = rangesOf(leaves, bundle, (index) => told.has(index), detailClass);
-      await this.#record({ ...due, leaves: those, carried: await this.#carried(leaves, going, size) }, size);
+      const { ageMs } = due;
+      await this.#record({ detailClass, ageMs, leaves: those, carried: await this.#carried(leaves, going), stayed: NONE });
       await this.#trim(due, bundle, leaves, told);
       left = await this.#reader.details(detailClass, bundle, size);
     }
     const gone = there.size - left.size;
-    if (gone < told.size) this.#gone = undefined;
+    if (gone < told.size) this.#stayed();
     if (detailClass === 'events')
       for (const { from, to } of rangesOf(leaves, bundle, (index) => !left.has(index), detailClass)) await forget(from, to);
-    return gone;
+    return { told: told.size > 0, single: gone };
   }
 
   /** What was just recorded of a deletion. */
@@ -280,48 +295,66 @@ export class Retention {
   }
 
   /** Makes it durable that these go, with all that went before. */
-  async #record(of: Pick<Going, 'detailClass' | 'ageMs' | 'leaves' | 'carried'>, size: number): Promise<void> {
+  async #record(of: Omit<Going, 'before' | 'whole'>): Promise<void> {
     const { record, rangesAtOnce } = this.#options;
-    const { detailClass, ageMs, leaves } = of;
-    const gone = await this.#before(size);
+    const { detailClass, ageMs, leaves, stayed } = of;
+    const gone = await this.#before();
     const carried = carriedOn(of.carried);
-    const told = Math.max(leaves.length, carried.length, ...CLASSES.map((each) => gone[each].length));
+    const told = Math.max(leaves.length, carried.length, ...CLASSES.flatMap((each) => [gone[each].length, stayed[each].length]));
     for (let at = 0; at < told; at += rangesAtOnce) {
       const part = <Each>(all: readonly Each[]): readonly Each[] => all.slice(at, at + rangesAtOnce);
-      const before = perClass((each) => part(gone[each]));
-      await record({ detailClass, ageMs, leaves: part(leaves), before, carried: part(carried), whole: told <= rangesAtOnce });
+      const of = { before: perClass((each) => part(gone[each])), carried: part(carried), stayed: perClass((each) => part(stayed[each])) };
+      await record({ detailClass, ageMs, leaves: part(leaves), ...of, whole: told <= rangesAtOnce });
     }
     gone[detailClass] = joined([...gone[detailClass], ...leaves]);
   }
 
-  /** What went before. */
-  async #before(size: number): Promise<{ [C in DetailClass]: Range[] }> {
-    this.#gone ??= await this.#readGone(size);
-    return this.#gone;
+  /** Something that was told did not go. */
+  #stayed(): void {
+    this.#gone = undefined;
+    this.#mayHaveStayed = true;
   }
 
-  /** What the notices tell of, and is not there: what was recorded and did not go, because it was held by then or the service stopped, goes another time. */
-  async #readGone(size: number): Promise<{ [C in DetailClass]: Range[] }> {
-    const { objects } = this.#options;
-    const gone = await this.#readTold(size);
-    for (const detailClass of CLASSES) {
-      const there: Range[] = [];
-      for await (const key of objects.list(`details/${detailClass}/`)) {
-        const { bundle = -1 } = bundleOf(key, detailClass) ?? {};
-        const [from, to] = [bundle * TILE_WIDTH, Math.min(size, (bundle + 1) * TILE_WIDTH)];
-        if (!gone[detailClass].some((range) => range.from < to && from < range.to)) continue;
-        const details = await this.#details(detailClass, bundle, size);
-        if (details === undefined) there.push({ from, to });
-        else there.push(...[...details.keys()].map((index) => ({ from: index, to: index + 1 })));
-      }
-      gone[detailClass] = without(gone[detailClass], joined(there));
-    }
+  /**
+   * What went before. What the notices tell of that is there, because it was held by then or the service stopped, is taken back first: they would explain that it is not, should
+   * somebody take it away. What was recorded of deletions must be published.
+   */
+  async #before(): Promise<Ranges> {
+    if (this.#gone !== undefined) return this.#gone;
+    const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
+    const { gone, stayed } = await this.#readGone(size);
+    this.#gone = gone;
+    if (CLASSES.every((each) => stayed[each].length === 0)) return gone;
+    const { ages } = this.#options;
+    const detailClass = CLASSES.find((each) => ages[each] !== undefined) as DetailClass;
+    await this.#record({ detailClass, ageMs: ages[detailClass] as number, leaves: [], carried: [], stayed });
     return gone;
   }
 
+  /** What the notices tell of, and is not there; and what is: that goes another time. */
+  async #readGone(size: number): Promise<{ readonly gone: Ranges; readonly stayed: Ranges }> {
+    const { objects } = this.#options;
+    const told = await this.#readTold(size);
+    const there = perClass((): Range[] => []);
+    for (const detailClass of CLASSES) {
+      const bundles = new Set<number>();
+      for await (const key of objects.list(`details/${detailClass}/`)) {
+        const { bundle } = bundleOf(key, detailClass) ?? {};
+        if (bundle === undefined || bundle * TILE_WIDTH >= size) continue;
+        if (told[detailClass].some(({ from, to }) => from < (bundle + 1) * TILE_WIDTH && bundle * TILE_WIDTH < to)) bundles.add(bundle);
+      }
+      for (const bundle of bundles) {
+        const [leaves, details] = [await this.#leaves(bundle, size), await this.#details(detailClass, bundle, size)];
+        there[detailClass].push(...wholeOrRangesOf(leaves, bundle, (index) => details?.has(index) !== false, detailClass));
+      }
+    }
+    const of = (what: typeof within): Ranges => perClass((each) => what(told[each], joined(there[each])));
+    return { gone: of(without), stayed: of(within) };
+  }
+
   /** From the notices of the first `size` leaves, the newest first, to one that tells of all that went before it. What is missing and was never told of is not made up for. */
-  async #readTold(size: number): Promise<{ [C in DetailClass]: Range[] }> {
-    const found = perClass((): Range[] => []);
+  async #readTold(size: number): Promise<Ranges> {
+    const [found, stayed] = [perClass((): Range[] => []), perClass((): Range[] => [])];
     const first = (await this.#reader.minimum()) / TILE_WIDTH;
     for (let bundle = Math.ceil(size / TILE_WIDTH) - 1; bundle >= first; bundle -= 1) {
       const leaves = await this.#leaves(bundle, size);
@@ -333,7 +366,11 @@ export class Retention {
         const told = detail && this.#toldIn(leaves[index % TILE_WIDTH] as Leaf, detail);
         if (told === undefined) continue;
         // What is deleted stands before what tells of it.
-        for (const each of CLASSES) found[each].push(...told.gone[each].filter(({ to }) => to <= index));
+        for (const each of CLASSES) {
+          const gone = joined(told.gone[each].filter(({ to }) => to <= index));
+          found[each].push(...without(gone, joined(stayed[each])));
+          stayed[each].push(...told.stayed[each]);
+        }
         if (told.whole) return coalesced(found);
       }
     }
@@ -467,7 +504,7 @@ const removed = async (store: ObjectStore, key: string): Promise<boolean> => {
 
 const isOf = ({ commitment }: Leaf, { salt, event }: Detail): boolean => commitmentOf(salt, event).equals(commitment);
 
-const coalesced = (gone: Gone): { [C in DetailClass]: Range[] } => perClass((each) => joined(gone[each]));
+const coalesced = (gone: Gone): Ranges => perClass((each) => joined(gone[each]));
 
 /** The leaves of a class that are of these: from one of them to the next, if no other one of the class is between. */
 const rangesOf = (
@@ -490,6 +527,14 @@ const rangesOf = (
     }
   }
   return found;
+};
+
+/** Likewise, and the whole bundle where all of the class are of these. */
+const wholeOrRangesOf = (...of: Parameters<typeof rangesOf>): Range[] => {
+  const [leaves, bundle, isOne, detailClass] = of;
+  const first = bundle * TILE_WIDTH;
+  const whole = leaves.every(({ kind }, i) => classOf(kind) !== detailClass || isOne(first + i));
+  return whole ? [{ from: first, to: first + leaves.length }] : rangesOf(...of);
 };
 
 const ranges = (bundles: readonly number[]): Range[] =>

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationText } from '../duration.ts';
-import { DELETED_NOTICE, goneLeaves, LARGEST_SHARE, type Told } from '../log/going.ts';
+import { DELETED_NOTICE, goneLeaves, joined, LARGEST_SHARE, type Range, type Told, without } from '../log/going.ts';
 import {
   CLASSES,
   classOf,
@@ -34,8 +34,11 @@ interface Explanation {
   readonly by: readonly number[];
   /** By which age it went, as the notice of then has it: `30d`; empty when that is not there to be read any more. */
   readonly age: string;
-  /** Nothing explains it: it is only that a notice, which may have told of it, was deleted itself, as another records. */
-  readonly noticeGone: boolean;
+  /**
+   * Deleted, as these tell; `notice-gone`: nothing explains it, it is only that a notice, which may have told of it, was deleted itself, as another records; `stayed`: nothing
+   * explains it, a notice has told that it stayed.
+   */
+  readonly kind: 'deleted' | 'notice-gone' | 'stayed';
 }
 
 /** Leaves from `from` to before `to`, whose events the notice of a leaf behind them says were deleted. */
@@ -51,6 +54,11 @@ interface Recorded {
   readonly between?: readonly [number, number];
   /** Its leaf does not say who told it. */
   readonly untold: boolean;
+}
+
+/** Leaves of which the notice of a leaf behind them says that their events are there, whatever was told before. */
+interface Stayed extends Range {
+  readonly leaf: number;
 }
 
 /** A clock may be set right between the look at it and the notice: what is as little younger was due. Milliseconds. */
@@ -84,6 +92,7 @@ export class Deletions {
     now: perClass(() => []),
     all: perClass(() => []),
   };
+  readonly #stayed: OfClass<Stayed[]> = perClass(() => []);
   readonly #gone: number[] = [];
   readonly #held = new Map<number, Held[]>();
 
@@ -97,7 +106,7 @@ export class Deletions {
 
   #deleted(index: number, { timeUnixNanos, own }: Leaf, told: Told | undefined): void {
     if (told === undefined) return;
-    const { gone, now, carried } = told;
+    const { gone, now, carried, stayed } = told;
     const by = { leaf: index, untold: !own };
     const at = inMs(timeUnixNanos);
     const dueMs = at - now.ageMs + CLOCK_STEP_MS;
@@ -110,6 +119,7 @@ export class Deletions {
       const of = { dueMs: last - ageMs + CLOCK_STEP_MS, ageMs, between: [first, last] as const };
       if (to <= index) this.#recorded.now[detailClass].push({ from, to, ...by, ...of });
     }
+    for (const each of CLASSES) this.#stayed[each].push(...stayed[each].map((range) => ({ ...range, leaf: index })));
     for (const each of CLASSES)
       for (const { from, to } of gone[each])
         if (to <= index) this.#recorded.all[each].push({ from, to, ...by, dueMs: Number.POSITIVE_INFINITY, ageMs: undefined });
@@ -141,8 +151,8 @@ export class Deletions {
 
   /** What tells that the event of a leaf was deleted: the notices that it may have gone by, the first one first, if one is there still, else one that repeats it; none: nothing. */
   tellers(): (detailClass: DetailClass, index: number) => readonly Recorded[] {
-    const now = perClass((each) => overlaid(this.#recorded.now[each]));
-    const all = perClass((each) => disjoint(this.#recorded.all[each]));
+    const now = perClass((each) => overlaid(notTakenBack(this.#recorded.now[each], this.#stayed[each])));
+    const all = perClass((each) => disjoint(notTakenBack(this.#recorded.all[each], this.#stayed[each])));
     return (detailClass, index) => {
       const by = foundIn(now[detailClass], index)?.by;
       if (by !== undefined) return by;
@@ -177,8 +187,10 @@ export class Deletions {
     const last = this.#gone.filter((leaf) => teller('events', leaf) !== undefined).reduce((a, b) => Math.max(a, b), -1);
     return ({ detailClass, index, ...of }) => {
       const by = this.oneOf(tellers(detailClass, index), of);
-      if (by !== undefined) return { by: [by.leaf], age: by.ageMs === undefined ? '' : durationText(by.ageMs), noticeGone: false };
-      return index < last ? { by: [last, teller('events', last)?.leaf ?? last], age: '', noticeGone: true } : undefined;
+      if (by !== undefined) return { by: [by.leaf], age: by.ageMs === undefined ? '' : durationText(by.ageMs), kind: 'deleted' };
+      const stayed = this.#stayed[detailClass].findLast(({ from, to }) => from <= index && index < to);
+      if (stayed !== undefined) return { by: [stayed.leaf], age: '', kind: 'stayed' };
+      return index < last ? { by: [last, teller('events', last)?.leaf ?? last], age: '', kind: 'notice-gone' } : undefined;
     };
   }
 }
@@ -187,6 +199,14 @@ const inMs = (nanos: bigint): number => Number(nanos / 1_000_000n);
 
 /** By which a session is known among those of events that are not there: its name takes more memory. Of 48 bits of SHA-256; 0: of no session. */
 const sessionKey = (session: string): number => (session === '' ? 0 : hash('sha256', session, 'buffer').readUIntBE(0, 6));
+
+const notTakenBack = (recorded: readonly Recorded[], stayed: readonly Stayed[]): readonly Recorded[] =>
+  stayed.length === 0
+    ? recorded
+    : recorded.flatMap((each) => {
+        const later = stayed.filter(({ leaf, from, to }) => leaf > each.leaf && from < each.to && each.from < to);
+        return without([each], joined(later)).map((range) => ({ ...each, ...range }));
+      });
 
 /** Leaves of which the same notices tell, the first one first. */
 interface Overlaid {
@@ -315,7 +335,7 @@ export class Missing {
     for (const absent of this.#each()) {
       const { detailClass, index } = absent;
       const explanation = explain(absent);
-      const told = explanation?.noticeGone === false;
+      const told = explanation?.kind === 'deleted';
       if (told) {
         found.deleted += 1;
         ages[detailClass].set(explanation.age, (ages[detailClass].get(explanation.age) ?? 0) + 1);
@@ -325,7 +345,7 @@ export class Missing {
       }
       for (const leaf of explanation?.by ?? []) by.add(leaf);
       if (!told) {
-        if (explanation !== undefined) found.noticesGone += 1;
+        if (explanation?.kind === 'notice-gone') found.noticesGone += 1;
         found.unexplained += 1;
         first = Math.min(first, index);
       }
@@ -339,7 +359,7 @@ export class Missing {
   tell(faults: Faults, remarks: string[]): void {
     const tellers = this.deletions.tellers();
     const explain = this.deletions.explainer(tellers);
-    const [early, held] = [new Map<number, Wrong>(), new Map<number, Wrong>()];
+    const [early, held, stayed] = [new Map<number, Wrong>(), new Map<number, Wrong>(), new Map<number, Wrong>()];
     const found = (wrong: Map<number, Wrong>, leaf: number, index: number): void => {
       const of = wrong.get(leaf) ?? { count: 0, first: index };
       of.count += 1;
@@ -351,7 +371,9 @@ export class Missing {
       const { detailClass, index, beside, time, session } = absent;
       const one = this.deletions.oneOf(tellers(detailClass, index), absent);
       if (one === undefined) {
-        if (beside && explain(absent) === undefined)
+        const why = explain(absent);
+        if (why?.kind === 'stayed') found(stayed, why.by[0] as number, index);
+        if (beside && why?.kind !== 'notice-gone')
           faults.add(
             'missing',
             `the event of leaf ${index}, beside others of its bundle and class: no notice "${DELETED_NOTICE}" tells of it`,
@@ -371,6 +393,10 @@ export class Missing {
       faults.add(
         'held',
         `${eventsIn(count)} of sessions under a legal hold when the notice of leaf ${leaf} told of them, the first of leaf ${first}`,
+      );
+    for (const [leaf, { count, first }] of stayed)
+      remarks.push(
+        `${eventsIn(count)} there when the notice of leaf ${leaf} took back that they went, and no later one tells of them, the first of leaf ${first}`,
       );
     if (doubted > 0)
       remarks.push(

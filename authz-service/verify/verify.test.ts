@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { decodeDetails, encodeDetails } from '../log/details.ts';
-import { DELETED_NOTICE, type Gone, goingText, noticeText } from '../log/going.ts';
+import { DELETED_NOTICE, type Gone, goingText, noticeText, type Range } from '../log/going.ts';
 import { commitmentOf, type DetailClass, encodeLeaf, payloadKind, perClass } from '../log/leaf.ts';
 import { keptCheckpointPath } from '../log/publisher.ts';
 import { closedBody, type TapBody } from '../tap/schema.ts';
@@ -284,10 +284,48 @@ describe('events that are not there', () => {
     expect(codes(await verifyPart(objects, { keys }, { session: 'ses_64' }))).toEqual([]);
   });
 
+  test('that a notice told to go, and a later one tells that they stayed, are explained by none before that', async () => {
+    const told = (leaves: Range[], before: Range[], stayed: Range[]): TapBody => ({
+      kind: 'notice',
+      notice: DELETED_NOTICE,
+      text: noticeText({
+        ...{ detailClass: 'payloads', ageMs: 86_400_000, leaves, carried: [], whole: true },
+        before: { ...perClass(() => []), payloads: before },
+        stayed: { ...perClass(() => []), payloads: stayed },
+      }),
+    });
+    const [first, second] = [
+      { from: 0, to: 256 },
+      { from: 256, to: 512 },
+    ];
+    const begun = (): LogFixture =>
+      new LogFixture(log.key)
+        .fill(SIZE)
+        .add('', told([{ from: 0, to: 512 }], [], []))
+        // Of another class, before it was found to have stayed.
+        .add('', told([], [{ from: 0, to: 512 }], []))
+        .add('', told([], [first], [second]));
+    const both = ['details/payloads/000', 'details/payloads/001'];
+    expect(await verified(without(begun(), both[0] as string))).toMatchObject({ complete: true, faults: [], remarks: [] });
+    const taken = without(begun(), ...both);
+    const remark = `64 events were there when the notice of leaf ${SIZE + 2} took back that they went, and no later one tells of them, the first of leaf 258`;
+    const found = { ...incomplete(64, 258, { deleted: 64, noticesGone: 0, recordedBy: [SIZE, SIZE + 2] }), remarks: [remark] };
+    expect(await verified(taken)).toMatchObject(found);
+    expect(await verifyPart(taken, { keys }, { index: 258 })).toMatchObject(incomplete(1, 258, { recordedBy: [SIZE + 2] }));
+    // One of several of the bundle.
+    const beside = trimmed(without(begun(), both[0] as string), both[1] as string, 258);
+    expect(codes(await verified(beside))).toEqual(['missing']);
+    // Told again, they went.
+    const again = begun().add('', told([second], [first], []));
+    expect(await verified(without(again, ...both))).toMatchObject({ complete: true, faults: [], remarks: [] });
+    // In parts of the log, as somebody reads on.
+    expect(await verified(begun().publish())).toMatchObject({ complete: true, faults: [], remarks: [] });
+  });
+
   test('of which only a notice tells that repeats it are explained, and that nothing shows any more whether they were due is said', async () => {
     const repeats = noticeText({
       ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }] },
-      ...{ before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] }, carried: [], whole: true },
+      ...{ before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] }, carried: [], stayed: perClass(() => []), whole: true },
     });
     const of = new LogFixture(log.key).fill(SIZE).add('', { kind: 'notice', notice: DELETED_NOTICE, text: repeats });
     const { complete, remarks } = await verified(without(of, 'details/payloads/001'));
@@ -305,6 +343,7 @@ describe('events that are not there', () => {
           ...{ detailClass: 'events', ageMs: 86_400_000, leaves: [{ from: 512, to: 768 }], whole: true },
           before: { ...perClass(() => []), payloads: [{ from: 256, to: 512 }] },
           carried: [{ detailClass: 'payloads', ageMs, byMs, from: 256, to: 512 }],
+          stayed: perClass(() => []),
         }),
       });
     const gone = 'details/payloads/001';
@@ -382,6 +421,7 @@ describe('events that are not there', () => {
         leaves: [{ from: 512, to: 768 }],
         before: { ...perClass(() => []), ...before },
         carried: [],
+        stayed: perClass(() => []),
         whole: true,
       }),
     });
@@ -448,6 +488,7 @@ describe('events that are not there', () => {
       leaves: [],
       before: { ...perClass(() => []), rows: [{ from: 0, to: 66 }] },
       carried: [],
+      stayed: perClass(() => []),
       whole: true,
     });
     const again = of(went('rows', 86_400_000), { kind: 'notice', notice: DELETED_NOTICE, text: repeated });

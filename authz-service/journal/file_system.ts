@@ -41,6 +41,8 @@ export interface FileSystem {
   removeDirectory(path: string): Promise<void>;
   /** Makes creations, renames and removals in the directory durable. */
   syncDirectory(path: string): Promise<void>;
+  /** Bytes that can still be written to the device of this directory. */
+  room(directory: string): Promise<number>;
   /** Takes the directory for one writer. Resolves to the release, or to `undefined` when somebody else has it. */
   lock(directory: string): Promise<(() => void) | undefined>;
 }
@@ -151,6 +153,10 @@ export const nodeFileSystem: FileSystem = {
     } finally {
       await close(fd);
     }
+  },
+  room: async (directory) => {
+    const { bavail, bsize } = await fs.promises.statfs(directory);
+    return bavail * bsize;
   },
   lock: async (directory) => lockFile(join(directory, 'lock')),
 };

@@ -7,6 +7,7 @@ import { JournalError } from './error.ts';
 import { type File, type FileSystem, nodeFileSystem } from './file_system.ts';
 import { FRAME_BYTES, HEADER_BYTES } from './frame.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
+import { FILLED_NAME } from './recovery.ts';
 import { type Fault, type Operation, SimulatedFileSystem } from './simulated_file_system.ts';
 
 const record = (text: string): Buffer => Buffer.from(text);
@@ -438,14 +439,16 @@ describe('a journal on a real disk', () => {
 describe('a journal on a disk that fails', () => {
   const DIRECTORY = '/journal';
   const OPTIONS = { segmentBytes: 150, retryMs: 5 };
-  const open = (files: SimulatedFileSystem): Promise<Journal> => openJournal(DIRECTORY, { ...OPTIONS, files });
+  const FILLED = { segmentBytes: 400, retryMs: 5, filledBytes: 130 };
+  const open = (files: SimulatedFileSystem, options: JournalOptions = OPTIONS): Promise<Journal> =>
+    openJournal(DIRECTORY, { ...options, files });
 
-  /** Appends two at a time, compacts once, and says what was acknowledged, in terms of what a reader must or may find. */
-  const work = async (files: SimulatedFileSystem): Promise<{ must: string[]; may: string[] }> => {
+  /** Appends two at a time, and says what was acknowledged, in terms of what a reader must or may find. */
+  const work = async (files: SimulatedFileSystem, options: JournalOptions): Promise<{ must: string[]; may: string[] }> => {
     const state = { must: [] as string[], may: [] as string[] };
     let journal: Journal;
     try {
-      journal = await open(files);
+      journal = await open(files, options);
     } catch {
       return state;
     }
@@ -475,42 +478,61 @@ describe('a journal on a disk that fails', () => {
     { code: 'EDQUOT', kept: 0, seen: 1 },
   ];
 
-  it.each(faults)('loses nothing acknowledged when any one operation fails so, and the power goes: %j', async (fault) => {
-    const counting = new SimulatedFileSystem();
-    await work(counting);
-    expect(counting.operations).toBeGreaterThan(10);
-    for (let failing = 1; failing <= counting.operations; failing += 1)
-      for (const end of ['lost', 'kept', 'killed', 'killed, then lost'] as const) {
-        let files = new SimulatedFileSystem();
-        files.fault = ({ number }) => (number === failing ? fault : undefined);
-        const { must, may } = await work(files);
-        files = end.startsWith('killed') ? files.afterKill() : files.afterPowerLoss(end as 'lost' | 'kept');
-        if (end === 'killed, then lost') {
-          // What recovery has shown once stays: it may have been acknowledged as a duplicate since.
-          const shown = await recovered(DIRECTORY, { ...OPTIONS, files });
-          files = files.afterPowerLoss('lost');
-          expect(await recovered(DIRECTORY, { ...OPTIONS, files })).toEqual(shown);
-        }
-        const found = await recovered(DIRECTORY, { ...OPTIONS, files });
-        expect(found.slice(0, must.length), `operation ${failing}, ${end}`).toEqual(must);
-        expect(found, `operation ${failing}, ${end}`).toEqual(may.slice(0, found.length));
-      }
-  });
+  /** Whether segments that were filled beforehand took their place in such work. */
+  const fills = async (options: JournalOptions): Promise<boolean> => {
+    const files = new SimulatedFileSystem();
+    let filled = 0;
+    files.fault = ({ name, path }) => {
+      if (name === 'rename' && path.endsWith(FILLED_NAME)) filled += 1;
+      return undefined;
+    };
+    await work(files, options);
+    return filled > 1;
+  };
 
-  it('loses nothing acknowledged when the power goes at any operation, with any part of it done', async () => {
-    const counting = new SimulatedFileSystem();
-    await work(counting);
-    for (let last = 1; last <= counting.operations; last += 1)
-      for (const kept of [0, 0.2, 0.5, 0.9, 1])
-        for (const names of ['lost', 'kept'] as const) {
-          const files = new SimulatedFileSystem();
-          files.fault = ({ number }) => (number === last ? { code: 'EIO', kept } : number > last ? { code: 'EIO' } : undefined);
-          const { must, may } = await work(files);
-          const found = await recovered(DIRECTORY, { ...OPTIONS, files: files.afterPowerLoss(names) });
-          expect(found.slice(0, must.length)).toEqual(must);
-          expect(found).toEqual(may.slice(0, found.length));
+  it.each([OPTIONS, FILLED].flatMap((options) => faults.map((fault) => [fault, options] as const)))(
+    'loses nothing acknowledged when any one operation fails so, and the power goes: %j, %j',
+    async (fault, options) => {
+      const counting = new SimulatedFileSystem();
+      await work(counting, options);
+      expect(counting.operations).toBeGreaterThan(10);
+      expect(await fills(options)).toBe(options === FILLED);
+      for (let failing = 1; failing <= counting.operations; failing += 1)
+        for (const end of ['lost', 'kept', 'killed', 'killed, then lost'] as const) {
+          let files = new SimulatedFileSystem();
+          files.fault = ({ number }) => (number === failing ? fault : undefined);
+          const { must, may } = await work(files, options);
+          files = end.startsWith('killed') ? files.afterKill() : files.afterPowerLoss(end as 'lost' | 'kept');
+          if (end === 'killed, then lost') {
+            // What recovery has shown once stays: it may have been acknowledged as a duplicate since.
+            const shown = await recovered(DIRECTORY, { ...options, files });
+            files = files.afterPowerLoss('lost');
+            expect(await recovered(DIRECTORY, { ...options, files })).toEqual(shown);
+          }
+          const found = await recovered(DIRECTORY, { ...options, files });
+          expect(found.slice(0, must.length), `operation ${failing}, ${end}`).toEqual(must);
+          expect(found, `operation ${failing}, ${end}`).toEqual(may.slice(0, found.length));
         }
-  });
+    },
+  );
+
+  it.each([OPTIONS, FILLED])(
+    'loses nothing acknowledged when the power goes at any operation, with any part of it done: %j',
+    async (options) => {
+      const counting = new SimulatedFileSystem();
+      await work(counting, options);
+      for (let last = 1; last <= counting.operations; last += 1)
+        for (const kept of [0, 0.2, 0.5, 0.9, 1])
+          for (const names of ['lost', 'kept'] as const) {
+            const files = new SimulatedFileSystem();
+            files.fault = ({ number }) => (number === last ? { code: 'EIO', kept } : number > last ? { code: 'EIO' } : undefined);
+            const { must, may } = await work(files, options);
+            const found = await recovered(DIRECTORY, { ...options, files: files.afterPowerLoss(names) });
+            expect(found.slice(0, must.length)).toEqual(must);
+            expect(found).toEqual(may.slice(0, found.length));
+          }
+    },
+  );
 
   it('a snapshot takes its place wholly or not at all, wherever it fails', async () => {
     const compacting = async (files: SimulatedFileSystem, arm: () => void): Promise<{ done: boolean; after: string[] }> => {
@@ -635,6 +657,185 @@ describe('a journal on a disk that fails', () => {
       return bytes;
     });
     expect(await codeOf(textsOf(journal))).toBe('corrupt');
+    await journal.close();
+  });
+});
+
+describe('a journal whose next segment is filled with zeros beforehand', () => {
+  const DIRECTORY = '/journal';
+  const FILLED = join(DIRECTORY, FILLED_NAME);
+  const OPTIONS = { segmentBytes: 4000, filledBytes: 400, released: true, retryMs: 5 };
+  /** What the disk does ends within a turn of the event loop. */
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const open = (files: SimulatedFileSystem, options: JournalOptions = {}): Promise<Journal> =>
+    openJournal(DIRECTORY, { ...OPTIONS, ...options, files });
+  const pathOf = (first: number): string => join(DIRECTORY, `${String(first).padStart(16, '0')}.journal`);
+  const segmentsOf = (files: SimulatedFileSystem): string[] => files.paths().filter((path) => path.endsWith('.journal'));
+
+  const append = async (journal: Journal, texts: readonly string[]): Promise<void> => {
+    for (const text of texts) {
+      await journal.append(record(text));
+      await turn();
+    }
+  };
+
+  /** A last segment that was filled: two records in it, of two writes. */
+  const inFilled = async (): Promise<{ files: SimulatedFileSystem; path: string; texts: string[] }> => {
+    const files = new SimulatedFileSystem();
+    const journal = await open(files);
+    const texts = ['x'.repeat(80), ...numbered(2, 1)];
+    await append(journal, texts);
+    expect(segmentsOf(files)).toEqual([pathOf(0), pathOf(1)]);
+    expect(files.contents(pathOf(1))).toHaveLength(OPTIONS.filledBytes);
+    // As it is when nobody has closed it.
+    return { files: files.afterKill(), path: pathOf(1), texts };
+  };
+
+  it('goes on in it, and leaves no zeros behind the records of any other', async () => {
+    const files = new SimulatedFileSystem();
+    const journal = await open(files);
+    const texts = numbered(60);
+    await append(journal, texts);
+    const paths = segmentsOf(files);
+    expect(paths.length).toBeGreaterThan(3);
+    const bytes = paths.slice(0, -1).map((path) => files.contents(path));
+    expect(bytes.map((each) => each.length <= OPTIONS.filledBytes && each.at(-1) !== 0)).toEqual(bytes.map(() => true));
+    expect(files.contents(paths.at(-1) as string)).toHaveLength(OPTIONS.filledBytes);
+    expect(await textsOf(journal)).toEqual(texts);
+    // One that is told to begin has no need to be full.
+    await journal.rotate();
+    expect(files.contents(paths.at(-1) as string).at(-1)).not.toBe(0);
+    await journal.release(60);
+    expect(segmentsOf(files)).toHaveLength(1);
+    await append(journal, ['after']);
+    await journal.close();
+    expect(files.paths()).toEqual(segmentsOf(files));
+    expect(await recovered(DIRECTORY, { ...OPTIONS, files })).toEqual(['after']);
+  });
+
+  it('does without where little is written, writes are large, or the device has little room', async () => {
+    for (const [options, bytesLeft, texts] of [
+      [{ filledBytes: 4000 }, Number.POSITIVE_INFINITY, numbered(20)],
+      [{ segmentBytes: 1 << 20 }, Number.POSITIVE_INFINITY, Array(60).fill('x'.repeat(20_000))],
+      [{}, 16 * OPTIONS.filledBytes - 1, numbered(60)],
+    ] as const) {
+      const files = new SimulatedFileSystem();
+      files.bytesLeft = bytesLeft;
+      const journal = await open(files, options);
+      let renamed = false;
+      // Writes are small until enough of them were seen.
+      files.fault = ({ name }) => {
+        renamed ||= name === 'rename' && journal.totals.writes > 40;
+        return undefined;
+      };
+      await append(journal, texts);
+      expect([renamed, journal.health.ok]).toEqual([false, true]);
+      await journal.close();
+    }
+  });
+
+  it('after a crash at any byte of a write to it, has every acknowledged record and no torn one, and says how much was torn', async () => {
+    const { files, path, texts } = await inFilled();
+    const whole = Buffer.from(files.contents(path));
+    const frame = FRAME_BYTES + 'record 1'.length;
+    for (let length = HEADER_BYTES; length <= HEADER_BYTES + 2 * frame; length += 1) {
+      const disk = files.copy();
+      disk.damage(path, () => Buffer.concat([whole.subarray(0, length), Buffer.alloc(whole.length - length)]));
+      const kept = Math.floor((length - HEADER_BYTES) / frame);
+      const journal = await open(disk);
+      expect(journal.tornBytes).toBeLessThanOrEqual(length - HEADER_BYTES - kept * frame);
+      if (length === HEADER_BYTES + kept * frame) expect(journal.tornBytes).toBe(0);
+      expect(await textsOf(journal)).toEqual(texts.slice(0, 1 + kept));
+      // Of what was filled nothing is left, or it would stand between two segments.
+      expect(disk.contents(path)).toHaveLength(HEADER_BYTES + kept * frame);
+      await append(journal, ['after']);
+      await journal.rotate();
+      await append(journal, ['in the next one']);
+      await journal.close();
+      expect(await recovered(DIRECTORY, { ...OPTIONS, files: disk })).toEqual([...texts.slice(0, 1 + kept), 'after', 'in the next one']);
+    }
+  });
+
+  it('removes at its opening what was filled and never used', async () => {
+    const files = new SimulatedFileSystem();
+    await append(await open(files), numbered(3));
+    expect(files.paths()).toContain(FILLED);
+    const left = files.afterKill();
+    const journal = await open(left);
+    expect(left.paths()).toEqual([pathOf(0)]);
+    await journal.close();
+  });
+
+  it('takes any part of the last write for torn, in whatever order the disk took it; and what is damaged before it for damage', async () => {
+    const { files, path, texts } = await inFilled();
+    const whole = Buffer.from(files.contents(path));
+    const frame = FRAME_BYTES + 'record 1'.length;
+    const last = HEADER_BYTES + frame;
+    for (let from = last; from < last + frame; from += 1)
+      for (let to = from + 1; to <= last + frame; to += 5) {
+        const disk = files.copy();
+        disk.damage(path, (bytes) => bytes.fill(0, from, to));
+        // Where that was nothing but zeros it is whole.
+        const same = disk.contents(path).equals(whole);
+        expect(await recovered(DIRECTORY, { ...OPTIONS, files: disk })).toEqual(same ? texts : texts.slice(0, 2));
+      }
+    for (let at = 0; at < last; at += 1) {
+      const disk = files.copy();
+      disk.damage(path, (bytes) => {
+        bytes[at] = (bytes[at] as number) ^ 0x80;
+        return bytes;
+      });
+      expect(await codeOf(open(disk)), `byte ${at}`).toBe('corrupt');
+    }
+    // Records that are gone as a whole: of the last segment what stood there is not known, of one before it is.
+    const journal = await open(files);
+    await journal.rotate();
+    await append(journal, ['in the next one']);
+    await journal.close();
+    files.damage(path, (bytes) => bytes.fill(0, last));
+    expect(await codeOf(open(files))).toBe('corrupt');
+  });
+
+  it.each(['create', 'write'] as const)('commits all the same when filling fails at its %s, and leaves nothing of it', async (step) => {
+    for (const code of ['ENOSPC', 'EIO', 'EDQUOT'] as const) {
+      const files = new SimulatedFileSystem();
+      const journal = await open(files);
+      let failed = 0;
+      files.fault = ({ name, path }) => {
+        if (name !== step || path !== FILLED) return undefined;
+        failed += 1;
+        return { code, kept: 0.5 };
+      };
+      const texts = numbered(60);
+      await append(journal, texts);
+      // It is not tried again at once.
+      expect([failed, journal.health.ok, journal.first, segmentsOf(files)]).toEqual([1, true, 0, [pathOf(0)]]);
+      expect(files.paths()).toEqual([pathOf(0)]);
+      await journal.close();
+      expect(await recovered(DIRECTORY, { ...OPTIONS, files })).toEqual(texts);
+    }
+  });
+
+  it.each([3, 9])('gives back what is filled when the disk is full, and goes on: %d records in', async (count) => {
+    const files = new SimulatedFileSystem();
+    const journal = await open(files);
+    await append(journal, numbered(count));
+    expect(files.paths()).toContain(FILLED);
+    expect(segmentsOf(files)).toHaveLength(count === 3 ? 1 : 2);
+    let full = true;
+    files.fault = ({ name }) => (full && name === 'write' ? { code: 'ENOSPC', kept: 0.5 } : undefined);
+    expect(await codeOf(journal.append(record('no room')))).toBe('full');
+    await vi.waitFor(() => expect(files.paths()).not.toContain(FILLED), { timeout: 10_000 });
+    full = false;
+    await vi.waitFor(() => expect(journal.health.ok).toBe(true), { timeout: 10_000 });
+    await append(journal, numbered(30, count));
+    await journal.close();
+    expect(await recovered(DIRECTORY, { ...OPTIONS, files })).toEqual(numbered(30 + count));
+  });
+
+  it('cannot be compacted', async () => {
+    const journal = await open(new SimulatedFileSystem());
+    expect(await codeOf(journal.compact([]))).toBe('failed');
     await journal.close();
   });
 });

@@ -19,7 +19,7 @@ import {
   type WritePayload,
   writeFrame,
 } from './frame.ts';
-import { createSegment, PROBE_NAME, type Replay, recover, SNAPSHOT_NAME } from './recovery.ts';
+import { createSegment, FILLED_NAME, PROBE_NAME, type Replay, recover, SNAPSHOT_NAME } from './recovery.ts';
 import { type Extent, mark, newSegment, recordsOf, type Segment, segmentPath } from './segment.ts';
 
 /** The end of each write, for one who vouches for what it holds. The calls come in the order of the writes. */
@@ -38,6 +38,11 @@ export interface Seal {
 export interface JournalOptions {
   /** A new segment is begun when one has reached this many bytes. Default 64 MiB. */
   readonly segmentBytes?: number;
+  /**
+   * The next segment is filled with zeros so far before it is needed, where writes are small: a write that changes neither the length of a file nor where it lies is durable
+   * sooner. Default 0: none is. A journal with such segments cannot be compacted.
+   */
+  readonly filledBytes?: number;
   /** Default 1 MiB. */
   readonly maxRecordBytes?: number;
   /** Bytes that may wait for the disk before appends are refused with `backlog`. Default 64 MiB. */
@@ -147,6 +152,15 @@ type Settings = Required<Omit<JournalOptions, 'files' | 'replay' | 'prepare' | '
 const BUFFER_BYTES = 1 << 18;
 const KEPT_BUFFER_BYTES = 1 << 22;
 const PROBE_BYTES = 1 << 18;
+const ZEROS = Buffer.alloc(1 << 18);
+/** A part of a filled segment: when so much of one is used, the next one is begun. What is hardly written to does not get one. */
+const USED = 1 / 4;
+/** Where writes are larger on average it is not the disk that is waited for. */
+const SMALL_WRITE_BYTES = 1 << 13;
+/** So many times as much must be left on the device: what is filled must not take the last room of a write. */
+const ROOM = 16;
+/** After the next segment could not be filled. Milliseconds. */
+const FILL_AGAIN_MS = 30_000;
 const SETTLED = Promise.resolve();
 
 /** How long this thread has waited for something to happen, since it began. Milliseconds. */
@@ -169,6 +183,14 @@ class FileJournal implements Journal {
   readonly #unlock: () => void;
   readonly #segments: Segment[];
   #file: File;
+  /** Up to where the last segment's file was filled beforehand; 0: it was not. */
+  #filledTo = 0;
+  /** The file of the next segment, filled. */
+  #filled: File | undefined;
+  #filling: Promise<void> | undefined;
+  #fillAgainAt = 0;
+  /** Of the last few dozen writes. */
+  #meanWriteBytes = 0;
   /** The index behind the last durable record, and the one that the next record gets. */
   #durable: number;
   #next: number;
@@ -255,7 +277,8 @@ class FileJournal implements Journal {
   compact(records: readonly Uint8Array[]): Promise<void> {
     try {
       this.#accept();
-      if (this.#seal !== undefined) throw new JournalError('failed', 'a sealed journal cannot be compacted');
+      if (this.#seal !== undefined || this.#options.filledBytes > 0)
+        throw new JournalError('failed', 'a journal that is sealed, or filled beforehand, cannot be compacted');
       const tooLarge = records.find((record) => record.length > this.#options.maxRecordBytes);
       if (tooLarge)
         throw new JournalError('too_large', `a record of ${tooLarge.length} bytes; the journal takes ${this.#options.maxRecordBytes}`);
@@ -325,6 +348,7 @@ class FileJournal implements Journal {
     this.#health = { ok: false, code: 'closed', reason: 'the journal is closed' };
     clearTimeout(this.#retry);
     await this.#healing;
+    await this.#dropFilled();
     // Best effort: recovery would cut the rest of a failed write off as well.
     if (full) await this.#file.truncate(this.#segment.bytes).catch(() => {});
     await this.#file.close().catch(() => {});
@@ -426,7 +450,7 @@ class FileJournal implements Journal {
   }
 
   async #write(batch: Batch): Promise<void> {
-    if (this.#segment.bytes > HEADER_BYTES && this.#segment.bytes + batch.length > this.#options.segmentBytes) await this.#roll();
+    if (this.#isToRoll(batch.length)) await this.#roll();
     const segment = this.#segment;
     await this.#file.writeDurably(batch.buffer.subarray(0, batch.length), segment.bytes);
     mark(segment, batch.first, segment.bytes);
@@ -437,16 +461,72 @@ class FileJournal implements Journal {
     this.totals.bytes += batch.length;
     this.totals.writes += 1;
     if (batch.buffer.length <= KEPT_BUFFER_BYTES && this.#spare.length < 2) this.#spare.push(batch.buffer);
+    this.#meanWriteBytes += (batch.length - this.#meanWriteBytes) / 32;
+    if (this.#needsFilled()) this.#filling = this.#fillNext();
+  }
+
+  /** Behind what was filled the next filled segment goes on, or, while there is none, the same one. */
+  #isToRoll(length: number): boolean {
+    const { bytes } = this.#segment;
+    const end = bytes + length;
+    return bytes > HEADER_BYTES && (end > this.#options.segmentBytes || (this.#filled !== undefined && end > this.#filledTo));
+  }
+
+  #needsFilled(): boolean {
+    const { filledBytes } = this.#options;
+    return (
+      this.#segment.bytes >= USED * filledBytes &&
+      filledBytes > 0 &&
+      this.#meanWriteBytes < SMALL_WRITE_BYTES &&
+      this.#filled === undefined &&
+      this.#filling === undefined &&
+      performance.now() >= this.#fillAgainAt
+    );
+  }
+
+  /** Beside the writes, and nothing to them when it fails. */
+  async #fillNext(): Promise<void> {
+    const { filledBytes } = this.#options;
+    const path = join(this.#directory, FILLED_NAME);
+    let file: File | undefined;
+    try {
+      if ((await this.#files.room(this.#directory)) < ROOM * filledBytes)
+        throw new JournalError('full', 'too little room to fill a segment');
+      file = await this.#createAnew(path);
+      for (let at = 0; at < filledBytes && this.#health.ok; at += ZEROS.length)
+        await file.writeDurably(ZEROS.subarray(0, Math.min(ZEROS.length, filledBytes - at)), at);
+      this.#filled = file;
+    } catch {
+      this.#fillAgainAt = performance.now() + FILL_AGAIN_MS;
+      await file?.close().catch(() => {});
+      await this.#files.remove(path).catch(() => {});
+    }
+    this.#filling = undefined;
+  }
+
+  /** Gives back what is filled for later. What cannot be removed now, recovery removes. */
+  async #dropFilled(): Promise<void> {
+    await this.#filling;
+    await this.#filled?.close().catch(() => {});
+    this.#filled = undefined;
+    await this.#files.remove(join(this.#directory, FILLED_NAME)).catch(() => {});
   }
 
   /** Begins a new segment. When the disk is full, the old one stays the last. */
   async #roll(): Promise<void> {
-    const { next, salt } = this.#segment;
+    const { next, salt, bytes } = this.#segment;
     try {
-      const { segment, file } = await createSegment(this.#files, this.#directory, { first: next, salt, flags: 0, settled: 0 });
+      // Behind the records of any segment but the last one nothing may stand.
+      if (this.#filledTo > bytes) await this.#file.truncate(bytes);
+      this.#filledTo = 0;
+      const filled = this.#filled;
+      this.#filled = undefined;
+      const header = { first: next, salt, flags: 0, settled: 0 };
+      const { segment, file } = await createSegment(this.#files, this.#directory, header, filled);
       await this.#file.close();
       this.#segments.push(segment);
       this.#file = file;
+      if (filled !== undefined) this.#filledTo = this.#options.filledBytes;
     } catch (error) {
       const path = segmentPath(this.#directory, next);
       // A segment of whose name nothing is known durably would be one too many beside what is appended to the old one.
@@ -550,7 +630,9 @@ class FileJournal implements Journal {
   async #heal(waited: number): Promise<void> {
     const probe = join(this.#directory, PROBE_NAME);
     try {
+      await this.#dropFilled();
       await this.#file.truncate(this.#segment.bytes);
+      this.#filledTo = 0;
       const file = await this.#createAnew(probe);
       try {
         await file.writeDurably(Buffer.alloc(PROBE_BYTES), 0);
@@ -574,6 +656,7 @@ class FileJournal implements Journal {
 export const openJournal = async (directory: string, options: JournalOptions = {}): Promise<Journal> => {
   const files = options.files ?? nodeFileSystem;
   const { segmentBytes = 64 << 20, maxRecordBytes = 1 << 20, maxPendingBytes = 64 << 20, batchBytes = 1 << 14, retryMs = 500 } = options;
+  const filledBytes = Math.min(options.filledBytes ?? 0, segmentBytes);
   const { prepare, seal, released = false, replay = () => {} } = options;
   let unlock: (() => void) | undefined;
   try {
@@ -585,7 +668,7 @@ export const openJournal = async (directory: string, options: JournalOptions = {
     return new FileJournal(
       files,
       directory,
-      { segmentBytes, maxRecordBytes, maxPendingBytes, batchBytes, retryMs },
+      { segmentBytes, filledBytes, maxRecordBytes, maxPendingBytes, batchBytes, retryMs },
       seal,
       unlock,
       recovered,

@@ -6,9 +6,10 @@
  */
 import { randomInt } from 'node:crypto';
 import { basename, join } from 'node:path';
+import { crc32 } from 'node:zlib';
 import { JournalError } from './error.ts';
 import type { File, FileSystem } from './file_system.ts';
-import { decodeHeader, encodeHeader, HEADER_BYTES, type Header, SNAPSHOT } from './frame.ts';
+import { decodeHeader, encodeHeader, FRAME_BYTES, HEADER_BYTES, type Header, SNAPSHOT } from './frame.ts';
 import { framesOf, holdsLaterWrite, isSegmentName, mark, newSegment, readFully, type Segment, segmentPath } from './segment.ts';
 
 /** One is followed by the next long before, and this much can be read at once. */
@@ -27,6 +28,8 @@ export interface Recovered {
 
 export const SNAPSHOT_NAME = 'snapshot.unfinished';
 export const PROBE_NAME = 'probe';
+/** A segment that is being filled with zeros, or is filled, and has nothing in it yet. */
+export const FILLED_NAME = 'filled.unfinished';
 
 const damaged = (path: string, at: number, what: string): JournalError =>
   new JournalError('corrupt', `${path}: damaged at byte ${at}: ${what}; restore the file from a copy, nothing was changed`);
@@ -42,11 +45,28 @@ const readHeader = async (files: FileSystem, path: string): Promise<{ header: He
   }
 };
 
-export const createSegment = async (files: FileSystem, directory: string, header: Header): Promise<{ segment: Segment; file: File }> => {
+/** A salt with which zeros are no frame: of one in 2^32 they would be an empty record. */
+const newSalt = (): number => {
+  const zeros = Buffer.alloc(FRAME_BYTES - 4);
+  for (;;) {
+    const salt = randomInt(2 ** 32);
+    if (crc32(zeros, salt) !== 0) return salt;
+  }
+};
+
+/** Begins a segment, in the file named `FILLED_NAME` when it is given. */
+export const createSegment = async (
+  files: FileSystem,
+  directory: string,
+  header: Header,
+  filled?: File,
+): Promise<{ segment: Segment; file: File }> => {
   const path = segmentPath(directory, header.first);
-  const file = await files.open(path, 'create');
+  const file = filled ?? (await files.open(path, 'create'));
   try {
     await file.writeDurably(encodeHeader(header), 0);
+    // Under its name it never was without a header.
+    if (filled !== undefined) await files.rename(join(directory, FILLED_NAME), path);
     await files.syncDirectory(directory);
   } catch (error) {
     await file.close().catch(() => {});
@@ -58,7 +78,8 @@ export const createSegment = async (files: FileSystem, directory: string, header
 /** The segments that count, in order: those from the last snapshot on. What a crash left unfinished is removed. */
 const survivingSegments = async (files: FileSystem, directory: string): Promise<{ segment: Segment; size: number }[]> => {
   const names = (await files.list(directory)).sort();
-  for (const leftover of [SNAPSHOT_NAME, PROBE_NAME]) if (names.includes(leftover)) await files.remove(join(directory, leftover));
+  for (const leftover of [SNAPSHOT_NAME, PROBE_NAME, FILLED_NAME])
+    if (names.includes(leftover)) await files.remove(join(directory, leftover));
 
   const found: { segment: Segment; size: number }[] = [];
   const paths = names.filter(isSegmentName).map((name) => join(directory, name));
@@ -107,14 +128,27 @@ const check = async (
   }
 };
 
-/** Cuts the unfinished write off the last segment, and makes the write before it durable: it may stand in the page cache of a failed sync only. */
-const repairTail = async (file: File, segment: Segment, size: number, lastWrite: number): Promise<void> => {
+const withoutZerosBehind = (bytes: Buffer): Buffer => {
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === 0) length -= 1;
+  return bytes.subarray(0, length);
+};
+
+/**
+ * Cuts off the last segment what was filled beforehand and not written, and the unfinished write; and makes the write before it durable: it may stand in the page cache of a
+ * failed sync only. Returns how many bytes of the unfinished write there were.
+ */
+const repairTail = async (file: File, segment: Segment, size: number, lastWrite: number): Promise<number> => {
   const { bytes: end, salt, next } = segment;
+  let torn = 0;
   if (size > end) {
     const rest = Buffer.alloc(size - end);
     await readFully(file, rest, end);
+    const written = withoutZerosBehind(rest);
+    torn = written.length;
     if (next < segment.first + segment.settled) throw damaged(segment.path, end, `record ${next} of a snapshot`);
-    if (holdsLaterWrite(rest, salt, next))
+    // What ends with zeros may be a frame with them.
+    if (torn > 0 && holdsLaterWrite(rest, salt, next))
       throw damaged(segment.path, end, `record ${next} was acknowledged, and later ones stand behind it`);
     await file.truncate(end);
   } else if (next < segment.first + segment.settled) throw damaged(segment.path, end, `record ${next} of a snapshot is missing`);
@@ -125,6 +159,7 @@ const repairTail = async (file: File, segment: Segment, size: number, lastWrite:
     await readFully(file, part, at);
     await file.writeDurably(part, at);
   }
+  return torn;
 };
 
 /** Recovers `directory`, which the caller has locked. Rejects with a `JournalError` (`corrupt`) or with an error of the file system. */
@@ -136,7 +171,7 @@ export const recover = async (
 ): Promise<Recovered> => {
   const found = await survivingSegments(files, directory);
   if (found.length === 0) {
-    const { segment, file } = await createSegment(files, directory, { first: 0, salt: randomInt(2 ** 32), flags: 0, settled: 0 });
+    const { segment, file } = await createSegment(files, directory, { first: 0, salt: newSalt(), flags: 0, settled: 0 });
     return { segments: [segment], file, tornBytes: 0 };
   }
 
@@ -156,10 +191,10 @@ export const recover = async (
   const last = found.at(-1) as { segment: Segment; size: number };
   const file = await files.open(last.segment.path, 'write');
   try {
-    await repairTail(file, last.segment, last.size, lastWrite);
+    const tornBytes = await repairTail(file, last.segment, last.size, lastWrite);
+    return { segments, file, tornBytes };
   } catch (error) {
     await file.close().catch(() => {});
     throw error;
   }
-  return { segments, file, tornBytes: last.size - last.segment.bytes };
 };

@@ -37,6 +37,8 @@ export class SimulatedFileSystem implements FileSystem {
   fault: (operation: Operation) => Fault | undefined = () => undefined;
   /** A disk so slow that no write is done before this resolves. */
   gate: Promise<void> | undefined;
+  /** What `room` says. */
+  bytesLeft = Number.POSITIVE_INFINITY;
   /** Operations that changed something, so far. */
   operations = 0;
   readonly #locks = new Set<string>();
@@ -160,6 +162,10 @@ export class SimulatedFileSystem implements FileSystem {
       for (const name of this.#durableNames.keys()) if (dirname(name) === path) this.#durableNames.delete(name);
       for (const [name, inode] of this.#names) if (dirname(name) === path) this.#durableNames.set(name, inode);
     });
+  }
+
+  async room(): Promise<number> {
+    return this.bytesLeft;
   }
 
   async lock(directory: string): Promise<(() => void) | undefined> {

@@ -1,5 +1,5 @@
 /**
- * What a crash leaves, at every operation that changes the disk: those that commit (a write of the journal, a new segment) and those that publish (tiles, bundles,
+ * What a crash leaves, at every operation that changes the disk: those that commit (a write of the journal, a new segment, one that is filled beforehand) and those that publish (tiles, bundles,
  * details, the checkpoint, the renewal of the journal's segment and the release of all before).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it } from 'vitest';
+import { FILLED_NAME } from '../journal/recovery.ts';
 import { type Fault, SimulatedFileSystem } from '../journal/simulated_file_system.ts';
 import { localFiles } from '../storage/local_files.ts';
 import { readCheckpoint } from '../tlog/checkpoint.ts';
@@ -81,7 +82,14 @@ const step = (): number => (SHARE < 1 ? 1 + Math.floor((2 * Math.random()) / SHA
 
 const counted = async (work: Work): Promise<number> => {
   const disk = new SimulatedFileSystem();
+  let filled = 0;
+  disk.fault = ({ name, path }) => {
+    if (name === 'rename' && path.endsWith(FILLED_NAME)) filled += 1;
+    return undefined;
+  };
   expect((await work(disk)).acknowledged.length).toBe(261);
+  // Segments that were filled beforehand are among them.
+  expect(filled).toBeGreaterThan(1);
   return disk.operations;
 };
 

@@ -50,7 +50,7 @@ export interface LogOptions extends Pick<PublisherOptions, 'retainUntil' | 'cosi
   /** A clock that nobody sets. Milliseconds. */
   readonly monotonic?: () => number;
   readonly files?: FileSystem;
-  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'maxPendingBytes' | 'batchBytes' | 'retryMs'>;
+  readonly journal?: Pick<JournalOptions, 'segmentBytes' | 'filledBytes' | 'maxPendingBytes' | 'batchBytes' | 'retryMs'>;
   /** Told what an operator should know of: a publication that failed (it is tried again) or the end of the log. */
   readonly onProblem?: (error: Error) => void;
 }
@@ -131,6 +131,8 @@ interface Mark {
 }
 
 const MARK_LEAVES = 256;
+/** Of a segment of the journal. Seconds' worth of events of few who wait. */
+const FILLED_BYTES = 4 << 20;
 const FEW_SESSIONS = 8;
 const MAX_BACKOFF_MS = 60_000;
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -190,6 +192,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     const files = this.#files;
     const recovery = new Recovery();
     this.#journal = await openJournal(join(directory, 'journal'), {
+      filledBytes: FILLED_BYTES,
       ...journal,
       files,
       maxRecordBytes: MAX_RECORD_BYTES,

@@ -1,7 +1,7 @@
 /** Verifies one session, or one event, without the rest of the log: each leaf by its inclusion proof, made of a few tiles. */
 
 import type { Detail } from '../log/details.ts';
-import { CLASSES, type DetailClass, decodeLeaf, isOwnNotice, type Leaf } from '../log/leaf.ts';
+import { CLASSES, type DetailClass, decodeLeaf, isOfService, isOwnNotice, type Leaf, NOTICE_KIND, PAYLOAD_CLASSES } from '../log/leaf.ts';
 import { LogReader } from '../log/reader.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { pruningIn, timeText } from '../tap/event.ts';
@@ -243,7 +243,12 @@ export const verifyPart = async (
         const event = leaves.add(leaf);
         if (event === undefined) continue;
         if ('session' in part) session.add(event);
-        else what = `${what}: ${inShort(event.leaf)}`;
+        else {
+          what = `${what}: ${inShort(event.leaf)}`;
+          const of = event.leaf.session;
+          if (leaf.detail === undefined && of !== '')
+            await addHolds(reader, missing, { session: of, behind: leaf.index }, { ...seen, minimum }, faults);
+        }
       }
       if (missing.first !== undefined) await explain(missing, { objects, trust, seen, from: missing.first, patienceMs }, faults, remarks);
       missing.tell(faults, remarks);
@@ -277,6 +282,24 @@ const followed = async (
       `the leaves among which the session was looked for give ${found.root.toString('base64')}, and ${root.toString('base64')} is signed`,
     );
   return found.indices;
+};
+
+/** What the session has of legal holds behind a leaf: whether it was held when what explains that the event of that leaf is gone was told. */
+const addHolds = async (
+  reader: LogReader,
+  { deletions }: Missing,
+  { session, behind }: { readonly session: string; readonly behind: number },
+  seen: Seen & { readonly minimum: number },
+  faults: Faults,
+): Promise<void> => {
+  const indices = (await followed(reader, session, seen, faults)).filter((index) => index > behind);
+  for await (const { index, entry, detail, proof } of proveLeaves(reader, indices, seen.size, { without: PAYLOAD_CLASSES })) {
+    const leaf = decodeLeaf(entry);
+    if (leaf.kind !== NOTICE_KIND || !isOfService(leaf)) continue;
+    checkInclusion(leafHash(entry), index, seen, proof);
+    if (detail === undefined) deletions.gone(index, leaf);
+    else deletions.add(index, leaf, checkEvent(index, leaf, detail, faults));
+  }
 };
 
 /** The tree goes on from an earlier one. */

@@ -226,6 +226,12 @@ describe('events that are not there', () => {
       },
     ]);
     expect(codes(await verifyPart(held, { keys }, { session: 'ses_64' }))).toEqual(['held']);
+    // One event of it likewise, and of others nothing is made.
+    for (const [index, found] of [
+      [258, ['held']],
+      [262, []],
+    ] as const)
+      expect(codes(await verifyPart(held, { keys }, { index }))).toEqual(found);
     for (const of of [
       begun()
         .add('ses_64', hold('added'), ...own)
@@ -261,6 +267,10 @@ describe('events that are not there', () => {
     const found = { verified: true, complete: true, faults: [], remarks: [expect.stringMatching(remark)] };
     expect(await verified(objects)).toMatchObject(found);
     expect(await verifyPart(objects, { keys }, { session: 'ses_64' })).toMatchObject(found);
+    expect(await verifyPart(objects, { keys }, { index: 258 })).toMatchObject({
+      ...{ complete: true, faults: [] },
+      remarks: [expect.stringMatching(/^1 event was deleted of sessions that had a legal hold/)],
+    });
     // What is there of the hold counts.
     const still = without(of, 'details/payloads/001');
     expect(await verified(still)).toMatchObject({ verified: true, complete: true, faults: [], remarks: [] });

@@ -14,6 +14,9 @@ import { type Command, CommandError, flag, type Invocation, say, text } from './
 import { placeDetails, placeOptions } from './place.ts';
 import { isSessionName, keysBeside, logDetail, publishedLog } from './published_log.ts';
 
+/** What is said of a checkpoint. */
+export const BY_WITNESSES = ' that witnesses have cosigned';
+
 export const evidence: Command = {
   name: 'evidence',
   usage: 'SESSION [--out FILE] [--without-payloads] [--proofs DIR] [--log WHERE]',
@@ -62,7 +65,7 @@ async function run(invocation: Invocation): Promise<number> {
     });
     const bytes = await writeWhole(out, page);
     say(
-      `${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${printable(found.head.origin)}${found.witnessed ? ' that witnesses have cosigned' : ''}.`,
+      `${out}: ${found.head.extent.events} events of ${session}, proven against a checkpoint of ${printable(found.head.origin)}${found.witnessed ? BY_WITNESSES : ''}.`,
     );
     say(`The session: ${printable(extentInWords(found.head.extent))}.`);
     if (bytes > OPENED_BYTES && payloads)

@@ -124,6 +124,10 @@ export interface Custody {
   close(): Promise<void>;
 }
 
+/** Why nothing new passes. */
+export const unfitText = (stores: readonly string[]): string =>
+  `not what was asked for, and nothing is written there: ${stores.join(', ')}`;
+
 /** What the record tells of stores. */
 export const STORE_NOTICES = { proven: 'store-proven', away: 'store-away', unfit: 'store-unfit' } as const;
 
@@ -524,7 +528,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
       get refusal() {
         const unfit = stores.filter(({ store }) => store.standing.state === 'unfit');
         if (unfit.length === 0) return undefined;
-        return `not what was asked for, and nothing is written there: ${unfit.map(({ config: { name } }) => name).join(', ')}`;
+        return unfitText(unfit.map(({ config: { name } }) => name));
       },
       get status() {
         return {

@@ -57,6 +57,11 @@ interface Other {
 
 const PLACE = 'the place of checkpoints';
 
+/** Logged of each who is away, when a start goes on all the same. */
+export const NOT_ASKED = 'WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE';
+/** Ahead of who is away, when a start does not go on. */
+export const MUST_BE_ASKED = 'tap.require_elsewhere: whether the record is whole could not be asked of';
+
 export class Elsewhere {
   readonly #options: ElsewhereOptions;
   /** What was given up at this start, in words: for the record. */
@@ -74,7 +79,7 @@ export class Elsewhere {
     for (const { who, answer } of answers) {
       if (answer.kind === 'agrees' && answer.size === 0) logger.info({ who }, 'nothing of the log is known there');
       else if (answer.kind === 'agrees') logger.info({ who, size: answer.size }, 'the log is what is known of it elsewhere');
-      else if (answer.kind === 'away') logger.error({ who, reason: answer.reason }, 'WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE');
+      else if (answer.kind === 'away') logger.error({ who, reason: answer.reason }, NOT_ASKED);
       else if (!this.#isGivenUp(answer.loss, log)) refused.push(answer);
     }
     if (refused.length > 0) throw refusal(log, refused);
@@ -168,8 +173,7 @@ const refusal = ({ published }: OpenedLog, refused: readonly { readonly loss: Lo
 
 const demandAnswers = ({ published }: OpenedLog, answers: readonly { readonly who: string; readonly answer: Answer }[]): void => {
   const away = answers.flatMap(({ who, answer }) => (answer.kind === 'away' ? [`${who} (${answer.reason})`] : []));
-  if (away.length > 0)
-    throw new LogError('unconfirmed', `tap.require_elsewhere: whether the record is whole could not be asked of ${away.join(', ')}`);
+  if (away.length > 0) throw new LogError('unconfirmed', `${MUST_BE_ASKED} ${away.join(', ')}`);
   const nobody = answers.every(({ answer }) => answer.kind !== 'agrees' || answer.size === 0);
   if (nobody && (published?.size ?? 0) > 0)
     throw new LogError(

@@ -39,6 +39,8 @@ type Query = Readonly<Record<string, string>>;
 
 /** Of the REST interface; the first with all that is used here is 2020-06-12. */
 const API_VERSION = '2021-12-02';
+/** Why a container is refused that was asked to lock. */
+export const NO_IMMUTABILITY = 'the container has no version-level immutability';
 const CONDITIONAL = 'a second conditional put is refused';
 const PROBES = 'probe/';
 const PROBE_MS = 120_000;
@@ -150,7 +152,7 @@ export class AzureBlobStore implements ObjectStore {
     const properties = await this.#send('HEAD', undefined, { restype: 'container' });
     if (properties.status !== 200) throw this.#failure(properties, 'show its container');
     if (lock !== undefined && properties.headers['x-ms-immutable-storage-with-versioning-enabled'] !== 'true')
-      throw this.#unfit('the container has no version-level immutability');
+      throw this.#unfit(NO_IMMUTABILITY);
     const theirs = Date.parse(properties.headers.date ?? '');
     const until = new Date((Number.isNaN(theirs) ? now() : theirs) + PROBE_MS);
     const options = { ifAbsent: true as const, ...(lock && { retainUntil: until }) };

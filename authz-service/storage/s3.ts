@@ -43,6 +43,8 @@ interface Version {
 }
 
 const OCTETS = { 'content-type': 'application/octet-stream' };
+/** Why a bucket is refused that was asked to lock. */
+export const NO_OBJECT_LOCK = 'the bucket has no Object Lock: it is enabled when a bucket is created';
 const CONDITIONAL = 'a second conditional put is refused';
 const PROBES = 'probe/';
 /** How long a probe is locked. Long enough for the clocks of both sides to differ, and for the attempts on it. */
@@ -179,7 +181,7 @@ export class S3Store implements ObjectStore {
     const enabled = lock.status === 200 && textOf(lock.body.toString(), 'ObjectLockEnabled') === 'Enabled';
     // 404: the bucket has none; 501: nor has the store.
     if (!enabled && ![200, 400, 404, 501].includes(lock.status)) throw this.#failure(lock, 'read the Object Lock configuration');
-    if (!enabled) throw this.#unfit('the bucket has no Object Lock: it is enabled when a bucket is created');
+    if (!enabled) throw this.#unfit(NO_OBJECT_LOCK);
   }
 
   /** Puts a probe twice. @returns until when it is locked: the store's clock may not be ours. */

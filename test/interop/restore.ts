@@ -6,7 +6,7 @@ import { deepStrictEqual as equal, match, ok, strictEqual } from 'node:assert';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { MUST_BE_ASKED, NOT_ASKED } from '../../authz-service/custody/elsewhere.ts';
 import { s3Config } from '../../authz-service/custody/stores.fixture.ts';
 import type { StoreConfig } from '../../authz-service/custody/stores.ts';
 import { openStore } from '../../authz-service/custody/stores.ts';
@@ -57,21 +57,16 @@ const lostAndFound = async ({ title, server, row, bare, locked }: Tried): Promis
   const configure = (who: { replicas?: object[]; checkpoints?: object }, requireElsewhere = true): void =>
     service.configure({ ...who, require_elsewhere: requireElsewhere });
 
-  const until = async (holds: () => Promise<boolean>): Promise<void> => {
-    for (const deadline = Date.now() + 60_000; !(await holds()); await sleep(200))
-      if (Date.now() > deadline) throw new Error(`it does not come: ${service.said.slice(-2000)}`);
-  };
-  /** Starts it, has all that it records copied, and stops it. @returns how much that is */
+  /** Starts it, and stops it, which copies what there is. @returns how much that is */
   const day = async (): Promise<number> => {
-    strictEqual(await service.start(), undefined, service.said);
-    const published = localFiles(join(state, 'tap/log'));
-    const before = await sizeIn(vault);
-    await until(async () => {
-      const there = await sizeIn(vault);
-      return there > before && there === (await sizeIn(published));
-    });
-    await service.stop();
-    return await sizeIn(vault);
+    for (let n = 0; ; n++) {
+      strictEqual(await service.start(), undefined, service.said);
+      await service.stop();
+      const size = await sizeIn(localFiles(join(state, 'tap/log')));
+      if ((await sizeIn(vault)) === size) return size;
+      // The last copy has 5 s, which a very busy machine may not be through in; the next day's has it, too.
+      if (n === 3) throw new Error('a stop leaves the replica behind');
+    }
   };
   const fill = async (count: number): Promise<void> => {
     const sink = await openSink({ ...recordParts({ stateDir: state, tap: { retention: { kinds: {} } } as never }) });
@@ -189,8 +184,8 @@ const lostAndFound = async ({ title, server, row, bare, locked }: Tried): Promis
         const entries = (await vault.get('tile/entries/000')) as Buffer;
         await vault.put('tile/entries/000', entries.with(80, (entries[80] as number) ^ 1));
         keyAlone();
-        const { code, out } = await service.sluice('log', 'restore', 'vault');
-        strictEqual(code, locked ? 0 : 1, out);
+        const { code, out, err } = await restoreAll();
+        strictEqual(code, locked ? 0 : 1, `${out}${err}`);
         equal(existsSync(join(state, 'tap/log')), locked);
       },
     );
@@ -199,10 +194,10 @@ const lostAndFound = async ({ title, server, row, bare, locked }: Tried): Promis
       back(at('new'));
       configure({ replicas });
       equal(await service.start(), 1);
-      match(service.said, /tap\.require_elsewhere: whether the record is whole could not be asked of the replica vault/);
+      ok(service.said.includes(`${MUST_BE_ASKED} the replica vault`), service.said);
       configure({ replicas }, false);
       strictEqual(await service.start(), undefined, service.said);
-      match(service.said, /WHETHER THE LOG IS WHOLE COULD NOT BE ASKED THERE/);
+      ok(service.said.includes(NOT_ASKED), service.said);
       await service.stop();
     });
   } finally {

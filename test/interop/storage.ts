@@ -2,24 +2,25 @@
  * The stores of the evidence against real ones: `storage.ts minio` and `storage.ts azurite`. Starts what it names, says `ok - …` or `not ok - …` for each
  * behaviour, and ends it again.
  */
-import { strictEqual as equal, match } from 'node:assert';
+import { strictEqual as equal, match, ok } from 'node:assert';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '../../authz-service/credential/secret.ts';
 import { ALIKE } from '../../authz-service/custody/ages.fixture.ts';
-import { type Custody, startCustody } from '../../authz-service/custody/custody.ts';
+import { type Custody, STORE_NOTICES, startCustody, unfitText } from '../../authz-service/custody/custody.ts';
 import { s3Config } from '../../authz-service/custody/stores.fixture.ts';
 import type { StoreConfig } from '../../authz-service/custody/stores.ts';
+import { DELETED_NOTICE, goingText } from '../../authz-service/log/going.ts';
 import { payloadKind } from '../../authz-service/log/leaf.ts';
 import { PublishedLog } from '../../authz-service/log/published.fixture.ts';
 import type { AwsIdentity } from '../../authz-service/storage/aws_credentials.ts';
-import { AzureBlobStore } from '../../authz-service/storage/azure_blob.ts';
+import { AzureBlobStore, NO_IMMUTABILITY } from '../../authz-service/storage/azure_blob.ts';
 import { caller } from '../../authz-service/storage/call.ts';
 import { codeOf, SHARED_BEHAVIOURS, WRITE_ONCE_BEHAVIOURS } from '../../authz-service/storage/object_store.behaviour.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
-import { S3Store } from '../../authz-service/storage/s3.ts';
+import { NO_OBJECT_LOCK, S3Store } from '../../authz-service/storage/s3.ts';
 import { freePort } from '../free_port.fixture.ts';
 import { outcome, show } from './server.ts';
 import { ACCOUNT, ACCOUNT_KEY, azuriteIn, MINIO_PASSWORD, MINIO_USER, makeBucket, makeContainer, minioOn } from './stores.ts';
@@ -176,7 +177,11 @@ const keepsKinds = async (config: StoreConfig, store: S3Store): Promise<void> =>
       async () => {
         await until(async () => (await store.get('details/rows/000')) === undefined);
         equal(Date.now() - at >= 5_000, true);
-        match(said.join('\n'), /details-deleted: rows older than 5s: leaves 0-255; before: none/);
+        const going = goingText({ detailClass: 'rows', ageMs: 5_000, leaves: [{ from: 0, to: 256 }] });
+        ok(
+          said.some((line) => line.startsWith(`${DELETED_NOTICE}: ${going}; before: none`)),
+          said.join('\n'),
+        );
         equal(await log.objects.get('details/rows/000'), undefined);
         for (const kind of ['request_bodies/000', 'events/000', 'rows/001', 'request_bodies/001'])
           equal(await codeOf(store.delete(`details/${kind}`)), 'retained');
@@ -226,7 +231,10 @@ const comesBack = async (port: number): Promise<void> => {
       equal(stateOf(custody), 'away');
       await server.start();
       await until(() => custody?.status.replicas[0]?.lag === 0 && stateOf(custody) === 'proven');
-      match(recorded.join('\n'), /store-away: vault: [\s\S]*store-proven: vault: .*deleting it is refused/);
+      match(
+        recorded.join('\n'),
+        new RegExp(`${STORE_NOTICES.away}: vault: [\\s\\S]*${STORE_NOTICES.proven}: vault: .*deleting it is refused`),
+      );
       equal(await codeOf(reader.delete('details/events/000')), 'retained');
       equal(custody.refusal, undefined);
     });
@@ -247,8 +255,8 @@ const comesBack = async (port: number): Promise<void> => {
       custody = await keep();
       await other.start();
       await until(() => custody !== undefined && stateOf(custody) === 'unfit');
-      match(custody.refusal ?? '', /nothing is written there: vault/);
-      match(recorded.at(-1) ?? '', /store-unfit: vault: .*the bucket has no Object Lock/);
+      equal(custody.refusal, unfitText(['vault']));
+      match(recorded.at(-1) ?? '', new RegExp(`^${STORE_NOTICES.unfit}: vault: .*${NO_OBJECT_LOCK}`));
       await sleep(500);
       for await (const key of reader.list('')) throw new Error(`${key} is there`);
     });
@@ -285,7 +293,7 @@ const azurite = async (): Promise<void> => {
         .verify()
         .then(() => undefined)
         .catch((one: Error) => one);
-      match(error?.message ?? '', /is not write-once: the container has no version-level immutability/);
+      ok(error?.message.endsWith(`is not write-once: ${NO_IMMUTABILITY}`), error?.message);
     });
     await show('Azurite: a wrong key is refused', async () => {
       equal(await codeOf(storeOf('evidence', undefined, Buffer.from('wrong').toString('base64')).get('a')), 'forbidden');

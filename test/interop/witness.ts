@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { BY_WITNESSES } from '../../authz-service/cli/evidence.ts';
 import { Elsewhere } from '../../authz-service/custody/elsewhere.ts';
 import { LogError } from '../../authz-service/log/error.ts';
 import { LogReader } from '../../authz-service/log/reader.ts';
@@ -118,7 +119,7 @@ const verifyGateway = async (): Promise<void> => {
     );
     await show('litewitness: `sluice evidence` is proven against that, and is witnessed anywhere', async () => {
       const { status, said } = run('evidence', id, '--out', at('page.html'));
-      equal([status, said.includes('that witnesses have cosigned')], [0, true]);
+      equal([status, said.includes(BY_WITNESSES)], [0, true]);
       equal(levels(verify(at('page.html'))), [[0, 'witnessed']]);
     });
     await show('litewitness: nothing is witnessed by another key, nor without its checkpoint', async () => {

@@ -127,7 +127,7 @@ public class Jdbc {
     check("a held statement that is denied says why", denial.getSQLState().equals("42501") && (denial.getMessage() + detail(denial)).contains("not this one"), denial);
 
     String running = "SELECT count(*) FROM customers a, customers b, customers c, customers d, customers e";
-    for (String[] each : new String[][] {{"held", "DROP TABLE transfers", "300"}, {"running", running, "1000"}}) {
+    for (String[] each : new String[][] {{"held", "DROP TABLE transfers", "1000"}, {"running", running, "1000"}}) {
       new Timer(true)
           .schedule(
               new TimerTask() {

@@ -91,7 +91,7 @@ async function nodePostgres(check: Check): Promise<void> {
   );
 
   for (const [what, sql, after] of [
-    ['held', 'DROP TABLE transfers', 300],
+    ['held', 'DROP TABLE transfers', 1000],
     ['running', RUNNING, 1000],
   ] as const) {
     const cancelled = refusal(client.query(sql));
@@ -178,7 +178,7 @@ async function postgresJs(check: Check): Promise<void> {
     notices,
   );
   for (const [what, text, after] of [
-    ['held', 'DROP TABLE transfers', 300],
+    ['held', 'DROP TABLE transfers', 1000],
     ['running', RUNNING, 1000],
   ] as const) {
     const query = sql.unsafe(text);

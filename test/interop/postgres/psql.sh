@@ -50,8 +50,15 @@ check 'a cursor, masked' "BEGIN DECLARE CURSOR $masked $masked COMMIT" \
 table=interop_psql_$(printf '%s' "$name" | tr -dc 'a-z0-9')
 check 'a held statement tells of the approval, and runs once approved' "NOTICE: .*approv.* CREATE TABLE" -c "CREATE TABLE $table (id int)"
 check 'a held statement that is denied says why' '42501.*not this one' -c 'DROP TABLE notes'
-# Nobody answers this one within ten seconds; a psql that has not even started yet cancels nothing.
-seen=$(timeout --foreground -s INT 3 "$PSQL" -XAt -v VERBOSITY=verbose -c 'DROP TABLE transfers' 2>&1)
+# Nobody answers this one within ten seconds; a psql that has not been told yet that it waits cancels nothing.
+told=$(mktemp)
+"$PSQL" -XAt -v VERBOSITY=verbose -c 'DROP TABLE transfers' >"$told" 2>&1 &
+held=$!
+until grep -q approv "$told" || ! kill -0 "$held" 2>/dev/null; do sleep 0.1; done
+kill -INT "$held" 2>/dev/null
+wait "$held"
+seen=$(cat "$told")
+rm -f "$told"
 printf '%s' "$seen" | grep -q 57014
 report 'Ctrl-C cancels a held statement' $? "$seen"
 if [ "$WAY" = direct ]; then

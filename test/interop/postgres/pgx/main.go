@@ -137,7 +137,7 @@ func main() {
 		what, sql string
 		after     time.Duration
 	}{
-		{"held", "DROP TABLE transfers", 300 * time.Millisecond},
+		{"held", "DROP TABLE transfers", time.Second},
 		{"running", "SELECT count(*) FROM customers a, customers b, customers c, customers d, customers e", time.Second},
 	} {
 		time.AfterFunc(each.after, func() { _ = connection.PgConn().CancelRequest(ctx) })

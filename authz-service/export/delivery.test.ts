@@ -188,7 +188,7 @@ describe('a receiver that is away', () => {
     await until(() => bench.delivery.status.retries > 0);
     const at = performance.now();
     await bench.stop();
-    expect(performance.now() - at).toBeLessThan(500);
+    expect(performance.now() - at).toBeLessThan(10_000);
     expect(cursor().next).toBe(0);
   });
 

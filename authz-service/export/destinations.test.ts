@@ -101,7 +101,8 @@ describe.each(HTTP_TYPES)('%s', (type) => {
       const destination = open(placeOf(type, { url: `http://127.0.0.1:${server.port}` } as Receiver), undefined, 400);
       const at = performance.now();
       expect(await destination.send(messagesOf(), never), `fault ${n}`).toMatchObject({ kind: 'away' });
-      expect(performance.now() - at).toBeLessThan(2000);
+      // The slowest of them would take 5 s.
+      expect(performance.now() - at).toBeLessThan(4_500);
       await destination.close();
     }
     const nobody = open(placeOf(type, { url: 'http://127.0.0.1:1' } as Receiver));

@@ -87,31 +87,34 @@ describe('answers', () => {
 
 describe('a policy that hangs', () => {
   test('is cut off, and its neighbours in the batch are not delayed', async () => {
-    await begin({ timeoutMs: 500 });
+    await begin({ timeoutMs: 2_000 });
     const [hung, ...others] = await Promise.all([timed('/loop'), ...Array.from({ length: 20 }, (_, i) => timed(`/${i}`))]);
     expect(hung?.said).toBe('policy_timeout');
-    expect(hung?.ms).toBeGreaterThanOrEqual(450);
+    expect(hung?.ms).toBeGreaterThanOrEqual(1_900);
     expect(others.map(({ said }) => said)).toEqual(others.map((_, i) => `/${i}`));
-    expect(Math.max(...others.map(({ ms }) => ms))).toBeLessThan(300);
-    expect(incidents).toEqual([{ kind: 'timed_out', reason: 'the policy took longer than 500 ms' }]);
+    expect(Math.max(...others.map(({ ms }) => ms))).toBeLessThan((hung?.ms ?? 0) / 2);
+    expect(incidents).toEqual([{ kind: 'timed_out', reason: 'the policy took longer than 2000 ms' }]);
   });
 
   test('is replaced by a warm worker', async () => {
+    const began = performance.now();
     await begin({ workers: 1 });
+    const cold = performance.now() - began;
     expect(outcome(await judged('/loop'))).toBe('policy_timeout');
     const { said, ms } = await timed('/a');
     expect(said).toBe('/a');
-    expect(ms).toBeLessThan(150);
+    expect(ms).toBeLessThan(cold);
   });
 
   test('in all workers at once, is answered by more of them', async () => {
-    await begin({ workers: 1, timeoutMs: 1_000 });
-    const hung = judged('/loop');
+    await begin({ workers: 1, timeoutMs: 3_000 });
+    const hung = timed('/loop');
     await new Promise((resolve) => setTimeout(resolve, 100));
     const { said, ms } = await timed('/a');
     expect(said).toBe('/a');
-    expect(ms).toBeLessThan(300);
-    expect(outcome(await hung)).toBe('policy_timeout');
+    const { said: late, ms: longest } = await hung;
+    expect(late).toBe('policy_timeout');
+    expect(ms).toBeLessThan(longest / 2);
   });
 
   test('again and again does not cost a new worker each time', async () => {

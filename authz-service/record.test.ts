@@ -26,8 +26,10 @@ const HELD = 'corp:somebody-who-is-held';
 let stateDir: string;
 let sink: Sink | undefined;
 let custody: Custody | undefined;
+let problems: string[] = [];
 beforeEach(() => {
   stateDir = fs.mkdtempSync(join(tmpdir(), 'sluice-record-'));
+  problems = [];
 });
 afterEach(async () => {
   await custody?.close();
@@ -68,7 +70,7 @@ const start = async (retention: Parameters<typeof startCustody>[0]['tap']['reten
     publishRecorded: () => parts.log().publish(),
     spans: (from, to) => opened.spans(from, to),
     prune: (minimum) => opened.prune(minimum),
-    logger: { info() {}, error() {} },
+    logger: { info() {}, error: (_, message) => problems.push(message) },
     replicateMs: 20,
     clockMs: 20,
   });
@@ -329,4 +331,66 @@ it('no key is made for a log of which only what was published is left: it would 
   for (const lost of [journal, key]) fs.rmSync(lost, { recursive: true });
   await expect(start()).rejects.toMatchObject({ code: 'key', message: expect.stringContaining('the key of the log that is there is not') });
   expect(fs.existsSync(key)).toBe(false);
+});
+
+describe('legal holds', () => {
+  const holdsDir = (): string => join(stateDir, 'legal-holds');
+  const stop = async (): Promise<void> => {
+    await custody?.close();
+    await sink?.close();
+  };
+  const held = (): string[] => custody?.legalHolds.list().map(({ session }) => session) ?? [];
+  const segment = (): string => join(holdsDir(), '0000000000000000.journal');
+  const KEPT = { ...QUIET, eventsMs: 600_000, payloadsMs: 600_000 };
+
+  it.each<[string, (older: string) => void]>([
+    ['is not there', () => fs.rmSync(holdsDir(), { recursive: true })],
+    ['is empty', () => fs.rmSync(segment())],
+    ['is of an older day', (older) => fs.cpSync(older, holdsDir(), { recursive: true })],
+    ['has lost its end', () => fs.truncateSync(segment(), fs.statSync(segment()).size - 300)],
+  ])('are in force again, by the record, where their journal %s', async (_, lose) => {
+    const record = await start(KEPT);
+    await record.append(['ses_1', 'ses_2', 'ses_3'].flatMap((id) => session(id, IDENTITY)));
+    await stop();
+    const older = join(stateDir, 'older');
+    fs.cpSync(holdsDir(), older, { recursive: true });
+    await start(KEPT);
+    await custody?.legalHolds.add('ses_1', 'corp:dana', 'case 7');
+    await custody?.legalHolds.add('ses_2', 'corp:dana', 'case (8)');
+    await custody?.legalHolds.release('ses_2', 'corp:dana', 'closed');
+    await custody?.legalHolds.add('ses_3', 'corp:dana', 'case 9');
+    const told = () =>
+      custody?.legalHolds
+        .list()
+        .map(({ session, by, reason }) => `${session} ${by} ${reason}`)
+        .sort();
+    const before = told();
+    await stop();
+    lose(older);
+    await start(KEPT);
+    expect(before).toEqual(['ses_1 corp:dana case 7', 'ses_3 corp:dana case 9']);
+    expect(told()).toEqual(before);
+    // It is in the journal again, and what is released then stays so.
+    await custody?.legalHolds.release('ses_1', 'corp:dana', 'closed');
+    await stop();
+    await start(KEPT);
+    expect(held()).toEqual(['ses_3']);
+  });
+
+  it('are looked for in what was recorded since, and what cannot be read of that keeps nothing from starting', async () => {
+    const record = await start(KEPT);
+    await record.append(Array.from({ length: 200 }, (_, n) => session(`ses_${n}`, IDENTITY)).flat());
+    await custody?.legalHolds.add('ses_7', 'corp:dana', 'case 7');
+    await stop();
+    const { published } = recordPlaces(stateDir);
+    const first = join(published, 'tile/entries/000');
+    fs.rmSync(first);
+    await start(KEPT);
+    expect([held(), problems]).toEqual([['ses_7'], []]);
+    await stop();
+    fs.rmSync(holdsDir(), { recursive: true });
+    await start(KEPT);
+    expect(held()).toEqual(['ses_7']);
+    expect(problems).toEqual([expect.stringMatching(/LEAVES CANNOT BE READ/), expect.stringMatching(/THEY ARE IN FORCE AGAIN/)]);
+  });
 });

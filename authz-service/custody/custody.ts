@@ -15,6 +15,7 @@ import { PRUNED_NOTICE } from '../log/pruned.ts';
 import { Pruning, type PruningPlan, type Span } from '../log/pruning.ts';
 import type { ObjectKind } from '../log/publisher.ts';
 import { LogReader } from '../log/reader.ts';
+import { recordedHolds } from '../log/recorded_holds.ts';
 import { KEYS_PATH, Replicator, WITNESSED_PATH } from '../log/replicator.ts';
 import { Retention, type Swept } from '../log/retention.ts';
 import { caller } from '../storage/call.ts';
@@ -323,6 +324,18 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   const closing: (() => Promise<void>)[] = [];
   try {
     legalHolds = await LegalHolds.open(join(directory, 'legal-holds'), {
+      recorded: recordedHolds({
+        reader,
+        noticeOf: options.noticeOf,
+        publish: options.publishRecorded,
+        onUnread: (error, from) =>
+          logger.error({ err: error, from }, 'LEAVES CANNOT BE READ: LEGAL HOLDS THAT ONLY THEY TELL OF ARE NOT KNOWN. Verify the log'),
+      }),
+      onLost: (lost) =>
+        logger.error(
+          { sessions: lost.map(({ session }) => session) },
+          'THE RECORD TELLS OF LEGAL HOLDS THAT legal-holds/ DID NOT HAVE: THEY ARE IN FORCE AGAIN',
+        ),
       record: (what, hold) => record(what, hold.session, holdText(hold)),
       changed: (session, on) => {
         logger.info({ session, on }, 'a legal hold has changed');

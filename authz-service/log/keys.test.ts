@@ -87,7 +87,7 @@ describe('keys are refused', () => {
   it.each([
     ['a pipe', () => execFileSync('mkfifo', ['-m', '600', path])],
     ['a folder', () => mkdirSync(path, { mode: 0o700 })],
-    ['larger than any number of keys', () => (write('#'), truncateSync(path, 2 ** 40))],
+    ['larger than any number of keys', () => [write('#'), truncateSync(path, 2 ** 40)]],
   ])('that are in no file: %s', (_, make) => {
     make();
     expect(refused(() => readSigners(path))).toMatchObject({ code: 'key', message: expect.stringContaining('is no file with keys') });

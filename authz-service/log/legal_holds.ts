@@ -1,6 +1,6 @@
 /**
  * Legal holds: sessions whose events stay whatever their age. Kept in a journal of their own, and each one that is put on or taken off is an event of the record
- * too: put on, it is in force before it is recorded; taken off, it is recorded before it is.
+ * too: put on, it is in force before it is recorded; taken off, it is recorded before it is. A hold that the journal has lost is found again in the record.
  */
 import { type Journal, openJournal } from '../journal/journal.ts';
 
@@ -17,9 +17,20 @@ export interface LegalHoldsOptions {
   readonly record: (what: 'legal-hold-added' | 'legal-hold-released', hold: LegalHold) => Promise<void>;
   /** Told when a hold has come into force or ended: replicas hold their objects too. */
   readonly changed?: (session: string, on: boolean) => void;
+  /** The record's own notices of holds: by them what the journal here has lost is put on again. Default: nothing is asked. */
+  readonly recorded?: RecordedHolds;
+  /** Told of holds that the record tells of and the journal had not. */
+  readonly onLost?: (holds: readonly LegalHold[]) => void;
   readonly journal?: Parameters<typeof openJournal>[1];
   /** Unix milliseconds. */
   readonly now?: () => number;
+}
+
+export interface RecordedHolds {
+  /** Leaves whose notices can be read. */
+  readonly size: () => Promise<number>;
+  /** What the leaves from `from` to before `to` tell of holds, in order; without `hold` one was released. */
+  readonly between: (from: number, to: number) => AsyncIterable<{ readonly session: string; readonly hold: LegalHold | undefined }>;
 }
 
 /** What the record says of a hold: why, and by whom. */
@@ -41,12 +52,15 @@ export const beginLegalHolds = async (directory: string, holds: readonly LegalHo
   }
 };
 
-type Entry = { readonly hold: LegalHold } | { readonly release: string };
+/** `seen`: what the leaves before tell is in the journal by then. */
+type Entry = { readonly hold: LegalHold } | { readonly release: string } | { readonly seen: number };
 
 export class LegalHolds {
   readonly #journal: Journal;
   readonly #options: LegalHoldsOptions;
   readonly #held: Map<string, LegalHold>;
+  /** What leaves before it tell is in the journal. */
+  #seen = 0;
   /** The change that is under way: the next one waits, or a hold put on while it is taken off would be told to be in force, and go. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -56,16 +70,25 @@ export class LegalHolds {
     this.#options = options;
   }
 
-  /** Rejects with a `JournalError`, or an `Error` for an entry that this version does not know. */
+  /** Rejects with a `JournalError`, an `Error` for an entry that this version does not know, and with what keeps the record's notices from being read. */
   static async open(directory: string, options: LegalHoldsOptions): Promise<LegalHolds> {
     const held = new Map<string, LegalHold>();
+    let seen = 0;
     const replay = (index: number, bytes: Buffer): void => {
-      const entry = JSON.parse(bytes.toString('utf8')) as Partial<{ hold: LegalHold; release: string }>;
+      const entry = JSON.parse(bytes.toString('utf8')) as Partial<{ hold: LegalHold; release: string; seen: number }>;
       if (entry.hold !== undefined) held.set(entry.hold.session, entry.hold);
       else if (entry.release !== undefined) held.delete(entry.release);
+      else if (entry.seen !== undefined) seen = entry.seen;
       else throw new Error(`${directory}: entry ${index} is not known to this version`);
     };
-    return new LegalHolds(await openJournal(directory, { ...options.journal, replay }), held, options);
+    const holds = new LegalHolds(await openJournal(directory, { ...options.journal, replay }), held, options);
+    try {
+      await holds.#catchUp(seen);
+    } catch (error) {
+      await holds.#journal.close();
+      throw error;
+    }
+    return holds;
   }
 
   holds(session: string): boolean {
@@ -89,7 +112,33 @@ export class LegalHolds {
 
   async close(): Promise<void> {
     await this.#turn;
+    // Where that fails, more is looked at by the next start.
+    const seen = await this.#options.recorded?.size().catch(() => this.#seen);
+    if (seen !== undefined && seen > this.#seen) await this.#write({ seen }).catch(() => {});
     await this.#journal.close();
+  }
+
+  /**
+   * Who takes the journal away, sets it back, or cuts off its end, takes no hold off: what the record tells since is put on again. A release counts by the journal
+   * alone, which has it last: a hold too many keeps what one too few would let go.
+   */
+  async #catchUp(seen: number): Promise<void> {
+    const { recorded, onLost = () => {} } = this.#options;
+    this.#seen = seen;
+    if (recorded === undefined) return;
+    const size = await recorded.size();
+    const told = new Map<string, LegalHold>();
+    for await (const { session, hold } of recorded.between(seen, size))
+      if (hold === undefined) told.delete(session);
+      else told.set(session, hold);
+    const lost = [...told.values()].filter(({ session }) => !this.#held.has(session));
+    for (const hold of lost) {
+      await this.#write({ hold });
+      this.#held.set(hold.session, hold);
+    }
+    if (size > seen) await this.#write({ seen: size });
+    this.#seen = Math.max(seen, size);
+    if (lost.length > 0) onLost(lost);
   }
 
   #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {

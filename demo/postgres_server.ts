@@ -51,7 +51,7 @@ export async function startPostgres(options: PostgresServerOptions): Promise<Pos
     // Removed here, once: the package would do so at the same time, and end the process before it is through.
     persistent: true,
     createPostgresUser: root,
-    initdbFlags: ['--encoding=UTF8', '--locale=C'],
+    initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
     postgresFlags: [
       ...['listen_addresses=127.0.0.1', `unix_socket_directories=`, 'fsync=off', ...(options.settings ?? [])],
       ...(options.auth === 'md5' ? ['password_encryption=md5'] : []),

@@ -1007,7 +1007,7 @@ describe('at the doors', () => {
         session.destroy();
         resolve(status);
       };
-      const timer = setTimeout(() => end('silence'), 3_000);
+      const timer = setTimeout(() => end('silence'), 20_000);
       session.on('error', () => end('closed'));
       const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' });
       let status = 'none';
@@ -1217,7 +1217,7 @@ describe('at the doors', () => {
     await sleep(300);
     const since = performance.now();
     await alive();
-    expect(performance.now() - since).toBeLessThan(3_000);
+    expect(performance.now() - since).toBeLessThan(8_000);
     for (const socket of slow) socket.destroy();
   });
 });

@@ -116,7 +116,7 @@ describe('in', () => {
     expect((await client.query('SELECT current_user AS who, 1 + 1 AS two')).rows).toEqual([{ who: 'app', two: 2 }]);
     expect(opened.at(-1)).toMatchObject({ target: 'lines', parameters: { user: 'agent', database: 'whatever' } });
     await client.end();
-    for (let i = 0; i < 500 && closed.length === 0; i++) await sleep(10);
+    for (let i = 0; i < 3_000 && closed.length === 0; i++) await sleep(10);
     expect(closed.at(-1)).toMatchObject({ outcome: 'complete' });
   });
 
@@ -171,7 +171,7 @@ describe('commands', () => {
     awaited = () => new Promise((settle) => (release = settle));
     for (const query of ['SELECT 7 AS seven', { text: 'SELECT $1::int AS seven', values: [7] }]) {
       const answered = client.query(query);
-      for (let i = 0; i < 500 && notices.length === 0; i++) await sleep(10);
+      for (let i = 0; i < 3_000 && notices.length === 0; i++) await sleep(10);
       expect(notices.splice(0)).toEqual(['waits for dana']);
       await sleep(1_000);
       release({ allowed: { plan: {} } });
@@ -188,7 +188,7 @@ describe('commands', () => {
     gateway.door.asked.length = 0;
     client.query('DELETE FROM people').catch(() => {});
     const held = async (): Promise<Question> => {
-      for (let i = 0; i < 500; i++) {
+      for (let i = 0; i < 3_000; i++) {
         const found = gateway.door.asked.find(({ method }) => method.endsWith('/Await'));
         if (found) return found;
         await sleep(10);

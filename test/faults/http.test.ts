@@ -27,6 +27,10 @@ afterEach(async ({ task }) => {
 });
 afterAll(() => shared?.close());
 
+/** As soon as the service can be asked again. */
+const serving = async (gateway: Sluice, token: string): Promise<void> => {
+  await expect.poll(async () => (await gateway.ask('/tickets', { token })).status, { timeout: 20_000 }).toBe(200);
+};
 const unleaked = (text: string): void => {
   for (const secret of SECRETS) expect(text).not.toContain(secret);
 };
@@ -44,8 +48,7 @@ test('the service is down: nothing passes, the caller is told, and all is well w
   expect(problem(reply.text).detail).not.toBe('');
   expect(gateway.seen.length).toBe(before);
   await gateway.startService();
-  for (let n = 0; n < 100 && (await gateway.ask('/tickets', { token })).status !== 200; n++) await sleep(50);
-  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+  await serving(gateway, token);
 });
 
 test('the service is slow: what is asked waits, undecided, and passes once it was decided', async () => {
@@ -82,25 +85,27 @@ test('the service is killed in mid-hold: the caller gets an error, the hold surv
   expect((await gateway.answer(approval?.id ?? '', 'approve')).status).toBe(200);
   await gateway.stopService('SIGKILL');
   await gateway.startService();
-  let retry = await gateway.ask('/customers/1', { token, method: 'DELETE' });
-  for (let n = 0; n < 100 && retry.status === 503; n++) {
-    await sleep(50);
-    retry = await gateway.ask('/customers/1', { token, method: 'DELETE' });
-  }
-  expect(retry.status).toBe(200);
+  await serving(gateway, token);
+  expect((await gateway.ask('/customers/1', { token, method: 'DELETE' })).status).toBe(200);
   expect((await gateway.ask('/customers/1', { token, method: 'DELETE', headers: { prefer: 'respond-async' } })).status).toBe(202);
   const [next] = await gateway.approvals();
   expect((await gateway.answer(next?.id ?? '', 'deny')).status).toBe(200);
 });
 
 test('the service stops in order: held callers are told to send again', async () => {
-  sluice = await Sluice.start();
-  const held = sluice.ask('/customers/1', { token: await sluice.token(), method: 'DELETE' });
-  await sluice.approvals();
-  await sluice.stopService('SIGTERM');
+  const gateway = await atShared();
+  const token = await gateway.token();
+  const held = gateway.ask('/customers/2', { token, method: 'DELETE' });
+  await gateway.approvals();
+  await gateway.stopService('SIGTERM');
   const reply = await held;
   expect(reply.status).toBe(503);
   expect(problem(reply.text).detail).toMatch(/send it again/i);
+  await gateway.startService();
+  await serving(gateway, token);
+  // Whatever is kept of it is no business of the tests behind.
+  const { approvals } = JSON.parse((await gateway.admin('GET', '/v1/approvals?state=pending', await gateway.approver())).text);
+  for (const { id } of approvals) expect((await gateway.answer(id, 'deny')).status).toBe(200);
 });
 
 test('the record cannot be written: nothing new passes', async () => {
@@ -132,19 +137,17 @@ decision := {"effect": "deny", "rule": "slow", "reason": "slow"} if {
 }
 `,
     );
-    document.policy = { path: join(dir, 'policies'), timeout: '300ms' };
+    document.policy = { path: join(dir, 'policies'), timeout: '3s' };
   });
   const token = await sluice.token();
   await sluice.ask('/tickets', { token });
-  const slow = sluice.ask('/customers', { token });
-  await sleep(20);
-  const times: number[] = [];
-  for (let n = 0; n < 20; n++) {
-    const since = performance.now();
-    expect((await sluice.ask('/tickets', { token })).status).toBe(200);
-    times.push(performance.now() - since);
-  }
-  expect(Math.max(...times)).toBeLessThan(250);
+  let hangs = true;
+  const slow = sluice.ask('/customers', { token }).finally(() => {
+    hangs = false;
+  });
+  await sleep(100);
+  for (let n = 0; n < 20; n++) expect((await sluice.ask('/tickets', { token })).status).toBe(200);
+  expect(hangs).toBe(true);
   const reply = await slow;
   expect(reply.status).toBe(503);
   expect(problem(reply.text).type).toBe('urn:sluice:problem:policy-timeout');
@@ -187,20 +190,21 @@ test('a changed policy is bad: the old one stays in force, and it is said loudly
   expect(await within10s(async () => (await rule()) === 'second')).toBe(true);
 });
 
-test('the keys cannot be fetched: 503, not 401, and known keys go on serving', async () => {
-  sluice = await Sluice.start();
-  const token = await sluice.token();
-  expect((await sluice.ask('/tickets', { token })).status).toBe(200);
-  sluice.issuer.fail((response) => void response.destroy());
-  expect((await sluice.ask('/tickets', { token: await sluice.token({ sub: 'another' }) })).status).toBe(200);
-  await sluice.stopService();
-  await sluice.startService();
-  let reply = await sluice.ask('/tickets', { token });
-  for (let n = 0; n < 40 && problem(reply.text).type !== 'urn:sluice:problem:issuer-unavailable'; n++) {
-    await sleep(50);
-    reply = await sluice.ask('/tickets', { token });
-  }
-  expect([reply.status, problem(reply.text).type]).toEqual([503, 'urn:sluice:problem:issuer-unavailable']);
+test('the keys cannot be fetched: 503, not 401, known keys go on serving, and all is well when they can be again', async () => {
+  const gateway = await atShared();
+  const token = await gateway.token();
+  expect((await gateway.ask('/tickets', { token })).status).toBe(200);
+  gateway.issuer.fail((response) => void response.destroy());
+  expect((await gateway.ask('/tickets', { token: await gateway.token({ sub: 'another' }) })).status).toBe(200);
+  await gateway.stopService();
+  await gateway.startService();
+  const refusal = async (): Promise<unknown> => {
+    const { status, text } = await gateway.ask('/tickets', { token });
+    return [status, status === 503 && problem(text).type];
+  };
+  await expect.poll(refusal, { timeout: 20_000 }).toEqual([503, 'urn:sluice:problem:issuer-unavailable']);
+  gateway.issuer.recover();
+  await serving(gateway, token);
 });
 
 test('the caller goes away while held: the hold ends, nothing reaches the target', async () => {

@@ -38,7 +38,7 @@ const told = async (sluice: Sluice, ...args: string[]): Promise<string> => {
 /** The record is whole, and nobody has let go of anything; with what is told of it. */
 const verified = async (sluice: Sluice): Promise<void> => {
   // Publication is a second behind.
-  await expect.poll(async () => JSON.parse(await told(sluice, 'verify', '--json')).verified, { timeout: 10_000 }).toBe(true);
+  await expect.poll(async () => JSON.parse(await told(sluice, 'verify', '--json')).verified, { timeout: 30_000 }).toBe(true);
 };
 
 interface Chunk {
@@ -106,7 +106,7 @@ test('the service is killed in mid-response: the client gets the rest masked or 
   const [whole, broken, left] = [await ask('whole'), await ask('broken'), await ask('left')];
   await sluice.stopService('SIGKILL');
   for (const { response } of [whole, broken, left]) response.write('{"text":"meanwhile","ssn":"536-22-8134"},');
-  await expect.poll(() => [whole, broken, left].every(({ text }) => text().includes('meanwhile')), { timeout: 10_000 }).toBe(true);
+  await expect.poll(() => [whole, broken, left].every(({ text }) => text().includes('meanwhile')), { timeout: 30_000 }).toBe(true);
   whole.response.end('{"text":"the end","ssn":"219-09-9999"}]');
   broken.response.destroy();
   left.leave();
@@ -138,7 +138,7 @@ test('the service is killed in mid-response: the client gets the rest masked or 
     // What the filter held while the service was away stands before the end that it told.
     expect(events.at(-1)).toMatchObject({ kind: 'session_closed', body: { events: events.length } });
     await expect
-      .poll(() => told(sluice, 'verify', session), { timeout: 10_000 })
+      .poll(() => told(sluice, 'verify', session), { timeout: 30_000 })
       .toContain(`complete: ${events.length} of ${events.length} events, none can follow its end (${outcome})`);
   }
   await verified(sluice);
@@ -166,7 +166,7 @@ test('service and Envoy are killed in mid-response: what was told stands, its en
   const events = await sluice.events(session);
   expect(responseOf(events)).toEqual({ bytes: Buffer.from(BEFORE), whole: false });
   await expect
-    .poll(() => told(sluice, 'verify', session), { timeout: 10_000 })
+    .poll(() => told(sluice, 'verify', session), { timeout: 30_000 })
     .toMatch(/session +its end was never told, and recorded as unknown: \d+ events from its opening to its end/);
   expect(await told(sluice, 'replay', session)).toMatch(/closed: unknown\n +\(response: recorded up to byte 30, which is not its end\)/);
   await verified(sluice);

@@ -161,6 +161,8 @@ const SMALL_WRITE_BYTES = 1 << 13;
 const ROOM = 16;
 /** After the next segment could not be filled. Milliseconds. */
 const FILL_AGAIN_MS = 30_000;
+/** One part is written while those of the one before are answered, and the next one gathers. */
+const CROWD_PARTS = 4;
 const SETTLED = Promise.resolve();
 
 /** How long this thread has waited for something to happen, since it began. Milliseconds. */
@@ -365,7 +367,7 @@ class FileJournal implements Journal {
     const last = this.#queue.at(-1);
     if (last?.kind === 'batch') {
       // The last frame of a batch is its seal's.
-      if (last.length < this.#batchBytes && last.frames < MAX_BATCH_FRAMES) return last;
+      if (last.length < this.#mostBytes && last.frames < MAX_BATCH_FRAMES) return last;
       this.#close(last);
       // An idle disk does not wait for the end of the turn.
       if (this.#queue.length === 1) this.#commit();
@@ -374,6 +376,11 @@ class FileJournal implements Journal {
     const batch: Batch = { kind: 'batch', settlement: new Settlement(), first: this.#next, frames: 0, buffer, length: 0, sealed: false };
     this.#queue.push(batch);
     return batch;
+  }
+
+  /** What a write costs is the same for each, whatever is in it: a large crowd goes in a few parts, not in many. */
+  get #mostBytes(): number {
+    return Math.max(this.#batchBytes, Math.min(this.#pendingBytes / CROWD_PARTS, KEPT_BUFFER_BYTES));
   }
 
   /** Nothing more goes into this batch. */

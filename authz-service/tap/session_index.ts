@@ -179,7 +179,7 @@ export class SqliteIndex implements SessionIndex {
   constructor(path: string) {
     this.#database = new DatabaseSync(path, { timeout: BUSY_MS });
     // What a power loss takes of it is read from the record again; it is never half a change.
-    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON');
+    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; PRAGMA wal_autocheckpoint=4000');
     const made = this.#database.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'progress'").get() as { n: number };
     if (made.n === 0) this.#database.exec(`BEGIN; ${SCHEMA} COMMIT`);
     const { version } = this.#database.prepare('SELECT version FROM progress').get() as { version: number };

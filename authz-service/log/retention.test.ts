@@ -817,6 +817,39 @@ describe('retention', () => {
     expect(await full(replica)).toEqual([]);
   });
 
+  it('lets nothing go from a replica that stays here, though the legal hold that kept it is off meanwhile: no notice tells of it', async () => {
+    await days(3).publish();
+    const replica = localFiles(join(directory, 'replica'));
+    const replicator = new Replicator({ from: log.objects, to: replica, open: log.open });
+    await replicator.round();
+    now = START + 100 * DAY;
+    const told: string[] = [];
+    let isHeld = true;
+    const retention = retentionOf({
+      replicas: [replica],
+      held: (session) => isHeld && session === 's1',
+      record: async (going) => {
+        told.push(noticeText(going));
+        log.add({ session: '', text: noticeText(going), at: now });
+        isHeld = false;
+      },
+      publish: async () => {
+        await log.publish();
+        await replicator.round();
+      },
+    });
+    const full = async (store: ObjectStore) => (await keysOf(store)).filter((key) => !key.includes('.p/'));
+    await retention.sweep();
+    expect([told[0], await full(log.objects), await full(replica)]).toEqual([
+      expect.stringMatching(/^events older than \w+: leaves 0-255, 512-767/),
+      ['details/events/001'],
+      ['details/events/001'],
+    ]);
+    await retention.sweep();
+    expect(told.at(-1)).toMatch(/leaves 256-511/);
+    expect([await full(log.objects), await full(replica)]).toEqual([[], []]);
+  });
+
   it('goes on here and in other replicas when one is away, and fails', async () => {
     for (let day = 0; day < 2; day += 1) log.fill(128, { session: 's', at: START }).fill(128, { session: 's', at: START, kind: 17 });
     await log.publish();

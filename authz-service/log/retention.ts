@@ -162,12 +162,13 @@ export class Retention {
     if (present === undefined) return NOTHING;
     const before = BigInt(Math.floor(present - ageMs)) * NANOS;
     const end = await this.#firstYoung(before, full, size);
-    const [here, held] = [[] as number[], new Set<number>()];
+    const [here, held, stay] = [[] as number[], new Set<number>(), new Set<number>()];
     const going: Range[] = [];
     const carried: Carried[] = [];
     for await (const bundle of this.#bundles(objects, detailClass, end)) {
       const leaves = await this.#leaves(bundle, size);
       const verdict = this.#judge(bundle, leaves, detailClass, before);
+      stay.add(bundle);
       if (verdict === 'held') held.add(bundle);
       if (verdict !== 'due') continue;
       here.push(bundle);
@@ -186,6 +187,7 @@ export class Retention {
       if (this.#judge(bundle, await this.#leaves(bundle, size), detailClass, before) !== 'due') continue;
       await objects.delete(detailsPath(detailClass, bundle, TILE_WIDTH));
       gone.push(bundle);
+      stay.delete(bundle);
     }
     if (held.size > 0) this.#mayHaveStayed = true;
     if (gone.length < here.length) this.#stayed();
@@ -199,6 +201,8 @@ export class Retention {
       if (!(await this.#isTold(replica))) return;
       const minimum = await this.#reader.minimum();
       for await (const bundle of this.#bundles(replica, detailClass, end)) {
+        // What stays here was not told to go, though a hold that kept it may be off by now.
+        if (stay.has(bundle)) continue;
         // What was pruned here already is there still, because a lock has kept the events, or the replica was behind.
         const reader = bundle * TILE_WIDTH < minimum ? new LogReader(replica) : this.#reader;
         if (this.#judge(bundle, await this.#leaves(bundle, size, reader), detailClass, before) !== 'due') continue;

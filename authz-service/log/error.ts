@@ -21,7 +21,9 @@ export type LogErrorCode =
   /** It was demanded that others confirm the log, and they did not. */
   | 'unconfirmed'
   /** The directory holds the record of an earlier version. */
-  | 'old_format';
+  | 'old_format'
+  /** A later version has written here what this one would not keep whole. */
+  | 'newer';
 
 export class LogError extends Error {
   readonly code: LogErrorCode;

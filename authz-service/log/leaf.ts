@@ -79,6 +79,9 @@ export const isOwnNotice = (leaf: Told): boolean => leaf.kind === NOTICE_KIND &&
 export const classOf = (kind: number): DetailClass =>
   isPayload(kind) ? (PAYLOAD_CLASSES[Math.floor(kind / PER_PAYLOAD)] ?? 'payloads') : 'events';
 
+/** Payload of a kind that only later versions know: they keep it where this one would not look for it. */
+export const isOfLaterVersion = (kind: number): boolean => isPayload(kind) && Math.floor(kind / PER_PAYLOAD) >= PAYLOAD_CLASSES.length;
+
 const DOMAIN = Buffer.from('sluice.log.v1 event\0', 'latin1');
 
 /** Node's own, under `write`, without its handling of arguments. */

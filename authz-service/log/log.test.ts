@@ -571,6 +571,18 @@ describe('the log', () => {
       expect(await opening({ remembered: [{ size: 77, root: published.root }] })).toBe('forked');
     });
 
+    it('payload of a kind that only a later version knows, published or not: made anew by this one, the newest bundle would be without it', async () => {
+      const log = await testLog({ directory });
+      log.stage(subject(306, 'ses_1', 517), Buffer.from('of a later kind'));
+      await log.settled();
+      const unpublished = join(directory, 'unpublished');
+      for (const part of ['journal', 'log']) fs.cpSync(join(directory, part), join(unpublished, part), { recursive: true });
+      await log.publish();
+      await log.close();
+      for (const at of [directory, unpublished])
+        expect(await codeOf(testLog({ directory: at }).then((each) => each.close()))).toBe('newer');
+    });
+
     it('the record of an earlier version', async () => {
       fs.writeFileSync(join(directory, '0000000000000000.journal'), '');
       expect(await opening()).toBe('old_format');

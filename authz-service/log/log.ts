@@ -19,7 +19,7 @@ import { TILE_WIDTH, TileEdge } from '../tlog/tile.ts';
 import { type Chain, Chains, type FindChain } from './chains.ts';
 import { LogError } from './error.ts';
 import { journaled, type Sourced } from './journaled.ts';
-import { decodeLeaf, type Subject } from './leaf.ts';
+import { decodeLeaf, isOfLaterVersion, kindOfEntry, type Subject } from './leaf.ts';
 import { type Committed, Publisher, type PublisherOptions, type Publishing, publishedEdge } from './publisher.ts';
 import { PublisherThread } from './publisher_thread.ts';
 import { LogReader, type LogRecord, type PublishedCheckpoint } from './reader.ts';
@@ -558,6 +558,14 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       );
   }
 
+  /** The newest bundle is made anew from what is published of it, as far as this version knows that. */
+  async #refuseNewer(size: number): Promise<void> {
+    if (size % TILE_WIDTH === 0) return;
+    // One that is missing, or nothing, is told of by who makes it anew.
+    const entries = await this.reader.entries(Math.floor(size / TILE_WIDTH), size).catch(() => []);
+    for (const entry of entries) refuseLater(entry);
+  }
+
   async #readPublished(recovery: Recovery): Promise<void> {
     const { signers, objects } = this.#options;
     const published = await this.reader.checkpoint().catch((error: unknown) => {
@@ -570,6 +578,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     }
     this.#verify(published.note, `the published checkpoint (${objects.url})`, signers);
     const { edge } = (await publishedEdge(objects)) as { edge: TileEdge };
+    await this.#refuseNewer(published.size);
     this.#publisher = this.#newPublisher(edge);
     this.#published = published;
     recovery.begin(published, Frontier.of(published.size, edge.roots()));
@@ -635,6 +644,14 @@ class TransparencyLog implements Log, OpenedLog, Seal {
 const RESTORE =
   'one of the two is lost, or of an older day; put both back as they were at one moment, or begin another log (docs/operations.md)';
 
+const refuseLater = (entry: Buffer): void => {
+  if (isOfLaterVersion(kindOfEntry(entry)))
+    throw new LogError(
+      'newer',
+      'a later version of Sluice has recorded here what this one does not know: start that one (docs/upgrading.md)',
+    );
+};
+
 /** Makes sense of what a journal holds, beginning with what is published. */
 class Recovery {
   #published: PublishedCheckpoint | undefined;
@@ -656,6 +673,7 @@ class Recovery {
   }
 
   #takeEvent(journal: number, index: number, entry: Buffer): void {
+    refuseLater(entry);
     const published = this.#published?.size ?? 0;
     if (this.#next === undefined && index > published)
       throw new LogError(

@@ -154,6 +154,10 @@ export class Demo {
     process.kill(-this.pid, 'SIGINT');
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   async close(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) process.kill(this.pid, 'SIGTERM');
     await this.ended;
@@ -185,7 +189,7 @@ const alive = (pid: number): boolean => {
 };
 
 /** Those of `pids` that still run after a while. */
-export async function survivors(pids: readonly number[], withinMs = 8_000): Promise<number[]> {
+export async function survivors(pids: readonly number[], withinMs = 20_000): Promise<number[]> {
   for (const deadline = Date.now() + withinMs; pids.some(alive) && Date.now() < deadline; ) await sleep(25);
   return pids.filter(alive);
 }

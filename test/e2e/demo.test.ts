@@ -5,10 +5,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Demo, pathWithout, repositoryWithPorts, survivors } from './demo.fixture.ts';
 
-describe.each(['with psql where it is installed', 'without psql'])('the tour, line by line as it is printed, %s', (which) => {
+// Most of a start is waiting for processes one after another, so two demos at a time share the machine (maxConcurrency of these tests).
+describe.concurrent.each(['with psql where it is installed', 'without psql'])('the tour, line by line as it is printed, %s', (which) => {
   const programs = mkdtempSync(join(tmpdir(), 'programs-'));
   let demo: Demo;
   /** By the first words of a line's title: what the lines printed. */
@@ -153,18 +154,15 @@ describe.each(['with psql where it is installed', 'without psql'])('the tour, li
   });
 });
 
-describe('the demo', () => {
-  let demo: Demo | undefined;
-  afterEach(() => demo?.close());
-
+describe.concurrent('the demo', () => {
   it('ends everything on Ctrl-C, and tells held callers', async () => {
-    demo = await Demo.start();
+    await using demo = await Demo.start();
     const token = await tokenFrom(demo);
     const held = fetch(`http://127.0.0.1:${demo.ports['8080']}/customers/7`, {
       method: 'DELETE',
       headers: { authorization: `Bearer ${token}` },
     });
-    await sleep(500);
+    await demo.holds();
     const processes = demo.processes();
     expect(processes.map(({ args }) => args).join('\n')).toMatch(/issuer\.ts[\s\S]*target\.ts[\s\S]*envoy /);
     expect(processes.map(({ args }) => args).join('\n')).toMatch(/ledger\.ts[\s\S]*postgres /);
@@ -175,7 +173,7 @@ describe('the demo', () => {
   });
 
   it('leaves no process behind when it is killed itself', async () => {
-    demo = await Demo.start();
+    await using demo = await Demo.start();
     const processes = demo.processes();
     expect(processes.length).toBeGreaterThanOrEqual(4);
     process.kill(demo.pid, 'SIGKILL');
@@ -187,7 +185,7 @@ describe('the demo', () => {
     [/target\.ts/, /The demo's target was ended by SIGKILL .*: everything ends/],
     [/bin\/postgres /, /The demo's ledger was ended with code 1 .*: everything ends/],
   ])('ends with a message when a part is killed: %s', async (part, message) => {
-    demo = await Demo.start();
+    await using demo = await Demo.start();
     const processes = demo.processes();
     process.kill(processes.find(({ args }) => part.test(args))?.pid ?? 0, 'SIGKILL');
     expect(await demo.ended).toBe(1);
@@ -207,7 +205,7 @@ describe('the demo', () => {
       }),
     );
     try {
-      demo = await Demo.start(place);
+      await using demo = await Demo.start(place);
       expect(await demo.ended).toBe(1);
       for (const port of Object.values(ports)) expect(demo.output).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} is in use`));
     } finally {

@@ -3,6 +3,7 @@
  * over what this disk gives at all: a bare file, written as the journal's are (`O_DSYNC`), in pieces as large as the log's own writes were; `ratio_append_fsync` over a bare file
  * that is appended to and synced by a call of its own, as most programs do, which is slower. In turns. What is derived of a
  * round's events (tiles, the index of sessions) is finished before the bare file is written; its CPU counts as theirs, and `derived_events_a_second` has its time counted as well.
+ * `--waiting 1,8`: so many who wait alone, and nothing over gRPC.
  */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -24,11 +25,15 @@ const ROUNDS = 5;
 const ROUND_MS = 2000;
 const WARM_UP_MS = 2000;
 /** Answers that wait at once: one alone and a few, which show what one write costs; as many as the bench of decisions has under way; and a crowd, whose ratio counts. */
-const WAITING = [1, 8, 64, 512] as const;
+const WAITING = [1, 8, 64, 512];
 /** Over gRPC: as many filters, and as many of their events under way. */
 const STREAMS = 4;
 const EVENTS_UNDER_WAY = 4096;
 const GOAL = 0.5;
+
+const said = process.argv.indexOf('--waiting');
+const chosen = said > 0 ? (process.argv[said + 1] ?? '').split(',').map(Number) : undefined;
+const waiters = chosen ?? WAITING;
 
 interface Measured {
   readonly sink: Sink;
@@ -183,22 +188,27 @@ function figures(rounds: readonly Compared[]): { readonly ratio: number } & Reco
   };
 }
 
+async function toldOverGrpc(directory: string, measured: Measured): Promise<ReturnType<typeof figures>> {
+  const server = new Server();
+  const { definition, implementation } = tapService(measured.sink);
+  server.addService(definition, implementation);
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
+  const told = figures(await compared(directory, measured, overGrpc(port)));
+  server.forceShutdown();
+  return told;
+}
+
 const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tap-'));
 try {
   const { openStore, index, log } = recordParts({ stateDir: directory, tap: { retention: { kinds: {} } } as never });
   const sink = await openSink({ openStore, index });
   const measured = { sink, log: log() };
   const waiting: Record<string, ReturnType<typeof figures>> = {};
-  for (const each of WAITING) waiting[`waiting_${each}`] = figures(await compared(directory, measured, fromWithin(sink, each)));
-  const server = new Server();
-  const { definition, implementation } = tapService(sink);
-  server.addService(definition, implementation);
-  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
-  const grpc = figures(await compared(directory, measured, overGrpc(port)));
-  server.forceShutdown();
+  for (const each of waiters) waiting[`waiting_${each}`] = figures(await compared(directory, measured, fromWithin(sink, each)));
+  const grpc = chosen === undefined ? { grpc: await toldOverGrpc(directory, measured) } : {};
   await sink.close();
-  const { ratio } = waiting[`waiting_${Math.max(...WAITING)}`] as ReturnType<typeof figures>;
-  report({ name: 'tap', ratio, goal: GOAL, load: loadavg()[0], ...waiting, grpc });
+  const { ratio } = waiting[`waiting_${Math.max(...waiters)}`] as ReturnType<typeof figures>;
+  report({ name: 'tap', ratio, goal: GOAL, load: loadavg()[0], ...waiting, ...grpc });
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

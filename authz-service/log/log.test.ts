@@ -156,6 +156,38 @@ describe('the log', () => {
     },
   );
 
+  it('is not begun anew, or from an older day, under a journal that has nothing but its newest checkpoint: that would be a fork, signed', async () => {
+    const segments = (): Buffer[] =>
+      fs
+        .readdirSync(join(directory, 'journal'))
+        .filter((name) => name.endsWith('.journal'))
+        .map((name) => fs.readFileSync(join(directory, 'journal', name)));
+    let older = '';
+    for (const [from, to] of [
+      [0, 300],
+      [300, 400],
+    ] as const) {
+      const log = await testLog({ directory, segmentMs: 40, publishMs: 1 });
+      stageAll(log, from, to - from);
+      await log.settled();
+      await vi.waitFor(() => expect(Buffer.concat(segments()).toString('latin1')).not.toContain('event'), { timeout: 10_000 });
+      await log.close();
+      if (older === '') fs.cpSync(join(directory, 'log'), (older = join(directory, 'older')), { recursive: true });
+    }
+    const before = segments();
+    fs.renameSync(join(directory, 'log'), join(directory, 'newest'));
+    expect(await codeOf(testLog({ directory }))).toBe('rolled_back');
+    fs.rmSync(join(directory, 'log'), { recursive: true, force: true });
+    fs.cpSync(older, join(directory, 'log'), { recursive: true });
+    expect(await codeOf(testLog({ directory }))).toBe('rolled_back');
+    fs.rmSync(join(directory, 'log'), { recursive: true });
+    fs.renameSync(join(directory, 'newest'), join(directory, 'log'));
+    expect(segments()).toEqual(before);
+    const log = await testLog({ directory });
+    expect(log.size).toBe(400);
+    await log.close();
+  });
+
   it('lets go of it while nothing happens any more, and opens again with a journal that has no event', async () => {
     const journal = (): string =>
       fs

@@ -706,6 +706,12 @@ class Recovery {
         'rolled_back',
         `the journal ends with a checkpoint of ${this.#last?.size ?? 0}, and one of ${size} is published: ${RESTORE}`,
       );
+    // A journal that was begun with a checkpoint alone has no events that could show it: to go on from less than was signed would be a fork.
+    if (this.#last !== undefined && this.#last.size > this.#frontier.size)
+      throw new LogError(
+        'rolled_back',
+        `the journal ends with a checkpoint of ${this.#last.size}, and it and what is published have ${this.#frontier.size} events: ${RESTORE}`,
+      );
     return { last: this.#last, lastAt: this.#lastAt, frontier: this.#frontier, marks: this.#marks };
   }
 }

@@ -1,4 +1,15 @@
-import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -166,6 +177,36 @@ it("names keys that the copy lists beside the log's own", async () => {
   expect(out).toContain(`\n  0 ${planted}\n`);
   expect(readFileSync(at('state/tap/log/keys'), 'utf8')).toBe(`0 ${own}\n`);
   expect(out).not.toContain(own);
+});
+
+it('shows nothing of a file that lies in the place of the list of keys, and is not kept by one without end', async () => {
+  await lost();
+  const own = readFileSync(at('copy/keys'), 'utf8');
+  writeFileSync(at('secrets'), `root:$6$salt$hash:20000:0:99999:7:::\n1 word of a diary\n${own}`);
+  rmSync(at('copy/keys'));
+  symlinkSync(at('secrets'), at('copy/keys'));
+  const { code, out, err } = await restore('vault');
+  expect([code, err]).toEqual([0, '']);
+  expect(out).not.toMatch(/salt|diary|list of keys/);
+  rmSync(at('state/tap/journal'), { recursive: true });
+  rmSync(at('state/tap/log'), { recursive: true });
+  rmSync(at('copy/keys'));
+  writeFileSync(at('copy/keys'), own + 'x y\n'.repeat(5_000_000));
+  const before = performance.now();
+  expect((await restore('vault')).code).toBe(0);
+  expect(performance.now() - before).toBeLessThan(10_000);
+  expect(readFileSync(at('state/tap/log/keys'), 'utf8')).toBe(own);
+});
+
+it('writes over nothing that is left of a log which has lost its checkpoint and its journal', async () => {
+  await lost();
+  cpSync(at('copy/details'), at('state/tap/log/details'), { recursive: true });
+  expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringMatching(/There is a record already[\s\S]*mv /) });
+  expect(existsSync(at('state/tap/log/details/events/000'))).toBe(true);
+  renameSync(at('state/tap/log'), at('state/tap.old'));
+  mkdirSync(at('state/tap/log'));
+  cpSync(at('copy/keys'), at('state/tap/log/keys'));
+  expect((await restore('vault')).code).toBe(0);
 });
 
 it('keeps the keys that the log had before, which a notice of the service names, and no other', async () => {

@@ -22,7 +22,6 @@ import type { TapEvent } from '../tap/schema.ts';
 import { removeSessionIndex } from '../tap/session_index_thread.ts';
 import { subjectOf } from '../tap/store.ts';
 import type { VerifierKey } from '../tlog/note.ts';
-import { CHECKPOINT_PATH } from '../tlog/tile.ts';
 import { verifyLog } from '../verify/log.ts';
 import { Chains, checkEvent, Emitters } from '../verify/record.ts';
 import { FAULTS, Faults, inWords } from '../verify/report.ts';
@@ -135,9 +134,12 @@ function signedNotice(
   return { subject: subjectOf(event, true), event: encodeEvent(event) };
 }
 
-/** Nothing was ever recorded here; a start that was refused may have made the folders. */
+/**
+ * Nothing was ever recorded here; a start that was refused may have made the folders, and one that was killed the list of keys. What is left of a log that has lost its checkpoint
+ * may be all that there is of some of its events.
+ */
 const isEmpty = ({ journal, published }: ReturnType<typeof recordPlaces>): boolean =>
-  !existsSync(join(published, CHECKPOINT_PATH)) &&
+  (!existsSync(published) || readdirSync(published).every((name) => name === KEYS_PATH)) &&
   (!existsSync(journal) ||
     readdirSync(journal).every((name) => !isSegmentName(name) || statSync(join(journal, name)).size <= HEADER_BYTES));
 

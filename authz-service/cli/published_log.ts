@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '../custody/stores.ts';
+import { MAX_LIST_BYTES } from '../log/keys.ts';
 import { KEYS_PATH } from '../log/replicator.ts';
 import { printable } from '../replay/printable.ts';
 import { localFiles } from '../storage/local_files.ts';
@@ -50,7 +51,10 @@ function folder(path: string): ObjectStore {
 
 /** The keys of the list `keys` beside a log: a line for each, `FROM-INDEX KEY`. Throws a `CommandError` that names file and line. */
 export async function keysBeside(objects: ObjectStore): Promise<VerifierKey[]> {
-  const list = (await objects.get(KEYS_PATH))?.toString('utf8') ?? '';
+  const bytes = await objects.get(KEYS_PATH);
+  if (bytes !== undefined && bytes.length > MAX_LIST_BYTES)
+    throw new CommandError(`${objects.url}/${KEYS_PATH} has ${bytes.length} bytes, which is no list of keys: name the log's with --key.`);
+  const list = bytes?.toString('utf8') ?? '';
   return list.split('\n').flatMap((line, i) => {
     const key = line.split(' ')[1];
     return key === undefined ? [] : [keyOf(`${objects.url}/${KEYS_PATH}, line ${i + 1}`, key)];

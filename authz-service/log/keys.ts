@@ -69,6 +69,9 @@ export const addKey = (path: string): SignerKey => {
 /** The public keys of the list `keys` that lies beside a log: a line for each, `FROM-INDEX KEY`. */
 export const listedKeys = (list: string): string[] => list.split('\n').flatMap((line) => line.split(' ')[1] ?? []);
 
+/** Of a list that somebody else may have written: it has a line for each key of a log, and is read so far. */
+export const MAX_LIST_BYTES = 1 << 16;
+
 /** What is no key is left out. */
 export const readableKeys = (texts: Iterable<string>): VerifierKey[] =>
   [...texts].flatMap((text) => {

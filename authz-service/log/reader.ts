@@ -62,6 +62,14 @@ const entriesPath =
   (width: number): string =>
     tilePath({ level: 'entries', index: bundle, width });
 
+const leafOf = (entry: Buffer, index: number): Leaf => {
+  try {
+    return decodeLeaf(entry);
+  } catch (error) {
+    throw new LogError('corrupt', `leaf ${index}: ${(error as Error).message}`, error);
+  }
+};
+
 export class LogReader {
   readonly #objects: ReadableStore;
   readonly #proof: PruningProof | undefined;
@@ -186,7 +194,7 @@ export class LogReader {
   /** The records of a bundle. Rejects with `corrupt` when an event is not the one that its leaf commits to. */
   async records(bundle: number, size: number): Promise<LogRecord[]> {
     const entries = await this.entries(bundle, size);
-    const leaves = entries.map(decodeLeaf);
+    const leaves = entries.map((entry, i) => leafOf(entry, bundle * TILE_WIDTH + i));
     const classes = CLASSES.filter((each) => leaves.some(({ kind }) => classOf(kind) === each));
     const details = new Map(await Promise.all(classes.map(async (each) => [each, await this.details(each, bundle, size)] as const)));
     return leaves.map((leaf, i) => {

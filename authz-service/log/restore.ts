@@ -15,6 +15,7 @@ import { formatVerifierKey, type SignerKey, type VerifierKey } from '../tlog/not
 import { CHECKPOINT_PATH, encodeBundle, TILE_WIDTH, TileEdge, tileOfEntries, tilePath } from '../tlog/tile.ts';
 import { type Detail, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
+import { listedKeys, MAX_LIST_BYTES, readableKeys } from './keys.ts';
 import { CLASSES, classOf, decodeLeaf, encodeLeafView, SALT_BYTES, type Subject } from './leaf.ts';
 import { MAX_RECORD_BYTES } from './log.ts';
 import { formatPruned, PRUNED_PATH } from './pruned.ts';
@@ -239,7 +240,9 @@ const copyBeside = async (
   for await (const key of from.list('checkpoints/'))
     if (isKept(key)) await copy(key, (kept) => kept.size <= size && keptCheckpointPath(kept.size) === key);
   const own = new Set(keys.map(formatVerifierKey));
-  const lines = ((await from.get(KEYS_PATH))?.toString('utf8') ?? '').split('\n').filter((line) => line !== '');
+  const listed = (await from.get(KEYS_PATH))?.subarray(0, MAX_LIST_BYTES).toString('utf8') ?? '';
+  // What is no key is somebody's file that was put in its place, perhaps by a link.
+  const lines = listed.split('\n').filter((line) => /^\d{1,15} /.test(line) && readableKeys(listedKeys(line)).length === 1);
   const [ours, others] = [true, false].map((of) => lines.filter((line) => own.has(line.split(' ')[1] ?? '') === of)) as [
     string[],
     string[],

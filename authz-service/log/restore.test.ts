@@ -206,7 +206,7 @@ it('takes along what its keys vouch for, and nothing else that lies beside the t
   await copy.put('checkpoints/0000000000000009', note(10, SIGNER));
   await copy.put('checkpoints/readme', Buffer.from('junk'));
   writeFileSync(join(directory, 'copy/checkpoints/Read Me'), 'junk');
-  expect(await restore()).toMatchObject({ size: 300, otherKeys: [planted, 'junk'] });
+  expect(await restore()).toMatchObject({ size: 300, otherKeys: [planted] });
   expect(await objectsOf(published('new'))).toEqual(before);
 });
 

@@ -56,7 +56,7 @@ export async function keysBeside(objects: ObjectStore): Promise<VerifierKey[]> {
     throw new CommandError(`${objects.url}/${KEYS_PATH} has ${bytes.length} bytes, which is no list of keys: name the log's with --key.`);
   const list = bytes?.toString('utf8') ?? '';
   return list.split('\n').flatMap((line, i) => {
-    const key = line.split(' ')[1];
+    const key = line.trim().split(' ')[1];
     return key === undefined ? [] : [keyOf(`${objects.url}/${KEYS_PATH}, line ${i + 1}`, key)];
   });
 }

@@ -10,6 +10,7 @@ import { leafHash } from '../tlog/hash.ts';
 import { generateSignerKey, parseSignerKey } from '../tlog/note.ts';
 import { checkConsistency, checkInclusion } from '../tlog/proof.ts';
 import { type Detail, decodeDetails, encodeDetails } from './details.ts';
+import { listedKeys } from './keys.ts';
 import { checkChains, ORIGIN, recordsOf, SIGNER, subject, testLog, textsOf, verifyPublished } from './log.fixture.ts';
 import type { Log } from './log.ts';
 import { formatPruned, pruningText } from './pruned.ts';
@@ -645,6 +646,14 @@ describe('the log', () => {
         .split('\n')
         .map((line) => line.split(' ')[0]),
     ).toEqual(['0', '3', '']);
+    // As an editor leaves it: with other ends of lines, and none behind the last. What is added stands on a line of its own.
+    const [first = '', second = ''] = String(await objects().get('keys')).split('\n');
+    for (const edited of [first, `${first}\r\n${second}\r\n`]) {
+      await objects().put('keys', Buffer.from(edited));
+      log = await testLog({ directory, signers: [next] });
+      await log.close();
+      expect(listedKeys(String(await objects().get('keys')))).toEqual([first, second].map((line) => line.split(' ')[1]));
+    }
   });
 
   it('stops, and stays as it is, when an object is there that would fork it', async () => {

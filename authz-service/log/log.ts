@@ -19,6 +19,7 @@ import { TILE_WIDTH, TileEdge } from '../tlog/tile.ts';
 import { type Chain, Chains, type FindChain } from './chains.ts';
 import { LogError } from './error.ts';
 import { journaled, type Sourced } from './journaled.ts';
+import { listedKeys } from './keys.ts';
 import { decodeLeaf, isOfLaterVersion, kindOfEntry, type Subject } from './leaf.ts';
 import { type Committed, Publisher, type PublisherOptions, type Publishing, publishedEdge } from './publisher.ts';
 import { PublisherThread } from './publisher_thread.ts';
@@ -631,7 +632,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   async #listKeys(): Promise<void> {
     const { objects, signers } = this.#options;
     const listed = await this.listedKeys();
-    const known = new Set(listed.split('\n').map((line) => line.split(' ')[1]));
+    const known = new Set(listedKeys(listed));
     const missing = signers.map(({ verifier }) => formatVerifierKey(verifier)).filter((key) => !known.has(key));
     if (missing.length === 0) return;
     const from = this.#committed?.size ?? 0;

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import { promisify } from 'node:util';
-import { type FileSystem, nodeFileSystem } from './file_system.ts';
+import { type FileSystem, nodeFileSystem, READ_FLAGS } from './file_system.ts';
 
 const syncData = promisify(fs.fdatasync);
 
@@ -15,7 +15,7 @@ export const blockingFileSystem: FileSystem = {
   exists: async (path) => fs.statSync(path, { throwIfNoEntry: false }) !== undefined,
   open: async (path, mode) => {
     if (mode !== 'read') return nodeFileSystem.open(path, mode);
-    const fd = fs.openSync(path, 'r');
+    const fd = fs.openSync(path, READ_FLAGS);
     const readOnly = async (): Promise<never> => {
       throw Object.assign(new Error(`${path} is open for reading`), { code: 'EBADF' });
     };

@@ -57,11 +57,12 @@ const { O_CREAT, O_EXCL, O_RDWR, O_RDONLY, O_NONBLOCK, O_DSYNC } = fs.constants;
 // With O_DSYNC a write returns when it is durable: one trip through the thread pool for a batch in place of two (a third less CPU than write and
 // fdatasync). macOS and Windows need the flush that libuv's fdatasync asks for.
 const WRITES_ARE_DURABLE = process.platform === 'linux';
+// A pipe that somebody put in a file's place is empty, and is not waited for.
+export const READ_FLAGS = O_RDONLY | (O_NONBLOCK ?? 0);
 const FLAGS = {
   create: O_CREAT | O_EXCL | O_RDWR | (WRITES_ARE_DURABLE ? O_DSYNC : 0),
   write: O_RDWR | (WRITES_ARE_DURABLE ? O_DSYNC : 0),
-  // A pipe that somebody put in a file's place is empty, and is not waited for.
-  read: O_RDONLY | (O_NONBLOCK ?? 0),
+  read: READ_FLAGS,
 };
 
 const openFile = async (path: string, mode: keyof typeof FLAGS): Promise<File> => {

@@ -98,8 +98,7 @@ test('a held request and a held statement leave the gateway as they are in the r
   hook = undefined;
   const second = { customer: 2, ...(await work(2)) };
   await ledger.sluice.events(second.sql, 'session_closed');
-  await sleep(500);
-  expect(await metric(/sluice_export_failing{destination="hook"} (\d)/)).toBe(1);
+  await expect.poll(() => metric(/sluice_export_failing{destination="hook"} (\d)/), { timeout: 20_000 }).toBe(1);
   expect(await metric(/sluice_export_failing{destination="file"} (\d)/)).toBe(0);
   // The service is killed while one receiver is away.
   await ledger.sluice.stopService('SIGKILL');

@@ -386,11 +386,13 @@ describe('legal holds', () => {
     const first = join(published, 'tile/entries/000');
     fs.rmSync(first);
     await start(KEPT);
-    expect([held(), problems]).toEqual([['ses_7'], []]);
+    // Besides, the leaves are not copied.
+    const ofHolds = (): string[] => problems.filter((each) => each.includes('LEGAL HOLDS'));
+    expect([held(), ofHolds()]).toEqual([['ses_7'], []]);
     await stop();
     fs.rmSync(holdsDir(), { recursive: true });
     await start(KEPT);
     expect(held()).toEqual(['ses_7']);
-    expect(problems).toEqual([expect.stringMatching(/LEAVES CANNOT BE READ/), expect.stringMatching(/THEY ARE IN FORCE AGAIN/)]);
+    expect(ofHolds()).toEqual([expect.stringMatching(/LEAVES CANNOT BE READ/), expect.stringMatching(/THEY ARE IN FORCE AGAIN/)]);
   });
 });

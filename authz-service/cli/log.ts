@@ -69,7 +69,7 @@ function places(invocation: Invocation): Places {
 /** Keys and remarks on them, as a file that `sluice verify --key` reads. */
 function show(invocation: Invocation): number {
   const { source, published } = places(invocation);
-  const signed = existsSync(published) ? readFileSync(published, 'utf8').split('\n').filter(Boolean) : [];
+  const signed = existsSync(published) ? readFileSync(published, 'utf8').split(/\r?\n/).filter(Boolean) : [];
   const signers = privateKeys(source);
   const own = signers?.map(({ verifier }) => formatVerifierKey(verifier));
   for (const line of signed) {

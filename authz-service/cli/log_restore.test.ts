@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { lockFile } from '../journal/file_system.ts';
 import { type Detail, decodeDetails, encodeDetails } from '../log/details.ts';
 import { LegalHolds } from '../log/legal_holds.ts';
 import { formatPruned } from '../log/pruned.ts';
@@ -196,6 +197,23 @@ it('shows nothing of a file that lies in the place of the list of keys, and is n
   expect((await restore('vault')).code).toBe(0);
   expect(performance.now() - before).toBeLessThan(10_000);
   expect(readFileSync(at('state/tap/log/keys'), 'utf8')).toBe(own);
+});
+
+it('does nothing while a service has the record, though that was moved away', async () => {
+  await lost();
+  const unlock = lockFile(at('state/tap/sessions.sqlite-lock'));
+  expect(await restore('vault')).toMatchObject({ code: 1, err: expect.stringContaining('stop it first') });
+  expect(existsSync(at('state/tap/journal'))).toBe(false);
+  unlock?.();
+  expect((await restore('vault')).code).toBe(0);
+});
+
+it('needs no folder of the record where the key is kept elsewhere', async () => {
+  await lost();
+  renameSync(at('state/tap/key'), at('key'));
+  rmSync(at('state'), { recursive: true });
+  appendFileSync(at('sluice.yaml'), '  key: { file: key }\n');
+  expect(await restore('vault')).toMatchObject({ code: 0, err: '' });
 });
 
 it('writes over nothing that is left of a log which has lost its checkpoint and its journal', async () => {

@@ -1,8 +1,9 @@
 /** `sluice log restore`: the record made anew from a replica, for a service whose state directory is lost or of an older day. */
 
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { lockFile } from '../journal/file_system.ts';
 import { HEADER_BYTES } from '../journal/frame.ts';
 import { isSegmentName } from '../journal/segment.ts';
 import { KEYS_NOTICE, keysIn, readableKeys } from '../log/keys.ts';
@@ -48,6 +49,29 @@ export async function restore(invocation: Invocation, named: string | undefined)
   const signed = text(invocation, 'sign-beyond');
   if (signed !== undefined && !/^[1-9]\d{0,14}$/.test(signed)) throw new CommandError('--sign-beyond is a number of leaves.', 2);
   const signers = recordSigners(config);
+  mkdirSync(places.dir, { recursive: true, mode: 0o700 });
+  // A service that runs goes on with what was moved away, and would write into what takes its place.
+  const unlock = lockFile(`${places.index}-lock`);
+  if (unlock === undefined) throw new CommandError(`A service, or another restoration, has ${places.dir}: stop it first.`);
+  try {
+    return await restoreInto({ config, places, signers, remembered, signed, named });
+  } finally {
+    unlock();
+  }
+}
+
+interface Asked {
+  readonly config: Config;
+  readonly places: ReturnType<typeof recordPlaces>;
+  readonly signers: ReturnType<typeof recordSigners>;
+  /** The checkpoint that was kept. */
+  readonly remembered: string | undefined;
+  /** As `--sign-beyond` says it. */
+  readonly signed: string | undefined;
+  readonly named: string | undefined;
+}
+
+async function restoreInto({ config, places, signers, remembered, signed, named }: Asked): Promise<number> {
   const staging = join(places.dir, 'restoring');
   rmSync(staging, { recursive: true, force: true });
   const from = copyOf(config, named);

@@ -212,7 +212,7 @@ it('needs no folder of the record where the key is kept elsewhere', async () => 
   await lost();
   renameSync(at('state/tap/key'), at('key'));
   rmSync(at('state'), { recursive: true });
-  appendFileSync(at('sluice.yaml'), '  key: { file: key }\n');
+  writeFileSync(at('sluice.yaml'), readFileSync(at('sluice.yaml'), 'utf8').replace('tap: {', 'tap: { key: { file: key },'));
   expect(await restore('vault')).toMatchObject({ code: 0, err: '' });
 });
 

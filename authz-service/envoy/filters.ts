@@ -142,7 +142,7 @@ export const databaseFilters = (target: PostgresTarget, config: Config, file: st
     stat_prefix: `target_${target.name}`,
     cluster: reachCluster(target.name),
     // Beside the first: when it has failed, and so that the others lead elsewhere.
-    max_connect_attempts: 5,
+    max_connect_attempts: 10,
     backoff_options: { base_interval: '0.100s', max_interval: '0.500s' },
     idle_timeout: duration(sessionIdleMs(config, target)),
   }),

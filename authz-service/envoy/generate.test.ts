@@ -226,7 +226,7 @@ describe('databases', () => {
 
   test('a connection that fails is tried again, and led to where the filter can tell the client of it', () => {
     const { lds, cds } = withLedger();
-    expect(all(lds, 'max_connect_attempts')).toEqual([5, 5]);
+    expect(all(lds, 'max_connect_attempts')).toEqual([10, 10]);
     const clusters = resources(cds);
     const reach = clusters.find(({ name }) => name === 'reach_ledger');
     expect(all(reach, 'clusters')).toEqual([['target_ledger', 'sluice_unreachable']]);

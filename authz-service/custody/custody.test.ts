@@ -217,7 +217,7 @@ describe('the custody of the log', () => {
         Object.assign(bucket, { faults: { length: 1, shift: fault } });
         await log.fill(9).publish();
       };
-      await start({ replicas: [{ ...s3(), timeoutMs: 60_000 } as StoreConfig], checkpoints: checkpoints() }, { publish, lastMs: 300 });
+      await start({ replicas: [{ ...s3(), timeoutMs: 60_000 } as StoreConfig], checkpoints: checkpoints() }, { publish, lastMs: 3_000 });
       await until(() => replicated() === 300 && custody?.status.places[0]?.lag === 0);
       const begun = performance.now();
       await custody?.close();

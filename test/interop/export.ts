@@ -490,6 +490,9 @@ const prometheus = async (): Promise<void> => {
     '--log.level=error',
   ];
   const server = await start('prometheus', args, {}, port);
+  // It answers before it has read its log, that it cannot serve.
+  for (const deadline = Date.now() + 60_000; !(await fetch(`http://127.0.0.1:${port}/-/ready`)).ok; await sleep(100))
+    if (Date.now() > deadline) throw new Error('Prometheus does not become ready');
   try {
     const query = async (expr: string): Promise<{ status: string; error?: string; data: { result: { value: [number, string] }[] } }> =>
       (await json(`${at}/api/v1/query?${new URLSearchParams({ query: expr })}`)) as never;

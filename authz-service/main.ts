@@ -297,6 +297,7 @@ async function start(
     unfit: () => void inForceEverywhere(),
     publishRecorded: () => parts.log().publish(),
     spans: (from, to) => sink.spans(from, to),
+    holdBack: (below) => sink.holdBack(below),
     prune: (minimum) => sink.prune(minimum),
     logger,
   }));

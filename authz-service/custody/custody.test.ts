@@ -70,6 +70,7 @@ const start = async (tap: Partial<CustodyOptions['tap']> = {}, more: Partial<Cus
     forgetEnded: async (before) => void (endedBefore = before),
     publishRecorded: async () => {},
     spans: () => [],
+    holdBack: () => {},
     prune: async () => {},
     leavesOf: async (session) => log.entries.flatMap((entry, index) => (entry.includes(session) ? [index] : [])),
     proveMs: 10,

@@ -62,6 +62,8 @@ export interface CustodyOptions {
   readonly publishRecorded: () => Promise<void>;
   /** The sessions whose first leaf is one from `from` to before `to`, in the order of these. */
   readonly spans: (from: number, to: number) => Iterable<Span> | AsyncIterable<Span>;
+  /** As of `Pruning`. */
+  readonly holdBack: (below: number) => void;
   /** Forgets of sessions whose leaves, below `minimum`, were pruned. */
   readonly prune: (minimum: number) => Promise<void>;
   /** Lets go what is kept beside the record of requests that ended before this time, Unix milliseconds, but for sessions under a legal hold. Default: there is nothing. */
@@ -477,6 +479,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
             record: (text) => record(PRUNED_NOTICE, '', text),
             ...pruningProof,
             publish: options.publishRecorded,
+            holdBack: options.holdBack,
             forget: options.prune,
             now: () => clock?.deletionTime,
             notBefore: (from, to) => clock?.notBefore(from, to) ?? 0,

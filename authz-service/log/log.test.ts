@@ -414,6 +414,37 @@ describe('the log', () => {
     await log.close();
   });
 
+  it('lets no session go on among leaves that are being pruned, and has it begin anew when they are forgotten', async () => {
+    const log = await testLog({ directory });
+    stageAll(log, 0, 30);
+    await log.settled();
+    // ses_0 to ses_6 take turns: the newest leaf of one is among the last seven.
+    log.holdBack(25);
+    const goesOn = (i: number): number => log.stage(subject(100 + i, `ses_${i}`), Buffer.from('more'));
+    const old = [24, 23].map((index) => index % 7);
+    for (const i of old) {
+      expect(() => goesOn(i)).toThrow(expect.objectContaining({ code: 'pruned' }));
+      expect(() => log.positionOf(subject(100, `ses_${i}`))).toThrow('come again');
+    }
+    expect(log.positionOf(subject(100, 'ses_new'))).toBe(1);
+    log.holdBack(0);
+    goesOn(old[0] as number);
+    log.holdBack(25);
+    log.forgetBelow(25);
+    // What was known stays so.
+    log.holdBack(0);
+    for (const i of [...old, 25 % 7]) goesOn(i);
+    await log.settled();
+    const places = (await recordsOf(log, 30)).map(({ leaf: { session, position } }) => [session, position]);
+    expect(places).toEqual([
+      [`ses_${old[0]}`, 5],
+      [`ses_${old[0]}`, 6],
+      [`ses_${old[1]}`, 1],
+      [`ses_${25 % 7}`, 5],
+    ]);
+    await log.close();
+  });
+
   it('proves each event, and that it grew, out of a few tiles', async () => {
     const log = await testLog({ directory });
     const heads: { size: number; root: Buffer }[] = [];

@@ -11,7 +11,7 @@ import { type Health, type Journal, type JournalOptions, openJournal, type Seal 
 import type { Extent } from '../journal/segment.ts';
 import type { ObjectStore } from '../storage/object_store.ts';
 import { openCheckpoint, signCheckpoint } from '../tlog/checkpoint.ts';
-import type { TlogError } from '../tlog/error.ts';
+import { TlogError } from '../tlog/error.ts';
 import { Frontier, leafHash } from '../tlog/hash.ts';
 import { formatVerifierKey, type SignerKey } from '../tlog/note.ts';
 import { frontierOf } from '../tlog/proof.ts';
@@ -81,8 +81,15 @@ export interface Log {
   readonly origin: string;
   /** Takes a copy of an event for the next write and returns its leaf's index. Throws a `JournalError` or a `LogError` when the log accepts none. */
   stage(subject: Subject, event: Uint8Array): number;
-  /** Which one of its session's events a further one would be, from 1: as its leaf will say when it is staged next. */
+  /** Which one of its session's events a further one would be, from 1: as its leaf will say when it is staged next. Throws as `stage` does. */
   positionOf(subject: Subject): number;
+  /**
+   * While leaves below `index` are pruned: a session whose newest leaf is one of them does not go on, and what would be its next leaf is not staged (`pruned`), until it is
+   * forgotten. A lower index takes that back.
+   */
+  holdBack(index: number): void;
+  /** Leaves below `index` were pruned, and nothing else knows of sessions that ended there: these begin anew. */
+  forgetBelow(index: number): void;
   /** Where the newest durable leaf of each of these sessions stands, as the leaves say; a session that has none is not in it. Reads from the end of the log until all are found. */
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
   /** The entries before index `before`, which is durable: those of one bundle at once, the last bundle first. Rejects as `read` does. */
@@ -158,6 +165,9 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   #durable = new Frontier();
   /** The index of the next event. */
   #next = 0;
+  /** Sessions whose newest leaf is below the first begin anew, below the second they do not go on. */
+  #forgottenBelow = 0;
+  #heldBackBelow = 0;
   /** Checkpoints that are on their way to the disk. */
   #sealed: Sealed[] = [];
   /** What the events that no checkpoint covers yet have changed of the chains. */
@@ -211,6 +221,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
       for (const each of this.#options.remembered ?? []) await this.goesOnFrom(each);
       await this.#confirm();
       await this.#listKeys();
+      this.forgetBelow(await this.#pruned());
     } catch (error) {
       await this.#journal.close();
       throw error;
@@ -254,7 +265,7 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     if (this.#failed !== undefined) throw this.#failed;
     const { session } = subject;
     const index = this.#next;
-    const before = session === '' ? undefined : this.#chains.get(subject);
+    const before = session === '' ? undefined : this.#chainOf(subject);
     const position = session === '' ? 0 : (before?.position ?? 0) + 1;
     const journal = this.#journal.stageIn(this.#gathering.bound(subject, event), (into, at) =>
       this.#gathering.write(into, at, index, subject, position, before?.index ?? 0, event),
@@ -269,7 +280,26 @@ class TransparencyLog implements Log, OpenedLog, Seal {
   }
 
   positionOf(subject: Subject): number {
-    return subject.session === '' ? 0 : (this.#chains.get(subject)?.position ?? 0) + 1;
+    return subject.session === '' ? 0 : (this.#chainOf(subject)?.position ?? 0) + 1;
+  }
+
+  #chainOf(subject: Subject): Chain | undefined {
+    const chain = this.#chains.get(subject);
+    if (chain === undefined || chain.index >= this.#heldBackBelow) return chain;
+    if (chain.index < this.#forgottenBelow) return undefined;
+    throw new LogError(
+      'pruned',
+      `leaves below ${this.#heldBackBelow} are being pruned, and session ${subject.session} ended among them: come again`,
+    );
+  }
+
+  holdBack(index: number): void {
+    this.#heldBackBelow = Math.max(index, this.#forgottenBelow);
+  }
+
+  forgetBelow(index: number): void {
+    this.#forgottenBelow = index;
+    this.#heldBackBelow = index;
   }
 
   async newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>> {
@@ -614,6 +644,16 @@ class TransparencyLog implements Log, OpenedLog, Seal {
     this.#staged = frontier.clone();
     this.#next = frontier.size;
     this.#marks = marks;
+  }
+
+  /** What is only said to be pruned is not, here; who prunes says that something is wrong. */
+  async #pruned(): Promise<number> {
+    try {
+      return await this.reader.minimum();
+    } catch (error) {
+      if (error instanceof LogError || error instanceof TlogError) return 0;
+      throw error;
+    }
   }
 
   async #confirm(): Promise<void> {

@@ -25,11 +25,12 @@ let spans: Span[];
 let held: Set<string>;
 let forgotten: number[];
 let confirmed: number;
+let heldBack: number;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-pruning-'));
   log = new PublishedLog(join(directory, 'log'));
-  [now, spans, held, forgotten, confirmed] = [START + 101 * DAY + 1, [], new Set(), [], Number.POSITIVE_INFINITY];
+  [now, spans, held, forgotten, confirmed, heldBack] = [START + 101 * DAY + 1, [], new Set(), [], Number.POSITIVE_INFINITY, 0];
   // Bundle n is of day n.
   for (let day = 0; day < 5; day += 1) log.fill(256, { session: `s${day}`, at: START + day * DAY });
   await log.fill(20, { session: 's5', at: START + 5 * DAY }).publish();
@@ -52,6 +53,9 @@ const pruningOf = (options: Partial<PruningOptions> = {}): Pruning =>
     open: log.open,
     told: String,
     publish: async () => void (await log.publish()),
+    holdBack: (below) => {
+      heldBack = below;
+    },
     forget: async (minimum) => void forgotten.push(minimum),
     now: () => now,
     notBefore: () => 0,
@@ -269,6 +273,7 @@ describe('pruning', () => {
     expect(await pruningOf({ publish }).sweep()).toMatchObject({ plan: { minimum: 0 } });
     expect(await readPruned(log.objects)).toBeUndefined();
     expect(await bundlesOf()).toHaveLength(5);
+    expect(heldBack).toBe(0);
     held.clear();
     expect(await pruningOf().sweep()).toMatchObject({ plan: { minimum: 512 } });
   });
@@ -282,6 +287,77 @@ describe('pruning', () => {
     expect(await pruningOf({ publish }).sweep()).toMatchObject({ plan: { minimum: 0 } });
     expect(await readPruned(log.objects)).toBeUndefined();
     expect(await pruningOf().sweep()).toMatchObject({ plan: { minimum: 256 } });
+  });
+
+  it('lets no session go on from before it is told until it is forgotten, and until it is known whether it was pruned', async () => {
+    await deleteDetails(5);
+    const seen: [string, number][] = [];
+    const note = (what: string): void => void seen.push([what, heldBack]);
+    let fails: 'before' | 'after' | 'no' = 'before';
+    const put = log.objects.put.bind(log.objects);
+    log.objects.put = async (key, bytes, options) => {
+      if (key !== 'pruned') return await put(key, bytes, options);
+      note(key);
+      if (fails === 'before') throw new StorageError('unavailable', 'failed');
+      const outcome = await put(key, bytes, options);
+      if (fails === 'after') throw new StorageError('unavailable', 'persisted, and failed');
+      return outcome;
+    };
+    const pruning = pruningOf({
+      record: async (text) => {
+        note('told');
+        log.add({ session: '', text, kind: 18, at: now });
+      },
+      forget: async (minimum) => {
+        note('forgotten');
+        forgotten.push(minimum);
+      },
+    });
+    for (fails of ['before', 'after', 'no'] as const)
+      if (fails === 'no') await pruning.sweep();
+      else {
+        await expect(pruning.sweep()).rejects.toThrow('failed');
+        expect(heldBack).toBe(512);
+      }
+    // The last one found that it was written.
+    expect(seen).toEqual([
+      ['told', 512],
+      ['pruned', 512],
+      ['told', 512],
+      ['pruned', 512],
+      ['forgotten', 512],
+    ]);
+    expect(await readPruned(log.objects)).toMatchObject({ minimum: 512 });
+    // One that is not declared any more is not waited for.
+    fails = 'before';
+    now += 2 * DAY;
+    await expect(pruning.sweep()).rejects.toThrow('failed');
+    expect(heldBack).toBe(1024);
+    spans = [{ session: 's3', first: 768, last: 800, open: true }];
+    held.add('s2');
+    spans.unshift({ session: 's2', first: 512, last: 767, open: false });
+    await pruning.sweep();
+    expect(heldBack).toBe(512);
+  });
+
+  it('looks at all that came since it looked which sessions go on', async () => {
+    await deleteDetails(5);
+    // Between the look at the leaves and the declaration.
+    const notBefore = (from: number): number => {
+      if (from === 256 && log.entries.length === 1300) log.fill(1, { session: 's1', at: now, previous: 511 });
+      return 0;
+    };
+    const list = log.objects.list.bind(log.objects);
+    log.objects.list = (prefix, after) => {
+      const found = list(prefix, after);
+      return prefix === 'details/events/' ? publishing(found) : found;
+    };
+    const publishing = async function* (found: AsyncIterable<string>): AsyncGenerator<string> {
+      yield* found;
+      await log.publish();
+    };
+    expect(await pruningOf({ notBefore }).sweep()).toMatchObject({ plan: { minimum: 0 } });
+    expect(await readPruned(log.objects)).toBeUndefined();
   });
 
   it('is right after a failure at every step, and one that had persisted', async () => {

@@ -33,6 +33,8 @@ export interface PruningOptions extends PruningProof {
   readonly record: (text: string) => Promise<void>;
   /** Publishes what is durable. */
   readonly publish: () => Promise<void>;
+  /** From now on no session goes on, and none is put under a hold, whose newest leaf is below, until it is forgotten; a lower one takes that back. */
+  readonly holdBack: (below: number) => void;
   /** Forgets of the sessions below. Told again at each sweep. */
   readonly forget: (minimum: number) => Promise<void>;
   /** What time has come, Unix milliseconds; `undefined`: nobody knows. */
@@ -87,10 +89,11 @@ export class Pruning {
 
   /** Rejects with what kept it from that; what it had not done by then is done by the next one. @returns how many objects of replicas are locked there still */
   async sweep(): Promise<{ readonly plan: PruningPlan; readonly locked: number }> {
-    const { objects, replicas, forget, ageMs } = this.#options;
-    const plan = await this.plan();
+    const { objects, replicas, forget, holdBack, ageMs } = this.#options;
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
-    if (plan.next > plan.minimum) await this.#declare(plan, pruningText(plan.next, ageMs));
+    const plan = await this.plan();
+    if (plan.next > plan.minimum) await this.#declare(plan, pruningText(plan.next, ageMs), size);
+    else holdBack(plan.minimum);
     const minimum = plan.next > plan.minimum ? await this.#reader.minimum() : plan.minimum;
     if (minimum === 0) return { plan, locked: 0 };
     await removeBelow(objects, Math.min(minimum, await firstDetailed(objects, size)));
@@ -109,23 +112,44 @@ export class Pruning {
     return { plan: { ...plan, minimum }, locked };
   }
 
-  /** The event first, where everybody can read it; then the minimum, unless a session of what goes is held by then: the next sweep declares anew. */
-  async #declare({ minimum: first, next: minimum }: PruningPlan, text: string): Promise<void> {
-    const { objects, record, publish, told, held } = this.#options;
-    const { size: from = 0 } = (await this.#reader.checkpoint()) ?? {};
+  /**
+   * The event first, where everybody can read it; then the minimum, unless a session of what goes was put under a hold, or has gone on, by then: the next sweep declares anew. From
+   * the look at that until they are forgotten none goes on: its chain would begin behind leaves that are not there. `from`: the leaves that were looked at.
+   */
+  async #declare({ minimum: first, next: minimum }: PruningPlan, text: string, from: number): Promise<void> {
+    const { objects, held, holdBack } = this.#options;
     const sessions = await this.#sessions(first, minimum, from);
+    let goes = false;
+    holdBack(minimum);
+    try {
+      const { teller, goesOn } = await this.#tell(minimum, text, from);
+      if (goesOn || [...sessions].some(held)) return;
+      // Where this fails it may be written all the same: the next sweep reads what is there.
+      goes = true;
+      await objects.put(PRUNED_PATH, formatPruned({ minimum, ...teller }));
+    } finally {
+      if (!goes) holdBack(first);
+    }
+  }
+
+  /** @returns the event that tells, and whether a session has gone on behind what was looked at */
+  async #tell(
+    minimum: number,
+    text: string,
+    from: number,
+  ): Promise<{ readonly teller: Omit<Pruned, 'minimum'>; readonly goesOn: boolean }> {
+    const { record, publish, told } = this.#options;
     await record(text);
     await publish();
     const { size = 0 } = (await this.#reader.checkpoint()) ?? {};
-    let teller: Pick<Pruned, 'leaf' | 'salt' | 'event'> | undefined;
-    // A session may have gone on, or a hold have been put on, while the event was on its way.
+    let teller: Omit<Pruned, 'minimum'> | undefined;
     let goesOn = false;
     for await (const { index, leaf, detail } of this.#reader.read(from, size, size)) {
       goesOn ||= leaf.position > 1 && leaf.previous < minimum;
-      if (detail !== undefined && told(detail.event) === text) teller ??= { leaf: index, salt: detail.salt, event: detail.event };
+      if (detail !== undefined && told(detail.event) === text) teller = { leaf: index, salt: detail.salt, event: detail.event };
     }
     if (teller === undefined) throw new Error(`the event that tells of pruning below ${minimum} is not published yet`);
-    if (!goesOn && ![...sessions].some(held)) await objects.put(PRUNED_PATH, formatPruned({ minimum, ...teller }));
+    return { teller, goesOn };
   }
 
   /** Whose leaves there are from `from` to before `to`, both ends of bundles, as these say themselves. */

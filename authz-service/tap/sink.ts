@@ -181,7 +181,11 @@ export interface Sink {
   forget(from: number, to: number): Promise<number>;
   /** Where the sessions stand whose first event is one from `from` to before `to`, in the order of these. */
   spans(from: number, to: number): AsyncGenerator<SessionSpan, void>;
-  /** Removes what is known of sessions that have ended and whose events were pruned: those that begin below. */
+  /**
+   * While events below are pruned: those of sessions whose newest event is one of these are refused (`unavailable`), until they are forgotten. A lower number takes that back.
+   */
+  holdBack(below: number): void;
+  /** Removes what is known of sessions that have ended and whose events were pruned: those that begin below. They may begin anew. */
   prune(below: number): Promise<void>;
   /** How many events are durable: the index of the next one. */
   readonly size: number;
@@ -309,6 +313,8 @@ class RecordSink implements Sink {
   /** Sessions and emitters of which durable events are not in the index yet, and up to where the record is known here. */
   readonly #unindexed = { sessions: new Map<string, Session>(), emitters: new Set<Emitter>(), applied: 0 };
   #indexing: Promise<void> | undefined;
+  /** What is pruned at present, or was: see `holdBack`. */
+  #heldBackBelow = 0;
   #store!: TapStore;
   #earlier!: EarlierEmitters;
   size = 0;
@@ -679,6 +685,13 @@ class RecordSink implements Sink {
     for (const { summary } of [...this.#table.closed(0, below)])
       if (!this.#unindexed.sessions.has(summary.id)) this.#table.forget(summary.id);
     while ((await this.#index.prune(below, FORGOTTEN_AT_ONCE)) === FORGOTTEN_AT_ONCE);
+    for (const [id, chain] of this.#proven) if (chain !== undefined && chain.index < below) this.#proven.delete(id);
+    this.#store.forgetBelow(below);
+  }
+
+  holdBack(below: number): void {
+    this.#heldBackBelow = below;
+    this.#store.holdBack(below);
   }
 
   async sweep(): Promise<void> {
@@ -808,6 +821,8 @@ class RecordSink implements Sink {
       this.#proven.set(id, chain);
       const known = session && chainOf(session);
       if (known?.index === chain?.index && known?.position === chain?.position) continue;
+      // It is pruned at present, and the index has not forgotten it yet.
+      if (known !== undefined && chain === undefined && known.index < this.#heldBackBelow) continue;
       const [says, has] = [known, chain].map((each) => (each === undefined ? 'nothing' : `event ${each.position} in leaf ${each.index}`));
       await this.#distrustIndex(`of session ${id} it has ${says} as the last, and the record ${has}`);
     }

@@ -30,6 +30,9 @@ export interface TapStore {
   stage(event: Uint8Array, about: TapEvent, own: boolean): number;
   /** Which one of its session's events this one is when it is staged next, from 1. */
   positionOf(about: TapEvent): number;
+  /** As of `Log`: while events below `index` are pruned, and once they are. */
+  holdBack(index: number): void;
+  forgetBelow(index: number): void;
   /** Where the newest durable event of each of these sessions stands, as the record itself says: see `Log`. */
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>>;
   /** Who told the durable events before `before`: those of one part of the record at once, in order; the last part first. */
@@ -91,6 +94,14 @@ class LogStore implements TapStore {
 
   positionOf(about: TapEvent): number {
     return this.#log.positionOf(subjectOf(about, false));
+  }
+
+  holdBack(index: number): void {
+    this.#log.holdBack(index);
+  }
+
+  forgetBelow(index: number): void {
+    this.#log.forgetBelow(index);
   }
 
   newest(sessions: ReadonlySet<string>): Promise<Map<string, Chain>> {

@@ -107,6 +107,7 @@ try {
     confirmed: () => Number.POSITIVE_INFINITY,
     record: (told) => record('leaves-pruned', told),
     publish: () => log.publish(),
+    holdBack: (below) => sink.holdBack(below),
     forget: (minimum) => sink.prune(minimum),
     now: () => now,
     notBefore: () => 0,

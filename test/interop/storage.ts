@@ -139,6 +139,7 @@ const kept = (
     publishRecorded: async () => {},
     publish: async () => {},
     spans: () => [],
+    holdBack: () => {},
     prune: async () => {},
     leavesOf: async (session) => leavesOf(session),
     logger: { info() {}, error() {} },

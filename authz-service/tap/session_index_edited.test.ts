@@ -350,6 +350,36 @@ describe('an index whose emitters were edited', () => {
     await expect.poll(sequences, { timeout: 10_000 }).toEqual([1, 2, 3, 11]);
   });
 
+  it.each([1, 2, 9])(
+    'so that it has %i as the last of what stands far back: what is missing before what is offered is told as the record has it',
+    async (edited) => {
+      await hear();
+      edit(edited);
+      const { openStore } = testStore(DIR, { files });
+      sink = await openSink({
+        index: openSessionIndex(path()),
+        onProblem: ({ message }) => problems.push(message),
+        openStore: async (known) => {
+          const store = await openStore(known);
+          const backwards = store.tellersBackwards.bind(store);
+          // As where the newest 65,536 leaves have nothing of it.
+          store.tellersBackwards = async function* (before) {
+            yield { first: 0, tellers: [] };
+            yield* backwards(before);
+          };
+          return store;
+        },
+      });
+      const stream = attach(11);
+      stream.accept(event(11));
+      await expect.poll(sequences, { timeout: 10_000 }).toEqual([1, 2, 3, 11]);
+      expect(problems).toEqual([
+        expect.stringContaining(`it has event ${edited} as the last, and the record event 3`),
+        expect.stringContaining(`emitter ${EMITTER} goes on with event 11; of its events the record is known to have those up to 3 only`),
+      ]);
+    },
+  );
+
   it('what cannot be looked up is not acknowledged, and the stream ends', async () => {
     await hear();
     const { openStore } = testStore(DIR, { files });

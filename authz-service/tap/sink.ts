@@ -860,8 +860,8 @@ class RecordSink implements Sink {
     const told = this.#index.sequenceOf(id) ?? 0;
     let found: number | undefined;
     try {
-      // An index that says that the record has what is offered is believed by nothing but the record.
-      found = await this.#earlier.lookUp(id, told >= offered);
+      // An index that says that the record has what is offered, or that it lacks some of before, is believed by nothing but the record.
+      found = await this.#earlier.lookUp(id, told > 0 && told !== offered - 1);
     } catch (error) {
       throw new SinkError('unavailable', `the record cannot be read: ${(error as Error).message}`, error);
     }

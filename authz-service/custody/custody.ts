@@ -11,7 +11,7 @@ import { KEYS_NOTICE, keysText, withListed } from '../log/keys.ts';
 import { CLASSES, classOf, type DetailClass, decodeLeaf, perClass } from '../log/leaf.ts';
 import { holdText, LegalHolds } from '../log/legal_holds.ts';
 import type { ServiceNotice } from '../log/notices.ts';
-import { PRUNED_NOTICE } from '../log/pruned.ts';
+import { PRUNED_NOTICE, pruningSaid } from '../log/pruned.ts';
 import { Pruning, type PruningPlan, type Span } from '../log/pruning.ts';
 import type { ObjectKind } from '../log/publisher.ts';
 import { LogReader } from '../log/reader.ts';
@@ -173,10 +173,7 @@ export const startCustody = async (options: CustodyOptions): Promise<Custody> =>
   // What was copied before a change of keys has the signature of an old one alone.
   const listed = (await objects.get(KEYS_PATH))?.toString('utf8') ?? '';
   const everSigned = withListed(keys, listed);
-  const toldOfPruning = (event: Buffer): string | undefined => {
-    const said = options.noticeOf(event);
-    return said?.notice === PRUNED_NOTICE ? said.text : undefined;
-  };
+  const toldOfPruning = (event: Buffer): string | undefined => pruningSaid(options.noticeOf(event));
   const open = (note: Uint8Array) => openCheckpoint(note, origin, everSigned);
   const pruningProof = { open, told: toldOfPruning };
   const reader = new LogReader(objects, pruningProof);

@@ -53,26 +53,8 @@ export const formatHead = ({
 }: Omit<Head, 'format'>): string => {
   const extent = { events, ...(end !== undefined && { end: endOf(end) }) };
   const head = { format: FORMAT, ...(drawing !== 1 && { drawing }), session, origin, keys, checkpoint, extent, payloads };
-  return written({ ...head, ...(missing !== undefined && { missing: inOrder(missing) }) });
+  return written({ ...head, ...(missing !== undefined && { missing: notThere(missing) }) });
 };
-
-const inOrder = ({
-  deleted,
-  noticesGone,
-  recordedBy,
-  deletedBy,
-  withheld,
-  unexplained,
-  firstUnexplained,
-}: MissingEvents): MissingEvents => ({
-  deleted,
-  noticesGone,
-  recordedBy,
-  ...(deletedBy !== undefined && { deletedBy: deletedBy.map(({ class: of, age, events }) => ({ class: of, age, events })) }),
-  withheld,
-  unexplained,
-  ...(firstUnexplained !== undefined && { firstUnexplained }),
-});
 
 /** Its members in the order in which they are written. */
 const endOf = ({ leaf, outcome, after, of, late, missing }: NonNullable<SessionExtent['end']>): NonNullable<SessionExtent['end']> => ({
@@ -172,6 +154,7 @@ const deletedOf = (value: unknown): NonNullable<MissingEvents['deletedBy']>[numb
   };
 };
 
+/** Its members, as they are read, in the order in which they are written. */
 const notThere = (value: unknown): MissingEvents => {
   const {
     deleted,

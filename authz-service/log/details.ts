@@ -29,6 +29,13 @@ export const writeDetailHead = (into: Buffer, at: number, index: number, eventLe
   return into.writeUInt32BE(eventLength, at + 1);
 };
 
+/** Which bundle a key of a class is of, and whether it is a partial form of it; `undefined` of a key that is none. */
+export const bundleOf = (key: string, detailClass: DetailClass): { readonly bundle: number; readonly partial: boolean } | undefined => {
+  const [path = '', width] = key.slice(`details/${detailClass}/`.length).split('.p/');
+  const bundle = Number(path.replace(/[x/]/g, ''));
+  return indexPath(bundle) === path ? { bundle, partial: width !== undefined } : undefined;
+};
+
 /** Ascending, all of one bundle. */
 export const encodeDetails = (details: readonly Detail[]): Buffer => {
   const bytes = Buffer.allocUnsafe(details.reduce((sum, { event }) => sum + detailBytes(event.length), 0));

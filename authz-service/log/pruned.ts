@@ -9,6 +9,7 @@
 import { durationText } from '../duration.ts';
 import { deleteUnlessRetained, type ObjectStore, type ReadableStore } from '../storage/object_store.ts';
 import { parseTilePath, TILE_WIDTH } from '../tlog/tile.ts';
+import { bundleOf } from './details.ts';
 import { LogError } from './error.ts';
 import { CLASSES, SALT_BYTES } from './leaf.ts';
 import type { ServiceNotice } from './notices.ts';
@@ -29,6 +30,10 @@ export interface Pruned {
 
 /** What the event says: `leaves below 512000, older than 2555d` */
 export const pruningText = (minimum: number, ageMs: number): string => `leaves below ${minimum}, older than ${durationText(ageMs)}`;
+
+/** What a notice says when it is that one. */
+export const pruningSaid = (said: { readonly notice: string; readonly text: string } | undefined): string | undefined =>
+  said?.notice === PRUNED_NOTICE ? said.text : undefined;
 
 /** The minimum that such a text tells; `undefined` of any other. */
 export const prunedBelow = (text: string): number | undefined => {
@@ -66,10 +71,11 @@ const DISORDER = 1_000_000;
 /** The lowest leaf whose bundle has details in a store; infinite when there are none. */
 export const firstDetailed = async (store: ObjectStore, size: number): Promise<number> => {
   let first = Number.POSITIVE_INFINITY;
-  for (const folder of CLASSES.map((each) => `details/${each}/`))
-    for await (const key of store.list(folder)) {
-      const bundle = Number((key.slice(folder.length).split('.p/')[0] as string).replace(/[x/]/g, ''));
-      first = Math.min(first, bundle * TILE_WIDTH);
+  for (const each of CLASSES)
+    for await (const key of store.list(`details/${each}/`)) {
+      const of = bundleOf(key, each);
+      if (of === undefined) continue;
+      first = Math.min(first, of.bundle * TILE_WIDTH);
       if (size < DISORDER * TILE_WIDTH) break;
     }
   return first;

@@ -191,6 +191,9 @@ describe('pruning', () => {
     await deleteDetails(5);
     await log.objects.put(`details/${kept}/001`, encodeDetails([]));
     expect(await pruningOf().plan()).toMatchObject({ next: 256, waitsFor: 'deletion of events' });
+    // What is no bundle of details says nothing, of the others neither.
+    for (const key of ['000.old', 'zero', 'x000']) await log.objects.put(`details/${kept}/${key}`, Buffer.from('?'));
+    expect(await pruningOf().plan()).toMatchObject({ next: 256, waitsFor: 'deletion of events' });
     await log.objects.delete(`details/${kept}/001`);
     expect(await pruningOf().plan()).toMatchObject({ next: 512, waitsFor: 'age' });
   });

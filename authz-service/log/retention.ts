@@ -7,9 +7,9 @@
  * each notice repeats all that went before, as the notices of the log tell it and not as it is missing, so that the newest one explains every gap that is one of these.
  */
 import { deleteUnlessRetained, type ObjectStore } from '../storage/object_store.ts';
-import { indexPath, TILE_WIDTH } from '../tlog/tile.ts';
+import { TILE_WIDTH } from '../tlog/tile.ts';
 import type { PruningProof } from './declared.ts';
-import { type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
+import { bundleOf, type Detail, decodeDetails, detailsPath, encodeDetails } from './details.ts';
 import { LogError } from './error.ts';
 import { type Carried, carriedOn, type Going, type Gone, joined, type Range, type Told, within, without } from './going.ts';
 import { CLASSES, classOf, commitmentOf, type DetailClass, decodeLeaf, isOwnNotice, type Leaf, perClass } from './leaf.ts';
@@ -74,13 +74,6 @@ export interface Swept extends SweptClass {
 const NANOS = 1_000_000n;
 const NOTHING: SweptClass = { deleted: 0, single: 0, held: 0, locked: 0 };
 const SWEPT = ['deleted', 'single', 'held', 'locked'] as const;
-
-/** `details/CLASS/N` or, of a partial form, `details/CLASS/N.p/W`: which bundle; `undefined` of any other key. */
-const bundleOf = (key: string, detailClass: DetailClass): { readonly bundle: number; readonly partial: boolean } | undefined => {
-  const [path = '', width] = key.slice(`details/${detailClass}/`.length).split('.p/');
-  const bundle = Number(path.replace(/[x/]/g, ''));
-  return indexPath(bundle) === path ? { bundle, partial: width !== undefined } : undefined;
-};
 
 type Ranges = { [C in DetailClass]: Range[] };
 

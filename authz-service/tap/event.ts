@@ -1,6 +1,6 @@
 /** The codec of `sluice.tap.v1.Event` and of the messages that carry it. */
 import type { Subject } from '../log/leaf.ts';
-import { PRUNED_NOTICE } from '../log/pruned.ts';
+import { pruningSaid } from '../log/pruned.ts';
 import { kindOf, payloadOf } from './leaf_kind.ts';
 import { BODIES, DIRECTIONS, type Direction, type FieldType, type Kind, type MaskedField, type TapBody, type TapEvent } from './schema.ts';
 import { BYTES, FIXED64, Reader, VARINT, WireError, Writer } from './wire.ts';
@@ -463,10 +463,7 @@ export const aboutToJson = ({ emitter, sequence, timeUnixNanos, session, target,
 });
 
 /** What an event says when it tells that leaves were pruned; `undefined` of any other. */
-export const pruningIn = (bytes: Buffer): string | undefined => {
-  const said = noticeOf(bytes);
-  return said?.notice === PRUNED_NOTICE ? said.text : undefined;
-};
+export const pruningIn = (bytes: Buffer): string | undefined => pruningSaid(noticeOf(bytes));
 
 /** A notice's name and text; `undefined` of any other event, and of bytes that this version does not know. */
 export const noticeOf = (bytes: Buffer): { readonly notice: string; readonly text: string } | undefined => {

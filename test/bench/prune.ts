@@ -11,20 +11,17 @@ import { Pruning } from '../../authz-service/log/pruning.ts';
 import { Retention } from '../../authz-service/log/retention.ts';
 import { recordParts } from '../../authz-service/record.ts';
 import { pruningIn } from '../../authz-service/tap/event.ts';
-import { closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
 import { openSink } from '../../authz-service/tap/sink.ts';
 import { openCheckpoint } from '../../authz-service/tlog/checkpoint.ts';
-import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { report, rounded } from './figures.ts';
+import { EVENTS_OF_SESSION, eventAt, eventsAsked } from './sessions.ts';
 
 const DAY_MS = 86_400_000;
 const BATCH = 2000;
 /** Milliseconds. */
 const MOST_AT_ONCE = 20;
 
-const said = process.argv.indexOf('--events');
-const events = said > 0 ? Number(process.argv[said + 1]) : 100_000;
-const BODY: readonly TapBody[] = [opened, judged('allow'), { kind: 'request_forwarded', emitter: 'ab'.repeat(16) }, closedBody('complete')];
+const events = eventsAsked(100_000);
 
 interface Watched {
   readonly seconds: number;
@@ -67,19 +64,12 @@ try {
   const parts = recordParts({ stateDir: place, tap: { origin: 'bench.example/sluice', retention: { kinds: {} } } as never });
   const sink = await openSink({ ...parts, now: () => now });
   const append = async (from: number, to: number): Promise<void> => {
-    for (let i = from; i < to; i += BATCH)
-      await sink.append(
-        Array.from({ length: Math.min(BATCH, to - i) }, (_, k) => ({
-          session: `ses_${Math.floor((i + k) / BODY.length)}`,
-          target: 'demo',
-          body: BODY[(i + k) % BODY.length] as TapBody,
-        })),
-      );
+    for (let i = from; i < to; i += BATCH) await sink.append(Array.from({ length: Math.min(BATCH, to - i) }, (_, k) => eventAt(i + k)));
   };
   const record = (notice: string, told: string): Promise<void> =>
     sink.append([{ session: '', target: '', body: { kind: 'notice', notice, text: told } }]);
   // Behind the notice that the record is open: so that no session crosses the end of a bundle.
-  for (let i = 1; i < BODY.length; i += 1) await record('bench', 'begins');
+  for (let i = 1; i < EVENTS_OF_SESSION; i += 1) await record('bench', 'begins');
   await append(0, events);
   now = Date.now();
   // The newest bundle of then is to be full, and young.

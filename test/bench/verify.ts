@@ -14,13 +14,13 @@ import { openLog } from '../../authz-service/log/log.ts';
 import { localFiles } from '../../authz-service/storage/local_files.ts';
 import type { ObjectStore } from '../../authz-service/storage/object_store.ts';
 import { encodeEvent } from '../../authz-service/tap/event.ts';
-import { BODIES, closedBody, type TapBody } from '../../authz-service/tap/schema.ts';
+import { BODIES } from '../../authz-service/tap/schema.ts';
 import { formatVerifierKey, generateSignerKey, parseSignerKey, parseVerifierKey } from '../../authz-service/tlog/note.ts';
 import { ContinuedVerification } from '../../authz-service/verify/continued.ts';
-import { judged, opened } from '../../authz-service/verify/log.fixture.ts';
 import { verifyLog } from '../../authz-service/verify/log.ts';
 import { verifyPart } from '../../authz-service/verify/session.ts';
 import { median, report, rounded } from './figures.ts';
+import { eventAt, eventsAsked } from './sessions.ts';
 
 const ROUNDS = 3;
 const PROOFS = 200;
@@ -30,10 +30,7 @@ const BATCH = 500;
 const NEW = 1_000;
 const GOAL = 0.1;
 
-const said = process.argv.indexOf('--events');
-const events = said > 0 ? Number(process.argv[said + 1]) : 1_000_000;
-
-const BODY: readonly TapBody[] = [opened, judged('allow'), { kind: 'request_forwarded', emitter: 'ab'.repeat(16) }, closedBody('complete')];
+const events = eventsAsked(1_000_000);
 
 async function write(directory: string): Promise<string> {
   const signer = parseSignerKey(generateSignerKey('bench.example/sluice'));
@@ -50,13 +47,12 @@ async function write(directory: string): Promise<string> {
       writeFileSync(join(directory, 'before'), readFileSync(join(directory, 'log/checkpoint')));
     }
     for (const until = Math.min(events, i + BATCH); i < until; i += 1) {
-      const body = BODY[i % BODY.length] as TapBody;
+      const { body, ...of } = eventAt(i);
       const subject = {
+        ...of,
         emitter: 'ab'.repeat(16),
         sequence: i + 1,
         timeUnixNanos: 1_790_000_000_000_000_000n + BigInt(i) * 10_000n,
-        session: `ses_${Math.floor(i / BODY.length)}`,
-        target: 'demo',
       };
       log.stage({ kind: BODIES[body.kind].number, own: false, ...subject }, encodeEvent({ ...subject, truncated: [], body }));
     }

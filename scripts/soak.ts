@@ -7,6 +7,7 @@ const SOAKS: Readonly<Record<string, string>> = {
   pgbench: 'ten minutes of pgbench in each mode, by a private listener and through sluice connect, all at the same time',
   'pg-statements': 'memory over 1,000,000 statements of PostgreSQL, simple ones that are each judged, and then prepared ones',
   evidence: 'memory of the evidence of a session with 1 GB of recorded payload, written and verified; --mb N for another size',
+  killed: 'the service killed with SIGKILL again and again under load, and what its record has each time; --minutes N, 5 by default',
   'pg-rows': 'memory over 10 GB of masked rows of PostgreSQL',
 };
 

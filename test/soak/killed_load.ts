@@ -47,7 +47,7 @@ export class Load {
 
   /** All clients at once keep sessions open at each moment; one that waits lets leaves be pruned between them. */
   change(moments: Random): void {
-    this.#active = 1 + moments.below(CLIENTS);
+    this.#active = moments.pick([1, 1, 2, CLIENTS]);
     this.#pauseMs = moments.pick([5, 20, 80]);
   }
 

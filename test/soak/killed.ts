@@ -54,7 +54,7 @@ interface Recorded {
 process.stderr.write(`seed ${SEED}\n`);
 const moments = new Random(SEED);
 const counts = { rounds: 0, killed_while_starting: 0, envoy_killed: 0 };
-let [leaves, pruned, waits] = [0, 0, ''];
+let [leaves, deleted, pruned, waits] = [0, 0, 0, ''];
 
 const sluice = await Sluice.start((document, dir) => {
   document.admin.custodians = ['group:legal'];
@@ -83,7 +83,7 @@ if (kept !== undefined) {
 }
 await load.stop();
 await sluice.close();
-const at = { leaves, pruned_below: pruned, pruning_waits_for: waits, load: loadavg() };
+const at = { leaves, events_deleted: deleted, pruned_below: pruned, pruning_waits_for: waits, load: loadavg() };
 told({
   name: 'killed',
   held: fault === undefined,
@@ -156,7 +156,7 @@ async function verified(): Promise<void> {
     existsSync(join(copy, 'checkpoint')) ? verify('--log', copy, '--remember', join(sluice.dir, 'kept-copy')) : undefined,
     existsSync(join(copy, 'checkpoint')) ? verify('--log', log, '--checkpoint', join(copy, 'checkpoint')) : undefined,
   ]);
-  [leaves, pruned] = [own.size, own.pruned?.below ?? 0];
+  [leaves, deleted, pruned] = [own.size, own.missing.deleted, own.pruned?.below ?? 0];
 }
 
 async function verify(...args: string[]): Promise<Report> {

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '../custody/stores.ts';
-import { MAX_LIST_BYTES } from '../log/keys.ts';
+import { listedKey, MAX_LIST_BYTES } from '../log/keys.ts';
 import { KEYS_PATH } from '../log/replicator.ts';
 import { printable } from '../replay/printable.ts';
 import { localFiles } from '../storage/local_files.ts';
@@ -56,7 +56,7 @@ export async function keysBeside(objects: ObjectStore): Promise<VerifierKey[]> {
     throw new CommandError(`${objects.url}/${KEYS_PATH} has ${bytes.length} bytes, which is no list of keys: name the log's with --key.`);
   const list = bytes?.toString('utf8') ?? '';
   return list.split('\n').flatMap((line, i) => {
-    const key = line.trim().split(' ')[1];
+    const key = listedKey(line);
     return key === undefined ? [] : [keyOf(`${objects.url}/${KEYS_PATH}, line ${i + 1}`, key)];
   });
 }

@@ -25,6 +25,12 @@ export class JournalError extends Error {
   }
 }
 
+/** Whether the operating system says that a path names nothing. */
+export const isMissing = (error: unknown): boolean => {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+};
+
 /** Whether the operating system says that there is no room (of blocks, of inodes, of quota). */
 export const isFull = (error: unknown): boolean => {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
-import { JournalError } from './error.ts';
+import { isMissing, JournalError } from './error.ts';
 
 export interface File {
   /** Writes all of `bytes` at `position`. When it resolves they are on the disk; when it rejects, any part of them may be. */
@@ -94,8 +94,6 @@ const openFile = async (path: string, mode: keyof typeof FLAGS): Promise<File> =
   };
 };
 
-const NAMES_NOTHING: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR']);
-
 const notLocked = (path: string, error: unknown): JournalError =>
   new JournalError(
     'failed',
@@ -134,8 +132,8 @@ export const nodeFileSystem: FileSystem = {
   exists: (path) =>
     fs.promises.stat(path).then(
       () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (NAMES_NOTHING.has(error.code)) return false;
+      (error: unknown) => {
+        if (isMissing(error)) return false;
         throw error;
       },
     ),

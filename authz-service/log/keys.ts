@@ -66,8 +66,11 @@ export const addKey = (path: string): SignerKey => {
   return parseSignerKey(key);
 };
 
-/** The public keys of the list `keys` that lies beside a log: a line for each, `FROM-INDEX KEY`. Somebody may have edited it where lines end otherwise. */
-export const listedKeys = (list: string): string[] => list.split('\n').flatMap((line) => line.trim().split(' ')[1] ?? []);
+/** The key on a line of the list `keys` that lies beside a log: `FROM-INDEX KEY`. Somebody may have edited it where lines end otherwise. */
+export const listedKey = (line: string): string | undefined => line.trim().split(' ')[1];
+
+/** The public keys of the list: one on each line. */
+export const listedKeys = (list: string): string[] => list.split('\n').flatMap((line) => listedKey(line) ?? []);
 
 /** Of a list that somebody else may have written: it has a line for each key of a log, and is read so far. */
 export const MAX_LIST_BYTES = 1 << 16;

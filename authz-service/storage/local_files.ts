@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { isFull } from '../journal/error.ts';
+import { isFull, isMissing } from '../journal/error.ts';
 import { type FileSystem, nodeFileSystem, type UnsyncedFile } from '../journal/file_system.ts';
 import { checkKey, isKey, type ObjectStore, type PutOptions, StorageError } from './object_store.ts';
 
@@ -19,8 +19,6 @@ const SYNCED_AT_ONCE = 3;
 
 /** Nothing of a log is as large: 256 events with all that belongs to them. What is in a directory that others made may be. */
 const MAX_BYTES = 1 << 26;
-
-const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
 const coded = (error: unknown, path: string): StorageError => {
   if (error instanceof StorageError) return error;

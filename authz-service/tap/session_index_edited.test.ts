@@ -316,18 +316,16 @@ describe('an index whose emitters were edited', () => {
     expect(await sequences()).toEqual([1, 2, 3, 6]);
   });
 
-  it('what is taken from it of an emitter that nothing new is of says nothing of what is not offered any more: an end names it', async () => {
-    await hear();
-    edit(10);
+  /** Opens the sink with the index as it is, and as where the newest 65,536 leaves have nothing of the emitter. */
+  const openFarBack = async (options: { readonly graceMs?: number } = {}): Promise<void> => {
     const { openStore } = testStore(DIR, { files });
     sink = await openSink({
+      ...options,
       index: openSessionIndex(path()),
-      graceMs: 100,
       onProblem: ({ message }) => problems.push(message),
       openStore: async (known) => {
         const store = await openStore(known);
         const backwards = store.tellersBackwards.bind(store);
-        // As where the newest 65,536 leaves have nothing of it.
         store.tellersBackwards = async function* (before) {
           yield { first: 0, tellers: [] };
           yield* backwards(before);
@@ -335,6 +333,12 @@ describe('an index whose emitters were edited', () => {
         return store;
       },
     });
+  };
+
+  it('what is taken from it of an emitter that nothing new is of says nothing of what is not offered any more: an end names it', async () => {
+    await hear();
+    edit(10);
+    await openFarBack({ graceMs: 100 });
     const stream = attach(11);
     await expect.poll(() => acknowledged.at(-1), { timeout: 10_000 }).toBe(10);
     const ended = sink.end({ session: 'ses_f', target: 'demo', outcome: 'complete', emitter: EMITTER, nextSequence: 8 });
@@ -355,21 +359,7 @@ describe('an index whose emitters were edited', () => {
     async (edited) => {
       await hear();
       edit(edited);
-      const { openStore } = testStore(DIR, { files });
-      sink = await openSink({
-        index: openSessionIndex(path()),
-        onProblem: ({ message }) => problems.push(message),
-        openStore: async (known) => {
-          const store = await openStore(known);
-          const backwards = store.tellersBackwards.bind(store);
-          // As where the newest 65,536 leaves have nothing of it.
-          store.tellersBackwards = async function* (before) {
-            yield { first: 0, tellers: [] };
-            yield* backwards(before);
-          };
-          return store;
-        },
-      });
+      await openFarBack();
       const stream = attach(11);
       stream.accept(event(11));
       await expect.poll(sequences, { timeout: 10_000 }).toEqual([1, 2, 3, 11]);
